@@ -1,0 +1,66 @@
+//! Where a run stands, kept so that a crash loses nothing and repeats little (contract, section 7).
+//!
+//! ```text
+//! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres (later)
+//! ```
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Hex64, OutputId, Refusal};
+
+/// The position of one output within one scope: the last row that IG answered, with all before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The output.
+    pub output_id: OutputId,
+    /// Full path or URI of the file, spelt as the run's view spells it.
+    pub last_file: String,
+    /// 0-based row in that file.
+    pub last_row_index: u64,
+    /// That row's event time, canonical text.
+    pub last_ts_utc: Option<String>,
+}
+
+/// A place that keeps cursors.
+pub trait CheckpointStore: fmt::Debug + Send + Sync {
+    /// Takes hold of a scope, alone. The hold ends when the answer is dropped or the process dies.
+    ///
+    /// # Errors
+    ///
+    /// `CHECKPOINT_SCOPE_BUSY` where another producer holds it; `CHECKPOINT_SAVE_FAILED` where the place can't be used.
+    fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope>, Refusal>>;
+
+    /// Reads a scope's cursors without taking hold of it.
+    ///
+    /// # Errors
+    ///
+    /// `CHECKPOINT_UNREADABLE`, naming the file.
+    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>>;
+
+    /// Drops a scope's cursors.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointStore::open`].
+    fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>>;
+}
+
+/// A scope that this process holds.
+pub trait CheckpointScope: Send {
+    /// The saved cursors, at most one an output.
+    ///
+    /// # Errors
+    ///
+    /// `CHECKPOINT_UNREADABLE`.
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>>;
+
+    /// Saves cursors; durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// `CHECKPOINT_SAVE_FAILED`.
+    fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>>;
+}

@@ -1,0 +1,21 @@
+//! Replays a sealed world of recorded events, in canonical order and at a chosen pace, into a live
+//! HTTP intake. See `README.md` for the program and `pipelines/` for how the stages fit together.
+
+#![forbid(unsafe_code)]
+
+pub mod checkpoint;
+pub mod clock;
+pub mod credit;
+pub mod deliver;
+pub mod envelope;
+pub mod evidence;
+pub mod merge;
+pub mod model;
+pub mod oracle;
+pub mod pace;
+pub mod profile;
+pub mod ready;
+pub mod reference;
+pub mod run;
+pub mod stop;
+pub mod store;

@@ -1,0 +1,13 @@
+//! The words all stages share: identities, reasons, event time, and the items that flow.
+
+pub mod event;
+pub mod identity;
+pub mod reason;
+pub mod secret;
+pub mod time;
+
+pub use event::{Decision, Delivered, Event, Position, RowBatch, Run};
+pub use identity::{Hex32, Hex64, IdentityError, OutputId, PlatformRunId, ScenarioId, WorldKey};
+pub use reason::{Place, Reason, Refusal};
+pub use secret::Secret;
+pub use time::Micros;

@@ -1,0 +1,244 @@
+//! Why a run was refused or ended: one closed list, each with a stable code, what it means and what
+//! an operator does next. `docs/reasons.md` is written from it (`wsp docs reasons`) and tested against it.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[doc = $meaning:literal])+ $name:ident = $code:literal, $next:literal;)+) => {
+        /// A reason code. Codes of the contract (section 8) keep their meaning; ours are added in the same style.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[doc = $meaning])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the pipeline.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)+];
+
+            /// The stable code, as in records and facts.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Reason::$name => $code,)+ }
+            }
+
+            /// What it means, in a sentence or two.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Reason::$name => concat!($($meaning,)+).trim_ascii(),)+ }
+            }
+
+            /// What an operator does next.
+            #[must_use]
+            pub fn next(self) -> &'static str {
+                match self { $(Reason::$name => $next,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// READY names no `platform_run_id`, or the facts don't.
+    PlatformRunIdMissing = "PLATFORM_RUN_ID_MISSING", "Have SR emit READY and facts with `platform_run_id` at the top and in `pins`.";
+    /// READY and facts name different platform runs.
+    PlatformRunIdMismatch = "PLATFORM_RUN_ID_MISMATCH", "Compare READY with the facts that `facts_view_ref` points to; re-emit READY for the right facts.";
+    /// READY is for another platform run than the active one.
+    PlatformRunScopeMismatch = "PLATFORM_RUN_SCOPE_MISMATCH", "Nothing, if it is another run's message. Otherwise set `PLATFORM_RUN_ID` or `ACTIVE_RUN_ID` to the run that shall stream.";
+    /// The facts name no `scenario_run_id`.
+    ScenarioRunIdMissing = "SCENARIO_RUN_ID_MISSING", "Have SR write facts with `scenario_run_id` at the top and in `pins`.";
+    /// READY and facts name different scenario runs.
+    ScenarioRunIdMismatch = "SCENARIO_RUN_ID_MISMATCH", "Compare READY with the facts that `facts_view_ref` points to; re-emit READY for the right facts.";
+    /// READY or facts name no `scenario_id`.
+    ScenarioIdMissing = "SCENARIO_ID_MISSING", "Have SR emit READY and facts with `scenario_id`.";
+    /// The facts can't be read, are too large or too deep, or are not the closed object they have to be.
+    RunFactsInvalid = "RUN_FACTS_INVALID", "Read the detail: it names the object and the key. Have SR write the facts again under a new run.";
+    /// A field that READY and facts share (other than those with a reason of their own) is missing on one side or differs.
+    RunFactsMismatch = "RUN_FACTS_MISMATCH", "Compare the field named in the detail in READY and facts; re-emit READY for the right facts.";
+    /// READY is older than `policy.ready_max_age_seconds` allows.
+    ReadyTooOld = "READY_TOO_OLD", "Re-emit READY if the run shall still stream, or raise `ready_max_age_seconds`.";
+    /// Another READY of the same platform and scenario run has been streamed to its end.
+    RunAlreadyStreamed = "RUN_ALREADY_STREAMED", "Nothing; a second streaming needs a new scenario run.";
+    /// A reference leaves the roots that the profile configures (`..`, another bucket, an absolute path elsewhere).
+    RefOutsideRoot = "REF_OUTSIDE_ROOT", "Correct the reference named in the detail, or the root in the profile.";
+    /// Neither profile nor READY says where the engine run is.
+    EngineRootMissing = "ENGINE_ROOT_MISSING", "Set `wiring.oracle_engine_run_root`, or have SR send `oracle_pack_ref.engine_run_root`.";
+    /// `run_receipt.json` can't be read or lacks what identifies the world.
+    RunReceiptUnreadable = "RUN_RECEIPT_UNREADABLE", "Check that the engine run root holds a complete `run_receipt.json`.";
+    /// A part of the world's identity is missing.
+    WorldKeyMissing = "WORLD_KEY_MISSING", "Read the detail: it names the file and the field.";
+    /// READY, facts, run receipt, pack manifest and stream-view manifest do not all name one world.
+    WorldKeyMismatch = "WORLD_KEY_MISMATCH", "Point the run at the world it was planned for; the detail names the two sides and the field.";
+    /// The engine run root holds no `_oracle_pack_manifest.json`.
+    PackManifestMissing = "PACK_MANIFEST_MISSING", "Seal the world with the packer, or point to the sealed one.";
+    /// `_oracle_pack_manifest.json` is not the closed object it has to be.
+    PackManifestInvalid = "PACK_MANIFEST_INVALID", "Seal the world again; the detail names the key.";
+    /// No seal, a failed seal, or the seal of another pack.
+    PackNotSealed = "PACK_NOT_SEALED", "Seal the world. A local try-out may set `policy.require_seal: false`, and its evidence says so.";
+    /// The policy names no traffic output, or not exactly one.
+    NoTrafficOutputs = "NO_TRAFFIC_OUTPUTS", "Set `policy.traffic_output_ids` to one output.";
+    /// The catalogue or the gate map can't be read, or has no usable entry for an output of the run.
+    CatalogueInvalid = "CATALOGUE_INVALID", "Check `wiring.engine_catalogue_path` and the gate map beside it; the detail names the entry.";
+    /// A gate that an output requires has no passed flag, an unreadable one, or the facts say it failed.
+    GatePassMissing = "GATE_PASS_MISSING", "Have the engine's validation of that segment pass; never write the flag by hand.";
+    /// No producer id is configured.
+    ProducerIdMissing = "PRODUCER_ID_MISSING", "Set `wiring.wsp_producer.producer_id` or `WSP_PRODUCER_ID`.";
+    /// No producer allowlist is configured.
+    ProducerAllowlistMissing = "PRODUCER_ALLOWLIST_MISSING", "Set `wiring.wsp_producer.allowlist_ref` or `WSP_PRODUCER_ALLOWLIST_REF`.";
+    /// The producer allowlist names nobody.
+    ProducerAllowlistEmpty = "PRODUCER_ALLOWLIST_EMPTY", "Add the producer to the allowlist.";
+    /// The producer allowlist can't be read.
+    ProducerAllowlistUnreadable = "PRODUCER_ALLOWLIST_UNREADABLE", "Check the file that `allowlist_ref` names.";
+    /// The configured producer is not on the allowlist.
+    ProducerNotAllowed = "PRODUCER_NOT_ALLOWED", "Add the producer to the allowlist, or run as one that is on it.";
+    /// A stream view, its manifest or its receipt is not there.
+    StreamViewMissing = "STREAM_VIEW_MISSING", "Build the stream view of that output.";
+    /// The stream-view manifest is not readable as one.
+    StreamViewManifestInvalid = "STREAM_VIEW_MANIFEST_INVALID", "Build the stream view of that output again.";
+    /// The sort receipt is not readable, not `OK`, or its two row counts differ.
+    StreamViewReceiptBad = "STREAM_VIEW_RECEIPT_BAD", "Build the stream view of that output again.";
+    /// Manifest, receipt and the id computed from the resolved engine root are not one stream-view id.
+    StreamViewIdMismatch = "STREAM_VIEW_ID_MISMATCH", "Use the view that was built from this engine root, under the same spelling of that root.";
+    /// The view's manifest or receipt is of another output.
+    StreamViewOutputMismatch = "STREAM_VIEW_OUTPUT_MISMATCH", "Check `oracle_stream_view_root`; build the view again.";
+    /// A view without a Parquet part.
+    StreamViewEmpty = "STREAM_VIEW_EMPTY", "Build the stream view of that output again.";
+    /// The parts hold more or fewer rows than the receipt says.
+    StreamViewRowsMismatch = "STREAM_VIEW_ROWS_MISMATCH", "A part is missing or foreign: build the view again.";
+    /// A part can't be read as Parquet, or its columns differ from the first part's.
+    StreamViewUnreadable = "STREAM_VIEW_UNREADABLE", "Read the detail: it names the file. Build the view again.";
+    /// A part changed while the run was reading it.
+    StreamViewChanged = "STREAM_VIEW_CHANGED", "Find out who writes into a sealed world; the run has to start over as a new one.";
+    /// A row is earlier than the one before it in its view.
+    StreamViewOrderViolation = "STREAM_VIEW_ORDER_VIOLATION", "Build the view again; its sort receipt was not true.";
+    /// A row's `ts_utc` is missing or can't be read.
+    TsUtcInvalid = "TS_UTC_INVALID", "Correct the world at the row named in the detail and seal it anew.";
+    /// A primary key column is missing, or null in a row.
+    PrimaryKeyMissing = "PRIMARY_KEY_MISSING", "Correct the catalogue's `primary_key`, or the world at the row named in the detail.";
+    /// A column's type has no honest JSON form.
+    ColumnNotEncodable = "COLUMN_NOT_ENCODABLE", "Leave the column out of the view, or store it as a type that has a JSON form.";
+    /// A value has no JSON form (NaN, an infinity), or a `payload_json` is not a JSON object.
+    ValueNotEncodable = "VALUE_NOT_ENCODABLE", "Correct the world at the row named in the detail and seal it anew.";
+    /// IG refused an event for good, or gave an answer that says nothing.
+    IgPushRejected = "IG_PUSH_REJECTED", "Read the detail: it holds IG's status and error. The checkpoint stands before the event.";
+    /// An event was tried as often as allowed and never answered for good.
+    IgPushRetryExhausted = "IG_PUSH_RETRY_EXHAUSTED", "Restore IG, then re-emit READY or restart: the run resumes from the checkpoint.";
+    /// The Postgres backend is configured without a DSN.
+    CheckpointDsnMissing = "CHECKPOINT_DSN_MISSING", "Set `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`.";
+    /// The checkpoint names a file that is not part of the view, or a row beyond it.
+    CheckpointForeign = "CHECKPOINT_FOREIGN", "Check that roots are spelt as when the checkpoint was written; `wsp checkpoint show` prints it, `wsp checkpoint reset` drops it.";
+    /// The checkpoint can't be read.
+    CheckpointUnreadable = "CHECKPOINT_UNREADABLE", "Read the detail; restore the cursor file, or drop it with `wsp checkpoint reset` and stream from the start.";
+    /// A position could not be saved. What was delivered beyond it is sent again on resume.
+    CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room or restore write access where the detail says; then restart.";
+    /// Another producer holds this run's checkpoint.
+    CheckpointScopeBusy = "CHECKPOINT_SCOPE_BUSY", "Nothing, if a second producer was started by mistake; this READY is looked at again later.";
+    /// Evidence or facts could not be read from or written to the object store.
+    StoreUnavailable = "STORE_UNAVAILABLE", "Restore the store; then re-emit READY or restart.";
+    /// The run was told to stop before its end.
+    RunStopped = "RUN_STOPPED", "Start again to resume from the checkpoint.";
+    /// A fault in this program.
+    InternalError = "INTERNAL_ERROR", "Report it with the log; then restart: the run resumes from the checkpoint.";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+/// Where a refusal's cause lies, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// A file, object or URL.
+    pub file: Option<String>,
+    /// A 0-based row in that file.
+    pub row: Option<u64>,
+    /// A key or column.
+    pub field: Option<String>,
+}
+
+/// Why a run is not started or not continued: the error of every stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable reason.
+    pub reason: Reason,
+    /// Where.
+    pub place: Place,
+    /// What exactly, for a person.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal without a place.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, place: Place::default(), detail: detail.into() }
+    }
+
+    /// The same, in `file` (a path, URI or URL).
+    #[must_use]
+    pub fn file(mut self, file: impl Into<String>) -> Self {
+        self.place.file = Some(file.into());
+        self
+    }
+
+    /// The same, at 0-based `row`.
+    #[must_use]
+    pub fn row(mut self, row: u64) -> Self {
+        self.place.row = Some(row);
+        self
+    }
+
+    /// The same, at `field`, a key or column.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.place.field = Some(field.into());
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        if let Some(file) = &self.place.file {
+            write!(f, " in {file}")?;
+        }
+        if let Some(row) = self.place.row {
+            write!(f, " at row {row}")?;
+        }
+        if let Some(field) = &self.place.field {
+            write!(f, ", {field}")?;
+        }
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_upper_snake() {
+        let mut codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')));
+    }
+
+    #[test]
+    fn a_refusal_says_what_where_and_why() {
+        let refusal = Refusal::new(Reason::TsUtcInvalid, "null").file("a/part-000000.parquet").row(7).field("ts_utc");
+        assert_eq!(refusal.to_string(), "TS_UTC_INVALID in a/part-000000.parquet at row 7, ts_utc: null");
+    }
+}
