@@ -1,0 +1,162 @@
+//! Which outputs a run streams, and who may produce them: lists that the profile holds or refers to.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::model::{OutputId, Reason, Refusal};
+
+/// Traffic of a run with fraud (contract, section 3).
+pub const FRAUD_TRAFFIC: &str = "s3_event_stream_with_fraud_6B";
+/// Traffic of a baseline run.
+pub const BASELINE_TRAFFIC: &str = "s2_event_stream_baseline_6B";
+
+const CONTEXT_OF_ARRIVALS: [&str; 2] = ["arrival_events_5B", "s1_arrival_entities_6B"];
+const FRAUD_ANCHOR: &str = "s3_flow_anchor_with_fraud_6B";
+const BASELINE_ANCHOR: &str = "s2_flow_anchor_baseline_6B";
+
+/// The context outputs that travel with a traffic output, where the policy names none.
+#[must_use]
+pub fn default_context(traffic: &str) -> Vec<String> {
+    let anchor = match traffic {
+        FRAUD_TRAFFIC => FRAUD_ANCHOR,
+        BASELINE_TRAFFIC => BASELINE_ANCHOR,
+        _ => return Vec::new(),
+    };
+    CONTEXT_OF_ARRIVALS.iter().copied().chain([anchor]).map(str::to_owned).collect()
+}
+
+/// The column whose value events of `output` must not overtake each other on (contract, section 3).
+#[must_use]
+pub fn order_key_column(output: &str) -> Option<&'static str> {
+    match output {
+        FRAUD_TRAFFIC | BASELINE_TRAFFIC | FRAUD_ANCHOR | BASELINE_ANCHOR => Some("flow_id"),
+        "arrival_events_5B" | "s1_arrival_entities_6B" => Some("merchant_id"),
+        _ => None,
+    }
+}
+
+/// The outputs of a run, each at its rank: context in the policy's order, then traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputPlan {
+    /// Context outputs.
+    pub context: Vec<OutputId>,
+    /// The traffic output.
+    pub traffic: OutputId,
+}
+
+impl OutputPlan {
+    /// Checks the lists.
+    ///
+    /// # Errors
+    ///
+    /// `NO_TRAFFIC_OUTPUTS` where there is not exactly one traffic output, or an output is named twice.
+    pub fn new(traffic: &[String], context: &[String]) -> Result<Self, Refusal> {
+        let refuse = |detail: String| Refusal::new(Reason::NoTrafficOutputs, detail).field("policy.traffic_output_ids");
+        let [traffic] = traffic else {
+            return Err(refuse(format!("exactly one traffic output is streamed, not {}", traffic.len())));
+        };
+        let parse = |text: &String| text.parse::<OutputId>().map_err(|error| refuse(error.to_string()));
+        let plan = Self { context: context.iter().map(parse).collect::<Result<_, _>>()?, traffic: parse(traffic)? };
+        let mut all: Vec<_> = plan.all().collect();
+        all.sort_unstable();
+        match all.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(refuse(format!("{} is named twice", pair[0]))),
+            None => Ok(plan),
+        }
+    }
+
+    /// All outputs by rank.
+    pub fn all(&self) -> impl Iterator<Item = &OutputId> {
+        self.context.iter().chain([&self.traffic])
+    }
+}
+
+/// Reads a YAML file with `output_ids`.
+pub(super) fn read_output_ids(path: &Path) -> Result<Vec<String>, String> {
+    let tree = read_yaml(path)?;
+    let ids = tree.get("output_ids").and_then(Value::as_array).ok_or("it holds no list `output_ids`")?;
+    ids.iter().map(|id| id.as_str().map(str::to_owned).ok_or_else(|| "`output_ids` holds something that is no text".to_owned())).collect()
+}
+
+/// Checks that `producer` is on the allowlist: a text file with one producer a line (`#` comments), or YAML
+/// with a list at the top or in any of its top-level keys.
+///
+/// # Errors
+///
+/// `PRODUCER_ALLOWLIST_UNREADABLE`, `PRODUCER_ALLOWLIST_EMPTY` or `PRODUCER_NOT_ALLOWED`, naming the file.
+pub fn check_producer(allowlist: &Path, producer: &str) -> Result<(), Refusal> {
+    let file = allowlist.display().to_string();
+    let refuse = |reason, detail: String| Refusal::new(reason, detail).file(file.clone());
+    let text = read_bounded(allowlist).map_err(|error| refuse(Reason::ProducerAllowlistUnreadable, error))?;
+    let allowed = parse_allowlist(&text).map_err(|error| refuse(Reason::ProducerAllowlistUnreadable, error))?;
+    if allowed.is_empty() {
+        return Err(refuse(Reason::ProducerAllowlistEmpty, "it names nobody".to_owned()));
+    }
+    if allowed.iter().any(|name| name == producer) {
+        return Ok(());
+    }
+    Err(refuse(Reason::ProducerNotAllowed, format!("{producer:?} is not on it")))
+}
+
+fn parse_allowlist(text: &str) -> Result<Vec<String>, String> {
+    let lines: Vec<&str> = text.lines().map(|line| line.split('#').next().unwrap_or("").trim()).filter(|line| !line.is_empty()).collect();
+    let is_name = |line: &&str| !line.ends_with(':') && !line.starts_with(['-', '[', '{', '"']) && !line.contains(char::is_whitespace);
+    if lines.iter().all(is_name) {
+        return Ok(lines.into_iter().map(str::to_owned).collect());
+    }
+    let tree: Value = serde_saphyr::from_str(text).map_err(|error| format!("neither one name a line nor YAML: {error}"))?;
+    let texts = |items: &Vec<Value>| items.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+    match &tree {
+        Value::Array(items) => Ok(texts(items)),
+        Value::Object(entries) => Ok(entries.values().filter_map(Value::as_array).flat_map(texts).collect()),
+        _ => Err("neither one name a line nor YAML with a list".to_owned()),
+    }
+}
+
+fn read_yaml(path: &Path) -> Result<Value, String> {
+    serde_saphyr::from_str(&read_bounded(path)?).map_err(|error| error.to_string())
+}
+
+/// Reads a small text file, at most 4 MiB.
+pub(super) fn read_bounded(path: &Path) -> Result<String, String> {
+    use std::io::Read;
+    const LIMIT: u64 = 4 << 20;
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    file.take(LIMIT + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > LIMIT { Err(format!("larger than {LIMIT} bytes")) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allowlists_of_every_form() {
+        let producer = "svc:world_stream_producer";
+        for text in [
+            "svc:world_stream_producer\n",
+            "# who\n\nsvc:other\nsvc:world_stream_producer # us\n",
+            "- svc:world_stream_producer\n",
+            "version: 1\nproducers:\n  - svc:world_stream_producer\n",
+            "[\"svc:world_stream_producer\"]",
+        ] {
+            assert!(parse_allowlist(text).unwrap().iter().any(|name| name == producer), "{text}");
+        }
+        assert!(parse_allowlist("# nobody\n").unwrap().is_empty());
+        assert!(parse_allowlist("producers: []\n").unwrap().is_empty());
+        assert!(parse_allowlist("a: [").is_err());
+    }
+
+    #[test]
+    fn a_run_has_one_traffic_output() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(OutputPlan::new(&[], &[]).unwrap_err().reason, Reason::NoTrafficOutputs);
+        assert_eq!(OutputPlan::new(&ids(&["a", "b"]), &[]).unwrap_err().reason, Reason::NoTrafficOutputs);
+        assert_eq!(OutputPlan::new(&ids(&["a"]), &ids(&["a"])).unwrap_err().reason, Reason::NoTrafficOutputs);
+        let plan = OutputPlan::new(&ids(&[FRAUD_TRAFFIC]), &default_context(FRAUD_TRAFFIC)).unwrap();
+        assert_eq!(plan.all().last().unwrap().as_str(), FRAUD_TRAFFIC);
+        assert_eq!(plan.all().count(), 4);
+    }
+}

@@ -1,0 +1,138 @@
+//! Every setting, once: where it stands in the profile, which environment variable gives it, its default
+//! and its meaning. Reading, the typo check and `docs/profile.md` all work from this table.
+
+/// Which source wins where profile and environment both give a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precedence {
+    /// The environment overrides the profile (`WSP_*`: one process is tuned for one run).
+    Environment,
+    /// The environment only fills what the profile leaves out (contract, section 10).
+    Profile,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Dotted path in the profile; empty where only the environment gives it.
+    pub path: &'static str,
+    /// Environment variables, the first that is set counts.
+    pub env: &'static [&'static str],
+    /// Who wins.
+    pub precedence: Precedence,
+    /// The default as text; empty where there is none.
+    pub default: &'static str,
+    /// What it does, with unit and bounds.
+    pub about: &'static str,
+}
+
+impl Setting {
+    /// How to name it in a message: path, variables.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (self.path, self.env) {
+            ("", env) => env.join(" or "),
+            (path, []) => path.to_owned(),
+            (path, env) => format!("{path} (or {})", env.join(", ")),
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($name:ident: $path:literal, [$($env:literal),*], $precedence:ident, $default:literal, $about:literal;)+) => {
+        $(
+            #[doc = $about]
+            pub const $name: Setting = Setting {
+                path: $path,
+                env: &[$($env),*],
+                precedence: Precedence::$precedence,
+                default: $default,
+                about: $about,
+            };
+        )+
+
+        /// All of them, in the order of the reference.
+        pub const ALL: &[Setting] = &[$($name,)+];
+    };
+}
+
+settings! {
+    PROFILE_ID: "profile_id", [], Profile, "", "Name of the profile. `local` and `local…` are local profiles, where a missing seal is noted and not refused.";
+    POLICY_REV: "policy.policy_rev", [], Profile, "", "Revision of the policy, kept in evidence.";
+    REQUIRE_GATE_PASS: "policy.require_gate_pass", [], Profile, "true", "Whether the passed flag of every gate that an output requires has to exist and read right.";
+    REQUIRE_SEAL: "policy.require_seal", [], Profile, "", "Whether a world without manifest and seal is refused. Default: true except in local profiles. The evidence says what was found.";
+    STREAM_SPEEDUP: "policy.stream_speedup", ["WSP_STREAM_SPEEDUP"], Environment, "1.0", "Event seconds a wall second, 0 or more; 0 = no pacing.";
+    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long. Default: gaps are kept.";
+    STOP_ON_NONRETRYABLE: "policy.stop_on_nonretryable", [], Profile, "true", "Whether QUARANTINE stops the run; otherwise it is counted and the run goes on.";
+    READY_MAX_AGE: "policy.ready_max_age_seconds", ["WSP_READY_MAX_AGE_SECONDS"], Environment, "", "A READY emitted more than this many seconds ago is refused. Default: any age.";
+    TRAFFIC_OUTPUT_IDS: "policy.traffic_output_ids", ["WSP_TRAFFIC_OUTPUT_IDS"], Environment, "", "The one traffic output (a list with one entry; a comma list in the environment).";
+    TRAFFIC_OUTPUT_IDS_REF: "policy.traffic_output_ids_ref", ["WSP_TRAFFIC_OUTPUT_IDS_REF"], Environment, "", "A YAML file with `output_ids`, in place of `traffic_output_ids`.";
+    CONTEXT_OUTPUT_IDS: "policy.context_output_ids", ["WSP_CONTEXT_OUTPUT_IDS"], Environment, "", "Context outputs, in the order they precede traffic at equal time. Default: the three of the traffic output.";
+    CONTEXT_OUTPUT_IDS_REF: "policy.context_output_ids_ref", ["WSP_CONTEXT_OUTPUT_IDS_REF"], Environment, "", "A YAML file with `output_ids`, in place of `context_output_ids`.";
+    CONTEXT_OUTPUT_IDS_BASELINE_REF: "policy.context_output_ids_baseline_ref", [], Profile, "", "The same, used when the traffic is the baseline.";
+    STORE_ROOT: "wiring.object_store.root", ["PLATFORM_STORE_ROOT"], Profile, "runs", "Root of facts and evidence: a folder, or `s3://bucket/prefix`.";
+    CONTROL_BUS_KIND: "wiring.control_bus.kind", ["CONTROL_BUS_KIND"], Profile, "", "`file` or `kafka`.";
+    CONTROL_BUS_ROOT: "wiring.control_bus.root", [], Profile, "runs/fraud-platform/control_bus", "Folder of the file control bus.";
+    CONTROL_BUS_TOPIC: "wiring.control_bus.topic", ["CONTROL_BUS_TOPIC"], Profile, "fp.bus.control.v1", "The control topic.";
+    CATALOGUE_PATH: "wiring.engine_catalogue_path", [], Profile, "", "`engine_outputs.catalogue.yaml`; `engine_gates.map.yaml` is read from beside it.";
+    ORACLE_ROOT: "wiring.oracle_root", [], Profile, "", "What relative Oracle references are joined to.";
+    ORACLE_ENGINE_RUN_ROOT: "wiring.oracle_engine_run_root", [], Profile, "", "The engine run root; wins over READY's.";
+    ORACLE_SCENARIO_ID: "wiring.oracle_scenario_id", [], Profile, "", "The scenario a run must have. Default: READY's.";
+    ORACLE_STREAM_VIEW_ROOT: "wiring.oracle_stream_view_root", [], Profile, "", "Folder of the stream views. Default: READY's, else `<engine root>/stream_view/ts_utc`.";
+    IG_INGEST_URL: "wiring.ig_ingest_url", ["IG_INGEST_URL"], Profile, "", "IG's base URL, or the push URL itself.";
+    API_KEY_HEADER: "wiring.security.api_key_header", [], Profile, "X-IG-Api-Key", "Header that carries the key.";
+    AUTH_TOKEN: "wiring.security.wsp_auth_token", ["IG_API_KEY"], Profile, "", "The key. Never printed.";
+    CHECKPOINT_BACKEND: "wiring.wsp_checkpoint.backend", ["WSP_CHECKPOINT_BACKEND"], Environment, "file", "`file` or `postgres`.";
+    CHECKPOINT_ROOT: "wiring.wsp_checkpoint.root", ["WSP_CHECKPOINT_ROOT"], Environment, "runs/fraud-platform/wsp/checkpoints", "Folder of the file backend.";
+    CHECKPOINT_DSN: "wiring.wsp_checkpoint.dsn", ["WSP_CHECKPOINT_DSN"], Environment, "", "DSN of the Postgres backend. Never printed.";
+    FLUSH_EVERY: "wiring.wsp_checkpoint.flush_every", ["WSP_CHECKPOINT_FLUSH_EVERY"], Environment, "100", "Answered events between two saves, 1 to 1,000,000.";
+    ATTEMPT_ID: "", ["WSP_CHECKPOINT_ATTEMPT_ID"], Environment, "", "Part of the checkpoint's scope; a new one starts from the beginning.";
+    PRODUCER_ID: "wiring.wsp_producer.producer_id", ["WSP_PRODUCER_ID"], Profile, "", "The `producer` of every event.";
+    PRODUCER_ALLOWLIST_REF: "wiring.wsp_producer.allowlist_ref", ["WSP_PRODUCER_ALLOWLIST_REF"], Profile, "", "File that lists allowed producers: one a line, or YAML with a list.";
+    RETRY_MAX_ATTEMPTS: "wiring.wsp_retry.max_attempts", [], Profile, "5", "Attempts an event, 1 to 100.";
+    RETRY_BASE_DELAY: "wiring.wsp_retry.base_delay_ms", [], Profile, "250", "Delay after the first failed attempt, milliseconds; doubles each time, plus jitter up to itself.";
+    RETRY_MAX_DELAY: "wiring.wsp_retry.max_delay_ms", [], Profile, "5000", "Bound of that delay before jitter, milliseconds.";
+    DELIVERY_MODE: "wiring.wsp_delivery.mode", ["WSP_DELIVERY_MODE"], Environment, "", "`strict`, `keyed` or `free`. Default: strict with one in flight, keyed beyond.";
+    IN_FLIGHT: "wiring.wsp_delivery.in_flight", ["WSP_IG_PUSH_CONCURRENCY", "WSP_MAX_INFLIGHT"], Environment, "1", "Requests in flight at once, 1 to 1,024.";
+    WINDOW: "wiring.wsp_delivery.window", ["WSP_DELIVERY_WINDOW"], Environment, "1024", "How far sending may run ahead of the oldest unanswered event, in events, 1 to 1,000,000.";
+    ATTEMPT_TIMEOUT: "wiring.wsp_delivery.attempt_timeout_ms", [], Profile, "30000", "Time for one attempt, connecting included, milliseconds.";
+    DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.";
+    MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes.";
+    LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over; more than 1 is not built yet and refused.";
+    LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane.";
+    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second for the whole run.";
+    TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.";
+    TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start. Default: the whole burst.";
+    RATE_PLAN_JSON: "", ["WSP_RATE_PLAN_JSON"], Environment, "", "Rates by time: `[{\"start_offset_seconds\", \"target_eps\", \"burst_seconds\", \"initial_tokens\"}]`.";
+    RATE_PLAN_START_UTC: "", ["WSP_RATE_PLAN_START_UTC"], Environment, "", "What the plan's offsets count from. Default: the campaign's start, else the stream's.";
+    CAMPAIGN_START_UTC: "", ["WSP_CAMPAIGN_START_UTC"], Environment, "", "Wall time at which the run's first event time is due; shared by the lanes of a run.";
+    NO_REPLAY_DELAY_WITH_PLAN: "", ["WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN"], Environment, "false", "With a rate plan, event time does not pace.";
+    PLATFORM_RUN_ID: "", ["PLATFORM_RUN_ID"], Environment, "", "The active run. Default: the first line of `runs/fraud-platform/ACTIVE_RUN_ID`.";
+    REQUIRED_PACKS: "", ["WSP_READY_REQUIRED_PACKS"], Environment, "", "Comma list of run/operate pack files that must be up before a stream starts.";
+    REQUIRE_ACTIVE_RUN_MATCH: "", ["WSP_READY_REQUIRE_ACTIVE_RUN_MATCH"], Environment, "true", "Whether a required pack has to be up for the same run.";
+    SERVICE_RELEASE_ID: "", ["SERVICE_RELEASE_ID"], Environment, "dev-local", "Release of this service, kept in governance facts.";
+    ENVIRONMENT: "", ["PLATFORM_ENVIRONMENT"], Environment, "unknown", "Environment, kept in governance facts.";
+}
+
+/// Blocks of the profile that are WSP's alone: any other key in them is a mistake.
+pub const CLOSED_BLOCKS: &[&str] = &["wiring.wsp_checkpoint", "wiring.wsp_producer", "wiring.wsp_retry", "wiring.wsp_delivery"];
+
+/// The reference page, `docs/profile.md`, below its introduction.
+#[must_use]
+pub fn reference() -> String {
+    use std::fmt::Write;
+    let mut out = String::from("| setting | environment | default | meaning |\n|---|---|---|---|\n");
+    for setting in ALL {
+        let path = if setting.path.is_empty() { "–".to_owned() } else { format!("`{}`", setting.path) };
+        let env = match setting.env {
+            [] => "–".to_owned(),
+            env => format!(
+                "{} ({})",
+                env.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+                if setting.precedence == Precedence::Environment { "wins" } else { "where absent" }
+            ),
+        };
+        let default = if setting.default.is_empty() { "–".to_owned() } else { format!("`{}`", setting.default) };
+        let _ = writeln!(out, "| {path} | {env} | {default} | {} |", setting.about);
+    }
+    out
+}
