@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod checkpoint;
 pub mod clock;
 pub mod credit;

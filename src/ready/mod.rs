@@ -1,1 +1,62 @@
-//! ready
+//! READY: the permission to stream one run, taken from the control topic.
+//!
+//! ```text
+//! file feed (kafka later) ──► Incoming { ready, source, ticket } ──► a verdict ──ticket──► feed
+//! ```
+//!
+//! READY is at-least-once. A feed gives each message out until its ticket says that there is a verdict;
+//! a deferred one comes again later and holds up no other.
+
+mod file;
+mod message;
+
+use tokio::sync::mpsc;
+
+pub use file::{FileFeed, FileFeedOptions};
+pub use message::*;
+
+/// Where a message stood on the control topic.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Source {
+    /// The topic.
+    pub topic: String,
+    /// Its partition; `None` on the file control bus.
+    pub partition: Option<i32>,
+    /// Its offset; `None` on the file control bus.
+    pub offset: Option<i64>,
+    /// How to name the message to a person: a file, or topic/partition/offset.
+    pub name: String,
+}
+
+/// How a READY was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// There is a verdict; the message need not come again.
+    Verdict,
+    /// It could not be looked at yet; it comes again later.
+    Deferred,
+}
+
+/// A READY with the way to settle it. Dropped unsettled, it comes again after a restart.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The message.
+    pub ready: Ready,
+    /// Where it stood.
+    pub source: Source,
+    ticket: Ticket,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    id: u64,
+    desk: mpsc::UnboundedSender<(u64, Settlement)>,
+}
+
+impl Incoming {
+    /// Tells the feed.
+    pub fn settle(self, settlement: Settlement) {
+        // A feed that is gone has nobody left who wants to know.
+        let _ = self.ticket.desk.send((self.ticket.id, settlement));
+    }
+}

@@ -1,1 +1,3 @@
-//! run
+//! Whether a run may start: its facts, its identity, its roots.
+
+pub mod roots;

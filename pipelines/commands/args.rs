@@ -1,0 +1,203 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use wsp::model::PlatformRunId;
+
+/// Replays a sealed world of recorded events, in order and at a chosen pace, into a live HTTP intake.
+///
+/// Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 a run failed, 2 usage or
+/// configuration, 3 stopped before the end.
+#[derive(Debug, Parser)]
+#[command(name = "wsp", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// What is logged to stderr: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, global = true, env = "WSP_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a world, start a gate, publish a READY, stream it, and check what the gate admitted.
+    Demo(Demo),
+    /// Take READYs as they come and stream their runs, one at a time.
+    Run(Run),
+    /// Show everything a run would check and do, without sending anything.
+    Plan(Plan),
+    /// Check a profile and its environment.
+    Validate(ProfileArg),
+    /// Look at, or drop, the checkpoint of a run.
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
+    /// Serve the reference Ingestion Gate, with faults on request.
+    Gate(Gate),
+    /// Write a sealed world with its stream views.
+    World(World),
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+    /// Print a reference page that is made from the code.
+    Docs {
+        /// Which page.
+        #[arg(value_enum)]
+        page: DocsPage,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum DocsPage {
+    /// docs/reasons.md: the reason codes.
+    Reasons,
+    /// docs/profile.md: the settings.
+    Profile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArg {
+    /// The profile (YAML).
+    #[arg(long, value_name = "FILE", env = "WSP_PROFILE")]
+    pub(crate) profile: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// Take what is there and leave.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Leave after this many READYs.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_messages: Option<u64>,
+    /// Cap of events per run, over all outputs, in canonical order.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_events: Option<u64>,
+    /// Cap of events per output and run.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_events_per_output: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// The READY to plan for. Default: the newest on the control bus.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Checkpoint {
+    /// Print the saved position of each output.
+    Show(CheckpointArgs),
+    /// Drop the saved positions; the run then starts from the beginning.
+    Reset(CheckpointReset),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// The READY whose run is meant. Default: the newest on the control bus.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointReset {
+    #[command(flatten)]
+    pub(crate) which: CheckpointArgs,
+    /// Say that you mean it.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gate {
+    /// Where to listen; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    pub(crate) listen: SocketAddr,
+    /// The key that requests have to carry.
+    #[arg(long, value_name = "KEY", env = "IG_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: String,
+    /// Write admissions, in order, to this file; read again on start.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Faults, as `status=503:2%,latency=lognormal(2ms,0.5),cut-after=0.5%`.
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    pub(crate) faults: String,
+    /// Seed of the faults.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Answer like the managed edge (202, and 400 for QUARANTINE) instead of the service.
+    #[arg(long)]
+    pub(crate) edge: bool,
+    /// Close the connection after each answer, as the service wrapper does.
+    #[arg(long)]
+    pub(crate) close: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct World {
+    /// Folder to write; it must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Events over the four outputs of a run.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) events: u64,
+    /// Days of event time.
+    #[arg(long, value_name = "D", default_value_t = 2.0)]
+    pub(crate) days: f64,
+    /// Files an output.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub(crate) parts: u32,
+    /// Rows a Parquet row group.
+    #[arg(long, value_name = "R", default_value_t = 122_880)]
+    pub(crate) row_group_rows: usize,
+    /// Seed; the same seed gives the same bytes.
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Events over the four outputs.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) events: u64,
+    /// Event seconds a wall second; 0 = as fast as it goes.
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) speedup: f64,
+    /// Events a second, at most.
+    #[arg(long, value_name = "EPS")]
+    pub(crate) rate: Option<f64>,
+    /// Requests in flight; 1 is strict order, more is order per key.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) in_flight: u32,
+    /// Faults of the gate, as for `wsp gate`.
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    pub(crate) faults: String,
+    /// Where to put world, evidence and checkpoints. Default: a new folder under the system's temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Seed of world and faults.
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// The platform run it plays in.
+    #[arg(long, value_name = "ID", default_value = "platform_20260101T000000Z")]
+    pub(crate) platform_run_id: PlatformRunId,
+}

@@ -1,0 +1,48 @@
+//! `wsp docs`: reference pages made from the code. They are committed under `docs/` and tested against it.
+
+use std::fmt::Write;
+
+use wsp::model::Reason;
+use wsp::profile::settings;
+
+use super::args::DocsPage;
+
+const REASONS: &str = "# Reason codes
+
+Made by `wsp docs reasons`. A reason stands in a run's record (`wsp/ready_runs/<message_id>.jsonl`), in its RUN_ENDED or
+RUN_CANCELLED fact, in `wsp_summary.json` and in the log, where the line also names file, row and field.
+
+| code | what it means | what to do |
+|---|---|---|
+";
+
+const PROFILE: &str = "# Profile reference
+
+Made by `wsp docs profile`. A profile is a YAML file of the platform; WSP reads `profile_id`, `policy` and `wiring` and leaves
+everything else alone. A scalar that is wholly `${NAME}` or `${NAME:-default}` is read from the environment. Numbers and
+switches may be given as text. Relative file references count from the working directory where the file exists there, else from
+the profile's folder. An unknown key in `wsp_checkpoint`, `wsp_producer`, `wsp_retry` or `wsp_delivery` is an error. `wins`
+means that the variable overrides the profile, `where absent` that it fills what the profile leaves out.
+
+";
+
+pub(crate) fn page(page: DocsPage) -> String {
+    match page {
+        DocsPage::Profile => format!("{PROFILE}{}", settings::reference()),
+        DocsPage::Reasons => Reason::ALL.iter().fold(REASONS.to_owned(), |mut out, reason| {
+            let _ = writeln!(out, "| `{}` | {} | {} |", reason.code(), reason.meaning(), reason.next());
+            out
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_are_what_the_code_says() {
+        assert!(include_str!("../../docs/reasons.md") == page(DocsPage::Reasons), "write it again: wsp docs reasons > docs/reasons.md");
+        assert!(include_str!("../../docs/profile.md") == page(DocsPage::Profile), "write it again: wsp docs profile > docs/profile.md");
+    }
+}

@@ -1,0 +1,111 @@
+//! The commands of `wsp`, one a file.
+
+pub(crate) mod args;
+mod checkpoint;
+mod demo;
+mod docs;
+mod gate;
+mod plan;
+mod service;
+mod table;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use wsp::profile::{ConfigError, Profile};
+
+use args::{Cli, Command, ProfileArg};
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// What was asked for is done.
+    Done,
+    /// A run failed.
+    Failed,
+    /// Usage or configuration.
+    Usage,
+    /// Stopped before the end.
+    Stopped,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Stopped => 3,
+        })
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into() }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+/// What a command comes to.
+pub(crate) type Outcome = Result<Exit, Failure>;
+
+pub(crate) fn run(command: Command) -> Outcome {
+    match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => service::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Validate(args) => validate(&args),
+        Command::Checkpoint(args) => checkpoint::run(args),
+        Command::Gate(args) => gate::run(args),
+        Command::World(args) => world::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "wsp", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+        Command::Man => {
+            let page = clap_mangen::Man::new(Cli::command());
+            page.render(&mut std::io::stdout()).map_err(|error| Failure::failed(error.to_string()))?;
+            Ok(Exit::Done)
+        }
+        Command::Docs { page } => {
+            print!("{}", docs::page(page));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// A profile with the process's environment.
+pub(crate) fn load(args: &ProfileArg) -> Result<Profile, Failure> {
+    Ok(Profile::load(&args.profile, &|name| std::env::var(name).ok())?)
+}
+
+fn validate(args: &ProfileArg) -> Outcome {
+    let profile = load(args)?;
+    wsp::pipelines::prepare::check_profile(&profile).map_err(|error| Failure::usage(error.to_string()))?;
+    println!("{}: profile {} is in order", args.profile.display(), profile.profile_id);
+    Ok(Exit::Done)
+}
+
+/// A single-threaded runtime: delivery is fastest on one thread, and nothing else here needs more.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?.block_on(future))
+}

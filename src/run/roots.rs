@@ -1,0 +1,125 @@
+//! Where a run's references point to (contract, section 3, "Roots").
+//!
+//! ```text
+//! profile, else READY ──reference──► resolve ──► a root as it is spelt, or REF_OUTSIDE_ROOT
+//! ```
+//!
+//! The spelling is kept: it is part of the stream-view id and of every cursor.
+
+use std::path::{Component, Path};
+
+use crate::model::{Reason, Refusal};
+
+/// Where a reference was read from: what an operator wrote is taken at its word, what a message says is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The profile or the environment.
+    Profile,
+    /// READY or the facts.
+    Message,
+}
+
+/// The roots that a profile configures, against which a message's references are checked.
+#[derive(Debug, Clone, Default)]
+pub struct Roots {
+    /// `wiring.oracle_root`.
+    pub oracle: Option<String>,
+    /// All roots that a message may point into, `oracle` among them.
+    pub allowed: Vec<String>,
+}
+
+impl Roots {
+    /// Resolves a reference to a folder: `scheme://…`, an absolute path, or a relative path that `exists` is
+    /// taken as it is; any other is joined to the Oracle root.
+    ///
+    /// # Errors
+    ///
+    /// `REF_OUTSIDE_ROOT` for an empty reference, one with `..`, and an absolute one in a message that lies
+    /// in none of the configured roots (where there are any).
+    pub fn resolve(&self, reference: &str, origin: Origin, exists: &dyn Fn(&Path) -> bool) -> Result<String, Refusal> {
+        let outside = |why: &str| Refusal::new(Reason::RefOutsideRoot, why).file(reference.chars().take(200).collect::<String>());
+        let trimmed = reference.trim_end_matches('/');
+        if trimmed.is_empty() || reference.chars().any(char::is_control) {
+            return Err(outside("it names no folder"));
+        }
+        if origin == Origin::Message && climbs(trimmed) {
+            return Err(outside("it holds `..`"));
+        }
+        let absolute = trimmed.contains("://") || Path::new(trimmed).is_absolute();
+        if absolute {
+            let inside = self.allowed.is_empty() || self.allowed.iter().any(|root| lies_in(trimmed, root));
+            return match origin {
+                Origin::Message if !inside => Err(outside("it lies in none of the roots that the profile configures")),
+                _ => Ok(trimmed.to_owned()),
+            };
+        }
+        match &self.oracle {
+            Some(root) if !exists(Path::new(trimmed)) => Ok(format!("{}/{trimmed}", root.trim_end_matches('/'))),
+            _ => Ok(trimmed.to_owned()),
+        }
+    }
+}
+
+/// The key below `store_root` that a `facts_view_ref` names: relative, or absolute inside the root.
+///
+/// # Errors
+///
+/// `REF_OUTSIDE_ROOT`.
+pub fn key_below<'r>(reference: &'r str, store_root: &str) -> Result<&'r str, Refusal> {
+    let absolute = reference.contains("://") || reference.starts_with('/');
+    let key = if absolute {
+        reference.strip_prefix(store_root.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'))
+    } else {
+        Some(reference)
+    };
+    key.filter(|key| !climbs(key)).ok_or_else(|| {
+        Refusal::new(Reason::RefOutsideRoot, format!("it does not lie in the object store {store_root}"))
+            .file(reference.chars().take(200).collect::<String>())
+    })
+}
+
+fn climbs(reference: &str) -> bool {
+    reference.split(['/', '\\']).any(|segment| segment == "..")
+}
+
+fn lies_in(reference: &str, root: &str) -> bool {
+    let parts = |text: &str| Path::new(text).components().filter(|part| *part != Component::CurDir).map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+    parts(reference).starts_with(&parts(root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(oracle: &str) -> Roots {
+        Roots { oracle: Some(oracle.to_owned()), allowed: vec![oracle.to_owned()] }
+    }
+
+    #[test]
+    fn references_resolve_as_the_contract_says() {
+        let there = |path: &Path| path == Path::new("world");
+        let resolve = |reference| roots("/data/oracle").resolve(reference, Origin::Message, &there);
+        assert_eq!(resolve("world").unwrap(), "world", "a relative path that exists");
+        assert_eq!(resolve("run-5/").unwrap(), "/data/oracle/run-5");
+        assert_eq!(resolve("/data/oracle/run-5").unwrap(), "/data/oracle/run-5");
+        assert_eq!(Roots::default().resolve("/anywhere", Origin::Message, &there).unwrap(), "/anywhere");
+        assert_eq!(roots("/data/oracle").resolve("/else", Origin::Profile, &there).unwrap(), "/else");
+    }
+
+    #[test]
+    fn a_message_cannot_point_out_of_the_roots() {
+        for reference in ["../x", "world/../../x", "/etc", "/data/oracle2/x", "s3://other/x", "", "/", "a\0b", "/data/oracle/../x"] {
+            let refused = roots("/data/oracle").resolve(reference, Origin::Message, &|_| true);
+            assert_eq!(refused.unwrap_err().reason, Reason::RefOutsideRoot, "{reference:?}");
+        }
+    }
+
+    #[test]
+    fn facts_lie_in_the_object_store() {
+        assert_eq!(key_below("fraud-platform/x.json", "runs").unwrap(), "fraud-platform/x.json");
+        assert_eq!(key_below("s3://bucket/pre/x.json", "s3://bucket/pre/").unwrap(), "x.json");
+        for reference in ["../x", "/etc/passwd", "s3://bucket/prefix/x.json", "s3://bucket/pre/../x.json", "file:///etc/passwd"] {
+            assert_eq!(key_below(reference, "s3://bucket/pre").unwrap_err().reason, Reason::RefOutsideRoot, "{reference}");
+        }
+    }
+}
