@@ -1,1 +1,8 @@
-//! run
+//! What lets a run start: its facts, and that READY and facts speak of one run (contract, section 2).
+//!
+//! ```text
+//! Ready ──facts_view_ref──► facts ──lock──► RunIdentity ──► oracle checks
+//! ```
+
+pub mod facts;
+pub mod identity;
