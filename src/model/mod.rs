@@ -1,11 +1,14 @@
 //! The words all stages share: identities, reasons, event time, and the items that flow.
 
+pub mod check;
 pub mod event;
 pub mod identity;
 pub mod reason;
 pub mod secret;
+pub mod strict;
 pub mod time;
 
+pub use check::{Check, CheckList, Verdict};
 pub use event::{Decision, Delivered, Event, Position, RowBatch, Run};
 pub use identity::{Hex32, Hex64, IdentityError, OutputId, PlatformRunId, ScenarioId, WorldKey};
 pub use reason::{Place, Reason, Refusal};

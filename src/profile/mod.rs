@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use crate::model::{Micros, PlatformRunId, ScenarioId, Secret};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
-use reader::Reader;
 pub use reader::Environment;
+use reader::Reader;
 pub use scope::{active_run, run_scoped};
 use settings as s;
 
@@ -219,8 +219,8 @@ impl Profile {
         let name = path.display();
         let text = outputs::read_bounded(path).map_err(|error| ConfigError::new(format!("profile {name}: {error}")))?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, folder, env).map_err(|error| {
-            ConfigError { problems: error.problems.into_iter().map(|problem| format!("profile {name}: {problem}")).collect() }
+        Self::parse(&text, folder, env).map_err(|error| ConfigError {
+            problems: error.problems.into_iter().map(|problem| format!("profile {name}: {problem}")).collect(),
         })
     }
 
@@ -241,7 +241,10 @@ impl Profile {
             delivery: delivery(&mut r),
             checkpoint: checkpoint(&mut r),
             producer_id: r.required(&s::PRODUCER_ID, "PRODUCER_ID_MISSING"),
-            producer_allowlist: reference(&r.required(&s::PRODUCER_ALLOWLIST_REF, "PRODUCER_ALLOWLIST_MISSING"), folder),
+            producer_allowlist: reference(
+                &r.required(&s::PRODUCER_ALLOWLIST_REF, "PRODUCER_ALLOWLIST_MISSING"),
+                folder,
+            ),
             rate: rate(&mut r),
             max_events_per_output: r.number(&s::MAX_EVENTS_PER_OUTPUT, 0, u64::MAX),
             platform_run_id: r.get(&s::PLATFORM_RUN_ID),
@@ -330,14 +333,19 @@ fn oracle(r: &mut Reader<'_>, folder: &Path) -> OracleWiring {
 }
 
 fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
-    let millis = |r: &mut Reader<'_>, setting, high| Duration::from_millis(r.number(setting, 0, high).unwrap_or_default());
+    let millis =
+        |r: &mut Reader<'_>, setting, high| Duration::from_millis(r.number(setting, 0, high).unwrap_or_default());
     let mode = r.text(&s::DELIVERY_MODE);
     if let Some(mode) = mode.as_deref().filter(|mode| !matches!(*mode, "strict" | "keyed" | "free")) {
         r.problem(format!("{}: {mode:?} is not `strict`, `keyed` or `free`", s::DELIVERY_MODE.name()));
     }
     let in_flight = r.number(&s::IN_FLIGHT, 1, 1024).unwrap_or(1);
     if mode.as_deref() == Some("strict") && in_flight > 1 {
-        r.problem(format!("{}: strict order means one request in flight, but {} is {in_flight}", s::DELIVERY_MODE.name(), s::IN_FLIGHT.name()));
+        r.problem(format!(
+            "{}: strict order means one request in flight, but {} is {in_flight}",
+            s::DELIVERY_MODE.name(),
+            s::IN_FLIGHT.name()
+        ));
     }
     DeliveryWiring {
         ig_ingest_url: r.required(&s::IG_INGEST_URL, ""),
@@ -361,7 +369,10 @@ fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
         "postgres" if r.given(&s::CHECKPOINT_DSN).is_none() => {
             r.problem(format!("CHECKPOINT_DSN_MISSING: {} is missing", s::CHECKPOINT_DSN.name()));
         }
-        _ => r.problem(format!("{}: {backend:?} is not `file`, the one backend built so far", s::CHECKPOINT_BACKEND.name())),
+        _ => r.problem(format!(
+            "{}: {backend:?} is not `file`, the one backend built so far",
+            s::CHECKPOINT_BACKEND.name()
+        )),
     }
     CheckpointWiring {
         backend: CheckpointBackend::File { root: r.required(&s::CHECKPOINT_ROOT, "").into() },
@@ -432,7 +443,10 @@ event_bus: {kind: kinesis}
         assert!(profile.is_local() && !profile.policy.require_seal);
         assert_eq!(profile.policy.context_output_ids, default_context(FRAUD_TRAFFIC));
         assert_eq!(profile.oracle.catalogue_path, Path::new("/etc/wsp/cat.yaml"));
-        assert_eq!((profile.delivery.in_flight, profile.delivery.max_attempts, profile.checkpoint.flush_every), (1, 5, 100));
+        assert_eq!(
+            (profile.delivery.in_flight, profile.delivery.max_attempts, profile.checkpoint.flush_every),
+            (1, 5, 100)
+        );
         assert_eq!(profile.delivery.api_key.expose(), "top-secret");
         assert!(!format!("{profile:?}").contains("top-secret"));
     }
@@ -441,7 +455,14 @@ event_bus: {kind: kinesis}
     fn what_is_missing_is_named_in_one_message() {
         let error = Profile::parse("profile_id: dev_min\n", Path::new("."), &|_| None).unwrap_err();
         let text = error.to_string();
-        for name in ["IG_INGEST_URL", "IG_API_KEY", "CONTROL_BUS_KIND", "PRODUCER_ID_MISSING", "PRODUCER_ALLOWLIST_MISSING", "engine_catalogue_path"] {
+        for name in [
+            "IG_INGEST_URL",
+            "IG_API_KEY",
+            "CONTROL_BUS_KIND",
+            "PRODUCER_ID_MISSING",
+            "PRODUCER_ALLOWLIST_MISSING",
+            "engine_catalogue_path",
+        ] {
             assert!(text.contains(name), "{name} in {text}");
         }
     }
@@ -457,6 +478,8 @@ event_bus: {kind: kinesis}
     #[test]
     fn a_postgres_backend_needs_its_dsn() {
         let text = WHOLE.replace("  security:", "  wsp_checkpoint: {backend: postgres}\n  security:");
-        assert!(Profile::parse(&text, Path::new("."), &env).unwrap_err().to_string().contains("CHECKPOINT_DSN_MISSING"));
+        assert!(
+            Profile::parse(&text, Path::new("."), &env).unwrap_err().to_string().contains("CHECKPOINT_DSN_MISSING")
+        );
     }
 }

@@ -76,7 +76,11 @@ impl OutputPlan {
 pub(super) fn read_output_ids(path: &Path) -> Result<Vec<String>, String> {
     let tree = read_yaml(path)?;
     let ids = tree.get("output_ids").and_then(Value::as_array).ok_or("it holds no list `output_ids`")?;
-    ids.iter().map(|id| id.as_str().map(str::to_owned).ok_or_else(|| "`output_ids` holds something that is no text".to_owned())).collect()
+    ids.iter()
+        .map(|id| {
+            id.as_str().map(str::to_owned).ok_or_else(|| "`output_ids` holds something that is no text".to_owned())
+        })
+        .collect()
 }
 
 /// Checks that `producer` is on the allowlist: a text file with one producer a line (`#` comments), or YAML
@@ -100,12 +104,16 @@ pub fn check_producer(allowlist: &Path, producer: &str) -> Result<(), Refusal> {
 }
 
 fn parse_allowlist(text: &str) -> Result<Vec<String>, String> {
-    let lines: Vec<&str> = text.lines().map(|line| line.split('#').next().unwrap_or("").trim()).filter(|line| !line.is_empty()).collect();
-    let is_name = |line: &&str| !line.ends_with(':') && !line.starts_with(['-', '[', '{', '"']) && !line.contains(char::is_whitespace);
+    let lines: Vec<&str> =
+        text.lines().map(|line| line.split('#').next().unwrap_or("").trim()).filter(|line| !line.is_empty()).collect();
+    let is_name = |line: &&str| {
+        !line.ends_with(':') && !line.starts_with(['-', '[', '{', '"']) && !line.contains(char::is_whitespace)
+    };
     if lines.iter().all(is_name) {
         return Ok(lines.into_iter().map(str::to_owned).collect());
     }
-    let tree: Value = serde_saphyr::from_str(text).map_err(|error| format!("neither one name a line nor YAML: {error}"))?;
+    let tree: Value =
+        serde_saphyr::from_str(text).map_err(|error| format!("neither one name a line nor YAML: {error}"))?;
     let texts = |items: &Vec<Value>| items.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
     match &tree {
         Value::Array(items) => Ok(texts(items)),

@@ -25,7 +25,8 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Parses `text` and fills in `${NAME}` and `${NAME:-default}` scalars.
     pub(super) fn new(text: &str, env: Environment<'a>) -> Result<Self, ConfigError> {
-        let mut tree: Value = serde_saphyr::from_str(text).map_err(|error| ConfigError::new(format!("not readable as YAML: {error}")))?;
+        let mut tree: Value =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::new(format!("not readable as YAML: {error}")))?;
         if !tree.is_object() {
             return Err(ConfigError::new("not a YAML mapping with `profile_id`, `policy` and `wiring`"));
         }
@@ -218,7 +219,8 @@ mod tests {
             "IG_INGEST_URL" => Some("http://env".to_owned()),
             _ => None,
         };
-        let mut reader = Reader::new("wiring: {ig_ingest_url: 'http://profile', wsp_checkpoint: {flush_every: 9}}", &env).unwrap();
+        let mut reader =
+            Reader::new("wiring: {ig_ingest_url: 'http://profile', wsp_checkpoint: {flush_every: 9}}", &env).unwrap();
         assert_eq!(reader.get::<u64>(&FLUSH_EVERY), Some(7));
         assert_eq!(reader.text(&IG_INGEST_URL).as_deref(), Some("http://profile"));
     }
@@ -227,13 +229,17 @@ mod tests {
     fn a_typo_in_our_blocks_names_the_nearest_key_and_others_are_left_alone() {
         let text = "wiring:\n  wsp_retry: {max_atempts: 3}\n  event_bus: {whatever: 1}\nother: [1]\n";
         let error = Reader::new(text, &none).unwrap().finish().unwrap_err().to_string();
-        assert!(error.contains("wiring.wsp_retry.max_atempts is not a setting; did you mean `max_attempts`?"), "{error}");
+        assert!(
+            error.contains("wiring.wsp_retry.max_atempts is not a setting; did you mean `max_attempts`?"),
+            "{error}"
+        );
         assert!(!error.contains("event_bus"));
     }
 
     #[test]
     fn all_problems_come_at_once() {
-        let mut reader = Reader::new("wiring: {wsp_checkpoint: {flush_every: 0}}\npolicy: {stream_speedup: fast}", &none).unwrap();
+        let mut reader =
+            Reader::new("wiring: {wsp_checkpoint: {flush_every: 0}}\npolicy: {stream_speedup: fast}", &none).unwrap();
         reader.number::<u64>(&FLUSH_EVERY, 1, 10);
         reader.get::<f64>(&STREAM_SPEEDUP);
         reader.required(&IG_INGEST_URL, "");

@@ -38,7 +38,11 @@ pub fn run_scoped(path: &Path, run: Option<&PlatformRunId>) -> PathBuf {
     let Some(run) = run else { return path.to_owned() };
     let relative: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     let Ok(below) = relative.strip_prefix(RUNS) else { return path.to_owned() };
-    let names_a_run = below.components().next().and_then(|first| first.as_os_str().to_str()).is_none_or(|first| first.parse::<PlatformRunId>().is_ok());
+    let names_a_run = below
+        .components()
+        .next()
+        .and_then(|first| first.as_os_str().to_str())
+        .is_none_or(|first| first.parse::<PlatformRunId>().is_ok());
     if names_a_run { path.to_owned() } else { Path::new(RUNS).join(run.as_str()).join(below) }
 }
 
@@ -50,9 +54,20 @@ mod tests {
     fn paths_right_under_runs_belong_to_the_run() {
         let run: PlatformRunId = "platform_20260101T000000Z".parse().unwrap();
         let scoped = |path: &str| run_scoped(Path::new(path), Some(&run)).display().to_string();
-        assert_eq!(scoped("runs/fraud-platform/control_bus"), "runs/fraud-platform/platform_20260101T000000Z/control_bus");
-        assert_eq!(scoped("./runs/fraud-platform/wsp/checkpoints"), "runs/fraud-platform/platform_20260101T000000Z/wsp/checkpoints");
-        for same in ["runs/fraud-platform/platform_20250101T000000Z/control_bus", "runs/fraud-platform", "elsewhere/control_bus", "/runs/fraud-platform/x"] {
+        assert_eq!(
+            scoped("runs/fraud-platform/control_bus"),
+            "runs/fraud-platform/platform_20260101T000000Z/control_bus"
+        );
+        assert_eq!(
+            scoped("./runs/fraud-platform/wsp/checkpoints"),
+            "runs/fraud-platform/platform_20260101T000000Z/wsp/checkpoints"
+        );
+        for same in [
+            "runs/fraud-platform/platform_20250101T000000Z/control_bus",
+            "runs/fraud-platform",
+            "elsewhere/control_bus",
+            "/runs/fraud-platform/x",
+        ] {
             assert_eq!(scoped(same), same);
         }
         assert_eq!(run_scoped(Path::new("runs/fraud-platform/x"), None), Path::new("runs/fraud-platform/x"));

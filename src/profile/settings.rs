@@ -114,7 +114,8 @@ settings! {
 }
 
 /// Blocks of the profile that are WSP's alone: any other key in them is a mistake.
-pub const CLOSED_BLOCKS: &[&str] = &["wiring.wsp_checkpoint", "wiring.wsp_producer", "wiring.wsp_retry", "wiring.wsp_delivery"];
+pub const CLOSED_BLOCKS: &[&str] =
+    &["wiring.wsp_checkpoint", "wiring.wsp_producer", "wiring.wsp_retry", "wiring.wsp_delivery"];
 
 /// The reference page, `docs/profile.md`, below its introduction.
 #[must_use]

@@ -135,7 +135,8 @@ impl<C: Clock> FileFeed<C> {
         self.deferred = later;
         let mut found: Vec<(SystemTime, PathBuf)> = Vec::new();
         let unlisted = |error: std::io::Error| {
-            Refusal::new(Reason::StoreUnavailable, format!("the control topic's folder can't be listed: {error}")).file(self.folder.display().to_string())
+            Refusal::new(Reason::StoreUnavailable, format!("the control topic's folder can't be listed: {error}"))
+                .file(self.folder.display().to_string())
         };
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -164,12 +165,13 @@ impl<C: Clock> FileFeed<C> {
     /// Reads one file. Whatever is not a READY is counted, logged and passed over.
     fn look_at(&mut self, path: &Path) -> Option<Incoming> {
         let file = path.display();
-        let parsed = read_bounded(path).and_then(|bytes| message::parse(&bytes, &self.options.topic).map_err(|error| error.to_string()));
+        let parsed = read_bounded(path)
+            .and_then(|bytes| message::parse(&bytes, &self.options.topic).map_err(|error| error.to_string()));
         let ready = match parsed {
             Ok(Parsed::Ready(ready)) => *ready,
-            Ok(Parsed::Other { why }) => {
+            Ok(Parsed::Other { topic, kind, why }) => {
                 self.counts.other += 1;
-                tracing::debug!(%file, %why, "a message that is not for us is passed over");
+                tracing::info!(%file, %topic, kind, %why, "a message that is not for us is passed over");
                 return None;
             }
             Err(error) => {
@@ -182,7 +184,8 @@ impl<C: Clock> FileFeed<C> {
         let id = self.next_id;
         self.next_id += 1;
         self.given.insert(id, path.to_owned());
-        let source = Source { topic: self.options.topic.clone(), partition: None, offset: None, name: file.to_string() };
+        let source =
+            Source { topic: self.options.topic.clone(), partition: None, offset: None, name: file.to_string() };
         Some(Incoming { ready, source, ticket: Ticket { id, desk: self.desk.0.clone() } })
     }
 }
@@ -205,7 +208,12 @@ mod tests {
     const TOPIC: &str = "fp.bus.control.v1";
 
     fn feed(root: &Path, once: bool) -> FileFeed<SystemClock> {
-        let options = FileFeedOptions { root: root.to_owned(), topic: TOPIC.to_owned(), once, poll_interval: Duration::from_millis(500) };
+        let options = FileFeedOptions {
+            root: root.to_owned(),
+            topic: TOPIC.to_owned(),
+            once,
+            poll_interval: Duration::from_millis(500),
+        };
         FileFeed::new(options, SystemClock::new())
     }
 
@@ -222,7 +230,14 @@ mod tests {
     async fn what_is_no_ready_is_passed_over_and_counted() {
         let other = GOLDEN.replace("\"READY\"", "\"RUN_CLOSED\"");
         let huge = format!("{GOLDEN}{}", " ".repeat(message::MAX_BYTES));
-        let root = bus(&[("a.json", "{"), ("b.json", &other), ("c.json", &huge), ("d.json", GOLDEN), ("e.txt", "x"), ("f.json", "")]);
+        let root = bus(&[
+            ("a.json", "{"),
+            ("b.json", &other),
+            ("c.json", &huge),
+            ("d.json", GOLDEN),
+            ("e.txt", "x"),
+            ("f.json", ""),
+        ]);
         let mut feed = feed(root.path(), true);
         assert_eq!(feed.next().await.unwrap().unwrap().source.partition, None);
         assert!(feed.next().await.is_none());

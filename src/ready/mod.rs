@@ -8,12 +8,12 @@
 //! a deferred one comes again later and holds up no other.
 
 mod file;
-mod message;
+pub mod message;
 
 use tokio::sync::mpsc;
 
-pub use file::{FileFeed, FileFeedOptions};
-pub use message::*;
+pub use file::{FeedCounts, FileFeed, FileFeedOptions};
+pub use message::{Parsed, Ready};
 
 /// Where a message stood on the control topic.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

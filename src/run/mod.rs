@@ -1,3 +1,9 @@
-//! Whether a run may start: its facts, its identity, its roots.
+//! What lets a run start: its facts, and that READY and facts speak of one run (contract, section 2).
+//!
+//! ```text
+//! Ready ──facts_view_ref──► facts ──lock──► RunIdentity ──► oracle checks
+//! ```
 
+pub mod facts;
+pub mod identity;
 pub mod roots;

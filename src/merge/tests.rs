@@ -1,0 +1,311 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use futures::StreamExt;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Micros, Position, Reason};
+
+/// What a source says, in turn: nothing yet, a batch, or a refusal.
+#[derive(Debug, Clone)]
+enum Word {
+    Wait,
+    Batch { file: u32, first_row: u64, times: Vec<i64> },
+    Fail,
+}
+
+struct Script {
+    rank: u16,
+    words: VecDeque<Word>,
+    seq: u64,
+}
+
+fn batch(rank: u16, file: u32, first_row: u64, seq: u64, times: &[i64]) -> RowBatch {
+    let column: ArrayRef = Arc::new(Int64Array::from(times.to_vec()));
+    let rows = RecordBatch::try_from_iter([("ts", column)]).unwrap();
+    RowBatch::new(rank, file, first_row, seq, times.iter().copied().map(Micros).collect(), rows)
+}
+
+impl Stream for Script {
+    type Item = Result<RowBatch, Refusal>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let rank = self.rank;
+        match self.words.pop_front() {
+            Some(Word::Wait) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Word::Batch { file, first_row, times }) => {
+                let item = batch(rank, file, first_row, self.seq, &times);
+                self.seq += times.len() as u64;
+                Poll::Ready(Some(Ok(item)))
+            }
+            Some(Word::Fail) => Poll::Ready(Some(Err(failure(rank)))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+fn failure(rank: u16) -> Refusal {
+    Refusal::new(Reason::StreamViewChanged, format!("output {rank}"))
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+type Key = (i64, u16, u32, u64);
+
+fn keys_of(runs: &[Run]) -> Vec<Key> {
+    runs.iter()
+        .flat_map(|run| {
+            (run.from..run.to).map(|i| {
+                let Position { rank, file, row, .. } = run.batch.position(i);
+                (run.batch.times()[i].0, rank, file, row)
+            })
+        })
+        .collect()
+}
+
+/// All rows that come out, and the refusal that ended them.
+fn drain(
+    scripts: Vec<VecDeque<Word>>,
+    chunk_rows: usize,
+    check: impl Fn(&[Run]),
+) -> (Vec<Key>, Vec<u64>, Option<Refusal>) {
+    let count = scripts.len();
+    let sources =
+        scripts.into_iter().enumerate().map(|(rank, words)| Script { rank: rank as u16, words, seq: 0 }).collect();
+    let mut merged = merge(sources).chunk_rows(chunk_rows);
+    let (mut keys, mut next_seq) = (Vec::new(), vec![0; count]);
+    let end = block_on(async {
+        while let Some(item) = merged.next().await {
+            match item {
+                Ok(runs) => {
+                    check(&runs);
+                    for run in &runs {
+                        let first = run.batch.position(run.from);
+                        assert_eq!(
+                            first.seq,
+                            next_seq[usize::from(first.rank)],
+                            "rows of an output come without a gap"
+                        );
+                        next_seq[usize::from(first.rank)] += (run.to - run.from) as u64;
+                    }
+                    keys.extend(keys_of(&runs));
+                }
+                Err(refusal) => {
+                    assert!(merged.next().await.is_none(), "nothing follows a refusal");
+                    return Some(refusal);
+                }
+            }
+        }
+        assert!(merged.next().await.is_none(), "the end stays the end");
+        None
+    });
+    (keys, next_seq, end)
+}
+
+/// One output: batches over a few files with times that rarely move, waits strewn in.
+fn script() -> impl Strategy<Value = Vec<Word>> {
+    let step = prop_oneof![6 => Just(0_i64), 3 => 1_i64..3, 1 => 3_i64..40];
+    let piece = (proptest::collection::vec(step, 0..12), any::<bool>(), 0_usize..3);
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| {
+        let (mut words, mut ts, mut file, mut row) = (Vec::new(), 0, 0, 0);
+        for (steps, new_file, waits) in pieces {
+            words.extend(std::iter::repeat_n(Word::Wait, waits));
+            if new_file {
+                (file, row) = (file + 1, 0);
+            }
+            let times: Vec<i64> = steps
+                .into_iter()
+                .map(|step| {
+                    ts += step;
+                    ts
+                })
+                .collect();
+            let rows = times.len() as u64;
+            words.push(Word::Batch { file, first_row: row, times });
+            row += rows;
+        }
+        words
+    })
+}
+
+/// The same rows by a plain sort; behind a failure only what precedes the output's missing rows.
+fn expected(scripts: &[Vec<Word>]) -> (Vec<Key>, Option<Refusal>) {
+    let mut all = Vec::new();
+    let mut cuts: Vec<(Option<Key>, u16)> = Vec::new();
+    for (rank, words) in scripts.iter().enumerate() {
+        let rank = rank as u16;
+        let mut last = None;
+        for word in words {
+            match word {
+                Word::Wait => {}
+                Word::Batch { file, first_row, times } => {
+                    for (i, ts) in times.iter().enumerate() {
+                        let key = (*ts, rank, *file, first_row + i as u64);
+                        last = Some(key);
+                        all.push(key);
+                    }
+                }
+                Word::Fail => {
+                    cuts.push((last, rank));
+                    break;
+                }
+            }
+        }
+    }
+    all.sort_unstable();
+    match cuts.into_iter().min() {
+        None => (all, None),
+        Some((cut, rank)) => {
+            all.retain(|key| Some(*key) <= cut);
+            (all, Some(failure(rank)))
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_merge_is_a_sort_by_the_full_key(
+        scripts in proptest::collection::vec(script(), 0..6),
+        chunk_rows in 1_usize..20,
+    ) {
+        let (expected, _) = expected(&scripts);
+        let (keys, _, end) = drain(scripts.into_iter().map(VecDeque::from).collect(), chunk_rows, |runs| {
+            let rows: usize = runs.iter().map(|run| run.to - run.from).sum();
+            assert!((1..=chunk_rows).contains(&rows));
+            assert!(runs.iter().all(|run| run.from < run.to));
+        });
+        prop_assert_eq!(keys, expected);
+        prop_assert_eq!(end, None);
+    }
+
+    #[test]
+    fn behind_a_failure_nothing_gets_out(
+        scripts in proptest::collection::vec((script(), proptest::option::of(0_usize..20)), 1..6),
+        chunk_rows in 1_usize..20,
+    ) {
+        let scripts: Vec<Vec<Word>> = scripts
+            .into_iter()
+            .map(|(mut words, fail)| {
+                if let Some(at) = fail {
+                    words.insert(at.min(words.len()), Word::Fail);
+                }
+                words
+            })
+            .collect();
+        let expected = expected(&scripts);
+        let (keys, _, end) = drain(scripts.into_iter().map(VecDeque::from).collect(), chunk_rows, |_| {});
+        prop_assert_eq!((keys, end), expected);
+    }
+
+    #[test]
+    fn readiness_changes_nothing(
+        scripts in proptest::collection::vec(script(), 1..6),
+        waits in proptest::collection::vec(0_usize..4, 40),
+    ) {
+        let mut waits = waits.into_iter().cycle();
+        let other = scripts
+            .iter()
+            .map(|words| {
+                let mut out = VecDeque::new();
+                for word in words.iter().filter(|word| !matches!(word, Word::Wait)) {
+                    out.extend(std::iter::repeat_n(Word::Wait, waits.next().unwrap_or(0)));
+                    out.push_back(word.clone());
+                }
+                out
+            })
+            .collect();
+        let first = drain(scripts.into_iter().map(VecDeque::from).collect(), 8, |_| {});
+        prop_assert_eq!(first, drain(other, 8, |_| {}));
+    }
+
+    #[test]
+    fn take_rows_cuts_exactly(
+        scripts in proptest::collection::vec(script(), 1..4),
+        rows in 0_u64..60,
+        chunk_rows in 1_usize..20,
+    ) {
+        let (mut expected, _) = expected(&scripts);
+        let sources = scripts
+            .into_iter()
+            .enumerate()
+            .map(|(rank, words)| Script { rank: rank as u16, words: words.into(), seq: 0 })
+            .collect();
+        let taken = merge(sources).chunk_rows(chunk_rows).take_rows(rows);
+        let chunks: Vec<_> = block_on(taken.collect());
+        let chunks: Vec<Vec<Run>> = chunks.into_iter().map(Result::unwrap).collect();
+        prop_assert!(chunks.iter().flatten().all(|run| run.from < run.to));
+        expected.truncate(rows as usize);
+        prop_assert_eq!(chunks.iter().flat_map(|runs| keys_of(runs)).collect::<Vec<_>>(), expected);
+    }
+}
+
+fn words(batches: &[&[i64]]) -> VecDeque<Word> {
+    let mut row = 0;
+    batches
+        .iter()
+        .map(|times| {
+            let word = Word::Batch { file: 0, first_row: row, times: times.to_vec() };
+            row += times.len() as u64;
+            word
+        })
+        .collect()
+}
+
+#[test]
+fn runs_are_as_long_as_the_others_allow() {
+    let sources = vec![words(&[&[1, 2, 5, 5, 9]]), words(&[&[5, 5, 8]])]
+        .into_iter()
+        .enumerate()
+        .map(|(rank, words)| Script { rank: rank as u16, words, seq: 0 })
+        .collect();
+    let chunks: Vec<_> = block_on(merge(sources).collect());
+    let [Ok(runs)] = chunks.as_slice() else { panic!("one chunk, not {}", chunks.len()) };
+    let ranges: Vec<_> = runs.iter().map(|run| (run.batch.rank(), run.from, run.to)).collect();
+    assert_eq!(ranges, [(0, 0, 4), (1, 0, 3), (0, 4, 5)]);
+}
+
+/// What is decided goes out at once, it does not wait for a full chunk.
+#[test]
+fn a_starved_merge_hands_over_what_it_has() {
+    let mut waiting = words(&[&[1]]);
+    waiting.push_back(Word::Wait);
+    waiting.extend(words(&[&[7]]));
+    let sources =
+        vec![Script { rank: 0, words: waiting, seq: 0 }, Script { rank: 1, words: words(&[&[2, 3]]), seq: 0 }];
+    let mut merged = merge(sources);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let Poll::Ready(Some(Ok(first))) = merged.poll_next_unpin(&mut cx) else { panic!("decided rows are there") };
+    assert_eq!(keys_of(&first), [(1, 0, 0, 0)]);
+    let Poll::Ready(Some(Ok(rest))) = merged.poll_next_unpin(&mut cx) else { panic!("the source was ready again") };
+    assert_eq!(keys_of(&rest).len(), 3);
+    assert!(matches!(merged.poll_next_unpin(&mut cx), Poll::Ready(None)));
+}
+
+/// All that is empty is asked in one poll, so that slow reads overlap.
+#[test]
+fn exhausted_sources_are_polled_together() {
+    let sources: Vec<_> = (0..3)
+        .map(|rank| Script { rank, words: std::iter::once(Word::Wait).chain(words(&[&[1]])).collect(), seq: 0 })
+        .collect();
+    let mut merged = merge(sources);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(merged.poll_next_unpin(&mut cx).is_pending());
+    let Poll::Ready(Some(Ok(runs))) = merged.poll_next_unpin(&mut cx) else { panic!("one wait for all three") };
+    assert_eq!(runs.len(), 3);
+}
+
+#[test]
+fn a_cap_reached_hides_a_later_failure() {
+    let mut failing = words(&[&[1, 2]]);
+    failing.push_back(Word::Fail);
+    let taken = merge(vec![Script { rank: 0, words: failing, seq: 0 }]).take_rows(2);
+    let chunks: Vec<_> = block_on(taken.collect());
+    assert!(matches!(chunks.as_slice(), [Ok(runs)] if runs[0].to == 2));
+}
