@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod identity;
+pub mod json;
 pub mod reason;
 pub mod secret;
 pub mod time;
