@@ -325,3 +325,6 @@ impl<C: Clock> Timer<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
