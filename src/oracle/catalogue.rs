@@ -28,6 +28,7 @@ pub struct Catalogue {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "the file's own key")]
 struct Output {
     output_id: String,
     primary_key: Option<Vec<String>>,

@@ -29,6 +29,7 @@ pub enum SealState {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names, reason = "the file's own keys")]
 struct Seal {
     #[serde(rename = "version")]
     _version: String,
