@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use crate::model::json::compact;
 use crate::model::strict::{self, Limits};
 use crate::model::{Hex32, Hex64, Micros, OutputId, Reason, Refusal, ScenarioId, WorldKey};
-use crate::store::{Key, ObjectMeta, ObjectStore};
+use crate::store::{Key, ObjectStore};
 
 use super::object::{self, MAX_BYTES};
 use super::receipt::same_world;
+use super::view_files::ViewFile;
 
 /// The manifest's name in a view's folder.
 pub const MANIFEST_NAME: &str = "_stream_view_manifest.json";
@@ -38,7 +39,7 @@ pub struct SealedView {
     /// The view's identity.
     pub stream_view_id: Hex64,
     /// The parts, ascending; at least one.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ViewFile>,
     /// Rows over all parts, as the receipt has it.
     pub rows: u64,
     /// First and last event time, as the receipt has it; `None` where there are no rows.
@@ -51,15 +52,6 @@ impl SealedView {
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.meta.size).sum()
     }
-}
-
-/// A Parquet part as it was when the view was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Its key in the store the view was found in.
-    pub key: Key,
-    /// Its size and version.
-    pub meta: ObjectMeta,
 }
 
 /// What a view has to be of.
@@ -157,7 +149,7 @@ pub async fn check(store: &dyn ObjectStore, base: Option<&Key>, expected: Expect
                 .await
                 .map_err(|error| object::refusal(&error, Reason::StreamViewChanged).file(&name))?
                 .ok_or_else(|| Refusal::new(Reason::StreamViewChanged, "it was listed and is gone").file(&name))?;
-            Ok::<_, Refusal>(Part { key, meta })
+            Ok::<_, Refusal>(ViewFile { key, meta })
         })
         .buffered(HEADS_IN_FLIGHT)
         .try_collect()
