@@ -2,6 +2,9 @@
 //!
 //! `cargo bench --bench frame`; throughput is in events.
 
+#![allow(clippy::cast_possible_wrap, reason = "small numbers")]
+#![allow(clippy::unwrap_used, reason = "a test that can't set up fails")]
+
 #[path = "../tests/data_path/mod.rs"]
 mod data_path;
 
