@@ -83,12 +83,12 @@ impl Column {
     /// # Errors
     ///
     /// For what [`super::values::check_type`] refuses.
-    pub(super) fn bind(array: &ArrayRef) -> Result<Self, Box<Unfit>> {
+    pub(super) fn bind(array: &ArrayRef) -> Result<Self, Unfit> {
         super::values::check_type(array.data_type())?;
         Self::resolve(array)
     }
 
-    fn resolve(array: &ArrayRef) -> Result<Self, Box<Unfit>> {
+    fn resolve(array: &ArrayRef) -> Result<Self, Unfit> {
         Ok(match array.data_type() {
             T::Null => Self::Null,
             T::Boolean => Self::Bool(array.as_boolean().clone()),
@@ -149,7 +149,7 @@ impl Column {
                     .zip(object.columns())
                     .enumerate()
                     .map(|(i, (field, column))| Ok((text::key(field.name(), i == 0), Self::resolve(column)?)));
-                Self::Struct(object.clone(), columns.collect::<Result<_, Box<Unfit>>>()?)
+                Self::Struct(object.clone(), columns.collect::<Result<_, Unfit>>()?)
             }
             T::Map(..) => {
                 let map = array.as_map();
@@ -171,7 +171,7 @@ impl Column {
     /// Appends the JSON of row `row`. After an error, `out` ends in a fragment.
     #[allow(clippy::inline_always, reason = "the one caller is the loop over a row's columns")]
     #[inline(always)]
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
         // The types that rows are mostly made of, ahead of the long list.
         match self {
             Self::TextView(array) if !array.is_null(row) => text::string(array.value(row), out),
@@ -182,7 +182,7 @@ impl Column {
         Ok(())
     }
 
-    fn write_any(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
+    fn write_any(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
         if self.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -238,7 +238,7 @@ impl Column {
                 return list(items, offsets[row] as usize, offsets[row + 1] as usize, out);
             }
             Self::FixedList(array, items) => {
-                let (from, len) = (array.value_offset_at(row) as usize, array.value_length() as usize);
+                let (from, len) = (array.value_offset_at(row), array.value_length() as usize);
                 return list(items, from, from + len, out);
             }
             Self::Struct(array, fields) => {
@@ -257,7 +257,7 @@ impl Column {
                 out.push(b'[');
                 for i in from..to {
                     out.extend_from_slice(if i == from { b"[" } else { b",[" });
-                    let below = |unfit: Box<Unfit>| unfit.below(&format!("[{}]", i - from));
+                    let below = |unfit: Unfit| unfit.below(&format!("[{}]", i - from));
                     sides.0.write_any(i, out).map_err(below)?;
                     out.push(b',');
                     sides.1.write_any(i, out).map_err(below)?;
@@ -339,7 +339,7 @@ fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
 }
 
 /// The shortest text that reads back as `value`; it has a point or an exponent, so it stays a float.
-fn float(value: f64, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
+fn float(value: f64, out: &mut Vec<u8>) -> Result<(), Unfit> {
     if !value.is_finite() {
         return Err(Unfit::new(format!("{value} has no JSON form")));
     }
@@ -353,7 +353,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn instant(micros: Option<i64>, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
+fn instant(micros: Option<i64>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let time = micros.and_then(Micros::checked).ok_or_else(|| Unfit::new("a time outside the years 0000 to 9999"))?;
     out.push(b'"');
     out.extend_from_slice(&time.write());
@@ -361,7 +361,7 @@ fn instant(micros: Option<i64>, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
     Ok(())
 }
 
-fn date(days: i64, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
+fn date(days: i64, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let midnight = days.checked_mul(DAY_MICROS).and_then(Micros::checked);
     let midnight = midnight.ok_or_else(|| Unfit::new("a date outside the years 0000 to 9999"))?;
     out.push(b'"');
@@ -370,11 +370,11 @@ fn date(days: i64, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
     Ok(())
 }
 
-fn time(micros: i64, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
+fn time(micros: i64, out: &mut Vec<u8>) -> Result<(), Unfit> {
     if text::time_of_day(micros, out) { Ok(()) } else { Err(Unfit::new("a time of day outside the day")) }
 }
 
-fn list(items: &Column, from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), Box<Unfit>> {
+fn list(items: &Column, from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
     out.push(b'[');
     for i in from..to {
         if i > from {

@@ -19,6 +19,7 @@ use super::event_id::EventIds;
 use super::key::{self, KeyValue};
 use super::schema::{PAYLOAD_JSON, key_column, payload_column};
 use super::text;
+use super::values::Unfit;
 use super::verbatim::{self, Found};
 use crate::model::{Event, Hex32, OutputId, PlatformRunId, Position, Reason, Refusal, RowBatch, Run, WorldKey};
 
@@ -72,8 +73,10 @@ pub struct Framer {
 #[derive(Debug)]
 struct Output {
     frame: OutputFrame,
-    /// Primary key, then the order key: what is looked for in a JSON payload.
+    /// The key columns: the primary key, then the order key where it is none of them.
     wanted: Vec<String>,
+    /// Which of them is the order key.
+    order: Option<usize>,
     ids: EventIds,
     order_seed: u64,
     /// From behind `event_id` to `ts_utc`.
@@ -90,7 +93,7 @@ struct Bound {
 
 #[derive(Debug)]
 enum Payload {
-    /// Each column with its `"name":`, and which of them the keys are (the order key last, where there is one).
+    /// Each column with its `"name":`, and which of them the wanted keys are.
     Columns { columns: Vec<(Vec<u8>, Column)>, keys: Vec<usize> },
     /// The column of JSON texts.
     Json(Column),
@@ -205,9 +208,15 @@ impl Output {
         text::string(frame.output_id.as_str(), &mut head);
         head.extend_from_slice(b",\"schema_version\":\"v1\",\"ts_utc\":\"");
         let ids = EventIds::new(&frame.output_id, world);
-        let wanted = frame.primary_key.iter().chain(&frame.order_key).cloned().collect();
+        let mut wanted = frame.primary_key.clone();
+        let order = frame.order_key.as_ref().map(|name| {
+            wanted.iter().position(|known| known == name).unwrap_or_else(|| {
+                wanted.push(name.clone());
+                wanted.len() - 1
+            })
+        });
         let order_seed = frame.order_key.as_deref().map_or(0, key::seed);
-        Self { frame, wanted, ids, order_seed, head, bound: None }
+        Self { frame, wanted, order, ids, order_seed, head, bound: None }
     }
 
     /// Resolves the types of `batch`, unless it is the one from before.
@@ -218,10 +227,8 @@ impl Output {
         self.bound = None;
         let schema = batch.rows().schema_ref();
         let column = |i: usize| {
-            Column::bind(batch.rows().column(i)).map_err(|unfit| {
-                let field = format!("{}{}", schema.field(i).name(), unfit.path);
-                Refusal::new(Reason::ColumnNotEncodable, unfit.what).field(field)
-            })
+            Column::bind(batch.rows().column(i))
+                .map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, schema.field(i).name()))
         };
         let payload = if let Some(i) = payload_column(schema) {
             Payload::Json(column(i)?)
@@ -247,7 +254,7 @@ impl Output {
                 out.push(b'{');
                 for (i, (key, column)) in columns.iter().enumerate() {
                     out.extend_from_slice(key);
-                    column.write(row, out).map_err(|unfit| self.unfit(i, &unfit))?;
+                    column.write(row, out).map_err(|unfit| self.unfit(i, unfit))?;
                 }
                 out.push(b'}');
                 self.keys(preimage, |i| columns[keys[i]].1.key(row))
@@ -281,14 +288,14 @@ impl Output {
                 return Err(Refusal::new(Reason::PrimaryKeyMissing, detail).field(name.clone()));
             }
         }
-        let order_key = (parts < self.wanted.len()).then(|| value(parts).hash(self.order_seed));
+        let order_key = self.order.map(|i| value(i).hash(self.order_seed));
         Ok((self.ids.finish(preimage), order_key))
     }
 
     #[cold]
-    fn unfit(&self, column: usize, unfit: &super::values::Unfit) -> Refusal {
+    fn unfit(&self, column: usize, unfit: Unfit) -> Refusal {
         let name = self.bound.as_ref().map_or("", |bound| bound.batch.rows().schema_ref().field(column).name());
-        Refusal::new(Reason::ValueNotEncodable, unfit.what.clone()).field(format!("{name}{}", unfit.path))
+        unfit.refusal(Reason::ValueNotEncodable, name)
     }
 
     #[cold]

@@ -47,14 +47,11 @@ pub fn check_schema(schema: &Schema, primary_key: &[String], order_key: Option<&
     if payload_column(schema).is_some() {
         return Ok(());
     }
-    let unfit = |field: String, what: String| Err(Refusal::new(Reason::ColumnNotEncodable, what).field(field));
     if let Some(name) = repeated_name(schema.fields().iter().map(AsRef::as_ref)) {
-        return unfit(name.to_owned(), "two columns have this name".to_owned());
+        return Err(Refusal::new(Reason::ColumnNotEncodable, "two columns have this name").field(name));
     }
     for field in schema.fields() {
-        if let Err(inner) = check_type(field.data_type()) {
-            return unfit(format!("{}{}", field.name(), inner.path), inner.what);
-        }
+        check_type(field.data_type()).map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, field.name()))?;
     }
     for name in primary_key.iter().map(String::as_str).chain(order_key) {
         key_column(schema, name)?;
@@ -92,7 +89,7 @@ mod tests {
         let id = ("id", DataType::Int64);
         let lap = ("lap", DataType::Duration(TimeUnit::Second));
         let float = ("id", DataType::Float64);
-        assert_eq!(refused(&[id.clone()], &["id"]), (Reason::TsUtcInvalid, Some("ts_utc".into())));
+        assert_eq!(refused(std::slice::from_ref(&id), &["id"]), (Reason::TsUtcInvalid, Some("ts_utc".into())));
         assert_eq!(refused(&[ts.clone(), id.clone()], &["no"]), (Reason::PrimaryKeyMissing, Some("no".into())));
         assert_eq!(refused(&[ts.clone(), float], &["id"]), (Reason::PrimaryKeyMissing, Some("id".into())));
         assert_eq!(refused(&[ts.clone(), id.clone()], &[]), (Reason::PrimaryKeyMissing, None));

@@ -2,35 +2,40 @@
 
 use arrow_schema::{DataType, Field};
 
+use crate::model::{Reason, Refusal};
+
 /// Types nested deeper than this are refused; a hostile schema must not exhaust the stack.
 const MAX_DEPTH: usize = 32;
 
-/// A value or type inside a column that has no JSON form.
+/// A value or type inside a column that has no JSON form. Boxed: cells are written by the million and
+/// almost none ends in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unfit {
-    /// The way to it from the column: `.field`, `[index]`, put together outside in.
-    pub(super) path: String,
-    /// What it is.
-    pub(super) what: String,
-}
+pub(super) struct Unfit(Box<(String, String)>);
 
 impl Unfit {
-    pub(super) fn new(what: impl Into<String>) -> Box<Self> {
-        Box::new(Self { path: String::new(), what: what.into() })
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self(Box::new((String::new(), what.into())))
     }
 
-    pub(super) fn below(mut self: Box<Self>, step: &str) -> Box<Self> {
-        self.path.insert_str(0, step);
+    /// The same, one step further in: put together from the inside out.
+    pub(super) fn below(mut self, step: &str) -> Self {
+        self.0.0.insert_str(0, step);
         self
+    }
+
+    /// As a refusal that names the column and the way inside it (`.field`, `[index]`).
+    pub(super) fn refusal(self, reason: Reason, column: &str) -> Refusal {
+        let (path, what) = *self.0;
+        Refusal::new(reason, what).field(format!("{column}{path}"))
     }
 }
 
 /// Whether every value of this type other than NaN, an infinity and an instant out of range has a JSON form.
-pub(super) fn check_type(data_type: &DataType) -> Result<(), Box<Unfit>> {
+pub(super) fn check_type(data_type: &DataType) -> Result<(), Unfit> {
     check(data_type, 0)
 }
 
-fn check(data_type: &DataType, depth: usize) -> Result<(), Box<Unfit>> {
+fn check(data_type: &DataType, depth: usize) -> Result<(), Unfit> {
     use DataType as T;
     if depth > MAX_DEPTH {
         return Err(Unfit::new(format!("nested more than {MAX_DEPTH} deep")));
@@ -112,9 +117,9 @@ mod tests {
     fn the_way_to_an_unfit_type_is_told() {
         let lap = Field::new("lap", DataType::Duration(TimeUnit::Second), true);
         let list = DataType::List(Arc::new(Field::new("item", DataType::Struct(vec![lap].into()), true)));
-        let unfit = check_type(&list).unwrap_err();
-        assert_eq!(unfit.path, "[].lap");
-        assert!(unfit.what.contains("Duration"), "{}", unfit.what);
+        let refusal = check_type(&list).unwrap_err().refusal(Reason::ColumnNotEncodable, "laps");
+        assert_eq!(refusal.place.field.as_deref(), Some("laps[].lap"));
+        assert!(refusal.detail.contains("Duration"), "{refusal}");
         assert!(check_type(&DataType::Interval(IntervalUnit::DayTime)).is_err());
     }
 
@@ -126,6 +131,7 @@ mod tests {
         }
         assert!(check_type(&deep).is_err());
         let twice = vec![Field::new("a", DataType::Int8, true), Field::new("a", DataType::Int8, true)];
-        assert_eq!(check_type(&DataType::Struct(twice.into())).unwrap_err().path, ".a");
+        let refusal = check_type(&DataType::Struct(twice.into())).unwrap_err().refusal(Reason::ColumnNotEncodable, "x");
+        assert_eq!(refusal.place.field.as_deref(), Some("x.a"));
     }
 }

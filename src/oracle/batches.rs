@@ -247,7 +247,7 @@ impl Part {
                     self.source.decode(|| decoder.push_ranges(ranges, chunks))?;
                 }
                 DecodeResult::Data(rows) => {
-                    if self.unchecked_text && !rows.columns().iter().all(|column| is_utf8(column)) {
+                    if self.unchecked_text && !rows.columns().iter().all(is_utf8) {
                         return Err(self.source.unreadable("a text column holds bytes that are not UTF-8"));
                     }
                     return Ok(Some(rows));

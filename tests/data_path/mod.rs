@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
+use serde_json::Value;
 use wsp::envelope::{FrameExt as _, Framer, OutputFrame, RunPins};
 use wsp::model::{Event, Refusal, RowBatch, Run, WorldKey};
 use wsp::oracle::{Scan, View, ViewFile, ViewFiles};
@@ -213,4 +214,25 @@ pub(crate) fn framer(primary_key: &[&str], order_key: Option<&str>) -> Framer {
         files: vec!["memory/part-000000.parquet".to_owned(), "memory/part-000001.parquet".to_owned()],
     };
     Framer::new(&pins(), vec![output])
+}
+
+/// Equal in the sense of the contract: integers stay integers, doubles are the same double, and
+/// zero has the same sign. `Value` alone says that 0.0 equals -0.0.
+pub(crate) fn assert_same(ours: &Value, theirs: &Value) {
+    match (ours, theirs) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
+            let bits = |number: &serde_json::Number| number.as_f64().map(f64::to_bits);
+            assert_eq!(bits(a), bits(b));
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            assert_eq!(a.len(), b.len());
+            a.iter().zip(b).for_each(|(a, b)| assert_same(a, b));
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let keys = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(a), keys(b), "same keys in the same order");
+            a.values().zip(b.values()).for_each(|(a, b)| assert_same(a, b));
+        }
+        _ => assert_eq!(ours, theirs),
+    }
 }
