@@ -253,8 +253,8 @@ impl<C: Clock> Running<C> {
         }
     }
 
-    /// Passes on what is answered; `None` while there is nothing and some channel is alive.
-    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Option<Option<Result<Delivered, Refusal>>> {
+    /// What is answered, or the end with its error once every channel has ended.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Refusal>>> {
         loop {
             match self.done.poll_recv(cx) {
                 Poll::Ready(Some(Done { seq, channel, outcome })) => match outcome {
@@ -263,12 +263,12 @@ impl<C: Clock> Running<C> {
                         if !self.keyed {
                             self.idle.push(channel);
                         }
-                        return Some(Some(Ok(delivered)));
+                        return Poll::Ready(Some(Ok(delivered)));
                     }
                     Err(refusal) => self.fail(refusal),
                 },
-                Poll::Ready(None) => return Some(self.conclude().map(Err)),
-                Poll::Pending => return None,
+                Poll::Ready(None) => return Poll::Ready(self.conclude().map(Err)),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -410,7 +410,7 @@ where
         }
         let Core::Running(running) = this.core else { return Poll::Ready(None) };
         loop {
-            if let Some(item) = running.poll_answers(cx) {
+            if let Poll::Ready(item) = running.poll_answers(cx) {
                 if !matches!(item, Some(Ok(_))) {
                     // The last one, with or without an error.
                     *this.core = Core::Over;

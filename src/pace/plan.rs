@@ -133,7 +133,7 @@ mod tests {
                 {"start_offset_seconds":90,"target_eps":10,"burst_seconds":2,"initial_tokens":5}]"#,
         )
         .unwrap();
-        let [first, pause, last] = plan.segments() else { panic!("{plan:?}") };
+        let [first, pause, last] = plan.segments() else { unreachable!("{plan:?}") };
         assert_eq!(first.limit, Some(RateLimit::new(3030.0, Some(0.25), Some(1.0)).unwrap()));
         assert_eq!((pause.start_offset, pause.limit), (Duration::from_millis(60_500), None));
         assert_eq!(last.limit.unwrap().burst(), 20);

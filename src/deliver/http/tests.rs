@@ -93,10 +93,8 @@ fn connections(seen: &Seen) -> Vec<usize> {
 }
 
 fn answered(attempt: Attempt) -> Answer {
-    match attempt {
-        Attempt::Answered(answer) => answer,
-        other => panic!("{other:?}"),
-    }
+    let Attempt::Answered(answer) = attempt else { unreachable!("{attempt:?}") };
+    answer
 }
 
 #[tokio::test]
@@ -230,7 +228,7 @@ async fn retry_after_comes_with_the_answer() {
 #[test]
 fn retry_after_is_seconds_or_a_date() {
     let now = || Micros::parse(b"1994-11-06T08:49:30Z").unwrap();
-    assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
+    assert_eq!(retry_after(" 120 ", now), Some(Duration::from_mins(2)));
     assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
     assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO), "a date that has passed");
     for nonsense in ["", "-5", "soon", "1.5"] {
@@ -266,4 +264,77 @@ fn no_trust() -> ClientConfig {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth()
+}
+
+/// A server certificate for `localhost` and 127.0.0.1, its root, and the key: made for these tests, good for nothing else.
+mod tls {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{RootCertStore, ServerConfig};
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    fn certificate(pem: &[u8]) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(pem).unwrap()
+    }
+
+    /// Answers one request a connection.
+    async fn server() -> SocketAddr {
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate(include_bytes!("testdata/localhost.pem"))],
+                PrivateKeyDer::from_pem_slice(include_bytes!("testdata/localhost.key.pem")).unwrap(),
+            )
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // A client that does not trust us leaves here.
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut piece = [0; 4096];
+                assert!(stream.read(&mut piece).await.unwrap() > 0);
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn gate(url: &str, trust: ClientConfig) -> HttpGate<SystemClock> {
+        let endpoint = Endpoint::new(url, "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
+        HttpGate::with_tls(endpoint, SystemClock::new(), Arc::new(trust))
+    }
+
+    fn trust() -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(include_bytes!("testdata/root.pem"))).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    #[tokio::test]
+    async fn a_trusted_gate_is_spoken_to_by_name_and_by_address() {
+        let port = server().await.port();
+        for host in ["localhost", "127.0.0.1"] {
+            let mut channel = gate(&format!("https://{host}:{port}"), trust()).channel();
+            assert_eq!(answered(channel.push(&event()).await).status, 200, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_nobody_vouches_for_never_sees_the_event() {
+        let url = format!("https://{}", server().await);
+        let attempt = gate(&url, no_trust()).channel().push(&event()).await;
+        assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains("certificate")), "{attempt:?}");
+    }
 }
