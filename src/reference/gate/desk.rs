@@ -101,7 +101,7 @@ impl Desk {
         self.stats.unreadable += 1;
         match problem {
             Unreadable::NotJson(problem) => Reply::new(400, answer::error("INVALID_JSON", Some(&problem.to_string()))),
-            Unreadable::NoIdentity(_) => Reply::new(500, br#"{"error":"INTERNAL_ERROR"}"#.as_slice()),
+            Unreadable::NoIdentity => Reply::new(500, br#"{"error":"INTERNAL_ERROR"}"#.as_slice()),
         }
     }
 

@@ -47,9 +47,10 @@ impl<R> Table<R> {
 
     /// Names of the columns whose values hardly repeat: a dictionary would only be built and thrown away.
     pub(super) fn unique_columns(&self) -> impl Iterator<Item = &str> {
-        self.schema.fields().iter().zip(&self.cells).filter_map(|(field, cell)| {
-            matches!(cell, Cell::Utc(_) | Cell::Local(_) | Cell::Float(_) | Cell::Id(_)).then(|| field.name().as_str())
-        })
+        let columns = self.schema.fields().iter().zip(&self.cells);
+        columns
+            .filter(|(_, cell)| matches!(cell, Cell::Utc(_) | Cell::Local(_) | Cell::Float(_) | Cell::Id(_)))
+            .map(|(field, _)| field.name().as_str())
     }
 
     /// The most rows that [`Table::batch`] takes.
@@ -147,7 +148,7 @@ impl Tables {
                 ("zone_representation", Cell::Text(|row| Some(row.zone))),
                 ("channel_group", Cell::Text(|row| Some(if row.card_present { "CP" } else { "CNP" }))),
                 ("bucket_index", Cell::Int(|row| row.bucket)),
-                ("arrival_seq", Cell::Int(|row| row.arrival_seq)),
+                ("arrival_seq", Cell::Int(|row| row.seq)),
                 ("ts_utc", Cell::Utc(|row| row.ts)),
                 ("tzid_primary", Cell::Text(|row| Some(row.primary.name))),
                 ("ts_local_primary", Cell::Local(|row| Some((row.ts, row.primary)))),
@@ -171,7 +172,7 @@ impl Tables {
             pins.rows,
             vec![
                 ("scenario_id", Cell::Fixed(pins.scenario.clone())),
-                ("arrival_seq", Cell::Int(|row| row.arrival_seq)),
+                ("arrival_seq", Cell::Int(|row| row.seq)),
                 ("merchant_id", Cell::Id(|row| Some(row.merchant_id))),
                 ("ts_utc", Cell::Utc(|row| row.ts)),
                 ("party_id", Cell::Int(|row| row.party_id)),
@@ -191,7 +192,7 @@ impl Tables {
         let pins = &self.0;
         let mut columns = vec![
             ("flow_id", Cell::Int(|row: &Arrival| row.flow_id)),
-            ("arrival_seq", Cell::Int(|row| row.arrival_seq)),
+            ("arrival_seq", Cell::Int(|row| row.seq)),
             ("merchant_id", Cell::Id(|row| Some(row.merchant_id))),
             ("party_id", Cell::Int(|row| row.party_id)),
             ("account_id", Cell::Int(|row| row.account_id)),
@@ -216,7 +217,7 @@ impl Tables {
         let pins = &self.0;
         let mut columns = vec![
             ("flow_id", Cell::Int(|row: &FlowEvent| row.flow_id)),
-            ("event_seq", Cell::Int(|row| row.event_seq)),
+            ("event_seq", Cell::Int(|row| row.seq)),
             ("event_type", Cell::Text(|row| Some(row.kind))),
             ("ts_utc", Cell::Utc(|row| row.ts)),
             ("amount", Cell::Float(|row| row.amount)),

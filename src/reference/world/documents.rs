@@ -1,5 +1,6 @@
 //! The JSON files of a world: receipts, manifests, seal and gate flags, in the golden shapes and formulas.
 
+use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -192,7 +193,8 @@ fn ascii(json: &str) -> String {
             continue;
         }
         for unit in c.encode_utf16(&mut [0; 2]) {
-            out.push_str(&format!("\\u{unit:04x}"));
+            // A string takes whatever is written to it.
+            let _ = write!(out, "\\u{unit:04x}");
         }
     }
     out

@@ -20,7 +20,8 @@ use crate::reference::random::Random;
 pub(super) struct Arrival {
     pub(super) ts: Micros,
     pub(super) merchant_id: u64,
-    pub(super) arrival_seq: i64,
+    /// Its place among the merchant's arrivals, from 1.
+    pub(super) seq: i64,
     /// Hours since the world's start.
     pub(super) bucket: i64,
     pub(super) zone: &'static str,
@@ -51,7 +52,8 @@ pub(super) struct Arrival {
 pub(super) struct FlowEvent {
     pub(super) ts: Micros,
     pub(super) flow_id: i64,
-    pub(super) event_seq: i64,
+    /// Its place in the flow, from 0.
+    pub(super) seq: i64,
     pub(super) kind: &'static str,
     pub(super) amount: f64,
     pub(super) fraud: bool,
@@ -95,7 +97,7 @@ impl Ord for Due {
 /// What the events of a flow share.
 #[derive(Debug, Clone, Copy)]
 struct Flow {
-    flow_id: i64,
+    id: i64,
     amount: f64,
     fraud: bool,
     campaign: Option<&'static str>,
@@ -238,7 +240,7 @@ impl Traffic {
         }
         arrivals.sort_by_key(|arrival| arrival.ts);
         for arrival in &mut arrivals {
-            arrival.arrival_seq = self.merchants.visit(&mut arrival.merchant_id);
+            arrival.seq = self.merchants.visit(&mut arrival.merchant_id);
         }
         self.pending = arrivals.into_iter();
     }
@@ -250,8 +252,8 @@ impl Traffic {
         let virtual_merchant = merchant % 9 == 4;
         let fraud = random.chance(3, 100);
         let campaign = if fraud && random.chance(2, 3) { Some(values::campaign(random)) } else { None };
-        let person = random.below(9_999_991) as i64 + 1;
-        let entity = |random: &mut Random| random.below(9_999_991) as i64 + 1;
+        let person = random.below(9_999_991).cast_signed() + 1;
+        let entity = |random: &mut Random| random.below(9_999_991).cast_signed() + 1;
         // The first arrivals show each awkward value once, so that small worlds have them all.
         let (text, float) = values::sample(self.given);
         let zone = if random.chance(1, 50) { values::text(random) } else { home.name };
@@ -260,7 +262,7 @@ impl Traffic {
         Arrival {
             ts: Micros(self.start + at),
             merchant_id: merchant,
-            arrival_seq: 0,
+            seq: 0,
             bucket: at / HOUR,
             zone: text.unwrap_or(zone),
             card_present: random.chance(3, 5),
@@ -299,7 +301,7 @@ impl Traffic {
     /// Puts the events of an arrival's flow on the heap.
     fn unfold(&mut self, arrival: &Arrival) {
         let Arrival { flow_id, amount, fraud, campaign, .. } = *arrival;
-        let flow = Flow { flow_id, amount, fraud, campaign };
+        let flow = Flow { id: flow_id, amount, fraud, campaign };
         let mut random = Random::of(&[self.seed, EVENTS, flow_id.cast_unsigned()]);
         let mut ts = arrival.ts.0;
         for seq in 0..arrival.events {
@@ -339,12 +341,12 @@ impl Iterator for Traffic {
         let horizon = self.next.as_ref().map_or(i64::MAX, |arrival| arrival.ts.0);
         if self.due.peek().is_some_and(|Reverse(due)| due.at.0 < horizon) {
             let Reverse(Due { at: (ts, _, seq), flow }) = self.due.pop()?;
-            let Flow { flow_id, amount, fraud, campaign } = flow;
+            let Flow { id: flow_id, amount, fraud, campaign } = flow;
             let kind = values::KINDS[usize::from(seq)];
             return Some(Row::Event(FlowEvent {
                 ts: Micros(ts),
                 flow_id,
-                event_seq: i64::from(seq),
+                seq: i64::from(seq),
                 kind,
                 amount,
                 fraud,
@@ -426,13 +428,13 @@ mod tests {
                 let (which, ts) = match &row {
                     Row::Arrival(arrival) => {
                         prop_assert!(flows.insert(arrival.flow_id, (arrival.ts, 0)).is_none(), "a flow id twice");
-                        prop_assert!(keys.insert((arrival.merchant_id, arrival.arrival_seq)));
+                        prop_assert!(keys.insert((arrival.merchant_id, arrival.seq)));
                         rows += 3;
                         (0, arrival.ts)
                     }
                     Row::Event(event) => {
                         let (before, seq) = flows.get_mut(&event.flow_id).expect("an anchor before its events");
-                        prop_assert!(*before <= event.ts && *seq == event.event_seq);
+                        prop_assert!(*before <= event.ts && *seq == event.seq);
                         (*before, *seq) = (event.ts, *seq + 1);
                         rows += 1;
                         (1, event.ts)

@@ -78,7 +78,7 @@ const FLOATS: [f64; 24] = [
     1e22,
     1e23,
     0.3,
-    3.141_592_653_589_793,
+    2.225_073_858_507_201e-308,
 ];
 
 /// The zone a merchant has, by its index.

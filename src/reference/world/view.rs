@@ -31,7 +31,7 @@ impl Timed for Arrival {
     }
 
     fn key(&self) -> [u64; 2] {
-        [self.merchant_id, self.arrival_seq.cast_unsigned()]
+        [self.merchant_id, self.seq.cast_unsigned()]
     }
 }
 
@@ -41,7 +41,7 @@ impl Timed for FlowEvent {
     }
 
     fn key(&self) -> [u64; 2] {
-        [self.flow_id.cast_unsigned(), self.event_seq.cast_unsigned()]
+        [self.flow_id.cast_unsigned(), self.seq.cast_unsigned()]
     }
 }
 
@@ -117,12 +117,11 @@ impl<R: Timed> View<R> {
     }
 
     fn writer(&mut self) -> Result<&mut ArrowWriter<File>, WorldError> {
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => {
-                let file = File::create(self.folder.join(format!("part-{:06}.parquet", self.part)))?;
-                ArrowWriter::try_new(file, self.table.schema().clone(), Some(self.properties.clone()))?
-            }
+        let writer = if let Some(writer) = self.writer.take() {
+            writer
+        } else {
+            let file = File::create(self.folder.join(format!("part-{:06}.parquet", self.part)))?;
+            ArrowWriter::try_new(file, self.table.schema().clone(), Some(self.properties.clone()))?
         };
         Ok(self.writer.insert(writer))
     }
