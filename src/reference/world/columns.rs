@@ -8,7 +8,7 @@ use arrow_array::builder::StringBuilder;
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
-use super::traffic::{Arrival, FlowEvent};
+use super::rows::{Arrival, FlowEvent};
 use super::values::Zone;
 use crate::model::{Micros, WorldKey};
 

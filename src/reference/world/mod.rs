@@ -10,6 +10,8 @@
 
 mod columns;
 mod documents;
+mod merchants;
+mod rows;
 pub mod run_files;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,8 @@ use std::path::{Path, PathBuf};
 use crate::model::{Hex32, Hex64, IdentityError, Micros, ScenarioId, WorldKey};
 use columns::{Table, Tables};
 use documents::{Identity, ViewStats};
-use traffic::{Arrival, FlowEvent, Row, Traffic};
+use rows::{Arrival, FlowEvent, Row};
+use traffic::Traffic;
 use view::{Layout, Timed, View};
 
 pub use documents::{CATALOGUE, ENGINE_RELEASE, GATE_MAP};

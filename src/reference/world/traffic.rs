@@ -9,63 +9,13 @@
 //! depends on the machine's maths library: weights are integers and floats come from division and the four operations.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 
+use super::merchants::Merchants;
+use super::rows::{Arrival, FlowEvent, Row};
 use super::values;
 use crate::model::Micros;
 use crate::reference::random::Random;
-
-/// One arrival at a merchant: a row of the arrival events, the entities and the flow anchors.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Arrival {
-    pub(super) ts: Micros,
-    pub(super) merchant_id: u64,
-    /// Its place among the merchant's arrivals, from 1.
-    pub(super) seq: i64,
-    /// Hours since the world's start.
-    pub(super) bucket: i64,
-    pub(super) zone: &'static str,
-    pub(super) card_present: bool,
-    pub(super) primary: values::Zone,
-    pub(super) settlement: Option<values::Zone>,
-    pub(super) operational: Option<values::Zone>,
-    pub(super) site_id: Option<u64>,
-    /// Set where the merchant is a virtual one.
-    pub(super) edge_id: Option<u64>,
-    pub(super) lambda: f64,
-    pub(super) party_id: i64,
-    pub(super) account_id: i64,
-    pub(super) instrument_id: i64,
-    pub(super) device_id: i64,
-    pub(super) ip_id: i64,
-    pub(super) session_id: i64,
-    pub(super) flow_id: i64,
-    pub(super) amount: f64,
-    pub(super) fraud: bool,
-    pub(super) campaign: Option<&'static str>,
-    /// Events of its flow.
-    events: u8,
-}
-
-/// One event of a flow.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct FlowEvent {
-    pub(super) ts: Micros,
-    pub(super) flow_id: i64,
-    /// Its place in the flow, from 0.
-    pub(super) seq: i64,
-    pub(super) kind: &'static str,
-    pub(super) amount: f64,
-    pub(super) fraud: bool,
-    pub(super) campaign: Option<&'static str>,
-}
-
-/// What comes next.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Row {
-    Arrival(Arrival),
-    Event(FlowEvent),
-}
 
 /// An event still to come, ordered by time and then by its flow's place.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +64,6 @@ const RHYTHM: [u64; 24] =
 const ARRIVALS: u64 = 1;
 const FLOW_SIZES: u64 = 2;
 const BURSTS: u64 = 3;
-const MERCHANTS: u64 = 4;
 const FLOW_IDS: u64 = 5;
 const EVENTS: u64 = 6;
 
@@ -359,59 +308,11 @@ impl Iterator for Traffic {
     }
 }
 
-/// Merchants by popularity: the first is visited most, the `n`-th an `n`-th as often.
-#[derive(Debug)]
-struct Merchants {
-    ids: Vec<u64>,
-    visits: Vec<i64>,
-    /// Sums of the weights up to and including each.
-    weights: Vec<u64>,
-}
-
-impl Merchants {
-    fn new(seed: u64, arrivals: u64) -> Self {
-        let count = (arrivals / 50).clamp(8, 20_000);
-        let mut random = Random::of(&[seed, MERCHANTS]);
-        let mut known: HashSet<u64> = HashSet::new();
-        let mut ids = Vec::new();
-        let edges = [u64::MAX, 1 << 63, (1 << 63) - 1, 1];
-        while (ids.len() as u64) < count {
-            let id = edges.get(ids.len()).copied().unwrap_or_else(|| random.next());
-            if known.insert(id) {
-                ids.push(id);
-            }
-        }
-        let mut sum = 0;
-        let weights = (1..=count)
-            .map(|rank| {
-                sum += 1_000_000_000 / rank;
-                sum
-            })
-            .collect();
-        Self { visits: vec![0; ids.len()], ids, weights }
-    }
-
-    /// The index of a merchant.
-    fn pick(&self, random: &mut Random) -> u64 {
-        let total = self.weights.last().copied().unwrap_or_default();
-        let point = random.below(total);
-        self.weights.partition_point(|sum| *sum <= point) as u64
-    }
-
-    /// Turns the index into the id and counts the visit, from 1.
-    fn visit(&mut self, merchant: &mut u64) -> i64 {
-        let index = *merchant as usize;
-        self.visits[index] += 1;
-        *merchant = self.ids[index];
-        self.visits[index]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     fn traffic(seed: u64, events: u64, span: i64) -> Vec<Row> {
         let start = Micros::parse(b"2026-01-01T00:00:00Z").unwrap();

@@ -15,7 +15,7 @@ use parquet::schema::types::ColumnPath;
 use super::WorldError;
 use super::columns::Table;
 use super::documents::ViewStats;
-use super::traffic::{Arrival, FlowEvent};
+use super::rows::{Arrival, FlowEvent};
 use crate::model::Micros;
 use crate::reference::random::Random;
 
