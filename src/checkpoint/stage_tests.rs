@@ -19,7 +19,7 @@ fn answer(rank: u16, seq: u64) -> Delivered {
     // Files of 10 rows.
     Delivered {
         position: Position { rank, file: (seq / 10) as u32, row: seq % 10, seq },
-        ts: Micros(seq as i64),
+        ts: Micros(seq.cast_signed()),
         event_id: [0; 32],
         decision: Decision::Admit,
         attempts: 1,
