@@ -175,8 +175,10 @@ mod tests {
                 reason: text("reason"),
             }),
             "engine_world_streamed" => SessionEvent::engine_world_streamed(&outputs(), 250),
-            "stream_complete" => SessionEvent::stream_complete(text("engine_run_root"), Status::Streamed, None, 250),
-            other => panic!("{other}"),
+            other => {
+                assert_eq!(other, "stream_complete");
+                SessionEvent::stream_complete(text("engine_run_root"), Status::Streamed, None, 250)
+            }
         }
     }
 

@@ -11,8 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use super::session::SessionEvent;
@@ -30,7 +31,7 @@ const BATCH: usize = 256 * 1024;
 pub struct SessionLog<C> {
     platform_run_id: PlatformRunId,
     clock: C,
-    queue: Option<SyncSender<Message>>,
+    queue: Option<Sender<Message>>,
     health: Arc<Health>,
 }
 
@@ -60,10 +61,10 @@ impl<C: Clock> SessionLog<C> {
     #[must_use]
     pub fn open(path: impl Into<PathBuf>, platform_run_id: PlatformRunId, clock: C) -> Self {
         let health = Arc::new(Health { path: path.into(), warned: AtomicBool::new(false) });
-        let (queue, entries) = sync_channel(QUEUE);
+        let (queue, mut entries) = channel(QUEUE);
         let of_thread = health.clone();
         let thread = std::thread::Builder::new().name("session-log".to_owned());
-        let started = thread.spawn(move || keep(&entries, &of_thread));
+        let started = thread.spawn(move || keep(&mut entries, &of_thread));
         let queue = started.map_err(|error| health.trouble(&error)).ok().map(|_| queue);
         Self { platform_run_id, clock, queue, health }
     }
@@ -74,25 +75,25 @@ impl<C: Clock> SessionLog<C> {
         match queue.try_send(Message::Line(event.line(&self.platform_run_id, self.clock.utc()))) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => self.health.trouble(&"the disk does not keep up"),
-            Err(TrySendError::Disconnected(_)) => self.health.trouble(&"its thread is gone"),
+            Err(TrySendError::Closed(_)) => self.health.trouble(&"its thread is gone"),
         }
     }
 
-    /// Resolves when all entries so far are in the file, or have failed to get there.
+    /// Resolves when all entries so far are in the file, or have failed to get there. Entries that nobody waited for
+    /// are lost when the process leaves; a disk that hangs makes this wait, so a hard stop does without it.
     pub async fn flush(&self) {
-        let Some(queue) = self.queue.clone() else { return };
+        let Some(queue) = &self.queue else { return };
         let (done, flushed) = oneshot::channel();
-        // The queue may be full, and then this waits.
-        let sent = tokio::task::spawn_blocking(move || queue.send(Message::Flush(done)).is_ok()).await;
-        if sent.unwrap_or(false) {
+        if queue.send(Message::Flush(done)).await.is_ok() {
+            // The thread answers, or is gone.
             let _ = flushed.await;
         }
     }
 }
 
 /// Writes what comes until all senders are gone.
-fn keep(entries: &Receiver<Message>, health: &Health) {
-    while let Ok(first) = entries.recv() {
+fn keep(entries: &mut Receiver<Message>, health: &Health) {
+    while let Some(first) = entries.blocking_recv() {
         let (mut lines, mut flushed) = (String::new(), Vec::new());
         let mut next = Some(first);
         while let Some(message) = next {
@@ -112,14 +113,14 @@ fn keep(entries: &Receiver<Message>, health: &Health) {
     }
 }
 
-/// Opens the file anew each time: other components write to it too, and it may be moved away.
+/// Opens the file anew each time: other components write to it too, and it may be moved away. They take no lock,
+/// and one held by a stranger must not hold up a run; one write at the end of the file keeps lines whole.
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
     files::create_folders(path.parent().unwrap_or(path))?;
     let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-    file.lock()?;
     files::append_lines(&mut file, lines)
 }
 
