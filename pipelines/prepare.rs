@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::checkpoint::{FileRows, OutputFiles, ScopeKey};
+use crate::checkpoint::{Cursor, FileRows, OutputFiles, ScopeKey};
 use crate::envelope::{Framer, OutputFrame, RunPins, check_schema};
 use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::catalogue::{self, Catalogue};
 use crate::oracle::seal::SealState;
 use crate::oracle::view::{self, SealedView};
 use crate::oracle::world::{self, ViewRoot, Wanted, World};
-use crate::oracle::{View, ViewFiles};
+use crate::oracle::{Resume, View, ViewFiles};
 use crate::profile::{OutputPlan, Profile, check_producer, order_key_column};
 use crate::ready::Ready;
 use crate::run::facts;
@@ -180,6 +180,19 @@ pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> 
     resolve(profile, root, Origin::Message).map_err(|refusal| refusal.field("oracle_pack_ref.engine_run_root"))
 }
 
+/// Where each output goes on, by rank.
+///
+/// # Errors
+///
+/// `CHECKPOINT_FOREIGN`.
+pub fn resume(run: &Prepared, cursors: &[Cursor]) -> Result<Vec<Resume>, Refusal> {
+    let from = |output: &OutputFiles| {
+        let cursor = cursors.iter().find(|cursor| cursor.output_id == output.output_id);
+        output.resume(cursor).map(|at| Resume { file: at.file as usize, row: at.row })
+    };
+    run.output_files().iter().map(from).collect()
+}
+
 /// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers and small
 /// files is read, whatever the world's size. `None` where anything refuses.
 pub async fn prepare(
@@ -214,6 +227,13 @@ pub async fn prepare(
     let world = world::inspect(&*engine, view_root, &wanted, list).await?;
     let outputs = check_rows(&world, &view_store, &catalogue, list).await;
     list.verdict().is_ok().then(|| assemble(profile, identity, engine_root, &world, outputs))
+}
+
+/// What a run is refused for: the first refusal of its checks.
+#[must_use]
+pub fn first_refusal(checks: &CheckList) -> Refusal {
+    let unexplained = || Refusal::new(Reason::InternalError, "the run was not prepared, and no check says why");
+    checks.verdict().err().unwrap_or_else(unexplained)
 }
 
 fn assemble(

@@ -133,6 +133,17 @@ impl Facts {
         Ok(Self { store, folder, pins, provenance })
     }
 
+    /// Keeps them under another run's prefix: what is told about a foreign READY stays with the run that met it,
+    /// and does not speak in the foreign run's own folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_prefix`].
+    pub fn kept_by(mut self, platform_run_id: &PlatformRunId) -> Result<Self, Refusal> {
+        self.folder = key(&format!("{}/obs/governance", run_prefix(self.store.root(), platform_run_id)?))?;
+        Ok(self)
+    }
+
     /// The id of a fact (contract, section 8).
     #[must_use]
     pub fn event_id(&self, family: Family, dedupe_key: &str) -> Hex64 {

@@ -27,7 +27,7 @@ pub use run::RunEvidence;
 pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
 pub use session_file::SessionLog;
 pub use summary::{
-    Check, CheckStatus, DeliverySettings, End, OutputSummary, ReadySource, RunIds, Start, StartOutput, Summaries,
+    DeliverySettings, End, OutputSummary, ReadySource, RunIds, Start, StartOutput, Summaries,
     Summary,
 };
 pub use tally::{Counts, OutputTally, Spread, Tally};

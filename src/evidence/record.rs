@@ -82,7 +82,9 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn line(&self) -> String {
+    /// The line, with its newline, as it stands in the record.
+    #[must_use]
+    pub fn line(&self) -> String {
         let line = json!({
             "message_id": self.message_id,
             "run_id": self.run_id,

@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::record::Status;
 use super::tally::{Counts, OutputTally, Spread, Tally};
 use super::{key, run_prefix, unavailable};
-use crate::model::{Hex32, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey, json};
+use crate::deliver::PushCounts;
+use crate::model::{Check, Hex32, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey, json};
 use crate::store::{Key, ObjectStore};
 
 /// Where READY came from.
@@ -64,29 +65,6 @@ pub struct DeliverySettings {
     pub rate: Option<f64>,
     /// Events that sending may be ahead of the durable checkpoint.
     pub window: u64,
-}
-
-/// What a check came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum CheckStatus {
-    /// It held.
-    Pass,
-    /// It did not, and the run was refused.
-    Fail,
-    /// The policy leaves it out.
-    Skipped,
-}
-
-/// One check before the first event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// Its name.
-    pub name: String,
-    /// What it came to.
-    pub status: CheckStatus,
-    /// What was looked at, for a person.
-    pub detail: String,
 }
 
 /// One output before the first event.
@@ -195,6 +173,8 @@ pub struct Summary {
     pub outputs: Vec<OutputSummary>,
     /// Over all outputs.
     pub totals: Counts,
+    /// Every attempt of this start, those of events that were never answered too.
+    pub pushes: PushCounts,
     /// Events that IG has from this start.
     pub emitted: u64,
     /// See [`Tally::digest`].
@@ -217,6 +197,7 @@ impl Summary {
     pub fn new(
         start: Start,
         tally: &Tally,
+        pushes: PushCounts,
         status: Status,
         end: End,
         refusal: Option<&Refusal>,
@@ -238,6 +219,7 @@ impl Summary {
             refusal: refusal.map(ToString::to_string),
             failures: u64::from(refusal.is_some_and(failed_push)),
             totals: tally.totals(),
+            pushes,
             emitted: tally.totals().emitted(),
             event_id_digest: tally.digest(),
             latency: tally.latency(),
@@ -302,7 +284,7 @@ impl Summaries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Decision, Delivered, Position};
+    use crate::model::{Decision, Delivered, Position, Verdict};
     use crate::store::MemoryStore;
     use serde_json::{Value, json};
     use std::time::Duration;
@@ -337,7 +319,7 @@ mod tests {
                 window: 1024,
             },
             outputs: vec![output("context", 50), output("traffic", 48)],
-            checks: vec![Check { name: "seal".to_owned(), status: CheckStatus::Pass, detail: "SEALED_OK".to_owned() }],
+            checks: vec![Check { name: "seal".to_owned(), verdict: Verdict::Passed, detail: "SEALED_OK".to_owned() }],
             started: Micros(0),
         }
     }
@@ -369,7 +351,7 @@ mod tests {
             lag: Duration::ZERO,
         });
         let refusal = Refusal::new(Reason::IgPushRejected, "status 413");
-        let summary = Summary::new(start(), &tally, Status::Failed, End::Failed, Some(&refusal), Micros(5));
+        let summary = Summary::new(start(), &tally, PushCounts::default(), Status::Failed, End::Failed, Some(&refusal), Micros(5));
         let value = written(&summary).await;
         assert_eq!((&value["status"], &value["end"]), (&json!("FAILED"), &json!("failed")));
         assert_eq!(value["refusal"], "IG_PUSH_REJECTED: status 413");
@@ -391,7 +373,7 @@ mod tests {
         let tally = Tally::new(2).unwrap();
         let mut ends = Vec::new();
         for end in [End::Stopped, End::Capped, End::Complete] {
-            let summary = Summary::new(start(), &tally, Status::Failed, end, None, Micros(5));
+            let summary = Summary::new(start(), &tally, PushCounts::default(), Status::Failed, end, None, Micros(5));
             ends.push(written(&summary).await["end"].as_str().unwrap().to_owned());
         }
         assert_eq!(ends, ["stopped", "capped", "complete"]);
