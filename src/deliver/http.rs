@@ -25,6 +25,7 @@ use rustls::ClientConfig;
 
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateChannel};
+use super::health::{Probe, ProbeError};
 use super::wire::{self, Wire};
 use crate::clock::Clock;
 use crate::model::{Event, Micros};
@@ -80,6 +81,15 @@ impl<C: Clock> HttpGate<C> {
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         Arc::make_mut(&mut self.settings).attempt_timeout = timeout;
         self
+    }
+
+    /// Somebody to ask the same gate how it is, under the same TLS configuration.
+    ///
+    /// # Errors
+    ///
+    /// If TLS can't be set up.
+    pub fn probe(&self) -> Result<Probe, ProbeError> {
+        Probe::new(self.settings.endpoint.clone(), self.settings.tls.as_deref())
     }
 
     /// How long a connection may lie idle and still be used (50 s unless told).
