@@ -248,6 +248,29 @@ async fn after_a_stop_nothing_is_sent_and_answers_on_the_way_are_awaited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_queued_is_dropped_unsent_by_a_stop_and_by_a_failure() {
+    let clock = SystemClock::new();
+    for fails in [false, true] {
+        let gate = MemoryGate::scripted(clock, move |event, _| match event.position.seq {
+            0 if fails => Step { delay: ms(50), ..Step::answer(401, "") },
+            _ => Step::work(ms(100)),
+        });
+        let stop = Stop::new();
+        let options = PushOptions::new(clock).mode(keyed(4)).stop(stop.clone());
+        let stopper = async {
+            clock.sleep_until(clock.now() + ms(50)).await;
+            if !fails {
+                stop.request();
+            }
+        };
+        let ((delivered, error), ()) = tokio::join!(outcome(events(100, 100).push(gate.clone(), options)), stopper);
+        assert_eq!(error.unwrap().reason, if fails { Reason::IgPushRejected } else { Reason::RunStopped });
+        // Each channel had one request on the way, and all but the failed one were answered.
+        assert_eq!((gate.journal().attempts, delivered.len()), (4, if fails { 3 } else { 4 }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_does_not_wait_for_answers_beyond_its_deadline() {
     let clock = SystemClock::new();
     let gate = MemoryGate::scripted(clock, |_, _| Step::work(ms(60_000)));
