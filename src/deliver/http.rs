@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::header::{CONNECTION, HeaderMap, RETRY_AFTER};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri};
 use rustls::ClientConfig;
@@ -119,7 +119,7 @@ impl<C: Clock> Gate for HttpGate<C> {
 /// One connection to an [`HttpGate`], made when it is needed.
 pub struct HttpChannel<C> {
     settings: Arc<Settings<C>>,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     timer: Timer<C>,
 }
 
@@ -146,7 +146,7 @@ impl<C: Clock> GateChannel for HttpChannel<C> {
 
 async fn attempt<C: Clock>(
     settings: &Settings<C>,
-    slot: &mut Option<Link>,
+    slot: &mut Option<Box<Link>>,
     body: &Bytes,
     now: Duration,
     deadline: Duration,
@@ -155,7 +155,7 @@ async fn attempt<C: Clock>(
     let mut link = match usable(slot.take(), now, settings.idle_limit).await {
         Some(link) => link,
         None => match Link::connect(settings, deadline).await {
-            Ok(link) => link,
+            Ok(link) => Box::new(link),
             Err(cause) => return Attempt::ConnectFailed(cause),
         },
     };
@@ -165,10 +165,8 @@ async fn attempt<C: Clock>(
     *request.headers_mut() = settings.endpoint.headers.clone();
     match link.exchange(request).await {
         Ok(exchange) => {
-            let retry_after = exchange
-                .headers
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok().and_then(|text| retry_after(text, || settings.clock.utc())));
+            let retry_after =
+                exchange.retry_after.and_then(|value| retry_after(value.to_str().ok()?, || settings.clock.utc()));
             if exchange.keep {
                 link.used = settings.clock.now();
                 *slot = Some(link);
@@ -179,7 +177,7 @@ async fn attempt<C: Clock>(
     }
 }
 
-async fn usable(link: Option<Link>, now: Duration, idle_limit: Duration) -> Option<Link> {
+async fn usable(link: Option<Box<Link>>, now: Duration, idle_limit: Duration) -> Option<Box<Link>> {
     let mut link = link?;
     if now.saturating_sub(link.used) > idle_limit {
         return None;
@@ -187,7 +185,7 @@ async fn usable(link: Option<Link>, now: Duration, idle_limit: Duration) -> Opti
     poll_fn(|cx| link.poll_ready(cx)).await.then_some(link)
 }
 
-/// A live connection.
+/// A live connection. It is boxed where it is kept, because hyper's part of it is large and moves with every event.
 struct Link {
     sender: SendRequest<Full<Bytes>>,
     connection: Connection<Wire, Full<Bytes>>,
@@ -198,7 +196,7 @@ struct Link {
 /// An answer with what decides over the connection's future.
 struct Exchange {
     status: u16,
-    headers: HeaderMap,
+    retry_after: Option<HeaderValue>,
     body: Bytes,
     keep: bool,
 }
@@ -255,7 +253,7 @@ async fn receive(
     response: impl Future<Output = hyper::Result<hyper::Response<hyper::body::Incoming>>>,
 ) -> hyper::Result<Exchange> {
     let (parts, mut incoming) = response.await?.into_parts();
-    let mut keep = !says_close(&parts.headers);
+    let mut keep = true;
     let mut whole = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
@@ -276,13 +274,8 @@ async fn receive(
     if !more.is_empty() {
         whole = [whole, more.freeze()].concat().into();
     }
-    Ok(Exchange { status: parts.status.as_u16(), headers: parts.headers, body: whole, keep })
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
-    })
+    let retry_after = if parts.status.is_success() { None } else { parts.headers.get(RETRY_AFTER).cloned() };
+    Ok(Exchange { status: parts.status.as_u16(), retry_after, body: whole, keep })
 }
 
 /// An error with its causes: hyper tells the cause of most things only one level down.
