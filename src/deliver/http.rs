@@ -15,7 +15,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper::header::{HeaderValue, RETRY_AFTER};
@@ -26,6 +25,7 @@ use rustls::ClientConfig;
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateChannel};
 use super::health::{Probe, ProbeError};
+use super::timer::Timer;
 use super::wire::{self, Wire};
 use crate::clock::Clock;
 use crate::model::{Event, Micros};
@@ -108,11 +108,7 @@ impl<C: Clock> Gate for HttpGate<C> {
     type Channel = HttpChannel<C>;
 
     fn channel(&self) -> Self::Channel {
-        HttpChannel {
-            settings: self.settings.clone(),
-            link: None,
-            timer: Timer { clock: self.settings.clock.clone(), sleep: None },
-        }
+        HttpChannel { settings: self.settings.clone(), link: None, timer: Timer::new(self.settings.clock.clone()) }
     }
 }
 
@@ -298,35 +294,6 @@ fn retry_after(text: &str, utc: impl FnOnce() -> Micros) -> Option<Duration> {
     }
     let at = chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp_micros();
     Some(Duration::from_micros(u64::try_from(at.saturating_sub(utc().0)).unwrap_or(0)))
-}
-
-/// A deadline that moves on with every attempt without touching the runtime's timers each time: the sleep
-/// that is set stays set, and is set anew only if it fires before the deadline of the day.
-struct Timer<C> {
-    clock: C,
-    sleep: Option<(Duration, BoxFuture<'static, ()>)>,
-}
-
-impl<C: Clock> Timer<C> {
-    /// Resolves once `deadline` has passed.
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
-        loop {
-            let (at, sleep) = match &mut self.sleep {
-                Some((at, sleep)) if *at <= deadline => (*at, sleep),
-                slot => {
-                    let sleep: BoxFuture<'static, ()> = Box::pin(self.clock.sleep_until(deadline));
-                    (deadline, &mut slot.insert((deadline, sleep)).1)
-                }
-            };
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.sleep = None;
-            if at >= deadline {
-                return Poll::Ready(());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

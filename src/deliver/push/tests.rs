@@ -1,14 +1,17 @@
 //! The contract of the push stage, on paused time and a gate in memory.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 use futures::{StreamExt, stream};
 use proptest::prelude::*;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::deliver::backoff::RetryPolicy;
 use crate::deliver::gate::{Answer, Attempt};
 use crate::deliver::memory::{Ending, MemoryGate, Step};
+use crate::deliver::stats::PushStats;
 use crate::model::{Decision, Micros, Position};
 
 fn event(i: u64, key: u64) -> Event {
