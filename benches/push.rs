@@ -9,6 +9,8 @@
 //! Both sides send the same bodies from a runtime of one thread, in turns, and the ratios of their rates and of
 //! their CPU an event are printed. `PUSH_BENCH_EVENTS` and `PUSH_BENCH_ROUNDS` set how long it takes.
 
+#![allow(clippy::unwrap_used, reason = "a bench that can't run shall say where")]
+
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
