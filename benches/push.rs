@@ -159,7 +159,7 @@ fn main() {
         let (start, cpu) = (clock.now(), thread_cpu());
         work();
         Figure {
-            rate: events as f64 / (clock.now() - start).as_secs_f64(),
+            rate: events as f64 / clock.now().saturating_sub(start).as_secs_f64(),
             cpu: (thread_cpu() - cpu) * 1e6 / events as f64,
         }
     };
