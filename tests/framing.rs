@@ -210,6 +210,18 @@ fn nested(n: usize) -> BoxedStrategy<Cells> {
         ),
         column(
             n,
+            numbers(),
+            |v| {
+                let mut builder = arrow_array::builder::ListViewBuilder::new(Int64Builder::new());
+                for row in v {
+                    builder.append_option(row);
+                }
+                Arc::new(builder.finish())
+            },
+            |v| json!(v)
+        ),
+        column(
+            n,
             proptest::array::uniform3(any::<i64>()),
             |v| {
                 let v = v.into_iter().map(|v| v.map(|v| v.map(Some)));

@@ -15,10 +15,10 @@ use arrow_array::{
     Array, ArrayRef, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Date64Array, Decimal32Array,
     Decimal64Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, FixedSizeListArray, Float16Array,
     Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeBinaryArray, LargeListArray,
-    LargeStringArray, ListArray, MapArray, StringArray, StringViewArray, StructArray, Time32MillisecondArray,
-    Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray, TimestampMicrosecondArray,
-    TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array, UInt16Array, UInt32Array,
-    UInt64Array,
+    LargeListViewArray, LargeStringArray, ListArray, ListViewArray, MapArray, StringArray, StringViewArray,
+    StructArray, Time32MillisecondArray, Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array,
+    UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_schema::{DataType as T, TimeUnit};
 use base64::Engine as _;
@@ -70,6 +70,8 @@ pub(super) enum Column {
     List(ListArray, Box<Column>),
     LargeList(LargeListArray, Box<Column>),
     FixedList(FixedSizeListArray, Box<Column>),
+    ListView(ListViewArray, Box<Column>),
+    LargeListView(LargeListViewArray, Box<Column>),
     /// With `"name":` of each field, commas included.
     Struct(StructArray, Vec<(Vec<u8>, Column)>),
     Map(MapArray, Box<(Column, Column)>),
@@ -141,6 +143,14 @@ impl Column {
             T::FixedSizeList(..) => {
                 let list = array.as_fixed_size_list();
                 Self::FixedList(list.clone(), Box::new(Self::resolve(list.values())?))
+            }
+            T::ListView(_) => {
+                let list = array.as_list_view::<i32>();
+                Self::ListView(list.clone(), Box::new(Self::resolve(list.values())?))
+            }
+            T::LargeListView(_) => {
+                let list = array.as_list_view::<i64>();
+                Self::LargeListView(list.clone(), Box::new(Self::resolve(list.values())?))
             }
             T::Struct(fields) => {
                 let object = array.as_struct();
@@ -241,6 +251,14 @@ impl Column {
                 let (from, len) = (array.value_offset_at(row), array.value_length() as usize);
                 return list(items, from, from + len, out);
             }
+            Self::ListView(array, items) => {
+                let (from, len) = (array.value_offset(row) as usize, array.value_size(row) as usize);
+                return list(items, from, from + len, out);
+            }
+            Self::LargeListView(array, items) => {
+                let (from, len) = (array.value_offset(row) as usize, array.value_size(row) as usize);
+                return list(items, from, from + len, out);
+            }
             Self::Struct(array, fields) => {
                 out.push(b'{');
                 for (i, (key, column)) in fields.iter().enumerate() {
@@ -310,6 +328,8 @@ impl Column {
             Self::List(array, _) => array.is_null(row),
             Self::LargeList(array, _) => array.is_null(row),
             Self::FixedList(array, _) => array.is_null(row),
+            Self::ListView(array, _) => array.is_null(row),
+            Self::LargeListView(array, _) => array.is_null(row),
             Self::Struct(array, _) => array.is_null(row),
             Self::Map(array, _) => array.is_null(row),
             Self::Dictionary(array, keys, values) => array.is_null(row) || values.is_null(keys[row]),

@@ -70,7 +70,7 @@ fn check(data_type: &DataType, depth: usize) -> Result<(), Unfit> {
         | T::Decimal64(..)
         | T::Decimal128(..)
         | T::Decimal256(..) => Ok(()),
-        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => {
+        T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => {
             check(item.data_type(), depth + 1).map_err(|unfit| unfit.below("[]"))
         }
         T::Dictionary(_, value) => check(value, depth + 1),
@@ -88,14 +88,11 @@ fn check(data_type: &DataType, depth: usize) -> Result<(), Unfit> {
             }
             _ => Err(Unfit::new("a map without keys and values")),
         },
-        // Neither a number nor a text says what they are, and nobody has agreed on more. List views
-        // and run ends are no Parquet types.
-        T::Duration(_)
-        | T::Interval(_)
-        | T::Union(..)
-        | T::RunEndEncoded(..)
-        | T::ListView(_)
-        | T::LargeListView(_) => Err(Unfit::new(format!("{data_type} has no JSON form"))),
+        // Neither a number nor a text says what they are, and nobody has agreed on more; run ends
+        // are no Parquet type.
+        T::Duration(_) | T::Interval(_) | T::Union(..) | T::RunEndEncoded(..) => {
+            Err(Unfit::new(format!("{data_type} has no JSON form")))
+        }
     }
 }
 

@@ -285,6 +285,8 @@ fn is_utf8(array: &Arc<dyn Array>) -> bool {
         DataType::Utf8View => all(array.as_string_view().iter()),
         DataType::List(_) => is_utf8(array.as_list::<i32>().values()),
         DataType::LargeList(_) => is_utf8(array.as_list::<i64>().values()),
+        DataType::ListView(_) => is_utf8(array.as_list_view::<i32>().values()),
+        DataType::LargeListView(_) => is_utf8(array.as_list_view::<i64>().values()),
         DataType::FixedSizeList(..) => is_utf8(array.as_fixed_size_list().values()),
         DataType::Struct(_) => array.as_struct().columns().iter().all(is_utf8),
         DataType::Map(..) => array.as_map().entries().columns().iter().all(is_utf8),

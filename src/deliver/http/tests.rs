@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::deliver::health::{Health, Probe, ProbeError};
+use crate::deliver::health::Health;
 use crate::model::{Position, Secret};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
@@ -244,7 +244,7 @@ async fn the_probe_reads_health_and_sends_the_key() {
     let (address, seen) = server([Reply::Send(green), Reply::Send(red.into())]).await;
     let endpoint =
         Endpoint::new(&format!("http://{address}/v1/ingest/push"), "X-Key", &Secret::new("hunter2")).unwrap();
-    let probe = Probe::new(endpoint, Some(Arc::new(no_trust()))).unwrap();
+    let probe = HttpGate::new(endpoint, SystemClock::new()).unwrap().probe().unwrap();
     let health = probe.health().await.unwrap();
     assert_eq!(health, Health { state: "GREEN".into(), reasons: vec![] });
     assert!(health.is_green());
@@ -255,15 +255,6 @@ async fn the_probe_reads_health_and_sends_the_key() {
     );
     assert_eq!(request.matches("host: ").count(), 1);
     assert!(matches!(probe.health().await, Err(ProbeError::Status(401))));
-}
-
-/// A TLS configuration that trusts nobody.
-fn no_trust() -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
 }
 
 /// A server certificate for `localhost` and 127.0.0.1, its root, and the key: made for these tests, good for nothing else.
@@ -334,7 +325,7 @@ mod tls {
     #[tokio::test]
     async fn a_gate_that_nobody_vouches_for_never_sees_the_event() {
         let url = format!("https://{}", server().await);
-        let attempt = gate(&url, no_trust()).channel().push(&event()).await;
+        let attempt = gate(&url, wire::unused_tls().unwrap()).channel().push(&event()).await;
         assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains("certificate")), "{attempt:?}");
     }
 }

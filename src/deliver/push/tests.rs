@@ -1,14 +1,17 @@
 //! The contract of the push stage, on paused time and a gate in memory.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 use futures::{StreamExt, stream};
 use proptest::prelude::*;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::deliver::backoff::RetryPolicy;
 use crate::deliver::gate::{Answer, Attempt};
 use crate::deliver::memory::{Ending, MemoryGate, Step};
+use crate::deliver::stats::PushStats;
 use crate::model::{Decision, Micros, Position};
 
 fn event(i: u64, key: u64) -> Event {
@@ -245,6 +248,29 @@ async fn after_a_stop_nothing_is_sent_and_answers_on_the_way_are_awaited() {
     assert_eq!(error.unwrap().reason, Reason::RunStopped);
     assert_eq!(gate.journal().attempts, 2);
     assert_eq!(clock.now(), ms(100), "the end came with the last answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_is_dropped_unsent_by_a_stop_and_by_a_failure() {
+    let clock = SystemClock::new();
+    for fails in [false, true] {
+        let gate = MemoryGate::scripted(clock, move |event, _| match event.position.seq {
+            0 if fails => Step { delay: ms(50), ..Step::answer(401, "") },
+            _ => Step::work(ms(100)),
+        });
+        let stop = Stop::new();
+        let options = PushOptions::new(clock).mode(keyed(4)).stop(stop.clone());
+        let stopper = async {
+            clock.sleep_until(clock.now() + ms(50)).await;
+            if !fails {
+                stop.request();
+            }
+        };
+        let ((delivered, error), ()) = tokio::join!(outcome(events(100, 100).push(gate.clone(), options)), stopper);
+        assert_eq!(error.unwrap().reason, if fails { Reason::IgPushRejected } else { Reason::RunStopped });
+        // Each channel had one request on the way, and all but the failed one were answered.
+        assert_eq!((gate.journal().attempts, delivered.len()), (4, if fails { 3 } else { 4 }));
+    }
 }
 
 #[tokio::test(start_paused = true)]
