@@ -113,12 +113,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
             }
         },
     };
-    Ok(Plan {
-        message_id: ready.payload.message_id.clone(),
-        admitted: checks.verdict().is_ok(),
-        checks,
-        run,
-    })
+    Ok(Plan { message_id: ready.payload.message_id.clone(), admitted: checks.verdict().is_ok(), checks, run })
 }
 
 async fn check<C: Clock>(

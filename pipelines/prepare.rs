@@ -63,8 +63,15 @@ impl Prepared {
     #[must_use]
     pub fn scope(&self, attempt_id: &str) -> Hex64 {
         let RunIdentity { platform_run_id, scenario_run_id, .. } = &self.identity;
-        ScopeKey { pack_key: &self.pack_key, platform_run_id, scenario_run_id, lane_count: 1, lane_index: 0, attempt_id }
-            .derive()
+        ScopeKey {
+            pack_key: &self.pack_key,
+            platform_run_id,
+            scenario_run_id,
+            lane_count: 1,
+            lane_index: 0,
+            attempt_id,
+        }
+        .derive()
     }
 
     /// The outputs' ids, by rank.
@@ -76,9 +83,8 @@ impl Prepared {
     /// The outputs as cursors see them.
     #[must_use]
     pub fn output_files(&self) -> Vec<OutputFiles> {
-        let files = |view: &View| {
-            view.parts.iter().map(|part| FileRows { name: part.name.clone(), rows: part.rows }).collect()
-        };
+        let files =
+            |view: &View| view.parts.iter().map(|part| FileRows { name: part.name.clone(), rows: part.rows }).collect();
         self.outputs
             .iter()
             .map(|output| OutputFiles { output_id: output.view.output_id.clone(), files: files(&output.view) })
@@ -266,8 +272,7 @@ fn check_static(profile: &Profile, list: &mut CheckList) -> Option<(OutputPlan, 
     let plan = OutputPlan::new(&profile.policy.traffic_output_ids, &profile.policy.context_output_ids);
     let plan = list.note("outputs", plan, |plan| plan.all().map(OutputId::as_str).collect::<Vec<_>>().join(", "));
     let catalogue = read_catalogue(&profile.oracle.catalogue_path);
-    let catalogue =
-        list.note("catalogue", catalogue, |_| profile.oracle.catalogue_path.display().to_string());
+    let catalogue = list.note("catalogue", catalogue, |_| profile.oracle.catalogue_path.display().to_string());
     Some((plan?, catalogue?))
 }
 
@@ -300,7 +305,11 @@ async fn check_rows(
         .filter_map(|(sealed, checked)| {
             list.note(format!("rows {}", sealed.output_id), checked, |output| {
                 let groups: usize = output.view.parts.iter().map(|part| part.row_groups.len()).sum();
-                format!("{} rows in {groups} row groups, {} columns", output.view.rows, output.view.schema.fields().len())
+                format!(
+                    "{} rows in {groups} row groups, {} columns",
+                    output.view.rows,
+                    output.view.schema.fields().len()
+                )
             })
         })
         .collect()
@@ -344,7 +353,8 @@ fn view_root(
     }
     let refs = pack_ref.and_then(|pack| pack.stream_view_output_refs.as_ref()).filter(|refs| !refs.is_empty());
     let Some(refs) = refs else {
-        let base = view::DEFAULT_BASE.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))?;
+        let base =
+            view::DEFAULT_BASE.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))?;
         return Ok((engine.clone(), Some(base)));
     };
     let missing = |detail: String| Refusal::new(Reason::StreamViewMissing, detail).field("stream_view_output_refs");

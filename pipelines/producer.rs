@@ -65,7 +65,8 @@ impl Settings {
         let rate = match (&rates.plan_json, rates.target_eps) {
             (Some(plan), _) => Some(RatePlan::from_json(plan).map_err(|e| error(&e))?),
             (None, Some(eps)) => {
-                let limit = RateLimit::new(eps, Some(rates.burst_seconds), rates.initial_tokens).map_err(|e| error(&e))?;
+                let limit =
+                    RateLimit::new(eps, Some(rates.burst_seconds), rates.initial_tokens).map_err(|e| error(&e))?;
                 Some(RatePlan::steady(limit))
             }
             (None, None) => None,

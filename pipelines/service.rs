@@ -18,8 +18,8 @@ use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, Saved
 use crate::clock::Clock;
 use crate::deliver::{DeliveryMode, Gate, PushStats};
 use crate::evidence::{
-    Cancelled, CheckpointSaved, DeliverySettings, End, Facts, Pins, Provenance, ReadySource, Records, RunEvidence, RunIds,
-    SessionEvent, SessionLog, Start, StartOutput, Status, Summaries, Summary, Tally, Verdict, WorldOutputs,
+    Cancelled, CheckpointSaved, DeliverySettings, End, Facts, Pins, Provenance, ReadySource, Records, RunEvidence,
+    RunIds, SessionEvent, SessionLog, Start, StartOutput, Status, Summaries, Summary, Tally, Verdict, WorldOutputs,
 };
 use crate::model::{CheckList, Hex64, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
@@ -165,8 +165,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let Admission { ready, source, identity, engine_root, evidence, session } = admission;
         let message_id = &ready.payload.message_id;
         let mut checks = CheckList::new();
-        let prepared =
-            prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks).await;
+        let prepared = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks).await;
         let opened = match &prepared {
             Some(prepared) => self.open_scope(prepared).await,
             None => Err(prepare::first_refusal(&checks)),
@@ -479,9 +478,9 @@ fn pins(identity: &RunIdentity) -> Pins {
 
 fn world_outputs(prepared: &Prepared) -> WorldOutputs {
     let output_ids = prepared.output_ids();
-    let (traffic, context) = output_ids.split_last().map_or((Vec::new(), Vec::new()), |(traffic, context)| {
-        (vec![traffic.clone()], context.to_vec())
-    });
+    let (traffic, context) = output_ids
+        .split_last()
+        .map_or((Vec::new(), Vec::new()), |(traffic, context)| (vec![traffic.clone()], context.to_vec()));
     WorldOutputs {
         engine_run_root: prepared.engine_root.clone(),
         scenario_id: prepared.identity.world.scenario_id.clone(),

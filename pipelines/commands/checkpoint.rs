@@ -16,9 +16,9 @@ use super::{Exit, Failure, Outcome, block_on, load};
 pub(crate) fn run(command: Checkpoint) -> Outcome {
     match command {
         Checkpoint::Show(args) => show(&args),
-        Checkpoint::Reset(args) if !args.yes => Err(Failure::usage(
-            "a reset makes the run start from its first event again; say --yes if that is meant",
-        )),
+        Checkpoint::Reset(args) if !args.yes => {
+            Err(Failure::usage("a reset makes the run start from its first event again; say --yes if that is meant"))
+        }
         Checkpoint::Reset(args) => reset(&args.which),
     }
 }

@@ -50,7 +50,8 @@ fn newest(folder: &Path, topic: &str) -> Result<PathBuf, Failure> {
         let bytes = std::fs::read(path).unwrap_or_default();
         matches!(message::parse(&bytes, topic), Ok(Parsed::Ready(_)))
     };
-    let entries = std::fs::read_dir(folder).map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
     let mut files: Vec<_> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;

@@ -26,10 +26,7 @@ pub use record::{RecordLine, Records, Status, Verdict};
 pub use run::RunEvidence;
 pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
 pub use session_file::SessionLog;
-pub use summary::{
-    DeliverySettings, End, OutputSummary, ReadySource, RunIds, Start, StartOutput, Summaries,
-    Summary,
-};
+pub use summary::{DeliverySettings, End, OutputSummary, ReadySource, RunIds, Start, StartOutput, Summaries, Summary};
 pub use tally::{Counts, OutputTally, Spread, Tally};
 
 use crate::model::{Reason, Refusal};

@@ -351,7 +351,15 @@ mod tests {
             lag: Duration::ZERO,
         });
         let refusal = Refusal::new(Reason::IgPushRejected, "status 413");
-        let summary = Summary::new(start(), &tally, PushCounts::default(), Status::Failed, End::Failed, Some(&refusal), Micros(5));
+        let summary = Summary::new(
+            start(),
+            &tally,
+            PushCounts::default(),
+            Status::Failed,
+            End::Failed,
+            Some(&refusal),
+            Micros(5),
+        );
         let value = written(&summary).await;
         assert_eq!((&value["status"], &value["end"]), (&json!("FAILED"), &json!("failed")));
         assert_eq!(value["refusal"], "IG_PUSH_REJECTED: status 413");

@@ -94,7 +94,8 @@ mod tests {
     async fn the_rate_is_kept_over_minutes() {
         let clock = SystemClock::new();
         let plan = RatePlan::steady(RateLimit::new(3030.0, None, None).unwrap());
-        let sent = numbers(u64::MAX).throttle(clock, Some(plan), None).take_until(clock.sleep_until(Duration::from_mins(2)));
+        let sent =
+            numbers(u64::MAX).throttle(clock, Some(plan), None).take_until(clock.sleep_until(Duration::from_mins(2)));
         let count = sent.count().await as f64;
         // A timer fires at the whole millisecond after the token, so the last few may still wait.
         assert!((count - 3030.0 * 120.0).abs() <= 4.0, "{count}");
