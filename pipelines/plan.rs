@@ -185,7 +185,7 @@ async fn look_ahead(
             }
         }
     }
-    let span = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
+    let seconds = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
     let speedup = profile.policy.stream_speedup;
     let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
     Ok(PlannedRun {
@@ -198,7 +198,7 @@ async fn look_ahead(
         largest_idle_gap_seconds: gap.0.as_secs_f64(),
         largest_idle_gap_from: text(gap.1),
         speedup,
-        paced_seconds: (!settings.pacing.is_off()).then(|| span / speedup),
+        paced_seconds: (!settings.pacing.is_off()).then(|| seconds / speedup),
         rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
     })
 }

@@ -217,13 +217,13 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
 
         let mut tally = Tally::new(prepared.outputs.len())?;
-        let stats = PushStats::new();
+        let pushes = PushStats::new();
         let parts = Parts {
             gate: self.gate.clone(),
             clock: self.clock.clone(),
             scope,
             stop: self.stop.clone(),
-            stats: stats.clone(),
+            stats: pushes.clone(),
         };
         let log_saved = self.saved_logger(prepared, &scope_key, session.clone());
         let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, log_saved));
@@ -254,7 +254,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             Some(_) => End::Failed,
         };
         let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
-        let summary = Summary::new(start, &tally, stats.counts(), status, end, refusal.as_ref(), self.clock.utc());
+        let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&outputs, emitted));
         }
