@@ -1,6 +1,8 @@
 //! What every object store owes its callers, held against each of ours.
 
 mod contract;
+mod fake_s3;
+mod s3;
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
