@@ -6,15 +6,16 @@
 //! ready-made bodies ──► bare hyper, 64   ──┘
 //! ```
 //!
-//! Both sides send the same bodies from a runtime of one thread, in turns, and the ratio of their rates is
-//! printed. `PUSH_BENCH_EVENTS` and `PUSH_BENCH_ROUNDS` set how long it takes.
+//! Both sides send the same bodies from a runtime of one thread, in turns, and the ratios of their rates and of
+//! their CPU an event are printed. `PUSH_BENCH_EVENTS` and `PUSH_BENCH_ROUNDS` set how long it takes.
+
+#![allow(clippy::unwrap_used, reason = "a bench that can't run shall say where")]
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -125,8 +126,26 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, mode: DeliveryMode
     assert_eq!(answered, events);
 }
 
-fn rate(events: u64, elapsed: Duration) -> f64 {
-    events as f64 / elapsed.as_secs_f64()
+/// How long this thread has been on a processor, in seconds; 0 where the system does not tell. Other than the
+/// rate it does not suffer from what else runs on the machine.
+fn thread_cpu() -> f64 {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1e9
+}
+
+/// Events a second, and microseconds of the client's thread an event.
+#[derive(Clone, Copy)]
+struct Figure {
+    rate: f64,
+    cpu: f64,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn main() {
@@ -137,34 +156,30 @@ fn main() {
     let channels = NonZeroUsize::new(CHANNELS).unwrap();
     let clock = runtime().block_on(async { SystemClock::new() });
     let timed = |work: &mut dyn FnMut()| {
-        let start = clock.now();
+        let (start, cpu) = (clock.now(), thread_cpu());
         work();
-        rate(events, clock.now() - start)
+        Figure {
+            rate: events as f64 / clock.now().saturating_sub(start).as_secs_f64(),
+            cpu: (thread_cpu() - cpu) * 1e6 / events as f64,
+        }
     };
-    let mut bares = Vec::new();
-    let mut ratios = [Vec::new(), Vec::new()];
+    let modes = [DeliveryMode::Keyed(channels), DeliveryMode::Free(channels)];
+    let mut figures = [Vec::new(), Vec::new(), Vec::new()];
     println!("{events} events of {BODY_BYTES} bytes a round, {CHANNELS} connections");
     for round in 1..=rounds {
         let bare = timed(&mut || tokio::task::LocalSet::new().block_on(&runtime(), bare(address, events, &body)));
-        bares.push(bare);
-        print!("round {round}: bare {bare:.0}/s");
-        for (mode, ratios) in [DeliveryMode::Keyed(channels), DeliveryMode::Free(channels)].into_iter().zip(&mut ratios)
-        {
-            let push = timed(&mut || runtime().block_on(push(address, events, &body, mode)));
-            ratios.push(push / bare);
-            print!(", {mode:?} {push:.0}/s ({:.3})", push / bare);
+        let [keyed, free] = modes.map(|mode| timed(&mut || runtime().block_on(push(address, events, &body, mode))));
+        print!("round {round}:");
+        for ((name, figure), all) in [("bare", bare), ("keyed", keyed), ("free", free)].into_iter().zip(&mut figures) {
+            print!("  {name} {:.0}/s {:.1} us", figure.rate, figure.cpu);
+            all.push(figure);
         }
         println!();
     }
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let [mut keyed, mut free] = ratios;
-    println!(
-        "median: bare {:.0}/s, push keyed {:.3} of it, push free {:.3} of it",
-        median(&mut bares),
-        median(&mut keyed),
-        median(&mut free)
-    );
+    let [bare, keyed, free] = &figures;
+    for (name, push) in [("keyed", keyed), ("free", free)] {
+        let ratio =
+            |of: fn(&Figure) -> f64| median(push.iter().zip(bare).map(|(push, bare)| of(push) / of(bare)).collect());
+        println!("push {name}: {:.3} of bare's rate, {:.3} of its CPU an event", ratio(|f| f.rate), ratio(|f| f.cpu));
+    }
 }

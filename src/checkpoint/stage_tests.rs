@@ -1,10 +1,15 @@
 //! The stage on tokio's paused time: when it saves, what it holds back, how it ends.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, stream};
+use proptest::prelude::*;
+use proptest::sample::Index;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -19,7 +24,7 @@ fn answer(rank: u16, seq: u64) -> Delivered {
     // Files of 10 rows.
     Delivered {
         position: Position { rank, file: (seq / 10) as u32, row: seq % 10, seq },
-        ts: Micros(seq as i64),
+        ts: Micros(seq.cast_signed()),
         event_id: [0; 32],
         decision: Decision::Admit,
         attempts: 1,
@@ -207,5 +212,61 @@ async fn an_answer_that_is_not_of_the_run_is_a_fault() {
     for stray in [answer(2, 0), answer(0, 30)] {
         let items: Vec<Item> = stream::iter([Ok(stray)]).checkpoint(scope(&store).await, options()).collect().await;
         assert_eq!(items[0].as_ref().unwrap_err().reason, Reason::InternalError);
+    }
+}
+
+/// Sends 60 events of two outputs as far as `credit` goes, at most 8 at a time, and answers them in the order of `picks`.
+fn answers(picks: Vec<Index>, credit: Credit, sent: Arc<AtomicU64>) -> impl Stream<Item = Item> {
+    stream::unfold((picks.into_iter(), Vec::new()), move |(mut picks, mut waiting)| {
+        let (credit, sent) = (credit.clone(), sent.clone());
+        async move {
+            let pick = picks.next()?;
+            while waiting.len() < 8 && sent.load(Relaxed) < 60 {
+                let n = sent.load(Relaxed);
+                if waiting.is_empty() {
+                    credit.spend(n + 1).await;
+                } else if !credit.covers(n + 1) {
+                    break;
+                }
+                waiting.push(answer((n % 2) as u16, n / 2));
+                sent.fetch_add(1, Relaxed);
+            }
+            let answered = waiting.remove(pick.index(waiting.len()));
+            Some((Ok(answered), (picks, waiting)))
+        }
+    })
+}
+
+proptest! {
+    /// The process is gone at any answer, whatever order the answers came in.
+    #[test]
+    fn a_crash_loses_nothing_and_repeats_little(
+        picks in proptest::collection::vec(any::<Index>(), 60),
+        limit in 1_u64..30,
+        flush_every in 1_u64..20,
+        crash in 0_usize..60,
+        slow: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let (store, sent, mut answered) = (MemoryCheckpoints::new(), Arc::default(), BTreeSet::new());
+        let rows = runtime.block_on(async {
+            let credit = Credit::new(limit);
+            let options = options().flush_every(flush_every).settle(credit.clone());
+            let scope = scope(&store).await;
+            let scope = if slow { Box::new(Slow(scope)) } else { scope };
+            let stream = answers(picks, credit, Arc::clone(&sent)).checkpoint(scope, options);
+            let mut stream = Box::pin(stream);
+            for _ in 0..crash {
+                let position = stream.next().await.unwrap().unwrap().position;
+                answered.insert((position.rank, position.seq));
+            }
+            saved(&store).await
+        });
+        let durable = [rows.0, rows.1].map(|row| row.map_or(0, |row| row + 1));
+        for (rank, rows) in (0..).zip(durable) {
+            prop_assert!((0..rows).all(|seq| answered.contains(&(rank, seq))), "passed an unanswered event");
+        }
+        let repeated = sent.load(Relaxed) - durable.iter().sum::<u64>();
+        prop_assert!(repeated <= limit, "{repeated} events would be sent again");
     }
 }

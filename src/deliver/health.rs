@@ -1,6 +1,9 @@
 //! Asking the gate how it is, and what became of an event: rare questions, off the delivery's path.
+//!
+//! ```text
+//! HttpGate ──probe──► GET /v1/ops/health ──► Health · GET /v1/ops/lookup ──► record
+//! ```
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, Url};
@@ -50,16 +53,13 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A probe of the gate at `endpoint`; `tls` stands in for the platform's trust where given.
-    ///
-    /// # Errors
-    ///
-    /// If TLS can't be set up.
-    pub fn new(endpoint: Endpoint, tls: Option<Arc<ClientConfig>>) -> Result<Self, ProbeError> {
+    /// A probe of the gate at `endpoint`, with its TLS configuration if its URL is https; see
+    /// [`HttpGate::probe`](super::HttpGate::probe).
+    pub(super) fn new(endpoint: Endpoint, tls: Option<&ClientConfig>) -> Result<Self, ProbeError> {
         // Given even where the URL is plain: reqwest would look for a configuration of its own otherwise.
         let tls = match tls {
-            Some(tls) => ClientConfig::clone(&tls),
-            None => wire::platform_tls()?,
+            Some(tls) => tls.clone(),
+            None => wire::unused_tls()?,
         };
         let client = Client::builder()
             .tls_backend_preconfigured(tls)

@@ -15,16 +15,17 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::header::{CONNECTION, HeaderMap, RETRY_AFTER};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri};
 use rustls::ClientConfig;
 
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateChannel};
+use super::health::{Probe, ProbeError};
+use super::timer::Timer;
 use super::wire::{self, Wire};
 use crate::clock::Clock;
 use crate::model::{Event, Micros};
@@ -82,6 +83,15 @@ impl<C: Clock> HttpGate<C> {
         self
     }
 
+    /// Somebody to ask the same gate how it is, under the same TLS configuration.
+    ///
+    /// # Errors
+    ///
+    /// If TLS can't be set up.
+    pub fn probe(&self) -> Result<Probe, ProbeError> {
+        Probe::new(self.settings.endpoint.clone(), self.settings.tls.as_deref())
+    }
+
     /// How long a connection may lie idle and still be used (50 s unless told).
     #[must_use]
     pub fn idle_limit(mut self, limit: Duration) -> Self {
@@ -98,18 +108,14 @@ impl<C: Clock> Gate for HttpGate<C> {
     type Channel = HttpChannel<C>;
 
     fn channel(&self) -> Self::Channel {
-        HttpChannel {
-            settings: self.settings.clone(),
-            link: None,
-            timer: Timer { clock: self.settings.clock.clone(), sleep: None },
-        }
+        HttpChannel { settings: self.settings.clone(), link: None, timer: Timer::new(self.settings.clock.clone()) }
     }
 }
 
 /// One connection to an [`HttpGate`], made when it is needed.
 pub struct HttpChannel<C> {
     settings: Arc<Settings<C>>,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     timer: Timer<C>,
 }
 
@@ -136,7 +142,7 @@ impl<C: Clock> GateChannel for HttpChannel<C> {
 
 async fn attempt<C: Clock>(
     settings: &Settings<C>,
-    slot: &mut Option<Link>,
+    slot: &mut Option<Box<Link>>,
     body: &Bytes,
     now: Duration,
     deadline: Duration,
@@ -145,7 +151,7 @@ async fn attempt<C: Clock>(
     let mut link = match usable(slot.take(), now, settings.idle_limit).await {
         Some(link) => link,
         None => match Link::connect(settings, deadline).await {
-            Ok(link) => link,
+            Ok(link) => Box::new(link),
             Err(cause) => return Attempt::ConnectFailed(cause),
         },
     };
@@ -155,10 +161,8 @@ async fn attempt<C: Clock>(
     *request.headers_mut() = settings.endpoint.headers.clone();
     match link.exchange(request).await {
         Ok(exchange) => {
-            let retry_after = exchange
-                .headers
-                .get(RETRY_AFTER)
-                .and_then(|value| value.to_str().ok().and_then(|text| retry_after(text, || settings.clock.utc())));
+            let retry_after =
+                exchange.retry_after.and_then(|value| retry_after(value.to_str().ok()?, || settings.clock.utc()));
             if exchange.keep {
                 link.used = settings.clock.now();
                 *slot = Some(link);
@@ -169,7 +173,7 @@ async fn attempt<C: Clock>(
     }
 }
 
-async fn usable(link: Option<Link>, now: Duration, idle_limit: Duration) -> Option<Link> {
+async fn usable(link: Option<Box<Link>>, now: Duration, idle_limit: Duration) -> Option<Box<Link>> {
     let mut link = link?;
     if now.saturating_sub(link.used) > idle_limit {
         return None;
@@ -177,7 +181,7 @@ async fn usable(link: Option<Link>, now: Duration, idle_limit: Duration) -> Opti
     poll_fn(|cx| link.poll_ready(cx)).await.then_some(link)
 }
 
-/// A live connection.
+/// A live connection. It is boxed where it is kept, because hyper's part of it is large and moves with every event.
 struct Link {
     sender: SendRequest<Full<Bytes>>,
     connection: Connection<Wire, Full<Bytes>>,
@@ -188,7 +192,7 @@ struct Link {
 /// An answer with what decides over the connection's future.
 struct Exchange {
     status: u16,
-    headers: HeaderMap,
+    retry_after: Option<HeaderValue>,
     body: Bytes,
     keep: bool,
 }
@@ -245,7 +249,7 @@ async fn receive(
     response: impl Future<Output = hyper::Result<hyper::Response<hyper::body::Incoming>>>,
 ) -> hyper::Result<Exchange> {
     let (parts, mut incoming) = response.await?.into_parts();
-    let mut keep = !says_close(&parts.headers);
+    let mut keep = true;
     let mut whole = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
@@ -266,13 +270,8 @@ async fn receive(
     if !more.is_empty() {
         whole = [whole, more.freeze()].concat().into();
     }
-    Ok(Exchange { status: parts.status.as_u16(), headers: parts.headers, body: whole, keep })
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
-    })
+    let retry_after = if parts.status.is_success() { None } else { parts.headers.get(RETRY_AFTER).cloned() };
+    Ok(Exchange { status: parts.status.as_u16(), retry_after, body: whole, keep })
 }
 
 /// An error with its causes: hyper tells the cause of most things only one level down.
@@ -297,31 +296,5 @@ fn retry_after(text: &str, utc: impl FnOnce() -> Micros) -> Option<Duration> {
     Some(Duration::from_micros(u64::try_from(at.saturating_sub(utc().0)).unwrap_or(0)))
 }
 
-/// A deadline that moves on with every attempt without touching the runtime's timers each time: the sleep
-/// that is set stays set, and is set anew only if it fires before the deadline of the day.
-struct Timer<C> {
-    clock: C,
-    sleep: Option<(Duration, BoxFuture<'static, ()>)>,
-}
-
-impl<C: Clock> Timer<C> {
-    /// Resolves once `deadline` has passed.
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
-        loop {
-            let (at, sleep) = match &mut self.sleep {
-                Some((at, sleep)) if *at <= deadline => (*at, sleep),
-                slot => {
-                    let sleep: BoxFuture<'static, ()> = Box::pin(self.clock.sleep_until(deadline));
-                    (deadline, &mut slot.insert((deadline, sleep)).1)
-                }
-            };
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.sleep = None;
-            if at >= deadline {
-                return Poll::Ready(());
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

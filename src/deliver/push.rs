@@ -9,7 +9,6 @@
 //! Channels are tasks of their own, so requests on the way move on whatever the stages around them wait
 //! for. Answers that are there are passed on before new events are taken.
 
-use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,10 +20,10 @@ use pin_project_lite::pin_project;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
-use super::backoff::{RetryPolicy, mix};
+use super::backoff::mix;
 use super::channel::{self, Done, Handed, Shared};
 use super::gate::Gate;
-use super::stats::PushStats;
+use super::options::{DeliveryMode, PushOptions};
 use super::window::Window;
 use crate::clock::Clock;
 use crate::credit::Credit;
@@ -33,120 +32,6 @@ use crate::stop::Stop;
 
 /// How many events may be taken before the channels get their turn, on a runtime of one thread.
 const TAKE_AT_ONCE: usize = 64;
-
-/// Which order the gate sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeliveryMode {
-    /// Exactly the order of the stream: one request on the way.
-    #[default]
-    Strict,
-    /// The stream's order within an order key: as many requests on the way as given, never two of one key.
-    Keyed(NonZeroUsize),
-    /// As many requests on the way as given; an event is displaced by less than that number.
-    Free(NonZeroUsize),
-}
-
-impl DeliveryMode {
-    /// How many requests are on the way at most, which is the number of channels.
-    #[must_use]
-    pub fn in_flight(self) -> usize {
-        match self {
-            DeliveryMode::Strict => 1,
-            DeliveryMode::Keyed(n) | DeliveryMode::Free(n) => n.get(),
-        }
-    }
-}
-
-/// What a push stage can be told; see [`PushExt::push`].
-#[derive(Debug, Clone)]
-pub struct PushOptions<C> {
-    clock: C,
-    mode: DeliveryMode,
-    retry: RetryPolicy,
-    window: usize,
-    credit: Option<Credit>,
-    stop: Stop,
-    drain_deadline: Duration,
-    stop_on_quarantine: bool,
-    stats: PushStats,
-}
-
-impl<C: Clock> PushOptions<C> {
-    /// Strict order, the retries of the contract, a window of 1,024 events, no credit, 20 s to drain, and the
-    /// first QUARANTINE ends the run.
-    #[must_use]
-    pub fn new(clock: C) -> Self {
-        Self {
-            clock,
-            mode: DeliveryMode::default(),
-            retry: RetryPolicy::default(),
-            window: 1024,
-            credit: None,
-            stop: Stop::new(),
-            drain_deadline: Duration::from_secs(20),
-            stop_on_quarantine: true,
-            stats: PushStats::new(),
-        }
-    }
-
-    /// The order the gate sees.
-    #[must_use]
-    pub fn mode(mut self, mode: DeliveryMode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// How often and after which delays an event is tried.
-    #[must_use]
-    pub fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// How far the newest event handed to a channel may be ahead of the oldest unanswered one, in events
-    /// (0 counts as 1). Under [`DeliveryMode::Free`] it is the number of channels whatever is given here,
-    /// because that is what bounds the displacement.
-    #[must_use]
-    pub fn window(mut self, window: usize) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// The account that bounds what is sent beyond the durable checkpoint.
-    #[must_use]
-    pub fn credit(mut self, credit: Credit) -> Self {
-        self.credit = Some(credit);
-        self
-    }
-
-    /// The wish to stop that the stage heeds.
-    #[must_use]
-    pub fn stop(mut self, stop: Stop) -> Self {
-        self.stop = stop;
-        self
-    }
-
-    /// How long answers on the way are awaited after a stop or a failure.
-    #[must_use]
-    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
-        self.drain_deadline = deadline;
-        self
-    }
-
-    /// Whether a QUARANTINE ends the run (`stop_on_nonretryable`) or flows on as an answer.
-    #[must_use]
-    pub fn stop_on_quarantine(mut self, stop: bool) -> Self {
-        self.stop_on_quarantine = stop;
-        self
-    }
-
-    /// Where attempts are counted.
-    #[must_use]
-    pub fn stats(mut self, stats: PushStats) -> Self {
-        self.stats = stats;
-        self
-    }
-}
 
 /// Streams of events that can be pushed.
 pub trait PushExt: Stream<Item = Result<Event, Refusal>> + Sized {
@@ -253,8 +138,8 @@ impl<C: Clock> Running<C> {
         }
     }
 
-    /// Passes on what is answered; `None` while there is nothing and some channel is alive.
-    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Option<Option<Result<Delivered, Refusal>>> {
+    /// What is answered, or the end with its error once every channel has ended.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Refusal>>> {
         loop {
             match self.done.poll_recv(cx) {
                 Poll::Ready(Some(Done { seq, channel, outcome })) => match outcome {
@@ -263,12 +148,12 @@ impl<C: Clock> Running<C> {
                         if !self.keyed {
                             self.idle.push(channel);
                         }
-                        return Some(Some(Ok(delivered)));
+                        return Poll::Ready(Some(Ok(delivered)));
                     }
                     Err(refusal) => self.fail(refusal),
                 },
-                Poll::Ready(None) => return Some(self.conclude().map(Err)),
-                Poll::Pending => return None,
+                Poll::Ready(None) => return Poll::Ready(self.conclude().map(Err)),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -410,7 +295,7 @@ where
         }
         let Core::Running(running) = this.core else { return Poll::Ready(None) };
         loop {
-            if let Some(item) = running.poll_answers(cx) {
+            if let Poll::Ready(item) = running.poll_answers(cx) {
                 if !matches!(item, Some(Ok(_))) {
                     // The last one, with or without an error.
                     *this.core = Core::Over;
@@ -428,3 +313,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,8 @@
 //! What the attempts of a run came to, counted where they happen.
+//!
+//! ```text
+//! channels ──attempts, verdicts──► PushStats ──counts──► evidence, telemetry
+//! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -155,7 +155,7 @@ mod tests {
             let expected = sample.pointer("/json/decision").and_then(Value::as_str);
             match (status, expected) {
                 (200, Some(word)) => {
-                    let Verdict::Decided(decision) = verdict else { panic!("{case}: {verdict:?}") };
+                    let Verdict::Decided(decision) = verdict else { unreachable!("{case}: {verdict:?}") };
                     assert_eq!(decision.as_str(), word, "{case}");
                     decided += 1;
                 }

@@ -11,6 +11,8 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use futures::{Stream, stream};
 use parquet::DecodeResult;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 
 use super::footer::{self, Footer};
@@ -34,13 +36,14 @@ pub struct Scan {
     from: Resume,
     limit: u64,
     batch_rows: usize,
+    times_only: bool,
 }
 
 impl Scan {
     /// All rows, 4,096 a batch.
     #[must_use]
     pub fn new() -> Self {
-        Self { from: Resume::default(), limit: u64::MAX, batch_rows: 4096 }
+        Self { from: Resume::default(), limit: u64::MAX, batch_rows: 4096, times_only: false }
     }
 
     /// From this row on.
@@ -54,6 +57,13 @@ impl Scan {
     #[must_use]
     pub fn limit(mut self, rows: u64) -> Self {
         self.limit = rows;
+        self
+    }
+
+    /// Event times alone: no other column is read.
+    #[must_use]
+    pub fn times_only(mut self) -> Self {
+        self.times_only = true;
         self
     }
 
@@ -142,7 +152,7 @@ impl Reader {
                         continue;
                     }
                     let left = self.scan.limit - self.delivered;
-                    closed.insert(Part::open(&self.view, part, self.row, left, self.scan.batch_rows).await?)
+                    closed.insert(Part::open(&self.view, part, self.row, self.scan.limit(left)).await?)
                 }
             };
             match open.next().await? {
@@ -215,8 +225,8 @@ struct Part {
 }
 
 impl Part {
-    /// Starts reading at `row`, for at most `limit` rows.
-    async fn open(view: &View, part: &ViewPart, row: u64, limit: u64, batch_rows: usize) -> Result<Self, Refusal> {
+    /// Starts reading at `row`, for what is left of `scan`.
+    async fn open(view: &View, part: &ViewPart, row: u64, scan: Scan) -> Result<Self, Refusal> {
         let source = Source::new(view.store.clone(), part.file.clone());
         // The footer is read anew rather than kept: a view may have thousands of parts, and planning looks at all.
         let Footer { metadata, projection, unchecked_text, .. } = footer::read(&source).await?;
@@ -225,13 +235,14 @@ impl Part {
             skipped += group.rows;
             first += 1;
         }
+        let projection = if scan.times_only { time_column(&metadata) } else { projection };
         let decoder = source.decode(|| {
             ParquetPushDecoderBuilder::new_with_metadata(metadata)
-                .with_batch_size(batch_rows)
+                .with_batch_size(scan.batch_rows)
                 .with_projection(projection)
                 .with_row_groups((first..part.row_groups.len()).collect())
                 .with_offset(usize::try_from(row - skipped).unwrap_or(usize::MAX))
-                .with_limit(usize::try_from(limit).unwrap_or(usize::MAX))
+                .with_limit(usize::try_from(scan.limit).unwrap_or(usize::MAX))
                 .build()
         })?;
         Ok(Self { source, decoder, unchecked_text })
@@ -247,7 +258,7 @@ impl Part {
                     self.source.decode(|| decoder.push_ranges(ranges, chunks))?;
                 }
                 DecodeResult::Data(rows) => {
-                    if self.unchecked_text && !rows.columns().iter().all(|column| is_utf8(column)) {
+                    if self.unchecked_text && !rows.columns().iter().all(is_utf8) {
                         return Err(self.source.unreadable("a text column holds bytes that are not UTF-8"));
                     }
                     return Ok(Some(rows));
@@ -256,6 +267,11 @@ impl Part {
             }
         }
     }
+}
+
+fn time_column(metadata: &ArrowReaderMetadata) -> ProjectionMask {
+    let index = metadata.schema().index_of(TIME_COLUMN).ok();
+    ProjectionMask::roots(metadata.parquet_schema(), index)
 }
 
 /// Whether every text in `array` is UTF-8, which the decoder only checks for columns annotated so.
@@ -269,6 +285,8 @@ fn is_utf8(array: &Arc<dyn Array>) -> bool {
         DataType::Utf8View => all(array.as_string_view().iter()),
         DataType::List(_) => is_utf8(array.as_list::<i32>().values()),
         DataType::LargeList(_) => is_utf8(array.as_list::<i64>().values()),
+        DataType::ListView(_) => is_utf8(array.as_list_view::<i32>().values()),
+        DataType::LargeListView(_) => is_utf8(array.as_list_view::<i64>().values()),
         DataType::FixedSizeList(..) => is_utf8(array.as_fixed_size_list().values()),
         DataType::Struct(_) => array.as_struct().columns().iter().all(is_utf8),
         DataType::Map(..) => array.as_map().entries().columns().iter().all(is_utf8),

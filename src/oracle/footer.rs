@@ -63,7 +63,8 @@ async fn fetch(source: &Source) -> Result<ParquetMetaData, Refusal> {
     let size = source.size();
     let mut decoder = source
         .decode(|| Ok(ParquetMetaDataPushDecoder::try_new(size)?.with_page_index_policy(PageIndexPolicy::Skip)))?;
-    let mut ranges = vec![size.saturating_sub(TAIL_BYTES)..size];
+    let tail = size.saturating_sub(TAIL_BYTES)..size;
+    let mut ranges = Vec::from([tail]);
     loop {
         if ranges.iter().any(|range| range.end.saturating_sub(range.start) > MAX_FOOTER_BYTES) {
             return Err(source.unreadable(format!("its footer is larger than {MAX_FOOTER_BYTES} bytes")));

@@ -68,7 +68,10 @@ fn collect(len: usize, mut time: impl FnMut(usize) -> Result<Micros, String>) ->
     Times { good, bad: None }
 }
 
-fn texts<'a>(array: impl ArrayAccessor<Item = &'a str>) -> Times {
+fn texts<'a, A>(array: &'a A) -> Times
+where
+    &'a A: ArrayAccessor<Item = &'a str>,
+{
     collect(array.len(), |row| {
         if array.is_null(row) {
             return Err("null".to_owned());

@@ -21,7 +21,7 @@ pub(super) const TIME_COLUMN: &str = "ts_utc";
 const FOOTERS_IN_FLIGHT: usize = 8;
 
 /// One Parquet part of a view.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewFile {
     /// Its name in the store.
     pub key: Key,

@@ -76,7 +76,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// Which content an object has: equal versions mean equal bytes (an ETag; on disk time, size and inode).
+/// Which content an object has: equal versions mean equal bytes (an `ETag`; on disk time, size and inode).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(pub String);
 

@@ -101,7 +101,7 @@ impl Desk {
         self.stats.unreadable += 1;
         match problem {
             Unreadable::NotJson(problem) => Reply::new(400, answer::error("INVALID_JSON", Some(&problem.to_string()))),
-            Unreadable::NoIdentity(_) => Reply::new(500, br#"{"error":"INTERNAL_ERROR"}"#.as_slice()),
+            Unreadable::NoIdentity => Reply::new(500, br#"{"error":"INTERNAL_ERROR"}"#.as_slice()),
         }
     }
 
@@ -246,5 +246,89 @@ impl Desk {
 
     fn failed(&mut self, envelope: &Envelope<'_>) {
         *self.failures.entry(envelope.event_id).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn envelope(id: u8, flow_id: u64) -> Envelope<'static> {
+        Envelope {
+            event_id: [id; 32],
+            event_type: Cow::Borrowed("s3_event_stream_with_fraud_6B"),
+            ts_utc: Cow::Borrowed("2026-01-01T00:00:00.000000Z"),
+            platform_run_id: Cow::Borrowed("platform_20260101T000000Z"),
+            payload_hash: 1,
+            flow_id: Some(flow_id),
+            merchant_id: None,
+            flaw: None,
+        }
+    }
+
+    fn desk(faults: &str) -> Desk {
+        Desk::new(faults.parse().unwrap(), 9, GateStyle::Service, false)
+    }
+
+    fn status(action: &Action) -> Option<u16> {
+        match action {
+            Action::Answer(reply) => Some(reply.status),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn events_of_one_key_are_counted_while_they_are_in_the_gate() {
+        let mut desk = desk("");
+        let first = desk.accept(&envelope(1, 7), Duration::ZERO);
+        let other = desk.accept(&envelope(2, 8), Duration::ZERO);
+        assert_eq!((desk.stats.peak_in_flight, desk.stats.peak_in_flight_per_key), (2, 1));
+        desk.leave(&other);
+        let second = desk.accept(&envelope(3, 7), Duration::ZERO);
+        assert_eq!((desk.stats.peak_in_flight, desk.stats.peak_in_flight_per_key), (2, 2));
+        desk.leave(&first);
+        desk.leave(&second);
+        assert!(desk.in_flight.is_empty());
+    }
+
+    #[test]
+    fn an_anchor_and_its_flow_share_a_key() {
+        let mut desk = desk("");
+        let mut anchor = envelope(1, 7);
+        anchor.event_type = Cow::Borrowed("s3_flow_anchor_with_fraud_6B");
+        desk.accept(&anchor, Duration::ZERO);
+        desk.accept(&envelope(2, 7), Duration::ZERO);
+        assert_eq!(desk.stats.peak_in_flight_per_key, 2);
+    }
+
+    #[test]
+    fn a_brownout_has_a_beginning_and_an_end() {
+        let mut desk = desk("brownout=5s+2s:503,retry-after=1");
+        let mut at = |seconds, id| {
+            let pending = desk.accept(&envelope(id, 1), Duration::from_secs(seconds));
+            let action = desk.decide(&envelope(id, 1), &pending);
+            desk.leave(&pending);
+            status(&action)
+        };
+        assert_eq!([at(4, 1), at(5, 2), at(6, 3), at(7, 2)], [Some(200), Some(503), Some(503), Some(200)]);
+        assert_eq!((desk.stats.faults.brownout, desk.stats.admitted), (2, 2));
+        assert_eq!(desk.health(Duration::from_secs(6)).status, 503);
+    }
+
+    #[test]
+    fn attempts_are_numbered_over_failures_admissions_and_duplicates() {
+        let mut desk = desk("cut-before=50%,cut-after=20%");
+        let event = envelope(1, 1);
+        let mut fates = Vec::new();
+        for attempt in 1..=20 {
+            let pending = desk.accept(&event, Duration::ZERO);
+            assert_eq!(pending.outcome, desk.faults.draw(9, &event.event_id, attempt).outcome, "{attempt}");
+            fates.push(pending.outcome);
+            desk.decide(&event, &pending);
+            desk.leave(&pending);
+        }
+        assert!(fates.contains(&Outcome::CutBefore) && fates.contains(&Outcome::Answer));
+        assert_eq!(desk.stats.admitted, 1);
     }
 }

@@ -45,7 +45,7 @@ pub enum Unreadable {
     /// Not JSON: 400.
     NotJson(NotJson),
     /// JSON without a usable identity. IG's own receipt would break its schema, so it answers 500 (golden cases).
-    NoIdentity(&'static str),
+    NoIdentity,
 }
 
 /// What IG needs of one event.
@@ -101,7 +101,7 @@ impl<'a> Envelope<'a> {
         let mut scanner = Scanner::new(body).map_err(Unreadable::NotJson)?;
         if scanner.peek() != b'{' {
             scanner.value().map_err(Unreadable::NotJson)?;
-            return Err(Unreadable::NoIdentity("the body is no object"));
+            return Err(Unreadable::NoIdentity);
         }
         let mut texts: [Option<Cow<'a, str>>; KEYS.len()] = Default::default();
         let mut present = [false; KEYS.len()];
@@ -125,7 +125,7 @@ impl<'a> Envelope<'a> {
                 match index {
                     PAYLOAD => payload.read(scanner),
                     SEED => {
-                        let number = matches!(scanner.peek(), b'0'..=b'9');
+                        let number = scanner.peek().is_ascii_digit();
                         let integer = number && matches!(scanner.scalar()?.0, Scalar::Integer(_));
                         invalid |= !integer;
                         if number { Ok(()) } else { scanner.value().map(drop) }
@@ -163,23 +163,21 @@ fn judge<'a>(
 ) -> Result<Envelope<'a>, Unreadable> {
     let [id, event_type, version, ts, fingerprint, parameters, _, scenario, run, platform, scenario_run, producer, ..] =
         &mut texts;
-    let event_id =
-        id.as_deref().and_then(hex32).ok_or(Unreadable::NoIdentity("event_id has to be 64 lower-case hex digits"))?;
-    let event_type = event_type.take().filter(|text| !text.is_empty()).ok_or(Unreadable::NoIdentity("event_type"))?;
-    let ts_utc = ts.take().ok_or(Unreadable::NoIdentity("ts_utc"))?;
-    let platform_run_id =
-        platform.take().filter(|text| is_platform_run(text)).ok_or(Unreadable::NoIdentity("platform_run_id"))?;
-    if !fingerprint.as_deref().is_some_and(|text| hex32(text).is_some()) {
-        return Err(Unreadable::NoIdentity("manifest_fingerprint"));
+    let event_id = id.as_deref().and_then(hex32).ok_or(Unreadable::NoIdentity)?;
+    let event_type = event_type.take().filter(|text| !text.is_empty()).ok_or(Unreadable::NoIdentity)?;
+    let ts_utc = ts.take().ok_or(Unreadable::NoIdentity)?;
+    let platform_run_id = platform.take().filter(|text| is_platform_run(text)).ok_or(Unreadable::NoIdentity)?;
+    if fingerprint.as_deref().is_none_or(|text| hex32(text).is_none()) {
+        return Err(Unreadable::NoIdentity);
     }
-    if !scenario_run.as_deref().is_some_and(|text| is_hex(text, 32)) {
-        return Err(Unreadable::NoIdentity("scenario_run_id"));
+    if scenario_run.as_deref().is_none_or(|text| !is_hex(text, 32)) {
+        return Err(Unreadable::NoIdentity);
     }
     if run.as_deref().is_some_and(|text| !is_hex(text, 32)) {
-        return Err(Unreadable::NoIdentity("run_id"));
+        return Err(Unreadable::NoIdentity);
     }
     invalid |= version.as_deref() != Some("v1")
-        || !parameters.as_deref().is_some_and(|text| hex32(text).is_some())
+        || parameters.as_deref().is_none_or(|text| hex32(text).is_none())
         || scenario.as_deref().is_none_or(str::is_empty)
         || producer.as_deref().is_none_or(str::is_empty)
         || !is_canonical_time(&ts_utc)

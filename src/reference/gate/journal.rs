@@ -93,9 +93,9 @@ impl JournalFile {
         let value = envelope.order_value(column);
         write!(line, r#","order_column":"{column}","order_value":"#)?;
         if column == "flow_id" {
-            write!(line, "{}", value.cast_signed())?
+            write!(line, "{}", value.cast_signed())?;
         } else {
-            write!(line, "{value}")?
+            write!(line, "{value}")?;
         }
         writeln!(line, r#","payload_hash":"{:016x}"}}"#, envelope.payload_hash)?;
         self.file.write_all(line)
