@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -144,10 +144,16 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             Err(io::Error::other("lost"))
         }
         Some(Fault::Short(bytes)) => {
-            let (parts, body) = usual(&head.headers).into_parts();
+            let (mut parts, body) = usual(&head.headers).into_parts();
             let body = body.collect().await?.to_bytes();
-            let frames = vec![Ok(Frame::data(body.slice(..bytes))), Err(io::Error::other("short"))];
-            Ok(Response::from_parts(parts, BodyExt::boxed(StreamBody::new(stream::iter(frames)))))
+            parts.headers.insert(CONTENT_LENGTH, body.len().into());
+            let frames =
+                stream::once(std::future::ready(Ok(Frame::data(body.slice(..bytes))))).chain(stream::once(async {
+                    // Time for what is there to go out; a server that fails at once sends nothing at all.
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    Err(io::Error::other("short"))
+                }));
+            Ok(Response::from_parts(parts, BodyExt::boxed(StreamBody::new(frames))))
         }
         Some(Fault::Stuck) => std::future::pending().await,
         Some(Fault::Careless) => {
