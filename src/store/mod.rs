@@ -1,7 +1,7 @@
 //! Objects under a root: facts, the Oracle's files, and the evidence.
 //!
 //! ```text
-//! run, oracle, evidence ──► ObjectStore ──► local (a folder) · memory (tests) · s3 (later)
+//! run, oracle, evidence ──► ObjectStore ──► local (a folder) · memory (tests) · s3 (a bucket)
 //! ```
 //!
 //! A store is opened on one root and addressed by [`Key`]s below it, so nothing that comes from a
@@ -10,6 +10,8 @@
 pub(crate) mod files;
 mod local;
 mod memory;
+mod open;
+mod s3;
 
 use std::fmt;
 use std::ops::Range;
@@ -20,6 +22,8 @@ use futures::future::BoxFuture;
 
 pub use local::LocalStore;
 pub use memory::{Fault, MemoryStore};
+pub use open::{OpenError, StoreOptions, open_store};
+pub use s3::{Backoff, S3Credentials, S3Options, S3RootError, S3Store};
 
 /// A name below a store's root: segments joined by `/`, none of them empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +132,11 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// The full name of `key`: root, slash, key. It is what cursors and errors hold.
     fn full_name(&self, key: &Key) -> String {
         format!("{}/{key}", self.root())
+    }
+
+    /// Whether the store answers and lets us in, for readiness. One that needs nobody else always does.
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Size and version, or `None` where there is no such object.

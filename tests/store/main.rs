@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
 
 mod contract;
+mod fake_s3;
+mod s3;
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;

@@ -1,0 +1,240 @@
+//! One attempt at each request that this store makes; nothing here tries twice.
+
+use std::ops::Range;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OnceCell;
+
+use super::super::{Key, ObjectMeta, StoreError, Version};
+use super::attempts::{Attempts, Bounds};
+use super::client;
+use super::failure::{Failure, Kind};
+use super::location::Location;
+use super::options::S3Options;
+use super::turns::Turns;
+
+/// A bucket, as far as a store's root reaches.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) location: Location,
+    pub(super) options: S3Options,
+    pub(super) bounds: Bounds,
+    pub(super) turns: Turns,
+    client: OnceCell<Client>,
+}
+
+/// What has to hold for a write to take place.
+#[derive(Debug, Clone)]
+pub(super) enum Condition {
+    /// Nothing.
+    Any,
+    /// There is no such object.
+    Absent,
+    /// It has this version.
+    Is(Version),
+}
+
+/// One page of a listing.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// Names in the bucket and sizes in bytes.
+    pub(super) objects: Vec<(String, u64)>,
+    /// Where the next page begins, if there is one.
+    pub(super) next: Option<String>,
+}
+
+impl Bucket {
+    pub(super) fn new(location: Location, options: S3Options) -> Self {
+        let bounds = Bounds::new(options.concurrency, options.attempt_timeout);
+        Self { location, options, bounds, turns: Turns::default(), client: OnceCell::new() }
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(|| client::connect(&self.options)).await
+    }
+
+    /// Makes attempts until one succeeds, one fails for good, or there have been enough.
+    pub(super) async fn repeat<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut attempts = Attempts::new(self.options.retry);
+        loop {
+            match self.bounds.once(attempt()).await {
+                Ok(done) => return Ok(done),
+                Err(failure) => attempts.after(failure).await?,
+            }
+        }
+    }
+
+    /// The port's error for a failure with `key`; `doing` says what was tried.
+    pub(super) fn refused(&self, key: &Key, doing: &str, failure: Failure) -> StoreError {
+        self.refused_name(format!("{}/{key}", self.location.root), doing, failure)
+    }
+
+    /// Likewise, with the object's full name.
+    pub(super) fn refused_name(&self, object: String, doing: &str, failure: Failure) -> StoreError {
+        StoreError::Io { object, message: format!("{doing}: {}", failure.text) }
+    }
+
+    pub(super) async fn head_once(&self, key: &Key) -> Result<ObjectMeta, Failure> {
+        let client = self.client().await;
+        let request = client.head_object().bucket(&self.location.bucket).key(self.location.name(key));
+        let answer = request.send().await.map_err(|error| Failure::of(&error))?;
+        let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
+        Ok(ObjectMeta {
+            size: size.ok_or_else(|| Failure::new(Kind::Lasting, "the server tells no size"))?,
+            version: version(answer.e_tag())?,
+        })
+    }
+
+    /// The whole object, if it has no more than `limit` bytes.
+    pub(super) async fn get_once(&self, key: &Key, limit: u64) -> Result<(Bytes, Version), Failure> {
+        let client = self.client().await;
+        let request = client.get_object().bucket(&self.location.bucket).key(self.location.name(key));
+        let answer = request.send().await.map_err(|error| Failure::of(&error))?;
+        let told = answer.content_length().and_then(|size| u64::try_from(size).ok());
+        if let Some(size) = told.filter(|size| *size > limit) {
+            return Err(Failure::new(Kind::TooLarge(size), "too large"));
+        }
+        let version = version(answer.e_tag())?;
+        let mut bytes = BytesMut::with_capacity(told.unwrap_or_default() as usize);
+        // A server that tells no size, or a wrong one, gets no further than this either.
+        fill(answer.body, &mut bytes, limit).await?;
+        match told {
+            Some(size) if size != bytes.len() as u64 => Err(short(bytes.len() as u64, size)),
+            _ => Ok((bytes.freeze(), version)),
+        }
+    }
+
+    /// Adds what is missing of `range` to `bytes`, which hold its beginning already. A failure leaves in
+    /// `bytes` what came.
+    pub(super) async fn range_once(
+        &self,
+        key: &Key,
+        wanted: &Version,
+        range: &Range<u64>,
+        bytes: &mut BytesMut,
+    ) -> Result<(), Failure> {
+        let whole = range.end - range.start;
+        let missing = range.start + bytes.len() as u64..range.end;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let client = self.client().await;
+        let answer = client
+            .get_object()
+            .bucket(&self.location.bucket)
+            .key(self.location.name(key))
+            .if_match(&wanted.0)
+            .range(format!("bytes={}-{}", missing.start, missing.end - 1))
+            .send()
+            .await
+            .map_err(|error| Failure::of(&error))?;
+        // A server that knows no If-Match is caught by what it sends.
+        if version(answer.e_tag())? != *wanted {
+            return Err(Failure::new(Kind::Precondition, "the server sent another version"));
+        }
+        match answer.content_range().map(content_range) {
+            Some(Some((start, end))) if start == missing.start && end == missing.end => {}
+            Some(Some((start, end))) if start == missing.start && end < missing.end => {
+                return Err(Failure::new(Kind::Range, format!("the object ends at byte {end}")));
+            }
+            _ => return Err(Failure::new(Kind::Lasting, "the server does not send the bytes that were asked for")),
+        }
+        fill(answer.body, bytes, whole).await?;
+        if bytes.len() as u64 == whole { Ok(()) } else { Err(short(bytes.len() as u64, whole)) }
+    }
+
+    /// A page of the objects right below `prefix`, which ends with a slash or is empty.
+    pub(super) async fn list_once(&self, prefix: &str, from: Option<String>, most: i32) -> Result<Page, Failure> {
+        let client = self.client().await;
+        let answer = client
+            .list_objects_v2()
+            .bucket(&self.location.bucket)
+            .prefix(prefix)
+            .delimiter("/")
+            .max_keys(most)
+            .set_continuation_token(from.clone())
+            .send()
+            .await
+            .map_err(|error| Failure::of(&error))?;
+        let objects = answer.contents().iter().filter_map(|object| {
+            let size = u64::try_from(object.size()?).ok()?;
+            Some((object.key()?.to_owned(), size))
+        });
+        let objects = objects.collect();
+        if answer.is_truncated() != Some(true) {
+            return Ok(Page { objects, next: None });
+        }
+        match answer.next_continuation_token {
+            Some(next) if from.as_ref() != Some(&next) => Ok(Page { objects, next: Some(next) }),
+            _ => Err(Failure::new(Kind::Lasting, "the server says there is more but not where")),
+        }
+    }
+
+    pub(super) async fn put_once(&self, key: &Key, body: Bytes, condition: &Condition) -> Result<(), Failure> {
+        let client = self.client().await;
+        let request = client.put_object().bucket(&self.location.bucket).key(self.location.name(key));
+        let request = match condition {
+            Condition::Any => request,
+            Condition::Absent => request.if_none_match("*"),
+            Condition::Is(version) => request.if_match(&version.0),
+        };
+        match request.body(ByteStream::from(body)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("NoSuchKey") => {
+                Err(Failure::new(Kind::Precondition, "the object is gone"))
+            }
+            Err(error) => Err(Failure::of(&error)),
+        }
+    }
+}
+
+/// Reads a body to its end, unless `bytes` would grow past `most`.
+async fn fill(mut body: ByteStream, bytes: &mut BytesMut, most: u64) -> Result<(), Failure> {
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| Failure::broken_body(&error))?;
+        let size = bytes.len() as u64 + chunk.len() as u64;
+        if size > most {
+            return Err(Failure::new(Kind::TooLarge(size), "the server sends more bytes than it said"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(())
+}
+
+fn short(came: u64, of: u64) -> Failure {
+    Failure::new(Kind::Passing, format!("the answer ended after {came} of {of} bytes"))
+}
+
+fn version(e_tag: Option<&str>) -> Result<Version, Failure> {
+    match e_tag {
+        Some(tag) if !tag.is_empty() => Ok(Version(tag.to_owned())),
+        _ => Err(Failure::new(Kind::Lasting, "the server tells no ETag")),
+    }
+}
+
+/// The bytes that a `Content-Range: bytes first-last/size` speaks of.
+fn content_range(text: &str) -> Option<(u64, u64)> {
+    let (range, _) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some((first.parse().ok()?, last.parse::<u64>().ok()?.checked_add(1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(content_range("bytes 0-9/10"), Some((0, 10)));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, 10)));
+        for bad in ["", "bytes */10", "items 0-9/10", "bytes 0-/10", "bytes 0-18446744073709551615/1"] {
+            assert_eq!(content_range(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A thread that does a store's network work, whoever waits for it.
+//!
+//! ```text
+//! delivery's runtime ──┐                        ┌── connections
+//! decoder's runtime  ──┼─► one runtime of ours ─┤
+//! readiness          ──┘                        └── timers
+//! ```
+//!
+//! Connections are shared between callers on several runtimes. On one of theirs they would stand still while
+//! that caller decodes, and be lost to all when it ends; here bytes go on coming while a row group is decoded.
+
+use std::future::Future;
+use std::io;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// The thread's handle; dropping it ends the thread and whatever it still does.
+#[derive(Debug)]
+pub(super) struct IoThread {
+    handle: Handle,
+    _stop: oneshot::Sender<()>,
+}
+
+impl IoThread {
+    pub(super) fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        std::thread::Builder::new().name("s3".to_owned()).spawn(move || {
+            // Ends by the sender's drop.
+            let _ = runtime.block_on(stopped);
+        })?;
+        Ok(Self { handle, _stop: stop })
+    }
+
+    /// Runs `work` there. Dropping the result stops it.
+    pub(super) fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Running<T> {
+        Running(self.handle.spawn(work))
+    }
+}
+
+/// Work under way on the thread.
+#[derive(Debug)]
+pub(super) struct Running<T>(JoinHandle<T>);
+
+impl<T> Running<T> {
+    /// The work's result, or `None` if it was broken off by a panic.
+    pub(super) async fn done(mut self) -> Option<T> {
+        (&mut self.0).await.ok()
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_runs_elsewhere_and_ends_with_its_taker() {
+        let io = IoThread::start().unwrap();
+        let there = io.run(async { std::thread::current().name().map(str::to_owned) }).done().await;
+        assert_eq!(there.unwrap().as_deref(), Some("s3"));
+
+        let (alive, ended) = oneshot::channel::<()>();
+        let running = io.run(async move {
+            std::future::pending::<()>().await;
+            drop(alive);
+        });
+        drop(running);
+        assert!(ended.await.is_err(), "dropped with the work that held it");
+    }
+
+    #[tokio::test]
+    async fn broken_work_is_told_and_the_thread_goes_on() {
+        let io = IoThread::start().unwrap();
+        assert_eq!(io.run(async { assert!(std::env::args().count() == 0) }).done().await, None);
+        assert_eq!(io.run(async { 1 }).done().await, Some(1));
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading: whole objects, ranges of one version, listings.
+//!
+//! ```text
+//! ranges ──join, cut──► pieces ──If-Match, some at once──► one buffer a span ──slice──► parts
+//! ```
+//!
+//! Every body is taken whole before anything is given out: a response left open across a paced wait is a
+//! response lost.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::try_join_all;
+
+use super::super::{Key, ObjectMeta, StoreError, Version};
+use super::attempts::Attempts;
+use super::bucket::Bucket;
+use super::failure::{Failure, Kind};
+use super::spans;
+
+/// More bytes are never asked for at once; a plan that wants more is a mistake, and no reason to run out of memory.
+const MOST: u64 = 4 << 30;
+
+/// Objects on a page of a listing.
+const PAGE: i32 = 1000;
+
+impl Bucket {
+    pub(super) async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>, StoreError> {
+        let found = self.repeat(|| self.head_once(key)).await;
+        absent_is_none(found).map_err(|failure| self.refused(key, "HEAD", failure))
+    }
+
+    /// The object and its version, or `None` where there is none.
+    pub(super) async fn get(&self, key: &Key, limit: u64) -> Result<Option<(Bytes, Version)>, StoreError> {
+        let found = self.repeat(|| self.get_once(key, limit)).await;
+        absent_is_none(found).map_err(|failure| match failure.kind {
+            Kind::TooLarge(size) => {
+                StoreError::TooLarge { object: format!("{}/{key}", self.location.root), size, limit }
+            }
+            _ => self.refused(key, "GET", failure),
+        })
+    }
+
+    pub(super) async fn get_ranges(
+        &self,
+        key: &Key,
+        version: &Version,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        // What no request would tell: whether an empty range lies within the object, and whether it changed.
+        if ranges.is_empty() || ranges.iter().any(Range::is_empty) {
+            self.check_ranges(key, version, ranges).await?;
+        }
+        let spans = spans::spans(ranges, spans::GAP);
+        let needed = spans.iter().map(|span| span.end - span.start).fold(0, u64::saturating_add);
+        if needed > MOST {
+            let failure = Failure::new(Kind::Lasting, format!("{needed} bytes at once, more than {MOST}"));
+            return Err(self.refused(key, "GET", failure));
+        }
+        match try_join_all(spans.iter().map(|span| self.span(key, version, span))).await {
+            Ok(read) => Ok(ranges
+                .iter()
+                .map(|range| spans::place(range, &spans))
+                .map(|place| place.map_or_else(Bytes::new, |(index, within)| read[index].slice(within)))
+                .collect()),
+            Err(Failure { kind: Kind::Precondition | Kind::Missing, .. }) => Err(self.changed(key)),
+            Err(failure) if failure.kind == Kind::Range => {
+                // Beyond the end of this version, or of another that took its place?
+                self.check_ranges(key, version, ranges).await?;
+                Err(self.refused(key, "GET", failure))
+            }
+            Err(failure) => Err(self.refused(key, "GET", failure)),
+        }
+    }
+
+    /// Holds ranges against the object as it is now.
+    async fn check_ranges(&self, key: &Key, version: &Version, ranges: &[Range<u64>]) -> Result<(), StoreError> {
+        let meta = self.head(key).await?.filter(|meta| meta.version == *version).ok_or_else(|| self.changed(key))?;
+        match ranges.iter().find(|range| range.start > range.end || range.end > meta.size) {
+            None => Ok(()),
+            Some(range) => {
+                let text = format!("bytes {}..{} of {}", range.start, range.end, meta.size);
+                Err(self.refused(key, "GET", Failure::new(Kind::Lasting, text)))
+            }
+        }
+    }
+
+    /// A span in one buffer. Its pieces are cut from the buffer and filled at once, each by requests of its own.
+    async fn span(&self, key: &Key, version: &Version, span: &Range<u64>) -> Result<Bytes, Failure> {
+        let mut rest = BytesMut::with_capacity((span.end - span.start) as usize);
+        let mut cut = Vec::new();
+        for piece in spans::pieces(span, spans::PIECE) {
+            let after = rest.split_off((piece.end - piece.start) as usize);
+            cut.push((piece, std::mem::replace(&mut rest, after)));
+        }
+        let pieces = cut.into_iter().map(|(piece, buffer)| self.piece(key, version, piece, buffer));
+        let mut whole = BytesMut::new();
+        for piece in try_join_all(pieces).await? {
+            whole.unsplit(piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// A piece; an attempt goes on where the one before it broke off.
+    async fn piece(
+        &self,
+        key: &Key,
+        version: &Version,
+        piece: Range<u64>,
+        mut buffer: BytesMut,
+    ) -> Result<BytesMut, Failure> {
+        let mut attempts = Attempts::new(self.options.retry);
+        loop {
+            match self.bounds.once(self.range_once(key, version, &piece, &mut buffer)).await {
+                Ok(()) => return Ok(buffer),
+                Err(failure) => attempts.after(failure).await?,
+            }
+        }
+    }
+
+    pub(super) async fn list(&self, prefix: &Key) -> Result<Vec<(Key, u64)>, StoreError> {
+        let under = format!("{}/", self.location.name(prefix));
+        let mut found = Vec::new();
+        let mut from = None;
+        loop {
+            let page = self.repeat(|| self.list_once(&under, from.clone(), PAGE)).await;
+            let page = page.map_err(|failure| self.refused(prefix, "LIST", failure))?;
+            // What consoles write to show a folder ends with a slash or is the prefix itself; no key does.
+            found.extend(page.objects.into_iter().filter_map(|(name, size)| {
+                let name = name.strip_prefix(&under).filter(|name| !name.contains('/'))?;
+                Some((prefix.join(name).ok()?, size))
+            }));
+            from = page.next;
+            if from.is_none() {
+                // Some servers list in another order.
+                found.sort();
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Whether the bucket answers us.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        let prefix = self.location.names_begin_with();
+        let listed = self.repeat(|| self.list_once(&prefix, None, 1)).await;
+        listed.map(drop).map_err(|failure| self.refused_name(self.location.root.clone(), "LIST", failure))
+    }
+
+    fn changed(&self, key: &Key) -> StoreError {
+        StoreError::Changed { object: format!("{}/{key}", self.location.root) }
+    }
+}
+
+fn absent_is_none<T>(found: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(failure) if failure.kind == Kind::Missing => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}

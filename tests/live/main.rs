@@ -1,0 +1,9 @@
+//! What needs real servers: started here on loopback with free ports and temporary folders, and stopped again.
+//! `cargo test --test live -- --ignored` runs them; each server can be replaced by an address in the environment.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
+
+mod s3;
+mod servers;
+#[path = "../store/contract.rs"]
+mod store_contract;
