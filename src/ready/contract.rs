@@ -28,11 +28,11 @@ pub(super) fn digit(incoming: &Incoming) -> char {
 pub(super) type Incomings = BoxStream<'static, Result<Incoming, Refusal>>;
 
 /// The next READY. A minute is longer than any feed may take here.
-pub(super) async fn next(stream: &mut Incomings) -> Incoming {
+async fn next(stream: &mut Incomings) -> Incoming {
     tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("a READY").unwrap().unwrap()
 }
 
-pub(super) async fn ended(stream: &mut Incomings) -> bool {
+async fn ended(stream: &mut Incomings) -> bool {
     tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("the end").is_none()
 }
 

@@ -1,0 +1,10 @@
+//! The servers, each a process of its own that ends with its handle.
+
+pub(crate) mod kafka;
+
+use std::net::TcpListener;
+
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
