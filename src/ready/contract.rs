@@ -29,11 +29,11 @@ pub(super) type Incomings = BoxStream<'static, Result<Incoming, Refusal>>;
 
 /// The next READY. A minute is longer than any feed may take here.
 async fn next(stream: &mut Incomings) -> Incoming {
-    tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("a READY").unwrap().unwrap()
+    tokio::time::timeout(Duration::from_mins(1), stream.next()).await.expect("a READY").unwrap().unwrap()
 }
 
 async fn ended(stream: &mut Incomings) -> bool {
-    tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("the end").is_none()
+    tokio::time::timeout(Duration::from_mins(1), stream.next()).await.expect("the end").is_none()
 }
 
 /// A control bus under test.

@@ -30,7 +30,6 @@ use super::{FeedCounts, Incoming};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
-pub use ledger::OffsetLedger;
 pub use options::{KafkaOptions, SaslMechanism, SecurityProtocol};
 
 /// The feed. [`KafkaFeed::stream`] turns it into a stream.
@@ -71,8 +70,9 @@ impl KafkaFeed {
             desk: mpsc::unbounded_channel(),
             state: State::default(),
         };
+        let logs = tracing::dispatcher::get_default(Clone::clone);
         let run = move || {
-            poller.run();
+            tracing::dispatcher::with_default(&logs, || poller.run());
             drop(open);
         };
         std::thread::Builder::new().name("ready-kafka".to_owned()).spawn(run).map_err(|error| {

@@ -17,7 +17,7 @@ mod contract;
 use tokio::sync::mpsc;
 
 pub use file::{FeedCounts, FileFeed, FileFeedOptions};
-pub use kafka::{KafkaFeed, KafkaOptions, OffsetLedger, Probe, SaslMechanism, SecurityProtocol};
+pub use kafka::{KafkaFeed, KafkaOptions, Probe, SaslMechanism, SecurityProtocol};
 pub use message::{Parsed, Ready};
 
 /// Where a message stood on the control topic.

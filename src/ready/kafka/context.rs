@@ -12,7 +12,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
 
 /// Something that happened during a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) enum Event {
     Assigned(Vec<i32>),
     /// These are ours no more.
     Revoked(Vec<i32>),
+    /// The broker has these offsets.
+    Committed(Vec<(i32, i64)>),
     /// An error, with librdkafka's words for it.
     Failed(Trouble, String),
     /// A broker is connected.
@@ -34,9 +36,9 @@ pub(super) enum Trouble {
     Settings,
     /// The topic is not there.
     NoTopic,
-    /// Brokers can't be reached now.
+    /// No broker can be reached now.
     Away,
-    /// Librdkafka mends it itself.
+    /// One broker, or one request: librdkafka mends it itself.
     Passing,
 }
 
@@ -58,7 +60,7 @@ impl Trouble {
             | Code::InconsistentGroupProtocol
             | Code::Fatal => Self::Settings,
             Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => Self::NoTopic,
-            Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => Self::Away,
+            Code::AllBrokersDown => Self::Away,
             _ => Self::Passing,
         }
     }
@@ -113,7 +115,8 @@ impl ClientContext for Watch {
 
 impl ConsumerContext for Watch {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let numbers = |list: &TopicPartitionList| list.elements().iter().map(|one| one.partition()).collect();
+        let numbers =
+            |list: &TopicPartitionList| list.elements().iter().map(TopicPartitionListElem::partition).collect();
         match rebalance {
             Rebalance::Assign(list) => self.push(Event::Assigned(numbers(list))),
             Rebalance::Revoke(list) => self.push(Event::Revoked(numbers(list))),
@@ -121,9 +124,15 @@ impl ConsumerContext for Watch {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         match result {
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Ok(()) => {
+                let taken = offsets.elements().into_iter().filter(|one| one.error().is_ok());
+                let taken = taken.filter_map(|one| Some((one.partition(), one.offset().to_raw()?)));
+                self.push(Event::Committed(taken.collect()));
+            }
+            // There was nothing to commit.
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             // What is stored stays stored, and is committed with the next attempt.
             Err(error) => tracing::debug!(%error, "the offsets could not be committed yet"),
         }
@@ -138,6 +147,7 @@ mod tests {
     fn a_refused_login_is_not_an_outage() {
         assert_eq!(Trouble::of(RDKafkaErrorCode::Authentication), Trouble::Settings);
         assert_eq!(Trouble::of(RDKafkaErrorCode::AllBrokersDown), Trouble::Away);
+        assert_eq!(Trouble::of(RDKafkaErrorCode::BrokerTransportFailure), Trouble::Passing, "one of several, perhaps");
         assert_eq!(Trouble::of(RDKafkaErrorCode::UnknownTopicOrPartition), Trouble::NoTopic);
     }
 

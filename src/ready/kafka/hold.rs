@@ -69,6 +69,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Assigned {
     ledger: OffsetLedger,
+    /// The offset that was told last; at first the one where reading began, which the broker knows.
     told: Option<i64>,
 }
 
@@ -104,7 +105,8 @@ impl Hold {
 
     /// A message was read; `None` where it is to be passed over. Whether a READY is new here.
     pub(super) fn arrived(&mut self, partition: i32, offset: i64, ready: Option<Ready>) -> bool {
-        let ledger = &mut self.partitions.entry(partition).or_default().ledger;
+        let Assigned { ledger, told } = self.partitions.entry(partition).or_default();
+        told.get_or_insert(offset);
         let forward = if ready.is_some() { ledger.read(offset) } else { ledger.pass(offset) };
         if !forward {
             // Read from an earlier offset than before: what we know about the partition is of another past.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 /// One partition's messages since it was assigned. Memory grows with the open ones alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OffsetLedger {
+pub(super) struct OffsetLedger {
     open: BTreeSet<i64>,
     next: Option<i64>,
 }
@@ -21,7 +21,7 @@ impl OffsetLedger {
     /// `false`, and nothing is entered, where `offset` is not beyond all that were read: the partition was rewound
     /// (its topic made anew, say), and what is known about it no longer holds.
     #[must_use]
-    pub fn read(&mut self, offset: i64) -> bool {
+    pub(super) fn read(&mut self, offset: i64) -> bool {
         let forward = self.pass(offset);
         if forward {
             self.open.insert(offset);
@@ -31,7 +31,7 @@ impl OffsetLedger {
 
     /// A message was read that needs no settling. The answer is as for [`OffsetLedger::read`].
     #[must_use]
-    pub fn pass(&mut self, offset: i64) -> bool {
+    pub(super) fn pass(&mut self, offset: i64) -> bool {
         let forward = self.next.is_none_or(|next| offset >= next);
         if forward {
             self.next = Some(offset.saturating_add(1));
@@ -40,13 +40,13 @@ impl OffsetLedger {
     }
 
     /// A message is settled for good. One that isn't open is ignored.
-    pub fn settle(&mut self, offset: i64) {
+    pub(super) fn settle(&mut self, offset: i64) {
         self.open.remove(&offset);
     }
 
     /// Where a consumer that takes over may begin without missing an open message; `None` until one was read.
     #[must_use]
-    pub fn committable(&self) -> Option<i64> {
+    pub(super) fn committable(&self) -> Option<i64> {
         self.open.first().copied().or(self.next)
     }
 }

@@ -1,5 +1,6 @@
 //! How the control topic is reached, and what of it becomes librdkafka's configuration.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -139,7 +140,7 @@ impl KafkaOptions {
             once: false,
             defer_pause: Duration::from_secs(10),
             max_held: 64,
-            max_poll_interval: Duration::from_secs(300),
+            max_poll_interval: Duration::from_mins(5),
             session_timeout: Duration::from_secs(45),
             metadata_interval: Duration::from_secs(10),
             reach_timeout: Duration::from_secs(30),
@@ -232,6 +233,7 @@ impl KafkaOptions {
             check.push_str(self.mechanism.name());
             check.push_str("), KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD");
         }
+        let _ = write!(check, "; the topic and the consumer group {} have to be open to us", self.group_id);
         check
     }
 }

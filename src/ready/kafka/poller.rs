@@ -28,6 +28,9 @@ use crate::ready::{FeedCounts, Incoming, Parsed, Ready, Settlement, Source, Tick
 /// How long one poll waits for a message, and so how long a verdict may wait to be heard.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long the end waits for a broker that doesn't take the last offsets; what it has not taken comes again.
+const COMMIT: Duration = Duration::from_secs(10);
+
 /// How long one question to a broker may take before the start.
 const ASK: Duration = Duration::from_secs(5);
 
@@ -54,11 +57,38 @@ pub(super) struct State {
     hold: Hold,
     paused: bool,
     joined: bool,
-    told_away: bool,
-    told_no_topic: bool,
+    told: Told,
+    /// Offsets that are stored and that the broker has not taken yet.
+    stored: BTreeMap<i32, i64>,
     /// With `once`: the end of each partition as it was at the start, and the partitions read that far.
     ends: Option<BTreeMap<i32, i64>>,
     at_end: BTreeSet<i32>,
+}
+
+impl State {
+    fn revoke(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.hold.revoke(*partition);
+            self.stored.remove(partition);
+        }
+    }
+
+    fn committed(&mut self, offsets: &[(i32, i64)]) {
+        for (partition, offset) in offsets {
+            if self.stored.get(partition).is_some_and(|stored| offset >= stored) {
+                self.stored.remove(partition);
+            }
+        }
+    }
+}
+
+/// What was logged and need not be again.
+#[derive(Debug, Default)]
+struct Told {
+    away: bool,
+    no_topic: bool,
+    /// What went wrong last, for the line that tells of an outage.
+    last_reason: String,
 }
 
 impl<C: Clock> Poller<C> {
@@ -93,27 +123,35 @@ impl<C: Clock> Poller<C> {
         Ok(())
     }
 
-    /// Polls on until the last verdict is heard; the consumer commits and leaves when it is dropped.
+    /// Polls on until the last verdict is heard, and on for a while until the broker has the offsets. The consumer
+    /// leaves the group when it is dropped.
     fn finish(self) {
         let Self { options, clock, consumer, offers, desk: (sender, mut verdicts), mut state, .. } = self;
         drop((sender, offers));
         pause(&consumer, &options.topic, &state.hold);
+        let mut give_up = None;
         loop {
             match verdicts.try_recv() {
                 Ok((id, settlement)) => {
-                    let due = clock.now().saturating_add(options.defer_pause);
-                    state.hold.settle(id, settlement, due);
-                    store(&consumer, &options.topic, &mut state.hold, true);
+                    let verdict = state.hold.settle(id, settlement, Duration::MAX);
+                    store(&consumer, &options.topic, &mut state, verdict);
+                    continue;
                 }
-                Err(mpsc::error::TryRecvError::Disconnected) => break,
-                Err(mpsc::error::TryRecvError::Empty) => {
-                    // What arrives now is left to the next consumer: its offset is not stored.
-                    let _ = consumer.poll(POLL);
-                    for event in consumer.context().take() {
-                        if let Event::Revoked(partitions) = event {
-                            partitions.into_iter().for_each(|partition| state.hold.revoke(partition));
-                        }
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    let give_up = *give_up.get_or_insert_with(|| clock.now().saturating_add(COMMIT));
+                    if state.stored.is_empty() || clock.now() >= give_up {
+                        return;
                     }
+                }
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            // What arrives now is left to the next consumer: its offset is not stored.
+            let _ = consumer.poll(POLL);
+            for event in consumer.context().take() {
+                match event {
+                    Event::Revoked(partitions) => state.revoke(&partitions),
+                    Event::Committed(offsets) => state.committed(&offsets),
+                    _ => {}
                 }
             }
         }
@@ -154,7 +192,7 @@ impl<C: Clock> Poller<C> {
             let due = self.clock.now().saturating_add(pause);
             verdict |= self.state.hold.settle(id, settlement, due);
         }
-        store(&self.consumer, &self.options.topic, &mut self.state.hold, verdict);
+        store(&self.consumer, &self.options.topic, &mut self.state, verdict);
     }
 
     fn offer(&mut self) {
@@ -227,6 +265,7 @@ impl<C: Clock> Poller<C> {
             Event::Assigned(partitions) => {
                 tracing::info!(%topic, ?partitions, "partitions of the control topic are assigned to us");
                 self.state.joined = true;
+                self.state.told.no_topic &= partitions.is_empty();
                 for partition in partitions {
                     self.state.hold.assign(partition);
                     self.state.at_end.remove(&partition);
@@ -239,31 +278,34 @@ impl<C: Clock> Poller<C> {
             }
             Event::Revoked(partitions) => {
                 tracing::info!(%topic, ?partitions, "partitions of the control topic are taken from us");
-                for partition in partitions {
-                    self.state.hold.revoke(partition);
-                }
+                self.state.revoke(&partitions);
             }
+            Event::Committed(offsets) => self.state.committed(&offsets),
             Event::Reachable => self.told_reachable(),
             Event::Failed(Trouble::Settings, reason) if !self.state.joined => {
                 return Err(unreachable(&self.options, &reason));
             }
             Event::Failed(Trouble::Settings | Trouble::Away, reason) => {
-                if !std::mem::replace(&mut self.state.told_away, true) {
-                    tracing::warn!(%topic, %reason, "the control topic can't be reached; it is tried again until it can");
+                if !std::mem::replace(&mut self.state.told.away, true) {
+                    let last = &self.state.told.last_reason;
+                    tracing::warn!(%topic, %reason, %last, "the control topic can't be reached; it is tried again until it can");
                 }
             }
             Event::Failed(Trouble::NoTopic, reason) => {
-                if !std::mem::replace(&mut self.state.told_no_topic, true) {
-                    tracing::warn!(%topic, %reason, "the control topic does not exist yet; it is looked for again");
+                if !std::mem::replace(&mut self.state.told.no_topic, true) {
+                    tracing::warn!(%topic, %reason, "the control topic does not exist; it is looked for again");
                 }
             }
-            Event::Failed(Trouble::Passing, reason) => tracing::debug!(%topic, %reason, "a passing error"),
+            Event::Failed(Trouble::Passing, reason) => {
+                tracing::debug!(%topic, %reason, "a passing error");
+                self.state.told.last_reason = reason;
+            }
         }
         Ok(())
     }
 
     fn told_reachable(&mut self) {
-        if std::mem::take(&mut self.state.told_away) {
+        if std::mem::take(&mut self.state.told.away) {
             tracing::info!(topic = %self.options.topic, "the control topic is reachable again");
         }
     }
@@ -312,16 +354,19 @@ fn pause(consumer: &BaseConsumer<Watch>, topic: &str, hold: &Hold) {
 }
 
 /// Stores what may be committed; the consumer commits it within a second, or right away after a verdict.
-fn store(consumer: &BaseConsumer<Watch>, topic: &str, hold: &mut Hold, now: bool) {
-    let commits = hold.commits();
+fn store(consumer: &BaseConsumer<Watch>, topic: &str, state: &mut State, now: bool) {
+    let commits = state.hold.commits();
     if commits.is_empty() {
         return;
     }
-    let list = list(topic, commits.into_iter().map(|(partition, offset)| (partition, Offset::Offset(offset))));
-    let stored = consumer.store_offsets(&list);
-    let committed = if now { stored.and_then(|()| consumer.commit_consumer_state(CommitMode::Async)) } else { stored };
-    if let Err(error) = committed {
+    let list = list(topic, commits.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset))));
+    if let Err(error) = consumer.store_offsets(&list) {
         // A partition that was just taken from us; its new owner gets the messages.
         tracing::debug!(%error, "offsets could not be stored");
+        return;
+    }
+    state.stored.extend(commits);
+    if now && let Err(error) = consumer.commit(&list, CommitMode::Async) {
+        tracing::debug!(%error, "the offsets could not be committed yet");
     }
 }

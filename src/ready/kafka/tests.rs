@@ -104,7 +104,7 @@ async fn a_verdict_outlives_a_restart_and_a_deferral_does_not() {
     for digit in ['a', 'b', 'c'] {
         bus.publish(ready(digit).as_bytes());
     }
-    let mut feed = bus.feed(|options| options.defer_pause = Duration::from_secs(3600));
+    let mut feed = bus.feed(|options| options.defer_pause = Duration::from_hours(1));
     take(&mut feed).await.settle(Settlement::Verdict);
     take(&mut feed).await.settle(Settlement::Deferred);
     take(&mut feed).await.settle(Settlement::Verdict);
@@ -203,7 +203,9 @@ async fn a_message_whose_partition_moves_is_left_to_the_new_owner() {
     let mut second = bus.feed(|_| {});
     let moved = take(&mut second).await;
     // The verdict on the one that moved comes too late; the other's partition stayed.
-    out.into_iter().for_each(|incoming| incoming.settle(Settlement::Verdict));
+    for incoming in out {
+        incoming.settle(Settlement::Verdict);
+    }
     leave(first).await;
     let unsettled = digit(&moved);
     drop(moved);
@@ -226,6 +228,55 @@ async fn a_broker_that_goes_away_and_comes_back_is_waited_for() {
     incoming.settle(Settlement::Verdict);
     leave(feed).await;
     assert!(bus.left().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_outage_is_logged_once_and_so_is_its_end() {
+    let lines = Lines::default();
+    let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
+    let _logs = tracing::subscriber::set_default(logs);
+    let bus = MockBus::new();
+    bus.publish(ready('a').as_bytes());
+    let mut feed = bus.feed(|options| {
+        let quick = [("reconnect.backoff.ms", "20"), ("reconnect.backoff.max.ms", "50")];
+        options.overrides = quick.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    });
+    take(&mut feed).await.settle(Settlement::Verdict);
+    bus.cluster.broker_down(1).unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(3), feed.next()).await.is_err());
+    assert_eq!((lines.count("can't be reached"), lines.count("reachable again")), (1, 0));
+    bus.cluster.broker_up(1).unwrap();
+    bus.publish(ready('b').as_bytes());
+    take(&mut feed).await.settle(Settlement::Verdict);
+    assert_eq!((lines.count("can't be reached"), lines.count("reachable again")), (1, 1));
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn count(&self, part: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(part).count()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }
 
 #[tokio::test]

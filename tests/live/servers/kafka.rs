@@ -1,4 +1,4 @@
-//! Apache Kafka, one node that is broker and controller (KRaft), with a plain listener and one with login over TLS.
+//! Apache Kafka, one node that is broker and controller (`KRaft`), with a plain listener and one with login over TLS.
 //!
 //! `WSP_LIVE_KAFKA_BOOTSTRAP` names another one to use instead, for the tests that need neither login nor a restart.
 
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -22,7 +22,7 @@ pub(crate) const USER: &str = "streamer";
 /// With what.
 pub(crate) const PASSWORD: &str = "live-test-password";
 
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_mins(1);
 
 /// A broker, ours or another one.
 pub(crate) struct Kafka {
@@ -74,20 +74,19 @@ impl Kafka {
 
     /// Starts it (again), on the same ports and with the same data.
     pub(crate) fn start(&mut self) {
+        let client: BaseProducer = self.client().create().unwrap();
         let own = self.own.as_mut().expect("a broker of our own");
         own.process = Some(own.java("kafka.Kafka").arg("server.properties").spawn().unwrap());
-        let client: BaseProducer = self.client().create().unwrap();
-        let begun = SystemTime::now();
-        while client
-            .client()
-            .fetch_metadata(None, Duration::from_secs(1))
-            .is_ok_and(|found| !found.brokers().is_empty())
-            == false
-        {
-            let own = self.own.as_mut().unwrap();
-            let ended = own.process.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed().unwrap() < WAIT, "it does not start: {}", own.log());
+        let brokers =
+            || client.client().fetch_metadata(None, Duration::from_secs(1)).map_or(0, |found| found.brokers().len());
+        for _ in 0..60 {
+            if brokers() > 0 {
+                return;
+            }
+            let ended = own.process.as_mut().and_then(|process| process.try_wait().unwrap());
+            assert_eq!(ended, None, "{}", own.log());
         }
+        panic!("it does not start: {}", own.log());
     }
 
     /// Kills it; its data stays.
@@ -118,6 +117,18 @@ impl Kafka {
         record.payload = bytes;
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.flush(WAIT).unwrap();
+    }
+
+    /// The members of a group, as the broker names them.
+    pub(crate) fn members(&self, group: &str) -> Vec<String> {
+        let client: BaseProducer = self.client().create().unwrap();
+        let groups = client.client().fetch_group_list(Some(group), WAIT).unwrap();
+        groups
+            .groups()
+            .iter()
+            .flat_map(rdkafka::groups::GroupInfo::members)
+            .map(|member| member.id().to_owned())
+            .collect()
     }
 
     /// What the group has committed for a partition.
