@@ -21,8 +21,6 @@ pub(super) enum Event {
     Assigned(Vec<i32>),
     /// These are ours no more.
     Revoked(Vec<i32>),
-    /// The broker has these offsets.
-    Committed(Vec<(i32, i64)>),
     /// An error, with librdkafka's words for it.
     Failed(Trouble, String),
     /// A broker is connected.
@@ -124,15 +122,9 @@ impl ConsumerContext for Watch {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         match result {
-            Ok(()) => {
-                let taken = offsets.elements().into_iter().filter(|one| one.error().is_ok());
-                let taken = taken.filter_map(|one| Some((one.partition(), one.offset().to_raw()?)));
-                self.push(Event::Committed(taken.collect()));
-            }
-            // There was nothing to commit.
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             // What is stored stays stored, and is committed with the next attempt.
             Err(error) => tracing::debug!(%error, "the offsets could not be committed yet"),
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio::sync::mpsc;
 
 use super::context::{Event, Trouble, Watch};
@@ -30,6 +30,9 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// How long the end waits for a broker that doesn't take the last offsets; what it has not taken comes again.
 const COMMIT: Duration = Duration::from_secs(10);
+
+/// How long it may take to say what it has.
+const COMMITTED: Duration = Duration::from_secs(1);
 
 /// How long one question to a broker may take before the start.
 const ASK: Duration = Duration::from_secs(5);
@@ -58,7 +61,7 @@ pub(super) struct State {
     paused: bool,
     joined: bool,
     told: Told,
-    /// Offsets that are stored and that the broker has not taken yet.
+    /// What was stored last, by partition.
     stored: BTreeMap<i32, i64>,
     /// With `once`: the end of each partition as it was at the start, and the partitions read that far.
     ends: Option<BTreeMap<i32, i64>>,
@@ -70,14 +73,6 @@ impl State {
         for partition in partitions {
             self.hold.revoke(*partition);
             self.stored.remove(partition);
-        }
-    }
-
-    fn committed(&mut self, offsets: &[(i32, i64)]) {
-        for (partition, offset) in offsets {
-            if self.stored.get(partition).is_some_and(|stored| offset >= stored) {
-                self.stored.remove(partition);
-            }
         }
     }
 }
@@ -139,7 +134,7 @@ impl<C: Clock> Poller<C> {
                 }
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     let give_up = *give_up.get_or_insert_with(|| clock.now().saturating_add(COMMIT));
-                    if state.stored.is_empty() || clock.now() >= give_up {
+                    if broker_has(&consumer, &options.topic, &state.stored) || clock.now() >= give_up {
                         return;
                     }
                 }
@@ -148,10 +143,8 @@ impl<C: Clock> Poller<C> {
             // What arrives now is left to the next consumer: its offset is not stored.
             let _ = consumer.poll(POLL);
             for event in consumer.context().take() {
-                match event {
-                    Event::Revoked(partitions) => state.revoke(&partitions),
-                    Event::Committed(offsets) => state.committed(&offsets),
-                    _ => {}
+                if let Event::Revoked(partitions) = event {
+                    state.revoke(&partitions);
                 }
             }
         }
@@ -280,7 +273,6 @@ impl<C: Clock> Poller<C> {
                 tracing::info!(%topic, ?partitions, "partitions of the control topic are taken from us");
                 self.state.revoke(&partitions);
             }
-            Event::Committed(offsets) => self.state.committed(&offsets),
             Event::Reachable => self.told_reachable(),
             Event::Failed(Trouble::Settings, reason) if !self.state.joined => {
                 return Err(unreachable(&self.options, &reason));
@@ -366,7 +358,26 @@ fn store(consumer: &BaseConsumer<Watch>, topic: &str, state: &mut State, now: bo
         return;
     }
     state.stored.extend(commits);
+    // A commit that fails is made up for by the next of the regular ones.
     if now && let Err(error) = consumer.commit(&list, CommitMode::Async) {
         tracing::debug!(%error, "the offsets could not be committed yet");
     }
+}
+
+/// Whether the broker has the offsets. Where it doesn't, they are offered to it once more.
+fn broker_has(consumer: &BaseConsumer<Watch>, topic: &str, stored: &BTreeMap<i32, i64>) -> bool {
+    if stored.is_empty() {
+        return true;
+    }
+    let list = list(topic, stored.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset))));
+    let taken = |one: &TopicPartitionListElem<'_>| {
+        let offset = one.offset().to_raw().unwrap_or(-1);
+        stored.get(&one.partition()).is_none_or(|stored| offset >= *stored)
+    };
+    let has = consumer.committed_offsets(list.clone(), COMMITTED);
+    let has = has.is_ok_and(|committed| committed.elements().iter().all(taken));
+    if !has && let Err(error) = consumer.commit(&list, CommitMode::Async) {
+        tracing::debug!(%error, "the offsets could not be committed yet");
+    }
+    has
 }

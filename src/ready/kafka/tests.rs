@@ -47,7 +47,9 @@ impl MockBus {
     }
 
     fn options(&self) -> KafkaOptions {
+        let quick = [("reconnect.backoff.ms", "20"), ("reconnect.backoff.max.ms", "50")];
         KafkaOptions {
+            overrides: quick.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
             defer_pause: Duration::from_millis(50),
             metadata_interval: Duration::from_millis(200),
             session_timeout: Duration::from_secs(6),
@@ -237,10 +239,7 @@ async fn an_outage_is_logged_once_and_so_is_its_end() {
     let _logs = tracing::subscriber::set_default(logs);
     let bus = MockBus::new();
     bus.publish(ready('a').as_bytes());
-    let mut feed = bus.feed(|options| {
-        let quick = [("reconnect.backoff.ms", "20"), ("reconnect.backoff.max.ms", "50")];
-        options.overrides = quick.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-    });
+    let mut feed = bus.feed(|_| {});
     take(&mut feed).await.settle(Settlement::Verdict);
     bus.cluster.broker_down(1).unwrap();
     assert!(tokio::time::timeout(Duration::from_secs(3), feed.next()).await.is_err());
