@@ -27,7 +27,7 @@ fn output(rank: u16, stride: i64) -> Vec<Result<RowBatch, Refusal>> {
     (0..BATCHES)
         .map(|batch| {
             let first = batch * ROWS;
-            let times: Vec<Micros> = (first..first + ROWS).map(|row| time(row as i64)).collect();
+            let times: Vec<Micros> = (first..first + ROWS).map(|row| time(row.cast_signed())).collect();
             let column: ArrayRef = Arc::new(Int64Array::from_iter_values(times.iter().map(|time| time.0)));
             Ok(RowBatch::new(rank, 0, first, first, times, RecordBatch::try_from_iter([("ts", column)]).unwrap()))
         })

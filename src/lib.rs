@@ -14,6 +14,8 @@ pub mod merge;
 pub mod model;
 pub mod oracle;
 pub mod pace;
+#[path = "../pipelines/mod.rs"]
+pub mod pipelines;
 pub mod profile;
 pub mod ready;
 pub mod reference;

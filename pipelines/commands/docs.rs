@@ -42,7 +42,13 @@ mod tests {
 
     #[test]
     fn the_pages_are_what_the_code_says() {
-        assert!(include_str!("../../docs/reasons.md") == page(DocsPage::Reasons), "write it again: wsp docs reasons > docs/reasons.md");
-        assert!(include_str!("../../docs/profile.md") == page(DocsPage::Profile), "write it again: wsp docs profile > docs/profile.md");
+        assert!(
+            include_str!("../../docs/reasons.md") == page(DocsPage::Reasons),
+            "write it again: wsp docs reasons > docs/reasons.md"
+        );
+        assert!(
+            include_str!("../../docs/profile.md") == page(DocsPage::Profile),
+            "write it again: wsp docs profile > docs/profile.md"
+        );
     }
 }

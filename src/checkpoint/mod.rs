@@ -4,10 +4,29 @@
 //! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres (later)
 //! ```
 
+mod contiguous;
+mod file;
+mod memory;
+mod resume;
+mod saver;
+mod scope;
+mod stage;
+#[cfg(test)]
+mod stage_tests;
+mod watermark;
+
 use std::fmt;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+pub use contiguous::Contiguous;
+pub use file::FileCheckpoints;
+pub use memory::MemoryCheckpoints;
+pub use resume::{FileRows, OutputFiles, Resume};
+pub use scope::ScopeKey;
+pub use stage::{CheckpointExt, CheckpointOptions, Checkpointed, SaveReason, SavedCursor};
+pub use watermark::{Mark, Watermark};
 
 use crate::model::{Hex64, OutputId, Refusal};
 

@@ -1,1 +1,21 @@
-//! envelope
+//! Rows to request bodies: one envelope an event (contract, section 5).
+//!
+//! ```text
+//! Vec<Run> ──► Framer { key columns ─► event_id, order key · columns ─► JSON } ──► Vec<Event { body }>
+//! ```
+//!
+//! Types are resolved once a batch, constant parts of the envelope once a run; what is left a row is
+//! copying texts, printing numbers and one hash. The bodies of a chunk share one buffer.
+
+mod column;
+pub mod event_id;
+pub mod frame;
+mod key;
+mod schema;
+mod text;
+mod values;
+mod verbatim;
+
+pub use event_id::EventIds;
+pub use frame::{FrameExt, Framer, OutputFrame, RunPins};
+pub use schema::check_schema;

@@ -39,6 +39,7 @@ where
     Merge {
         sources: sources.into_iter().map(|stream| Source::Empty(Box::pin(stream))).collect(),
         chunk_rows: DEFAULT_CHUNK_ROWS,
+        refill: true,
         ended: false,
     }
 }
@@ -52,6 +53,8 @@ where
 pub struct Merge<S> {
     sources: Vec<Source<S>>,
     chunk_rows: usize,
+    /// Some source has to be asked for its next batch, or has failed.
+    refill: bool,
     ended: bool,
 }
 
@@ -72,27 +75,30 @@ where
     fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Vec<Run>) -> Filled {
         let mut room = self.chunk_rows;
         loop {
-            // All empty sources are polled, also behind one that is pending or failed: their reads overlap,
-            // and which failure is reported does not hang on who answered first.
-            let mut pending = false;
-            for source in &mut self.sources {
-                pending |= source.refill(cx).is_pending();
-            }
-            if pending {
-                return Filled::Starved;
-            }
-            if self.sources.iter().any(|source| matches!(source, Source::Failed(_))) {
-                return Filled::Failed;
+            if self.refill {
+                // All empty sources are polled, also behind one that is pending or failed: their reads overlap,
+                // and which failure is reported does not hang on who answered first.
+                let mut pending = false;
+                for source in &mut self.sources {
+                    pending |= source.refill(cx).is_pending();
+                }
+                if pending {
+                    return Filled::Starved;
+                }
+                if self.sources.iter().any(|source| matches!(source, Source::Failed(_))) {
+                    return Filled::Failed;
+                }
+                self.refill = false;
             }
             let Some((first, bound)) = self.first_and_bound() else { return Filled::Over };
             if room == 0 {
                 return Filled::Full;
             }
-            let run = self.sources[first].take(bound, room);
-            if let Some(run) = run {
+            if let Some(run) = self.sources[first].take(bound, room) {
                 room -= run.to - run.from;
                 chunk.push(run);
             }
+            self.refill = self.sources[first].head().is_none();
         }
     }
 
@@ -182,7 +188,7 @@ impl<S> fmt::Debug for Merge<S> {
             .field("sources", &self.sources.len())
             .field("chunk_rows", &self.chunk_rows)
             .field("ended", &self.ended)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 /// A text that is not the identity it was read as.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +79,22 @@ identity!(
     "64 lower-case hex digits",
     |text| is_lower_hex(text, 64)
 );
+
+impl Hex64 {
+    /// The sha256 of `bytes`.
+    #[must_use]
+    pub fn sha256(bytes: impl AsRef<[u8]>) -> Self {
+        Self::of_digest(Sha256::digest(bytes).into())
+    }
+
+    /// A digest in hex.
+    #[must_use]
+    pub fn of_digest(digest: [u8; 32]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+        Self(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>().into())
+    }
+}
 
 identity!(
     /// 32 lower-case hex digits: a `run_id` (SR's or the engine's) or a `scenario_run_id`.
@@ -151,6 +168,13 @@ mod tests {
         assert!("0A".repeat(32).parse::<Hex64>().is_err());
         assert!("0a".repeat(31).parse::<Hex64>().is_err());
         assert!("../".repeat(11).parse::<Hex32>().is_err());
+    }
+
+    #[test]
+    fn a_digest_is_a_hex64() {
+        let digest = Hex64::sha256("abc");
+        assert_eq!(digest.as_str(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(digest.as_str().parse(), Ok(digest));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod event;
 pub mod identity;
+pub mod json;
 pub mod reason;
 pub mod secret;
 pub mod strict;

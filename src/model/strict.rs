@@ -236,7 +236,7 @@ impl<'a> Walk<'a> {
                     path.extend(excerpt(key, 64).escape_debug());
                 }
                 Level::Object { key: None, .. } => {}
-                Level::Array { index } => path.push_str(&format!("[{index}]")),
+                Level::Array { index } => path.extend(["[", &index.to_string(), "]"]),
             }
         }
         if path.is_empty() { "the top".to_owned() } else { excerpt(&path, 200).into_owned() }
@@ -290,7 +290,7 @@ mod tests {
             (r#"{"seed":1,"list":[{"name":"a"},{"name":7}]}"#, "at list[1].name: invalid type: integer `7`"),
             (r#"{"seed":1,"list":[["a"]]}"#, "at list: invalid type: sequence"),
             (r#"{"inner":null}"#, "missing field `seed`"),
-            (r#"[1,null,[]]"#, "at the top: invalid type: sequence, expected a JSON object"),
+            ("[1,null,[]]", "at the top: invalid type: sequence, expected a JSON object"),
             (r#"{"seed":1,"inner":{"name":"a","x":1,"\u0078":2}}"#, "the key inner.x stands twice"),
             (r#"{"seed":1,"seed":1}"#, "the key seed stands twice"),
             (r#"{"seed":1,"inner":{"name":"a","x":[[1]]}}"#, "nested deeper than 3 levels at inner.x[0]"),

@@ -94,6 +94,15 @@ impl Micros {
         put(&mut out[20..26], micros);
         out
     }
+
+    /// The same instant with `+00:00` in the place of `Z`, as cursors, records and the session log have it.
+    #[must_use]
+    pub fn offset_text(self) -> String {
+        let mut text = self.to_string();
+        text.truncate(TEXT_LEN - 1);
+        text.push_str("+00:00");
+        text
+    }
 }
 
 impl fmt::Display for Micros {
@@ -170,6 +179,11 @@ mod tests {
             assert_eq!(Micros::parse(text.as_bytes()), expected, "{text}");
         }
         assert_eq!(expected, Some(Micros(1_767_225_600_500_000)));
+    }
+
+    #[test]
+    fn evidence_writes_the_offset_out() {
+        assert_eq!(Micros(1_767_225_600_500_000).offset_text(), "2026-01-01T00:00:00.500000+00:00");
     }
 
     #[test]

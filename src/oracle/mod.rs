@@ -1,1 +1,26 @@
-//! oracle
+//! The sealed world: what has to hold before a row of it may be sent, and its rows (contract, sections 3 and 4).
+//!
+//! ```text
+//! engine run root ──► receipt ─► pack ─► seal ─► gates (by the catalogue) ─► views ──► World
+//!                       every check goes into a CheckList; all are made before the first event
+//! SealedView ──► ViewFiles ──footers──► View ──row group by row group──► RowBatch …
+//! ```
+
+pub mod batches;
+pub mod catalogue;
+mod footer;
+pub mod gates;
+mod object;
+pub mod pack;
+pub mod receipt;
+pub mod seal;
+mod source;
+#[cfg(test)]
+mod testing;
+mod times;
+pub mod view;
+pub mod view_files;
+pub mod world;
+
+pub use batches::{Resume, Scan};
+pub use view_files::{RowGroup, View, ViewFile, ViewFiles, ViewPart};

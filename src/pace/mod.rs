@@ -1,1 +1,18 @@
-//! pace
+//! When an item may go on: by its event time, and by a rate.
+//!
+//! ```text
+//! items ──► pace (schedule: event time ÷ speed-up) ──► throttle (rate: tokens, plan) ──► items, on time
+//! ```
+
+#[allow(clippy::module_inception, reason = "the stage is called what it does")]
+mod pace;
+mod plan;
+mod rate;
+mod schedule;
+mod throttle;
+
+pub use pace::{EARLY, Pace, PaceExt, Timed};
+pub use plan::{PlanError, RatePlan, Segment};
+pub use rate::{Admission, Governor, RateError, RateLimit};
+pub use schedule::{Anchor, Pacing, PacingError, Schedule};
+pub use throttle::{Throttle, ThrottleExt};

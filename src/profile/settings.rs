@@ -101,7 +101,7 @@ settings! {
     LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane.";
     TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second for the whole run.";
     TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.";
-    TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start. Default: the whole burst.";
+    TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.";
     RATE_PLAN_JSON: "", ["WSP_RATE_PLAN_JSON"], Environment, "", "Rates by time: `[{\"start_offset_seconds\", \"target_eps\", \"burst_seconds\", \"initial_tokens\"}]`.";
     RATE_PLAN_START_UTC: "", ["WSP_RATE_PLAN_START_UTC"], Environment, "", "What the plan's offsets count from. Default: the campaign's start, else the stream's.";
     CAMPAIGN_START_UTC: "", ["WSP_CAMPAIGN_START_UTC"], Environment, "", "Wall time at which the run's first event time is due; shared by the lanes of a run.";

@@ -67,8 +67,10 @@ fn climbs(reference: &str) -> bool {
 
 fn lies_in(reference: &str, root: &str) -> bool {
     let parts = |text: &str| {
-        Path::new(text)
-            .components()
+        // A relative root counts from the working directory; a URI is compared as it is.
+        let path = if text.contains("://") { None } else { std::path::absolute(text).ok() };
+        let path = path.unwrap_or_else(|| Path::new(text).to_owned());
+        path.components()
             .filter(|part| *part != Component::CurDir)
             .map(|part| part.as_os_str().to_owned())
             .collect::<Vec<_>>()

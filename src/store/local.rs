@@ -1,4 +1,252 @@
-//! The object store on disk (see [`super::ObjectStore`]). Helper fills.
-/// A folder.
-#[derive(Debug)]
-pub struct LocalStore;
+//! Objects as files below a folder.
+//!
+//! ```text
+//! read:   key ──resolve, stay inside──► open ──fstat──► bytes ──fstat──► same version?
+//! write:  bytes ──► temp ──fsync──► rename or link ──fsync──► folder
+//! append: lock ──► close a torn line ──► one write ──► fsync
+//! ```
+//!
+//! Reads block the calling thread: what is read here is either a small JSON object or a range of Parquet on
+//! a thread made for it. Writes wait for the disk, so they go to tokio's blocking threads.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::files;
+use super::{Key, ObjectMeta, ObjectStore, StoreError, Version};
+
+/// A folder as an object store. Clones share it.
+#[derive(Debug, Clone)]
+pub struct LocalStore {
+    root: Arc<str>,
+    resolved: Arc<OnceLock<PathBuf>>,
+}
+
+impl LocalStore {
+    /// The store below `root`. The folder is looked at when it is first used and made by the first write;
+    /// its spelling is kept, for names in cursors and ids are compared as text.
+    #[must_use]
+    pub fn open(root: impl Into<String>) -> Self {
+        let root = root.into();
+        Self { root: root.trim_end_matches('/').into(), resolved: Arc::new(OnceLock::new()) }
+    }
+
+    /// The path of a key, not yet checked against links.
+    fn path(&self, key: &Key) -> PathBuf {
+        PathBuf::from(self.full_name(key))
+    }
+
+    /// The root without links, once it exists. A root that is a link itself is what the operator meant.
+    fn resolved_root(&self) -> io::Result<&Path> {
+        if let Some(resolved) = self.resolved.get() {
+            return Ok(resolved);
+        }
+        let resolved = fs::canonicalize(format!("{}/", self.root))?;
+        Ok(self.resolved.get_or_init(|| resolved))
+    }
+
+    /// The path without links, still below the root; `None` where there is nothing.
+    fn resolve(&self, key: &Key) -> Result<Option<PathBuf>, StoreError> {
+        let found = fs::canonicalize(self.path(key)).and_then(|path| Ok((path, self.resolved_root()?)));
+        match found {
+            Ok((path, root)) if path.starts_with(root) => Ok(Some(path)),
+            Ok(_) => Err(StoreError::Outside { object: self.full_name(key) }),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(self.failed(key, "cannot be looked up", &error)),
+        }
+    }
+
+    /// Opens a regular file for reading; `None` where there is nothing.
+    fn open_file(&self, key: &Key) -> Result<Option<(File, fs::Metadata)>, StoreError> {
+        let Some(path) = self.resolve(key)? else { return Ok(None) };
+        let failed = |error: &io::Error| self.failed(key, "cannot be read", error);
+        // Opening a pipe would block, so the kind is looked at before.
+        if !fs::metadata(&path).map_err(|error| failed(&error))?.is_file() {
+            return Err(failed(&io::Error::other("not a regular file")));
+        }
+        let file = File::open(&path).map_err(|error| failed(&error))?;
+        let meta = file.metadata().map_err(|error| failed(&error))?;
+        Ok(Some((file, meta)))
+    }
+
+    fn read_all(&self, key: &Key, limit: u64) -> Result<Option<Bytes>, StoreError> {
+        let Some((file, meta)) = self.open_file(key)? else { return Ok(None) };
+        let too_large = |size| StoreError::TooLarge { object: self.full_name(key), size, limit };
+        if meta.len() > limit {
+            return Err(too_large(meta.len()));
+        }
+        let mut bytes = Vec::with_capacity(meta.len() as usize);
+        // It may grow between the look and the read.
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.failed(key, "cannot be read", &error))?;
+        if bytes.len() as u64 > limit { Err(too_large(bytes.len() as u64)) } else { Ok(Some(bytes.into())) }
+    }
+
+    fn read_ranges(&self, key: &Key, version: &Version, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+        let changed = || StoreError::Changed { object: self.full_name(key) };
+        let failed = |error: &io::Error| self.failed(key, "cannot be read", error);
+        let (file, before) = self.open_file(key)?.ok_or_else(changed)?;
+        if version_of(&before) != *version {
+            return Err(changed());
+        }
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            if range.end < range.start || range.end > before.len() {
+                return Err(failed(&io::Error::other(format!("range {range:?} of {} bytes", before.len()))));
+            }
+            let mut part = vec![0; (range.end - range.start) as usize];
+            match file.read_exact_at(&mut part, range.start) {
+                Ok(()) => parts.push(part.into()),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(changed()),
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        let after = file.metadata().map_err(|error| failed(&error))?;
+        if version_of(&after) == *version { Ok(parts) } else { Err(changed()) }
+    }
+
+    fn read_folder(&self, prefix: &Key) -> Result<Vec<(Key, u64)>, StoreError> {
+        let failed = |error: &io::Error| self.failed(prefix, "cannot be listed", error);
+        let Some(folder) = self.resolve(prefix)? else { return Ok(Vec::new()) };
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(&error))?;
+            let name = entry.file_name();
+            let Some(key) = name.to_str().filter(|name| !files::is_temp(name)).and_then(|name| prefix.join(name).ok())
+            else {
+                continue;
+            };
+            // Follows links: an object behind one is listed, and refused when it is read if it lies outside.
+            match fs::metadata(entry.path()) {
+                Ok(meta) if meta.is_file() => found.push((key, meta.len())),
+                Ok(_) => {}
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Where `key` is to be written: its folder, made if need be and still below the root, and the name.
+    fn target(&self, key: &Key) -> Result<PathBuf, StoreError> {
+        let failed = |error: &io::Error| self.failed(key, "cannot be written", error);
+        files::create_folders(Path::new(&format!("{}/", self.root))).map_err(|error| failed(&error))?;
+        let path = self.path(key);
+        let folder = path.parent().unwrap_or(&path);
+        // A link on the way is followed before anything is made behind it.
+        let standing = folder.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok()).unwrap_or(folder);
+        let root = self.resolved_root().map_err(|error| failed(&error))?;
+        let resolved = fs::canonicalize(standing).map_err(|error| failed(&error))?;
+        // Appending follows a link in the last place too; one that leads nowhere may lead anywhere.
+        let linked = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+        let link_inside = !linked || fs::canonicalize(&path).is_ok_and(|path| path.starts_with(root));
+        if !resolved.starts_with(root) || !link_inside {
+            return Err(StoreError::Outside { object: self.full_name(key) });
+        }
+        files::create_folders(folder).map_err(|error| failed(&error))?;
+        Ok(path)
+    }
+
+    /// Runs `work` on the key's path, away from the runtime's own thread.
+    fn write<T: Send + 'static>(
+        &self,
+        key: &Key,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let (store, key) = (self.clone(), key.clone());
+        async move {
+            let object = store.full_name(&key);
+            let done = tokio::task::spawn_blocking(move || {
+                let path = store.target(&key)?;
+                work(&path).map_err(|error| store.failed(&key, "cannot be written", &error))
+            });
+            done.await.unwrap_or_else(|error| Err(StoreError::Io { object, message: format!("write: {error}") }))
+        }
+        .boxed()
+    }
+
+    fn failed(&self, key: &Key, what: &str, error: &io::Error) -> StoreError {
+        StoreError::Io { object: self.full_name(key), message: format!("{what}: {error}") }
+    }
+}
+
+impl ObjectStore for LocalStore {
+    fn root(&self) -> &str {
+        &self.root
+    }
+
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ObjectMeta>, StoreError>> {
+        let found = self.open_file(key);
+        async { Ok(found?.map(|(_, meta)| ObjectMeta { size: meta.len(), version: version_of(&meta) })) }.boxed()
+    }
+
+    fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        async move { self.read_all(key, limit) }.boxed()
+    }
+
+    fn get_ranges<'a>(
+        &'a self,
+        key: &'a Key,
+        version: &'a Version,
+        ranges: &'a [Range<u64>],
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>> {
+        async move { self.read_ranges(key, version, ranges) }.boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>> {
+        async move { self.read_folder(prefix) }.boxed()
+    }
+
+    fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.write(key, move |path| files::create(path, &body))
+    }
+
+    fn put<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.write(key, move |path| files::replace(path, &body))
+    }
+
+    fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.write(key, move |path| {
+            let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+            file.lock()?;
+            let fresh = file.metadata()?.len() == 0;
+            files::append_lines(&mut file, &lines)?;
+            file.sync_all()?;
+            if fresh { files::sync_folder(path) } else { Ok(()) }
+        })
+    }
+}
+
+/// What makes two contents of one name differ. The change time is in it because a copy can set the
+/// modification time back; so a link or a mode change during a run is taken for a change as well.
+fn version_of(meta: &fs::Metadata) -> Version {
+    Version(format!(
+        "{}.{:09}-{}.{:09}-{}-{}-{}",
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+        meta.size(),
+        meta.dev(),
+        meta.ino()
+    ))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}

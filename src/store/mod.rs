@@ -7,7 +7,9 @@
 //! A store is opened on one root and addressed by [`Key`]s below it, so nothing that comes from a
 //! message can reach beyond the roots that the profile names.
 
+pub(crate) mod files;
 mod local;
+mod memory;
 
 use std::fmt;
 use std::ops::Range;
@@ -17,6 +19,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub use local::LocalStore;
+pub use memory::{Fault, MemoryStore};
 
 /// A name below a store's root: segments joined by `/`, none of them empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +72,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// Which content an object has: equal versions mean equal bytes (an ETag; on disk time, size and inode).
+/// Which content an object has: equal versions mean equal bytes (an `ETag`; on disk time, size and inode).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(pub String);
 

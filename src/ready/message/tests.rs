@@ -140,7 +140,7 @@ fn malformed_values_are_errors() {
 #[test]
 fn what_is_no_bounded_strict_json_is_an_error() {
     let text = String::from_utf8(GOLDEN.to_vec()).unwrap();
-    let twice = text.replacen("{", "{\"topic\": \"fp.bus.control.v1\", ", 1);
+    let twice = text.replacen('{', "{\"topic\": \"fp.bus.control.v1\", ", 1);
     assert!(parse(twice.as_bytes(), TOPIC).unwrap_err().to_string().contains("the key topic stands twice"));
     let huge = format!("{text}{}", " ".repeat(MAX_BYTES));
     assert!(matches!(parse(huge.as_bytes(), TOPIC), Err(MessageError::Json(StrictError::TooLarge { .. }))));

@@ -1,0 +1,95 @@
+//! `wsp checkpoint`: the saved positions of a run.
+
+use wsp::checkpoint::Cursor;
+use wsp::clock::SystemClock;
+use wsp::model::{CheckList, Hex64, OutputId, Refusal};
+use wsp::pipelines::prepare;
+use wsp::pipelines::service::checkpoints;
+use wsp::profile::Profile;
+use wsp::ready::Ready;
+
+use super::args::{Checkpoint, CheckpointArgs};
+use super::plan::ready;
+use super::table::table;
+use super::{Exit, Failure, Outcome, block_on, load};
+
+pub(crate) fn run(command: Checkpoint) -> Outcome {
+    match command {
+        Checkpoint::Show(args) => show(&args),
+        Checkpoint::Reset(args) if !args.yes => {
+            Err(Failure::usage("a reset makes the run start from its first event again; say --yes if that is meant"))
+        }
+        Checkpoint::Reset(args) => reset(&args.which),
+    }
+}
+
+fn show(args: &CheckpointArgs) -> Outcome {
+    let run = find(args)?;
+    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new());
+    let cursors = block_on(store.peek(&run.scope, &run.outputs))?.map_err(failed)?;
+    if args.json {
+        let text = serde_json::to_string_pretty(&cursors).map_err(|error| Failure::failed(error.to_string()))?;
+        println!("{text}");
+    } else {
+        print!("{}", told(&run.scope, &cursors));
+    }
+    Ok(Exit::Done)
+}
+
+fn reset(args: &CheckpointArgs) -> Outcome {
+    let run = find(args)?;
+    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new());
+    block_on(store.reset(&run.scope, &run.outputs))?.map_err(failed)?;
+    println!("scope {} has no cursors now", run.scope);
+    Ok(Exit::Done)
+}
+
+struct Found {
+    profile: Profile,
+    platform_run_id: wsp::model::PlatformRunId,
+    scope: Hex64,
+    outputs: Vec<OutputId>,
+}
+
+/// The scope of the READY that is meant: its world has to check out, because the pack is part of the scope.
+fn find(args: &CheckpointArgs) -> Result<Found, Failure> {
+    let profile = load(&args.profile)?;
+    let ready = ready(&profile, args.ready.as_deref())?;
+    let prepared = block_on(prepared(&profile, &ready))?.map_err(failed)?;
+    Ok(Found {
+        scope: prepared.scope(&profile.checkpoint.attempt_id),
+        outputs: prepared.output_ids(),
+        platform_run_id: prepared.identity.platform_run_id,
+        profile,
+    })
+}
+
+async fn prepared(profile: &Profile, ready: &Ready) -> Result<prepare::Prepared, Refusal> {
+    let store = prepare::open(&profile.store_root)?;
+    let identity = prepare::identify(&*store, ready).await?;
+    let root = prepare::engine_root(profile, ready)?;
+    let mut checks = CheckList::new();
+    let prepared = prepare::prepare(profile, ready, identity, root, &mut checks).await;
+    prepared.ok_or_else(|| prepare::first_refusal(&checks))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn failed(refusal: Refusal) -> Failure {
+    Failure::failed(format!("{refusal}\n{}", refusal.reason.next()))
+}
+
+fn told(scope: &Hex64, cursors: &[Cursor]) -> String {
+    if cursors.is_empty() {
+        return format!("scope {scope}: nothing saved; the run starts from its first event\n");
+    }
+    let mut rows = vec![["output", "last row", "last ts_utc", "last file"].map(str::to_owned).to_vec()];
+    for cursor in cursors {
+        rows.push(vec![
+            cursor.output_id.to_string(),
+            cursor.last_row_index.to_string(),
+            cursor.last_ts_utc.clone().unwrap_or_default(),
+            cursor.last_file.clone(),
+        ]);
+    }
+    format!("scope {scope}\n{}", table(&rows))
+}

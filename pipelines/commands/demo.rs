@@ -1,0 +1,244 @@
+//! `wsp demo`: the main job on parts that are all here, and a check that the gate got what the world holds.
+//!
+//! ```text
+//! world ─► READY on a file control bus ─► the service ─► reference gate ─► audit against the world ─► a table
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use futures::StreamExt;
+use futures::executor::block_on_stream;
+use wsp::ahead::AheadExt;
+use wsp::clock::{Clock, SystemClock};
+use wsp::envelope::FrameExt;
+use wsp::evidence::{Status, Summary};
+use wsp::merge::merge;
+use wsp::model::{CheckList, Event, Hex32, PlatformRunId, Refusal, Secret};
+use wsp::oracle::Scan;
+use wsp::pipelines::prepare::{self, Prepared};
+use wsp::pipelines::producer::Settings;
+use wsp::pipelines::service::{Service, Taken};
+use wsp::profile::Profile;
+use wsp::ready::{FileFeed, FileFeedOptions, Incoming};
+use wsp::reference::gate::audit::{AuditReport, Expected, audit};
+use wsp::reference::gate::{EventClass, GateHandle, GateOptions, GateServer, GateStats};
+use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
+use wsp::reference::world::{CATALOGUE, GATE_MAP, WorldSpec, WorldSummary, generate};
+
+use super::args::Demo;
+use super::service::{gate, stop_on_signals};
+use super::table::{grouped, table};
+use super::{Exit, Failure, Outcome, block_on};
+
+const KEY: &str = "demo-key";
+const SR_RUN: &str = "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0";
+
+pub(crate) fn run(args: &Demo) -> Outcome {
+    let folder = folder(args.dir.as_deref())?;
+    eprintln!("making a world of {} events in {}", grouped(args.events), folder.display());
+    let stage = Stage::set(args, folder)?;
+    eprintln!("streaming it into a gate at {}", stage.gate.base_url());
+    let clock = SystemClock::new();
+    let (incoming, taken) = block_on(stage.stream(clock))??;
+    let Some(summary) = &taken.summary else {
+        let why = taken.refusal.map_or_else(|| taken.verdict.status.to_string(), |refusal| refusal.to_string());
+        return Err(Failure::failed(format!("the run was not streamed: {why}")));
+    };
+    eprintln!("checking what the gate admitted against the world");
+    let report = block_on(stage.prepare(&incoming))?.map(|run| stage.audit(&run)).map_err(failed)?;
+    let stats = stage.gate.stats();
+    print!("{}", told(summary, &report, &stats));
+    println!("\nevidence     {}", stage.folder.join("store/fraud-platform").join(stage.run.as_str()).display());
+    if summary.status == Status::Streamed && report.is_clean() {
+        return Ok(Exit::Done);
+    }
+    let refusal = summary.refusal.clone().unwrap_or_default();
+    println!("NOT AS IT SHOULD BE: {} {refusal}", summary.status);
+    Ok(if summary.end == wsp::evidence::End::Stopped { Exit::Stopped } else { Exit::Failed })
+}
+
+/// The folder asked for, or a new one that stays for who wants to look.
+fn folder(dir: Option<&Path>) -> Result<PathBuf, Failure> {
+    let made = match dir {
+        Some(dir) => std::fs::create_dir_all(dir).and_then(|()| dir.canonicalize()),
+        None => tempfile::Builder::new().prefix("wsp-demo-").tempdir().map(tempfile::TempDir::keep),
+    };
+    made.map_err(|error| Failure::usage(format!("--dir: {error}")))
+}
+
+/// World, gate and profile, ready for a run.
+struct Stage {
+    folder: PathBuf,
+    gate: GateHandle,
+    profile: Profile,
+    run: PlatformRunId,
+}
+
+impl Stage {
+    fn set(args: &Demo, folder: PathBuf) -> Result<Self, Failure> {
+        let world = world(args, &folder)?;
+        let options = GateOptions {
+            faults: args.faults.parse().map_err(|error| Failure::usage(format!("--faults: {error}")))?,
+            seed: args.seed,
+            ..GateOptions::new(Secret::new(KEY))
+        };
+        let gate = GateServer::start(options).map_err(|error| Failure::failed(format!("the gate: {error}")))?;
+        let profile = profile(args, &folder, &gate).map_err(|error| failed_io(&folder, &error))?;
+        publish(&world, &folder, &args.platform_run_id).map_err(|error| failed_io(&folder, &error))?;
+        let env = |name: &str| match name {
+            "PLATFORM_RUN_ID" => Some(args.platform_run_id.to_string()),
+            "WSP_TARGET_EPS" => args.rate.map(|rate| rate.to_string()),
+            _ => None,
+        };
+        Ok(Self { gate, profile: Profile::load(&profile, &env)?, run: args.platform_run_id.clone(), folder })
+    }
+
+    /// The run, as the service would make it.
+    async fn stream(&self, clock: SystemClock) -> Result<(Incoming, Taken), Failure> {
+        let stop = stop_on_signals(|| std::process::exit(3))?;
+        let settings = Settings::new(&self.profile, None, None)?;
+        let options = FileFeedOptions {
+            root: self.folder.join("control_bus"),
+            topic: CONTROL_TOPIC.to_owned(),
+            once: true,
+            poll_interval: std::time::Duration::from_secs(1),
+        };
+        let mut readies = pin!(FileFeed::new(options, clock).stream());
+        let none = || Failure::failed("no READY came from the control bus");
+        let incoming = readies.next().await.ok_or_else(none)?.map_err(failed)?;
+        let service = Service::new(self.profile.clone(), settings, gate(&self.profile, clock)?, clock, stop)?;
+        let taken = service.in_folder(&self.folder).take(&incoming).await.map_err(failed)?;
+        Ok((incoming, taken))
+    }
+
+    async fn prepare(&self, incoming: &Incoming) -> Result<Prepared, Refusal> {
+        let store = prepare::open(&self.profile.store_root)?;
+        let identity = prepare::identify(&*store, &incoming.ready).await?;
+        let root = prepare::engine_root(&self.profile, &incoming.ready)?;
+        let mut checks = CheckList::new();
+        let run = prepare::prepare(&self.profile, &incoming.ready, identity, root, &mut checks).await;
+        run.ok_or_else(|| prepare::first_refusal(&checks))
+    }
+
+    /// Reads the world once more and compares.
+    fn audit(&self, run: &Prepared) -> AuditReport {
+        let outputs = run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
+        let classes: Vec<_> = run.output_ids().iter().map(|id| EventClass::of(id.as_str())).collect();
+        let expected = |event: Event| Expected {
+            class: classes[usize::from(event.position.rank)],
+            event_id: event.event_id,
+            order_key: event.order_key,
+        };
+        let events = block_on_stream(merge(outputs).frame(run.framer()).ahead("wsp-audit", 8));
+        // What could be read for the run can be read again; if not, the events are missed below.
+        let events = events.map_while(Result::ok).flatten().map(expected);
+        self.gate.journal(|ledger| audit(ledger, self.run.as_str(), events))
+    }
+}
+
+fn world(args: &Demo, folder: &Path) -> Result<WorldSummary, Failure> {
+    let root = folder.join("world");
+    let spelt = root.to_str().ok_or_else(|| Failure::usage("--dir: the folder's name is not UTF-8"))?;
+    let spec = WorldSpec { seed: args.seed, ..WorldSpec::new(args.events) };
+    generate(&root, spelt, &spec).map_err(|error| Failure::usage(format!("the world: {error}")))
+}
+
+/// A profile like any other, in the demo's folder, for who wants to go on with `wsp run` from there.
+fn profile(args: &Demo, folder: &Path, gate: &GateHandle) -> std::io::Result<PathBuf> {
+    std::fs::write(folder.join("engine_outputs.catalogue.yaml"), CATALOGUE)?;
+    std::fs::write(folder.join("engine_gates.map.yaml"), GATE_MAP)?;
+    std::fs::write(folder.join("producers.txt"), "svc:world_stream_producer\n")?;
+    let rate = args.rate.map(|rate| format!("# streamed with WSP_TARGET_EPS={rate}\n")).unwrap_or_default();
+    let at = folder.display();
+    let text = format!(
+        "{rate}profile_id: local_demo
+policy:
+  require_seal: true
+  stream_speedup: {speedup}
+  traffic_output_ids: [s3_event_stream_with_fraud_6B]
+wiring:
+  object_store: {{root: '{at}/store'}}
+  control_bus: {{kind: file, root: '{at}/control_bus'}}
+  engine_catalogue_path: engine_outputs.catalogue.yaml
+  ig_ingest_url: {gate}
+  wsp_checkpoint: {{backend: file, root: '{at}/checkpoints', flush_every: 1000}}
+  wsp_producer: {{producer_id: 'svc:world_stream_producer', allowlist_ref: producers.txt}}
+  wsp_delivery: {{in_flight: {in_flight}, window: 8192}}
+  security: {{wsp_auth_token: {KEY}}}
+",
+        speedup = args.speedup,
+        gate = gate.base_url(),
+        in_flight = args.in_flight,
+    );
+    let path = folder.join("profile.yaml");
+    std::fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn publish(world: &WorldSummary, folder: &Path, run: &PlatformRunId) -> std::io::Result<()> {
+    let run_id: Hex32 = SR_RUN.parse().map_err(std::io::Error::other)?;
+    publish_ready(&RunFiles {
+        world,
+        platform_run_id: run,
+        run_id: &run_id,
+        object_store_root: &folder.join("store"),
+        control_root: &folder.join("control_bus"),
+        topic: CONTROL_TOPIC,
+        published_at: SystemClock::new().utc(),
+    })?;
+    Ok(())
+}
+
+fn told(summary: &Summary, report: &AuditReport, gate: &GateStats) -> String {
+    let mut rows = vec![["output", "events", "admitted", "duplicates", "retries"].map(str::to_owned).to_vec()];
+    for output in &summary.outputs {
+        let counts = &output.counts;
+        let numbers = [counts.answered, counts.admitted, counts.duplicates, counts.retries].map(grouped);
+        rows.push(std::iter::once(output.start.output_id.to_string()).chain(numbers).collect());
+    }
+    let seconds = (summary.ended.0 - summary.started.0) as f64 / 1e6;
+    let millis = |us: u64| us as f64 / 1e3;
+    let latency = &summary.latency;
+    let order = if report.canonical {
+        "canonical, exactly".to_owned()
+    } else if report.order_violations == 0 {
+        format!("kept per key; furthest displacement {}", grouped(report.max_displacement))
+    } else {
+        format!("BROKEN for {} events", grouped(report.order_violations))
+    };
+    format!(
+        "{}\nstreamed     {} events in {seconds:.2} s: {:.0} events/s, {} order, {} in flight
+latency      p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms
+attempts     {}, of which {} retries; {} faults injected
+gate         {} of {} events admitted once, {} missing, {} foreign, {} sent again
+order        {order}
+",
+        table(&rows),
+        grouped(summary.totals.answered),
+        summary.totals.answered as f64 / seconds.max(1e-6),
+        summary.delivery.mode,
+        summary.delivery.in_flight,
+        millis(latency.p50_us),
+        millis(latency.p90_us),
+        millis(latency.p99_us),
+        millis(latency.max_us),
+        grouped(summary.pushes.attempts),
+        grouped(summary.pushes.retries),
+        grouped(gate.faults.total()),
+        grouped(report.admitted),
+        grouped(report.expected),
+        grouped(report.missing),
+        grouped(report.unexpected),
+        grouped(report.duplicates),
+    )
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn failed(refusal: Refusal) -> Failure {
+    Failure::failed(refusal.to_string())
+}
+
+fn failed_io(folder: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("{}: {error}", folder.display()))
+}

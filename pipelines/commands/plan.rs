@@ -1,0 +1,118 @@
+//! `wsp plan`: everything a run would check and do, without sending.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use wsp::clock::SystemClock;
+use wsp::model::Verdict;
+use wsp::pipelines::plan::{self, Plan, PlannedRun};
+use wsp::pipelines::producer::Settings;
+use wsp::profile::Profile;
+use wsp::ready::{Parsed, Ready, message};
+
+use super::args;
+use super::service::control_root;
+use super::table::{grouped, table};
+use super::{Exit, Failure, Outcome, block_on, load};
+
+pub(crate) fn run(args: &args::Plan) -> Outcome {
+    let profile = load(&args.profile)?;
+    let settings = Settings::new(&profile, None, None)?;
+    let ready = ready(&profile, args.ready.as_deref())?;
+    let planned = block_on(plan::plan(&profile, &settings, &ready, SystemClock::new()))?;
+    let plan = planned.map_err(|refusal| Failure::usage(refusal.to_string()))?;
+    if args.json {
+        let text = serde_json::to_string_pretty(&plan).map_err(|error| Failure::failed(error.to_string()))?;
+        println!("{text}");
+    } else {
+        print!("{}", told(&plan));
+    }
+    Ok(if plan.admitted { Exit::Done } else { Exit::Failed })
+}
+
+/// The READY in `file`, or the newest on the control bus.
+pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Failure> {
+    let file = match file {
+        Some(file) => file.to_owned(),
+        None => newest(&control_root(profile)?.join(&profile.topic), &profile.topic)?,
+    };
+    let name = file.display();
+    let bytes = std::fs::read(&file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    match message::parse(&bytes, &profile.topic) {
+        Ok(Parsed::Ready(ready)) => Ok(*ready),
+        Ok(Parsed::Other { why, .. }) => Err(Failure::usage(format!("{name} is not a READY: {why}"))),
+        Err(error) => Err(Failure::usage(format!("{name}: {error}"))),
+    }
+}
+
+fn newest(folder: &Path, topic: &str) -> Result<PathBuf, Failure> {
+    let is_ready = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        matches!(message::parse(&bytes, topic), Ok(Parsed::Ready(_)))
+    };
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+        })
+        .filter(|(_, path)| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    let found = files.into_iter().rev().map(|(_, path)| path).find(is_ready);
+    found.ok_or_else(|| Failure::usage(format!("{}: no READY is there; name one with --ready", folder.display())))
+}
+
+fn told(plan: &Plan) -> String {
+    let mut out = String::new();
+    for check in plan.checks.checks() {
+        let mark = match check.verdict {
+            Verdict::Passed => "ok     ",
+            Verdict::Waived => "waived ",
+            Verdict::Refused(_) => "REFUSED",
+        };
+        let _ = writeln!(out, "{mark}  {}: {}", check.name, check.detail);
+        if let Verdict::Refused(refusal) = &check.verdict {
+            let _ = writeln!(out, "         -> {}", refusal.reason.next());
+        }
+    }
+    if let Some(run) = &plan.run {
+        let _ = write!(out, "\n{}", told_run(run));
+    }
+    let verdict = if plan.admitted { "would be streamed" } else { "would be refused" };
+    let _ = writeln!(out, "\nREADY {} {verdict}", plan.message_id);
+    out
+}
+
+fn told_run(run: &PlannedRun) -> String {
+    let heading = ["output", "files", "rows", "bytes", "first", "last", "done before"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for output in &run.outputs {
+        let time = |time: &Option<String>| time.clone().unwrap_or_default();
+        rows.push(vec![
+            output.output_id.to_string(),
+            output.files.to_string(),
+            grouped(output.rows),
+            grouped(output.bytes),
+            time(&output.first_ts_utc),
+            time(&output.last_ts_utc),
+            grouped(output.resumed_at),
+        ]);
+    }
+    let mut out = table(&rows);
+    let _ = writeln!(out, "\nevents to send    {}", grouped(run.events));
+    if let (Some(first), Some(last)) = (&run.first_ts_utc, &run.last_ts_utc) {
+        let _ = writeln!(out, "event time        {first} to {last}");
+    }
+    if let Some(from) = &run.largest_idle_gap_from {
+        let _ = writeln!(out, "largest idle gap  {:.6} s, from {from}", run.largest_idle_gap_seconds);
+    }
+    let duration = match (run.paced_seconds, run.rated_seconds) {
+        (None, None) => "as fast as it goes".to_owned(),
+        (paced, rated) => format!("{:.1} s", paced.unwrap_or(0.0).max(rated.unwrap_or(0.0))),
+    };
+    let _ = writeln!(out, "expected duration {duration} (speed-up {})", run.speedup);
+    let _ = writeln!(out, "checkpoint scope  {}", run.checkpoint_scope);
+    out
+}

@@ -1,0 +1,11 @@
+//! What puts stages together. [`producer`] is the whole chain on one screen; [`prepare`] makes all checks before
+//! the first event; [`service`] takes READYs to their verdicts.
+//!
+//! ```text
+//! service: READY ──► prepare: checks ──► producer: the chain ──► evidence
+//! ```
+
+pub mod plan;
+pub mod prepare;
+pub mod producer;
+pub mod service;

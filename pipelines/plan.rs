@@ -1,0 +1,234 @@
+//! What a run would check and do, without sending: the service's way up to the first event, with every check told.
+//!
+//! ```text
+//! READY ─► scope, facts, age, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use serde::Serialize;
+
+use crate::checkpoint::Cursor;
+use crate::clock::Clock;
+use crate::merge::merge;
+use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
+use crate::oracle::{Resume, Scan};
+use crate::profile::{Profile, active_run};
+use crate::ready::Ready;
+use crate::run::identity::RunIdentity;
+use crate::store::ObjectStore;
+
+use super::prepare::{self, Prepared, PreparedOutput};
+use super::producer::Settings;
+use super::service::{checkpoints, evidence_of, not_streamed, resumed_at};
+
+/// A run as it would be.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The READY.
+    pub message_id: Hex64,
+    /// Whether it would be streamed.
+    pub admitted: bool,
+    /// Each check with its result.
+    pub checks: CheckList,
+    /// What there is to stream, where all of it could be read.
+    pub run: Option<PlannedRun>,
+}
+
+/// What there is to stream.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedRun {
+    /// The world.
+    pub engine_run_root: String,
+    /// The key its cursors are kept under.
+    pub checkpoint_scope: Hex64,
+    /// The outputs, by rank.
+    pub outputs: Vec<PlannedOutput>,
+    /// Events to send, caps included.
+    pub events: u64,
+    /// First and last event time of what is left.
+    pub first_ts_utc: Option<String>,
+    /// See above.
+    pub last_ts_utc: Option<String>,
+    /// The longest time without an event, in event seconds.
+    pub largest_idle_gap_seconds: f64,
+    /// When that gap begins.
+    pub largest_idle_gap_from: Option<String>,
+    /// Event seconds a second; 0 is without pacing.
+    pub speedup: f64,
+    /// Seconds that pacing by event time takes; `None` without pacing.
+    pub paced_seconds: Option<f64>,
+    /// Seconds that a steady rate takes; `None` without one, or with a rate plan.
+    pub rated_seconds: Option<f64>,
+}
+
+/// One output of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedOutput {
+    /// The output.
+    pub output_id: OutputId,
+    /// Its files.
+    pub files: usize,
+    /// Its rows.
+    pub rows: u64,
+    /// Its bytes on disk.
+    pub bytes: u64,
+    /// First event time, by its receipt.
+    pub first_ts_utc: Option<String>,
+    /// Last event time, by its receipt.
+    pub last_ts_utc: Option<String>,
+    /// Rows delivered by earlier starts.
+    pub resumed_at: u64,
+    /// The saved position.
+    pub cursor: Option<Cursor>,
+}
+
+/// Plans the run of `ready`.
+///
+/// # Errors
+///
+/// `STORE_UNAVAILABLE` where the profile's store can't be opened. Everything else is a check of the plan.
+pub async fn plan<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    settings: &Settings,
+    ready: &Ready,
+    clock: C,
+) -> Result<Plan, Refusal> {
+    let store = prepare::open(&profile.store_root)?;
+    let mut checks = CheckList::new();
+    let prepared = check(profile, &store, ready, &clock, &mut checks).await;
+    let run = match prepared {
+        None => None,
+        Some(prepared) => match resume(profile, &prepared, clock).await {
+            Ok((from, cursors)) => {
+                let places = from.iter().zip(&prepared.outputs).map(|(from, output)| resumed_at(&output.view, *from));
+                checks.pass("checkpoint", format!("{} rows delivered before", places.sum::<u64>()));
+                let run = look_ahead(profile, settings, &prepared, &from, &cursors).await;
+                checks.note("event times", run, |run| format!("{} events in order", run.events))
+            }
+            Err(refusal) => {
+                checks.refuse("checkpoint", refusal);
+                None
+            }
+        },
+    };
+    Ok(Plan { message_id: ready.payload.message_id.clone(), admitted: checks.verdict().is_ok(), checks, run })
+}
+
+async fn check<C: Clock>(
+    profile: &Profile,
+    store: &Arc<dyn ObjectStore>,
+    ready: &Ready,
+    clock: &C,
+    checks: &mut CheckList,
+) -> Option<Prepared> {
+    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))
+        .map_err(|error| Refusal::new(Reason::PlatformRunScopeMismatch, error.to_string()));
+    let active = checks.note("active run", active, |active| {
+        active.as_ref().map_or("none; a READY of any is taken".to_owned(), ToString::to_string)
+    })?;
+    checks.note("scope", prepare::in_scope(ready, active.as_ref()), |()| "READY is for it".to_owned());
+    let age = prepare::fresh(ready, profile.policy.ready_max_age, clock.utc());
+    checks.note("age", age, |()| ready.emitted_at().map_or("unknown".to_owned(), |at| format!("emitted at {at}")));
+    let identity = prepare::identify(&**store, ready).await;
+    let identity = checks.note("identity", identity, |identity| {
+        format!("{}, scenario run {}", identity.platform_run_id, identity.scenario_run_id)
+    })?;
+    let home = active.as_ref().unwrap_or(&identity.platform_run_id);
+    checks.note("record", unseen(profile, store, home, &identity).await, |()| "no verdict stands yet".to_owned());
+    let root = checks.note("engine run root", prepare::engine_root(profile, ready), Clone::clone)?;
+    prepare::prepare(profile, ready, identity, root, checks).await
+}
+
+/// Neither this READY nor another of its run has the verdict that ends it.
+async fn unseen(
+    profile: &Profile,
+    store: &Arc<dyn ObjectStore>,
+    home: &PlatformRunId,
+    identity: &RunIdentity,
+) -> Result<(), Refusal> {
+    let evidence = evidence_of(profile, store, home, identity)?;
+    if evidence.records.is_duplicate(&identity.message_id).await? {
+        let name = evidence.records.name(&identity.message_id)?;
+        return Err(Refusal::new(Reason::RunAlreadyStreamed, "this very READY has its verdict").file(name));
+    }
+    not_streamed(identity, &evidence).await
+}
+
+/// Where the run would go on. The scope is looked at, not held: another producer may be at work on it.
+///
+/// # Errors
+///
+/// As [`prepare::resume`] and [`CheckpointStore::peek`](crate::checkpoint::CheckpointStore::peek).
+pub async fn resume<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    run: &Prepared,
+    clock: C,
+) -> Result<(Vec<Resume>, Vec<Cursor>), Refusal> {
+    let store = checkpoints(profile, &run.identity.platform_run_id, clock);
+    let cursors = store.peek(&run.scope(&profile.checkpoint.attempt_id), &run.output_ids()).await?;
+    Ok((prepare::resume(run, &cursors)?, cursors))
+}
+
+/// Reads the event times of all that is left, and nothing else of it.
+async fn look_ahead(
+    profile: &Profile,
+    settings: &Settings,
+    run: &Prepared,
+    from: &[Resume],
+    cursors: &[Cursor],
+) -> Result<PlannedRun, Refusal> {
+    use crate::merge::RunsExt;
+    let scan = Scan::new().times_only().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
+    let sources = run.outputs.iter().zip(from).map(|(output, from)| output.view.batches(scan.resume(*from)));
+    let mut merged = merge(sources.collect()).take_rows(settings.max_events.unwrap_or(u64::MAX));
+    let (mut events, mut first, mut last) = (0, None, None);
+    let mut gap = (Duration::ZERO, None);
+    while let Some(runs) = merged.try_next().await? {
+        for run in runs {
+            for ts in &run.batch.times()[run.from..run.to] {
+                let before: Micros = last.unwrap_or(*ts);
+                let idle = Duration::from_micros(ts.0.abs_diff(before.0));
+                if idle > gap.0 {
+                    gap = (idle, Some(before));
+                }
+                first.get_or_insert(*ts);
+                last = Some(*ts);
+                events += 1;
+            }
+        }
+    }
+    let seconds = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
+    let speedup = profile.policy.stream_speedup;
+    let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
+    Ok(PlannedRun {
+        engine_run_root: run.engine_root.clone(),
+        checkpoint_scope: run.scope(&profile.checkpoint.attempt_id),
+        outputs: run.outputs.iter().zip(from).map(|(output, from)| planned(output, *from, cursors)).collect(),
+        events,
+        first_ts_utc: text(first),
+        last_ts_utc: text(last),
+        largest_idle_gap_seconds: gap.0.as_secs_f64(),
+        largest_idle_gap_from: text(gap.1),
+        speedup,
+        paced_seconds: (!settings.pacing.is_off()).then(|| seconds / speedup),
+        rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
+    })
+}
+
+fn planned(output: &PreparedOutput, from: Resume, cursors: &[Cursor]) -> PlannedOutput {
+    let view = &output.view;
+    PlannedOutput {
+        output_id: view.output_id.clone(),
+        files: view.parts.len(),
+        rows: view.rows,
+        bytes: view.parts.iter().map(|part| part.file.meta.size).sum(),
+        first_ts_utc: output.span.map(|(first, _)| first.to_string()),
+        last_ts_utc: output.span.map(|(_, last)| last.to_string()),
+        resumed_at: resumed_at(view, from),
+        cursor: cursors.iter().find(|cursor| cursor.output_id == view.output_id).cloned(),
+    }
+}

@@ -1,0 +1,394 @@
+//! Everything that has to hold before the first event of a run is sent.
+//!
+//! ```text
+//! READY ─► in_scope ─► identify (facts) ─► engine_root ─► prepare: producer, outputs, catalogue,
+//!                                                          world, footers, columns ─► Prepared
+//! ```
+//!
+//! The checks go into a [`CheckList`], so that a plan shows all of them and a run takes the first refusal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::checkpoint::{Cursor, FileRows, OutputFiles, ScopeKey};
+use crate::envelope::{Framer, OutputFrame, RunPins, check_schema};
+use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
+use crate::oracle::catalogue::{self, Catalogue};
+use crate::oracle::seal::SealState;
+use crate::oracle::view::{self, SealedView};
+use crate::oracle::world::{self, ViewRoot, Wanted, World};
+use crate::oracle::{Resume, View, ViewFiles};
+use crate::profile::{OutputPlan, Profile, check_producer, order_key_column};
+use crate::ready::Ready;
+use crate::run::facts;
+use crate::run::identity::{self, RunIdentity};
+use crate::run::roots::{Origin, Roots};
+use crate::store::{Key, LocalStore, ObjectStore};
+
+/// A run that may stream.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// What it is called.
+    pub identity: RunIdentity,
+    /// The engine run root as it was resolved.
+    pub engine_root: String,
+    /// What every envelope carries.
+    pub pins: RunPins,
+    /// The world's part of the checkpoint's scope.
+    pub pack_key: Hex64,
+    /// Why the world is not sealed, where policy let that pass.
+    pub unsealed: Option<&'static str>,
+    /// The outputs, by rank.
+    pub outputs: Vec<PreparedOutput>,
+}
+
+/// One output of a [`Prepared`] run.
+#[derive(Debug, Clone)]
+pub struct PreparedOutput {
+    /// Its rows.
+    pub view: View,
+    /// First and last event time, as its receipt has it.
+    pub span: Option<(Micros, Micros)>,
+    /// Columns its event ids are made from.
+    pub primary_key: Vec<String>,
+    /// Column its events are kept in line by.
+    pub order_key: Option<&'static str>,
+}
+
+impl Prepared {
+    /// The key under which this run's cursors are kept.
+    #[must_use]
+    pub fn scope(&self, attempt_id: &str) -> Hex64 {
+        let RunIdentity { platform_run_id, scenario_run_id, .. } = &self.identity;
+        ScopeKey {
+            pack_key: &self.pack_key,
+            platform_run_id,
+            scenario_run_id,
+            lane_count: 1,
+            lane_index: 0,
+            attempt_id,
+        }
+        .derive()
+    }
+
+    /// The outputs' ids, by rank.
+    #[must_use]
+    pub fn output_ids(&self) -> Vec<OutputId> {
+        self.outputs.iter().map(|output| output.view.output_id.clone()).collect()
+    }
+
+    /// The outputs as cursors see them.
+    #[must_use]
+    pub fn output_files(&self) -> Vec<OutputFiles> {
+        let files =
+            |view: &View| view.parts.iter().map(|part| FileRows { name: part.name.clone(), rows: part.rows }).collect();
+        self.outputs
+            .iter()
+            .map(|output| OutputFiles { output_id: output.view.output_id.clone(), files: files(&output.view) })
+            .collect()
+    }
+
+    /// What makes its rows to bodies.
+    #[must_use]
+    pub fn framer(&self) -> Framer {
+        let frame = |output: &PreparedOutput| OutputFrame {
+            output_id: output.view.output_id.clone(),
+            primary_key: output.primary_key.clone(),
+            order_key: output.order_key.map(str::to_owned),
+            files: output.view.parts.iter().map(|part| part.name.clone()).collect(),
+        };
+        Framer::new(&self.pins, self.outputs.iter().map(frame).collect())
+    }
+
+    /// The first event time of the world, over its outputs.
+    #[must_use]
+    pub fn first_ts(&self) -> Option<Micros> {
+        self.outputs.iter().filter_map(|output| Some(output.span?.0)).min()
+    }
+}
+
+/// Checks what a profile refers to and what does not depend on a READY.
+///
+/// # Errors
+///
+/// The first of the producer's, outputs' and catalogue's refusals.
+pub fn check_profile(profile: &Profile) -> Result<(), Refusal> {
+    let mut list = CheckList::new();
+    check_static(profile, &mut list);
+    list.verdict()
+}
+
+/// READY has to be of the active run, where one is.
+///
+/// # Errors
+///
+/// `PLATFORM_RUN_SCOPE_MISMATCH`; `PLATFORM_RUN_ID_MISSING` where READY names none.
+pub fn in_scope(ready: &Ready, active: Option<&PlatformRunId>) -> Result<(), Refusal> {
+    let field = "platform_run_id";
+    let Some(run) = &ready.payload.platform_run_id else {
+        return Err(Refusal::new(Reason::PlatformRunIdMissing, "READY has none").field(field));
+    };
+    match active {
+        Some(active) if active != run => {
+            let detail = format!("READY is for {run}, the active run is {active}");
+            Err(Refusal::new(Reason::PlatformRunScopeMismatch, detail).field(field))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// READY must not be older than policy allows.
+///
+/// # Errors
+///
+/// `READY_TOO_OLD`, also where READY has no time at all while policy sets a bound.
+pub fn fresh(ready: &Ready, max_age: Option<Duration>, now: Micros) -> Result<(), Refusal> {
+    let Some(max_age) = max_age else { return Ok(()) };
+    let refuse = |detail: String| Err(Refusal::new(Reason::ReadyTooOld, detail).field("emitted_at_utc"));
+    let Some(emitted) = ready.emitted_at() else {
+        return refuse("READY says nowhere when it was emitted".to_owned());
+    };
+    let age = Duration::from_micros(u64::try_from(now.0.saturating_sub(emitted.0)).unwrap_or(0));
+    if age <= max_age {
+        return Ok(());
+    }
+    refuse(format!("emitted at {emitted}, {} s ago; at most {} s are allowed", age.as_secs(), max_age.as_secs()))
+}
+
+/// Reads the facts that READY points to and locks the run's identity.
+///
+/// # Errors
+///
+/// As [`facts::locate`], [`facts::read`] and [`identity::lock`].
+pub async fn identify(store: &dyn ObjectStore, ready: &Ready) -> Result<RunIdentity, Refusal> {
+    let key = facts::locate(&ready.payload.facts_view_ref, store.root())?;
+    let facts = facts::read(store, &key).await?;
+    identity::lock(ready, &facts)
+}
+
+/// The engine run root, as it is spelt: the profile's, else READY's (contract, section 3, "Roots").
+///
+/// # Errors
+///
+/// `ENGINE_ROOT_MISSING` where nobody says; `REF_OUTSIDE_ROOT` where a message points out of the configured roots.
+pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> {
+    if let Some(root) = &profile.oracle.engine_run_root {
+        return resolve(profile, root, Origin::Profile).map_err(|refusal| refusal.field("oracle_engine_run_root"));
+    }
+    let pack_ref = ready.payload.oracle_pack_ref.as_ref();
+    let by_manifest = || pack_ref?.manifest_ref.as_deref()?.rsplit_once('/').map(|(folder, _)| folder);
+    let Some(root) = pack_ref.and_then(|pack| pack.engine_run_root.as_deref()).or_else(by_manifest) else {
+        return Err(Refusal::new(Reason::EngineRootMissing, "neither the profile nor READY names an engine run root"));
+    };
+    resolve(profile, root, Origin::Message).map_err(|refusal| refusal.field("oracle_pack_ref.engine_run_root"))
+}
+
+/// Where each output goes on, by rank.
+///
+/// # Errors
+///
+/// `CHECKPOINT_FOREIGN`.
+pub fn resume(run: &Prepared, cursors: &[Cursor]) -> Result<Vec<Resume>, Refusal> {
+    let from = |output: &OutputFiles| {
+        let cursor = cursors.iter().find(|cursor| cursor.output_id == output.output_id);
+        output.resume(cursor).map(|at| Resume { file: at.file as usize, row: at.row })
+    };
+    run.output_files().iter().map(from).collect()
+}
+
+/// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers and small
+/// files is read, whatever the world's size. `None` where anything refuses.
+pub async fn prepare(
+    profile: &Profile,
+    ready: &Ready,
+    identity: RunIdentity,
+    engine_root: String,
+    list: &mut CheckList,
+) -> Option<Prepared> {
+    let (plan, catalogue) = check_static(profile, list)?;
+    if let Some(scenario) = profile.oracle.scenario_id.as_ref().filter(|id| **id != identity.world.scenario_id) {
+        let detail = format!("the profile wants {scenario}, the run is of {}", identity.world.scenario_id);
+        list.refuse("scenario", Refusal::new(Reason::WorldKeyMismatch, detail).field("oracle_scenario_id"));
+    }
+    let outputs: Vec<OutputId> = plan.all().cloned().collect();
+    let engine = list.note("engine run store", open(&engine_root), |store| store.root().to_owned())?;
+    let views = list.note("stream views", view_root(profile, ready, &outputs, &engine), |(store, base)| {
+        base.as_ref().map_or_else(|| store.root().to_owned(), |base| store.full_name(base))
+    });
+    let (view_store, base) = views?;
+    let wanted = Wanted {
+        world: &identity.world,
+        oracle_pack_id: identity.oracle_pack_id.as_ref(),
+        engine_release: identity.engine_release.as_deref(),
+        failed_gates: &identity.failed_gates,
+        outputs: &outputs,
+        catalogue: &catalogue,
+        require_seal: profile.policy.require_seal,
+        require_gate_pass: profile.policy.require_gate_pass,
+    };
+    let view_root = ViewRoot { store: &*view_store, base: base.as_ref() };
+    let world = world::inspect(&*engine, view_root, &wanted, list).await?;
+    let outputs = check_rows(&world, &view_store, &catalogue, list).await;
+    list.verdict().is_ok().then(|| assemble(profile, identity, engine_root, &world, outputs))
+}
+
+/// What a run is refused for: the first refusal of its checks.
+#[must_use]
+pub fn first_refusal(checks: &CheckList) -> Refusal {
+    let unexplained = || Refusal::new(Reason::InternalError, "the run was not prepared, and no check says why");
+    checks.verdict().err().unwrap_or_else(unexplained)
+}
+
+fn assemble(
+    profile: &Profile,
+    identity: RunIdentity,
+    engine_root: String,
+    world: &World,
+    outputs: Vec<PreparedOutput>,
+) -> Prepared {
+    let pack_key = ScopeKey::pack_key(world.pack.as_ref().map(|pack| &pack.oracle_pack_id), &engine_root);
+    let pins = RunPins {
+        world: identity.world.clone(),
+        run_id: world.receipt.run_id.clone(),
+        platform_run_id: identity.platform_run_id.clone(),
+        scenario_run_id: identity.scenario_run_id.clone(),
+        producer: profile.producer_id.clone(),
+        trace_id: pack_key.to_string(),
+        span_id: world.pack.as_ref().map(|pack| pack.engine_release.clone()),
+    };
+    let unsealed = match world.seal {
+        SealState::Sealed(_) => None,
+        SealState::Unsealed(why) => Some(why),
+    };
+    Prepared { identity, engine_root, pins, pack_key, unsealed, outputs }
+}
+
+fn check_static(profile: &Profile, list: &mut CheckList) -> Option<(OutputPlan, Catalogue)> {
+    let producer = check_producer(&profile.producer_allowlist, &profile.producer_id);
+    list.note("producer", producer, |()| format!("{} is on the allowlist", profile.producer_id));
+    let plan = OutputPlan::new(&profile.policy.traffic_output_ids, &profile.policy.context_output_ids);
+    let plan = list.note("outputs", plan, |plan| plan.all().map(OutputId::as_str).collect::<Vec<_>>().join(", "));
+    let catalogue = read_catalogue(&profile.oracle.catalogue_path);
+    let catalogue = list.note("catalogue", catalogue, |_| profile.oracle.catalogue_path.display().to_string());
+    Some((plan?, catalogue?))
+}
+
+fn read_catalogue(path: &Path) -> Result<Catalogue, Refusal> {
+    let read = |path: PathBuf| {
+        let refuse = |detail: String| Refusal::new(Reason::CatalogueInvalid, detail).file(path.display().to_string());
+        let size = std::fs::metadata(&path).map_err(|error| refuse(error.to_string()))?.len();
+        if size > catalogue::MAX_BYTES as u64 {
+            return Err(refuse(format!("{size} bytes are more than the {} that are read", catalogue::MAX_BYTES)));
+        }
+        std::fs::read(&path).map_err(|error| refuse(error.to_string()))
+    };
+    let gate_map = path.with_file_name(catalogue::GATE_MAP_NAME);
+    Catalogue::parse(&read(path.to_owned())?, &read(gate_map)?)
+}
+
+/// Footers and columns of every view, read side by side.
+async fn check_rows(
+    world: &World,
+    store: &Arc<dyn ObjectStore>,
+    catalogue: &Catalogue,
+    list: &mut CheckList,
+) -> Vec<PreparedOutput> {
+    let checks = world.views.iter().enumerate().map(|(rank, sealed)| check_output(rank, sealed, store, catalogue));
+    let checked = join_all(checks).await;
+    world
+        .views
+        .iter()
+        .zip(checked)
+        .filter_map(|(sealed, checked)| {
+            list.note(format!("rows {}", sealed.output_id), checked, |output| {
+                let groups: usize = output.view.parts.iter().map(|part| part.row_groups.len()).sum();
+                format!(
+                    "{} rows in {groups} row groups, {} columns",
+                    output.view.rows,
+                    output.view.schema.fields().len()
+                )
+            })
+        })
+        .collect()
+}
+
+async fn check_output(
+    rank: usize,
+    sealed: &SealedView,
+    store: &Arc<dyn ObjectStore>,
+    catalogue: &Catalogue,
+) -> Result<PreparedOutput, Refusal> {
+    let files = ViewFiles {
+        rank: u16::try_from(rank).unwrap_or(u16::MAX),
+        output_id: sealed.output_id.clone(),
+        store: store.clone(),
+        files: sealed.parts.clone(),
+        expected_rows: sealed.rows,
+    };
+    let view = files.inspect().await?;
+    let primary_key = catalogue.primary_key(&sealed.output_id)?.to_vec();
+    let order_key = order_key_column(sealed.output_id.as_str());
+    let first = view.parts.first().map(|part| part.name.clone()).unwrap_or_default();
+    check_schema(&view.schema, &primary_key, order_key).map_err(|refusal| refusal.file(first))?;
+    Ok(PreparedOutput { view, span: sealed.span, primary_key, order_key })
+}
+
+/// The store and the folder in it that hold the `output_id=<id>` folders: the profile's root, READY's, the parent of
+/// READY's references for each output, or the engine run's own.
+fn view_root(
+    profile: &Profile,
+    ready: &Ready,
+    outputs: &[OutputId],
+    engine: &Arc<dyn ObjectStore>,
+) -> Result<(Arc<dyn ObjectStore>, Option<Key>), Refusal> {
+    if let Some(root) = &profile.oracle.stream_view_root {
+        return Ok((open(&resolve(profile, root, Origin::Profile)?)?, None));
+    }
+    let pack_ref = ready.payload.oracle_pack_ref.as_ref();
+    if let Some(root) = pack_ref.and_then(|pack| pack.stream_view_root.as_deref()) {
+        return Ok((open(&resolve(profile, root, Origin::Message)?)?, None));
+    }
+    let refs = pack_ref.and_then(|pack| pack.stream_view_output_refs.as_ref()).filter(|refs| !refs.is_empty());
+    let Some(refs) = refs else {
+        let base =
+            view::DEFAULT_BASE.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))?;
+        return Ok((engine.clone(), Some(base)));
+    };
+    let missing = |detail: String| Refusal::new(Reason::StreamViewMissing, detail).field("stream_view_output_refs");
+    let mut parents = outputs.iter().map(|output| {
+        let reference = refs.get(output).ok_or_else(|| missing(format!("it names no view of {output}")))?;
+        let parent = reference.trim_end_matches('/').strip_suffix(&format!("/output_id={output}"));
+        parent.ok_or_else(|| missing(format!("{reference} is no folder output_id={output}")))
+    });
+    let first = parents.next().ok_or_else(|| missing("the run has no outputs".to_owned()))??;
+    for parent in parents {
+        if parent? != first {
+            return Err(missing("the views do not lie side by side in one folder".to_owned()));
+        }
+    }
+    Ok((open(&resolve(profile, first, Origin::Message)?)?, None))
+}
+
+fn resolve(profile: &Profile, reference: &str, origin: Origin) -> Result<String, Refusal> {
+    let configured = [&profile.oracle.root, &profile.oracle.engine_run_root, &profile.oracle.stream_view_root];
+    let mut allowed: Vec<String> = configured.into_iter().flatten().cloned().collect();
+    if !allowed.is_empty() {
+        allowed.push(profile.store_root.clone());
+    }
+    Roots { oracle: profile.oracle.root.clone(), allowed }.resolve(reference, origin, &|path| path.exists())
+}
+
+/// Opens a root. Remote ones come with the S3 store.
+///
+/// # Errors
+///
+/// `STORE_UNAVAILABLE` for a scheme that is not built.
+pub fn open(root: &str) -> Result<Arc<dyn ObjectStore>, Refusal> {
+    if root.contains("://") {
+        return Err(Refusal::new(Reason::StoreUnavailable, "remote stores are not built yet").file(root));
+    }
+    Ok(Arc::new(LocalStore::open(root)))
+}

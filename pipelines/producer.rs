@@ -1,0 +1,210 @@
+//! The whole producer: a run's rows to answers that are saved, one stage below the other.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use futures::{Stream, TryStreamExt, stream};
+
+use crate::ahead::AheadExt;
+use crate::checkpoint::{CheckpointExt, CheckpointOptions, CheckpointScope, SavedCursor};
+use crate::clock::Clock;
+use crate::credit::Credit;
+use crate::deliver::{DeliveryMode, Gate, PushExt, PushOptions, PushStats, RetryPolicy};
+use crate::envelope::FrameExt;
+use crate::merge::{RunsExt, merge};
+use crate::model::{Delivered, Micros, Refusal};
+use crate::oracle::{Resume, Scan};
+use crate::pace::{Anchor, PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
+use crate::profile::{ConfigError, Profile};
+use crate::stop::Stop;
+
+use super::prepare::Prepared;
+
+/// Chunks (of up to 256 events) framed ahead of delivery: enough that the framing thread never waits for a slot
+/// while the other core is busy, some 10 MB at most.
+const CHUNKS_AHEAD: usize = 32;
+
+/// How a run is streamed.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Event time against the wall.
+    pub pacing: Pacing,
+    /// When the first event time is due, where a campaign says so.
+    pub campaign_start: Option<Micros>,
+    /// Rates, where there are any.
+    pub rate: Option<RatePlan>,
+    /// What the rates' offsets count from.
+    pub rate_start: Option<Micros>,
+    /// Order, and requests in flight.
+    pub mode: DeliveryMode,
+    /// Events between the newest sent and the oldest unanswered one.
+    pub window: usize,
+    /// Attempts and delays.
+    pub retry: RetryPolicy,
+    /// Time for answers in flight on a stop.
+    pub drain_deadline: Duration,
+    /// QUARANTINE ends the run.
+    pub stop_on_quarantine: bool,
+    /// Answered events between two saves.
+    pub flush_every: u64,
+    /// Cap over all outputs.
+    pub max_events: Option<u64>,
+    /// Cap an output.
+    pub max_events_per_output: Option<u64>,
+}
+
+impl Settings {
+    /// What the profile says, with the caps of the command.
+    ///
+    /// # Errors
+    ///
+    /// A speed-up, rate or rate plan that can't be used.
+    pub fn new(profile: &Profile, max_events: Option<u64>, per_output: Option<u64>) -> Result<Self, ConfigError> {
+        let Profile { policy, delivery, checkpoint, rate: rates, .. } = profile;
+        let error = |error: &dyn std::fmt::Display| ConfigError::new(error.to_string());
+        let rate = match (&rates.plan_json, rates.target_eps) {
+            (Some(plan), _) => Some(RatePlan::from_json(plan).map_err(|e| error(&e))?),
+            (None, Some(eps)) => {
+                let limit =
+                    RateLimit::new(eps, Some(rates.burst_seconds), rates.initial_tokens).map_err(|e| error(&e))?;
+                Some(RatePlan::steady(limit))
+            }
+            (None, None) => None,
+        };
+        let pacing = if rates.plan_json.is_some() && rates.no_replay_delay_with_plan {
+            Pacing::off()
+        } else {
+            Pacing::new(policy.stream_speedup).map_err(|e| error(&e))?.max_idle_gap(policy.max_idle_gap)
+        };
+        Ok(Self {
+            pacing,
+            campaign_start: rates.campaign_start,
+            rate,
+            rate_start: rates.plan_start.or(rates.campaign_start),
+            mode: mode(delivery.mode.as_deref(), delivery.in_flight),
+            window: delivery.window,
+            retry: RetryPolicy {
+                max_attempts: delivery.max_attempts,
+                base_delay: delivery.base_delay,
+                max_delay: delivery.max_delay,
+                ..RetryPolicy::default()
+            },
+            drain_deadline: delivery.drain_deadline,
+            stop_on_quarantine: policy.stop_on_nonretryable,
+            flush_every: checkpoint.flush_every,
+            max_events,
+            max_events_per_output: per_output.or(profile.max_events_per_output),
+        })
+    }
+
+    /// How far sending may run ahead of what is saved, and so what a crash can repeat: `flush_every` + the window.
+    #[must_use]
+    pub fn bound(&self) -> u64 {
+        let window = match self.mode {
+            DeliveryMode::Strict => 1,
+            DeliveryMode::Keyed(_) => self.window,
+            DeliveryMode::Free(n) => n.get(),
+        };
+        self.flush_every + window as u64
+    }
+}
+
+/// The order asked for, else strict with one request in flight and keyed beyond.
+fn mode(name: Option<&str>, in_flight: usize) -> DeliveryMode {
+    let n = NonZeroUsize::new(in_flight).unwrap_or(NonZeroUsize::MIN);
+    match name {
+        Some("free") => DeliveryMode::Free(n),
+        Some("keyed") => DeliveryMode::Keyed(n),
+        Some("strict") => DeliveryMode::Strict,
+        _ if in_flight > 1 => DeliveryMode::Keyed(n),
+        _ => DeliveryMode::Strict,
+    }
+}
+
+/// What a run is streamed with.
+pub struct Parts<G, C> {
+    /// Where to.
+    pub gate: G,
+    /// By which time.
+    pub clock: C,
+    /// Where positions are saved.
+    pub scope: Box<dyn CheckpointScope>,
+    /// Who may end it early.
+    pub stop: Stop,
+    /// Where attempts are counted.
+    pub stats: PushStats,
+}
+
+/// Streams `run` from `from` on (one place an output, by rank). Every event is answered in the end, or the last item
+/// says why not. Positions are saved as answers come; `on_saved` hears of each.
+///
+/// # Errors
+///
+/// The last item may be any stage's [`Refusal`]; what was answered before it has been yielded and saved.
+pub fn stream<G, C, F>(
+    run: &Prepared,
+    from: &[Resume],
+    settings: &Settings,
+    parts: Parts<G, C>,
+    on_saved: F,
+) -> impl Stream<Item = Result<Delivered, Refusal>> + use<G, C, F>
+where
+    G: Gate,
+    C: Clock,
+    F: FnMut(SavedCursor) + Send + 'static,
+{
+    let Parts { gate, clock, scope, stop, stats } = parts;
+    let credit = Credit::new(settings.bound());
+    let scan = Scan::new().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
+    let outputs = run.outputs.iter().zip(from).map(|(output, from)| output.view.batches(scan.resume(*from)));
+    let anchor = match (settings.campaign_start, run.first_ts()) {
+        (Some(utc), Some(ts)) => Anchor::At { utc, ts },
+        _ => Anchor::First,
+    };
+    let push = PushOptions::new(clock.clone())
+        .mode(settings.mode)
+        .retry(settings.retry)
+        .window(settings.window)
+        .credit(credit.clone())
+        .stop(stop)
+        .drain_deadline(settings.drain_deadline)
+        .stop_on_quarantine(settings.stop_on_quarantine)
+        .stats(stats);
+    let save = CheckpointOptions::new(clock.clone(), run.output_files())
+        .flush_every(settings.flush_every)
+        .settle(credit)
+        .on_saved(on_saved);
+
+    // Rows of all outputs in the one order that everybody means: time, then output, file, row.
+    merge(outputs.collect())
+        // A cap counts in that order too, so a capped run is a prefix of the whole one.
+        .take_rows(settings.max_events.unwrap_or(u64::MAX))
+        // Bodies are made once; every attempt sends these bytes.
+        .frame(run.framer())
+        // All of the above is work, what follows is waiting: they get a thread each.
+        .ahead("wsp-frame", CHUNKS_AHEAD)
+        .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
+        .try_flatten()
+        // Before the push, so that waiting for an event's time never holds up requests in flight.
+        .pace(clock.clone(), settings.pacing.anchor(anchor))
+        // The rate caps what event time asks for, so it stands behind it.
+        .throttle(clock, settings.rate.clone(), settings.rate_start)
+        // Retries happen inside, in the event's own channel, so that its key stays in line.
+        .push(gate, push)
+        // Last: only what IG has answered moves a cursor.
+        .checkpoint(scope, save)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_flight_is_strict_and_more_is_keyed_unless_told() {
+        let n = |n| NonZeroUsize::new(n).unwrap();
+        assert_eq!(mode(None, 1), DeliveryMode::Strict);
+        assert_eq!(mode(None, 8), DeliveryMode::Keyed(n(8)));
+        assert_eq!(mode(Some("free"), 8), DeliveryMode::Free(n(8)));
+        assert_eq!(mode(Some("keyed"), 1), DeliveryMode::Keyed(n(1)));
+    }
+}

@@ -1,0 +1,513 @@
+//! READY to verdict: admits a run, streams it, and leaves the evidence of what happened.
+//!
+//! ```text
+//! Incoming ─► seen before? ─► in scope? ─► facts, identity ─► checks ─► the scope's checkpoint, alone
+//!                 │               │              │              │                 │ busy
+//!                 ▼               ▼              ▼              ▼                 ▼
+//!             duplicate      out of scope      FAILED ◄────── FAILED          deferred
+//!                                                └── streamed: STREAMED or FAILED, counts as IG answered
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, SavedCursor};
+use crate::clock::Clock;
+use crate::deliver::{DeliveryMode, Gate, PushStats};
+use crate::evidence::{
+    Cancelled, CheckpointSaved, DeliverySettings, End, Facts, Pins, Provenance, ReadySource, Records, RunEvidence,
+    RunIds, SessionEvent, SessionLog, Start, StartOutput, Status, Summaries, Summary, Tally, Verdict, WorldOutputs,
+};
+use crate::model::{CheckList, Hex64, PlatformRunId, Reason, Refusal};
+use crate::oracle::Resume;
+use crate::profile::{CheckpointBackend, ConfigError, Profile, active_run, run_scoped};
+use crate::ready::{Incoming, Ready, Source};
+use crate::run::identity::RunIdentity;
+use crate::stop::Stop;
+use crate::store::ObjectStore;
+
+use super::prepare::{self, Prepared};
+use super::producer::{self, Parts, Settings};
+
+/// How often a run in progress is told of in the log.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Takes READYs, one at a time.
+#[derive(Debug)]
+pub struct Service<G, C> {
+    profile: Profile,
+    settings: Settings,
+    store: Arc<dyn ObjectStore>,
+    gate: G,
+    clock: C,
+    stop: Stop,
+    folder: PathBuf,
+}
+
+/// What came of a READY.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The verdict, as recorded where it is one that is.
+    pub verdict: Verdict,
+    /// Why, in words, unless it streamed.
+    pub refusal: Option<Refusal>,
+    /// What the run left, where it streamed or tried to.
+    pub summary: Option<Box<Summary>>,
+}
+
+impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
+    /// A service on the profile's stores.
+    ///
+    /// # Errors
+    ///
+    /// Settings or an object store that can't be used.
+    pub fn new(profile: Profile, settings: Settings, gate: G, clock: C, stop: Stop) -> Result<Self, ConfigError> {
+        let store = prepare::open(&profile.store_root).map_err(|refusal| ConfigError::new(refusal.to_string()))?;
+        Ok(Self { profile, settings, store, gate, clock, stop, folder: PathBuf::new() })
+    }
+
+    /// Counts `runs/fraud-platform` (the active run, session logs) from `folder`, not from the working directory.
+    #[must_use]
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
+        self
+    }
+
+    /// Takes one READY to its verdict.
+    ///
+    /// # Errors
+    ///
+    /// Where the verdict could not be reached or recorded because a store failed, or the active run can't be told. The
+    /// READY is not used up then.
+    pub async fn take(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
+        let Incoming { ready, source, .. } = incoming;
+        let active = self.active_run()?;
+        let Some(home) = active.as_ref().or(ready.payload.platform_run_id.as_ref()) else {
+            // Without any run there is no place for a record; the message is answered in the log alone.
+            return Ok(self.refused(ready, prepare::in_scope(ready, None).err(), Status::Failed));
+        };
+        let session = SessionLog::open(self.session_path(home), home.clone(), self.clock.clone());
+        session.write(&SessionEvent::ready_received(&ready.payload.message_id, &ready.payload.run_id));
+        let taken = self.judge(ready, source, home, active.as_ref(), &session).await;
+        session.flush().await;
+        taken
+    }
+
+    async fn judge(
+        &self,
+        ready: &Ready,
+        source: &Source,
+        home: &PlatformRunId,
+        active: Option<&PlatformRunId>,
+        session: &SessionLog<C>,
+    ) -> Result<Taken, Refusal> {
+        let message_id = &ready.payload.message_id;
+        let records = Records::new(self.store.clone(), home)?;
+        if records.is_duplicate(message_id).await? {
+            return Ok(self.refused(ready, None, Status::SkippedDuplicate));
+        }
+        if let Err(refusal) = prepare::in_scope(ready, active) {
+            let foreign = refusal.reason == Reason::PlatformRunScopeMismatch;
+            let status = if foreign { Status::SkippedOutOfScope } else { Status::Failed };
+            let taken = self.refused(ready, Some(refusal), status);
+            if foreign && let Some(facts) = self.facts_of_ready(ready, home)? {
+                facts.cancelled(&taken.verdict, Cancelled::ScopeMismatch).await?;
+            }
+            records.append(&taken.verdict).await?;
+            return Ok(taken);
+        }
+        let identity = match prepare::identify(&*self.store, ready).await {
+            Ok(identity) => identity,
+            // The store's failure says nothing about the run; the READY comes again.
+            Err(refusal) if refusal.reason == Reason::StoreUnavailable => return Err(refusal),
+            Err(refusal) => {
+                let scenario_missing = refusal.reason == Reason::ScenarioIdMissing;
+                let taken = self.refused(ready, Some(refusal), Status::Failed);
+                if scenario_missing && let Some(facts) = self.facts_of_ready(ready, home)? {
+                    facts.cancelled(&taken.verdict, Cancelled::ScenarioMissing).await?;
+                }
+                records.append(&taken.verdict).await?;
+                return Ok(taken);
+            }
+        };
+        let evidence = evidence_of(&self.profile, &self.store, home, &identity)?;
+        let ts = self.clock.utc();
+        evidence.facts.ready_seen(message_id, &identity.run_id, &ready.payload.facts_view_ref, ts).await?;
+        let fresh = prepare::fresh(ready, self.profile.policy.ready_max_age, self.clock.utc());
+        let stale = match fresh {
+            Ok(()) => not_streamed(&identity, &evidence).await,
+            stale => stale,
+        };
+        if let Err(refusal) = stale {
+            if refusal.reason == Reason::StoreUnavailable {
+                return Err(refusal);
+            }
+            let taken = self.refused(ready, Some(refusal), Status::Failed);
+            evidence.records.append(&taken.verdict).await?;
+            return Ok(taken);
+        }
+        let engine_root = match prepare::engine_root(&self.profile, ready) {
+            Ok(root) => root,
+            Err(refusal) => {
+                let missing = refusal.reason == Reason::EngineRootMissing;
+                let taken = self.refused(ready, Some(refusal), Status::Failed);
+                if missing {
+                    evidence.facts.cancelled(&taken.verdict, Cancelled::EngineRootMissing).await?;
+                }
+                evidence.records.append(&taken.verdict).await?;
+                return Ok(taken);
+            }
+        };
+        self.admit(Admission { ready, source, identity, engine_root, evidence, session }).await
+    }
+
+    /// Checks the world, takes hold of the checkpoint, and streams.
+    async fn admit(&self, admission: Admission<'_, C>) -> Result<Taken, Refusal> {
+        let Admission { ready, source, identity, engine_root, evidence, session } = admission;
+        let message_id = &ready.payload.message_id;
+        let mut checks = CheckList::new();
+        let prepared = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks).await;
+        let opened = match &prepared {
+            Some(prepared) => self.open_scope(prepared).await,
+            None => Err(prepare::first_refusal(&checks)),
+        };
+        if let Err(refusal) = &opened
+            && refusal.reason == Reason::CheckpointScopeBusy
+        {
+            return Ok(self.refused(ready, Some(refusal.clone()), Status::DeferredDownstreamNotReady));
+        }
+        evidence.facts.started(message_id, &engine_root, self.clock.utc()).await?;
+        session.write(&SessionEvent::engine_world_selected(&engine_root));
+        let streamed = match (prepared, opened) {
+            (Some(prepared), Ok((scope, from))) => {
+                self.stream(ready, source, &prepared, &checks, scope, &from, session).await?
+            }
+            (_, Err(refusal)) => Streamed { emitted: 0, refusal: Some(refusal), summary: None },
+            (None, Ok(_)) => Streamed { emitted: 0, refusal: Some(prepare::first_refusal(&checks)), summary: None },
+        };
+        let status = if streamed.refusal.is_none() { Status::Streamed } else { Status::Failed };
+        let mut taken = self.refused(ready, streamed.refusal, status);
+        taken.verdict.emitted = streamed.emitted;
+        taken.verdict.engine_run_root = Some(engine_root.clone());
+        taken.summary = streamed.summary;
+        let reason = taken.verdict.reason;
+        session.write(&SessionEvent::stream_complete(&engine_root, status, reason, streamed.emitted));
+        evidence.end(&taken.verdict).await?;
+        Ok(taken)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what a run is made of, each in one place only")]
+    async fn stream(
+        &self,
+        ready: &Ready,
+        source: &Source,
+        prepared: &Prepared,
+        checks: &CheckList,
+        scope: Box<dyn CheckpointScope>,
+        from: &[Resume],
+        session: &SessionLog<C>,
+    ) -> Result<Streamed, Refusal> {
+        let started = self.clock.utc();
+        let scope_key = prepared.scope(&self.profile.checkpoint.attempt_id);
+        let start = self.start(source, prepared, checks, from, &scope_key, started);
+        let summaries = Summaries::new(self.store.clone(), &prepared.identity.platform_run_id)?;
+        summaries.put_start(&start).await?;
+        let outputs = world_outputs(prepared);
+        session.write(&SessionEvent::stream_start(&outputs, &prepared.pack_key, &self.profile.producer_id));
+        let due = due(&start.outputs, &self.settings);
+        tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
+
+        let mut tally = Tally::new(prepared.outputs.len())?;
+        let pushes = PushStats::new();
+        let parts = Parts {
+            gate: self.gate.clone(),
+            clock: self.clock.clone(),
+            scope,
+            stop: self.stop.clone(),
+            stats: pushes.clone(),
+        };
+        let log_saved = self.saved_logger(prepared, &scope_key, session.clone());
+        let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, log_saved));
+        let mut refusal = None;
+        let mut progress = Progress { next: self.clock.now() + PROGRESS_EVERY, seen: 0 };
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(delivered) => {
+                    tally.count(&delivered);
+                    progress.tell(&self.clock, tally.totals().answered, due);
+                }
+                Err(error) => refusal = Some(error),
+            }
+        }
+        // The stream holds the checkpoint's lock; whoever comes next may have it now.
+        drop(answers);
+        let answered = tally.totals().answered;
+        if refusal.is_none() && answered != due {
+            let detail = format!("{due} events were due, {answered} were answered");
+            refusal = Some(Refusal::new(Reason::InternalError, detail));
+        }
+        let emitted = tally.totals().emitted();
+        let rows_left: u64 = start.outputs.iter().map(|output| output.rows - output.resumed_at).sum();
+        let end = match &refusal {
+            None if due < rows_left => End::Capped,
+            None => End::Complete,
+            Some(refusal) if refusal.reason == Reason::RunStopped => End::Stopped,
+            Some(_) => End::Failed,
+        };
+        let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
+        let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
+        if refusal.is_none() {
+            session.write(&SessionEvent::engine_world_streamed(&outputs, emitted));
+        }
+        // The run is what it is, whether or not its summary could be written; the record still is.
+        if let Err(error) = summaries.put_summary(&summary).await {
+            tracing::error!(%error, "the summary is not written");
+        }
+        Ok(Streamed { emitted, refusal, summary: Some(Box::new(summary)) })
+    }
+
+    fn start(
+        &self,
+        source: &Source,
+        prepared: &Prepared,
+        checks: &CheckList,
+        from: &[Resume],
+        scope_key: &Hex64,
+        started: crate::model::Micros,
+    ) -> Start {
+        let identity = &prepared.identity;
+        let mode = match self.settings.mode {
+            DeliveryMode::Strict => "strict",
+            DeliveryMode::Keyed(_) => "keyed",
+            DeliveryMode::Free(_) => "free",
+        };
+        Start {
+            ready: ReadySource { topic: source.topic.clone(), partition: source.partition, offset: source.offset },
+            run: RunIds {
+                message_id: identity.message_id.clone(),
+                run_id: identity.run_id.clone(),
+                platform_run_id: identity.platform_run_id.clone(),
+                scenario_run_id: identity.scenario_run_id.clone(),
+                scenario_id: identity.world.scenario_id.clone(),
+                engine_run_root: prepared.engine_root.clone(),
+                world_key: identity.world.clone(),
+                engine_run_id: prepared.pins.run_id.clone(),
+                checkpoint_scope: scope_key.clone(),
+            },
+            delivery: DeliverySettings {
+                mode: mode.to_owned(),
+                in_flight: u32::try_from(self.settings.mode.in_flight()).unwrap_or(u32::MAX),
+                speedup: self.profile.policy.stream_speedup,
+                rate: self.profile.rate.target_eps,
+                window: self.settings.bound(),
+            },
+            outputs: prepared
+                .outputs
+                .iter()
+                .zip(from)
+                .map(|(output, from)| StartOutput {
+                    output_id: output.view.output_id.clone(),
+                    files: output.view.parts.len() as u64,
+                    rows: output.view.rows,
+                    resumed_at: resumed_at(&output.view, *from),
+                })
+                .collect(),
+            checks: checks.checks().to_vec(),
+            started,
+        }
+    }
+
+    /// Takes hold of the run's checkpoint and finds where it goes on.
+    async fn open_scope(&self, prepared: &Prepared) -> Result<(Box<dyn CheckpointScope>, Vec<Resume>), Refusal> {
+        let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone());
+        let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
+        let cursors = scope.load(&prepared.output_ids()).await?;
+        let from = prepare::resume(prepared, &cursors)?;
+        Ok((scope, from))
+    }
+
+    fn refused(&self, ready: &Ready, refusal: Option<Refusal>, status: Status) -> Taken {
+        let payload = &ready.payload;
+        let verdict = Verdict {
+            message_id: payload.message_id.clone(),
+            run_id: payload.run_id.clone(),
+            status,
+            reason: refusal.as_ref().map(|refusal| refusal.reason),
+            emitted: 0,
+            engine_run_root: None,
+            scenario_id: payload.scenario_id.clone(),
+            ts: self.clock.utc(),
+        };
+        Taken { verdict, refusal, summary: None }
+    }
+
+    /// Facts about a run of which only READY is known. `None` where READY does not even name it.
+    fn facts_of_ready(&self, ready: &Ready, home: &PlatformRunId) -> Result<Option<Facts>, Refusal> {
+        let payload = &ready.payload;
+        let Some(platform_run_id) = payload.platform_run_id.clone() else { return Ok(None) };
+        let pins = Pins {
+            platform_run_id,
+            scenario_run_id: ready.scenario_run_id().clone(),
+            manifest_fingerprint: Some(payload.manifest_fingerprint.clone()),
+            parameter_hash: Some(payload.parameter_hash.clone()),
+            seed: None,
+            scenario_id: payload.scenario_id.clone(),
+        };
+        Facts::new(self.store.clone(), pins, provenance(&self.profile))?.kept_by(home).map(Some)
+    }
+
+    fn saved_logger(
+        &self,
+        prepared: &Prepared,
+        scope_key: &Hex64,
+        session: SessionLog<C>,
+    ) -> impl FnMut(SavedCursor) + Send + 'static + use<G, C> {
+        let attempt = Some(self.profile.checkpoint.attempt_id.clone()).filter(|attempt| !attempt.is_empty());
+        let (identity, scope, pack_key) = (prepared.identity.clone(), scope_key.clone(), prepared.pack_key.clone());
+        move |SavedCursor { cursor, reason }| {
+            session.write(&SessionEvent::checkpoint_saved(&CheckpointSaved {
+                scope: &scope,
+                pack_key: &pack_key,
+                attempt_id: attempt.as_deref(),
+                platform_run_id: &identity.platform_run_id,
+                scenario_run_id: &identity.scenario_run_id,
+                output_id: &cursor.output_id,
+                last_file: &cursor.last_file,
+                last_row_index: cursor.last_row_index,
+                last_ts_utc: cursor.last_ts_utc.as_deref(),
+                reason: reason.as_str(),
+            }));
+        }
+    }
+
+    fn session_path(&self, platform_run_id: &PlatformRunId) -> PathBuf {
+        self.folder.join("runs/fraud-platform").join(platform_run_id.as_str()).join("session.jsonl")
+    }
+
+    fn active_run(&self) -> Result<Option<PlatformRunId>, Refusal> {
+        active_run(self.profile.platform_run_id.as_ref(), &self.folder)
+            .map_err(|error| Refusal::new(Reason::PlatformRunScopeMismatch, format!("the active run: {error}")))
+    }
+}
+
+struct Admission<'a, C> {
+    ready: &'a Ready,
+    source: &'a Source,
+    identity: RunIdentity,
+    engine_root: String,
+    evidence: RunEvidence,
+    session: &'a SessionLog<C>,
+}
+
+struct Streamed {
+    emitted: u64,
+    refusal: Option<Refusal>,
+    summary: Option<Box<Summary>>,
+}
+
+/// A line in the log now and then.
+struct Progress {
+    next: Duration,
+    seen: u64,
+}
+
+impl Progress {
+    fn tell(&mut self, clock: &impl Clock, answered: u64, due: u64) {
+        // The clock is not asked for every event.
+        self.seen += 1;
+        if !self.seen.is_multiple_of(256) || clock.now() < self.next {
+            return;
+        }
+        self.next = clock.now() + PROGRESS_EVERY;
+        tracing::info!(answered, due, "streaming");
+    }
+}
+
+/// The checkpoint store of a platform run.
+pub fn checkpoints<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    platform_run_id: &PlatformRunId,
+    clock: C,
+) -> Box<dyn CheckpointStore> {
+    let CheckpointBackend::File { root } = &profile.checkpoint.backend;
+    Box::new(FileCheckpoints::new(run_scoped(root, Some(platform_run_id)), clock))
+}
+
+/// Events that a start has to bring: what is left, within its caps.
+fn due(outputs: &[StartOutput], settings: &Settings) -> u64 {
+    let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
+    let all: u64 = outputs.iter().map(|output| (output.rows - output.resumed_at).min(cap)).sum();
+    all.min(settings.max_events.unwrap_or(u64::MAX))
+}
+
+/// Rows of a view that lie before `from`.
+#[must_use]
+pub fn resumed_at(view: &crate::oracle::View, from: Resume) -> u64 {
+    view.parts.iter().take(from.file).map(|part| part.rows).sum::<u64>() + from.row
+}
+
+/// Where a run's evidence is kept: under the run that is at home here.
+///
+/// # Errors
+///
+/// As [`Facts::new`].
+pub fn evidence_of(
+    profile: &Profile,
+    store: &Arc<dyn ObjectStore>,
+    home: &PlatformRunId,
+    identity: &RunIdentity,
+) -> Result<RunEvidence, Refusal> {
+    let facts = Facts::new(store.clone(), pins(identity), provenance(profile))?.kept_by(home)?;
+    Ok(RunEvidence { records: Records::new(store.clone(), home)?, facts })
+}
+
+/// The run must not have been streamed under another READY.
+///
+/// # Errors
+///
+/// `RUN_ALREADY_STREAMED`, or `STORE_UNAVAILABLE`.
+pub async fn not_streamed(identity: &RunIdentity, evidence: &RunEvidence) -> Result<(), Refusal> {
+    match evidence.already_streamed(&identity.run_id, &identity.message_id).await? {
+        None => Ok(()),
+        Some(other) => {
+            let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
+            Err(Refusal::new(Reason::RunAlreadyStreamed, detail))
+        }
+    }
+}
+
+fn provenance(profile: &Profile) -> Provenance {
+    Provenance {
+        service_release_id: profile.service.release_id.clone(),
+        environment: profile.service.environment.clone(),
+        ..Provenance::default()
+    }
+}
+
+fn pins(identity: &RunIdentity) -> Pins {
+    Pins {
+        platform_run_id: identity.platform_run_id.clone(),
+        scenario_run_id: identity.scenario_run_id.clone(),
+        manifest_fingerprint: Some(identity.world.manifest_fingerprint.clone()),
+        parameter_hash: Some(identity.world.parameter_hash.clone()),
+        seed: Some(identity.world.seed),
+        scenario_id: Some(identity.world.scenario_id.clone()),
+    }
+}
+
+fn world_outputs(prepared: &Prepared) -> WorldOutputs {
+    let output_ids = prepared.output_ids();
+    let (traffic, context) = output_ids
+        .split_last()
+        .map_or((Vec::new(), Vec::new()), |(traffic, context)| (vec![traffic.clone()], context.to_vec()));
+    WorldOutputs {
+        engine_run_root: prepared.engine_root.clone(),
+        scenario_id: prepared.identity.world.scenario_id.clone(),
+        output_ids,
+        traffic_output_ids: traffic,
+        context_output_ids: context,
+    }
+}

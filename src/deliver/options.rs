@@ -1,0 +1,128 @@
+//! What a push stage can be told.
+//!
+//! ```text
+//! PushOptions::new(clock) ──mode, retry, window, credit, stop, …──► push
+//! ```
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::backoff::RetryPolicy;
+use super::stats::PushStats;
+use crate::clock::Clock;
+use crate::credit::Credit;
+use crate::stop::Stop;
+
+/// Which order the gate sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeliveryMode {
+    /// Exactly the order of the stream: one request on the way.
+    #[default]
+    Strict,
+    /// The stream's order within an order key: as many requests on the way as given, never two of one key.
+    Keyed(NonZeroUsize),
+    /// As many requests on the way as given; an event is displaced by less than that number.
+    Free(NonZeroUsize),
+}
+
+impl DeliveryMode {
+    /// How many requests are on the way at most, which is the number of channels.
+    #[must_use]
+    pub fn in_flight(self) -> usize {
+        match self {
+            DeliveryMode::Strict => 1,
+            DeliveryMode::Keyed(n) | DeliveryMode::Free(n) => n.get(),
+        }
+    }
+}
+
+/// What a push stage can be told; see [`PushExt::push`](super::PushExt::push).
+#[derive(Debug, Clone)]
+pub struct PushOptions<C> {
+    pub(super) clock: C,
+    pub(super) mode: DeliveryMode,
+    pub(super) retry: RetryPolicy,
+    pub(super) window: usize,
+    pub(super) credit: Option<Credit>,
+    pub(super) stop: Stop,
+    pub(super) drain_deadline: Duration,
+    pub(super) stop_on_quarantine: bool,
+    pub(super) stats: PushStats,
+}
+
+impl<C: Clock> PushOptions<C> {
+    /// Strict order, the retries of the contract, a window of 1,024 events, no credit, 20 s to drain, and the
+    /// first QUARANTINE ends the run.
+    #[must_use]
+    pub fn new(clock: C) -> Self {
+        Self {
+            clock,
+            mode: DeliveryMode::default(),
+            retry: RetryPolicy::default(),
+            window: 1024,
+            credit: None,
+            stop: Stop::new(),
+            drain_deadline: Duration::from_secs(20),
+            stop_on_quarantine: true,
+            stats: PushStats::new(),
+        }
+    }
+
+    /// The order the gate sees.
+    #[must_use]
+    pub fn mode(mut self, mode: DeliveryMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// How often and after which delays an event is tried.
+    #[must_use]
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// How far the newest event handed to a channel may be ahead of the oldest unanswered one, in events
+    /// (0 counts as 1). Under [`DeliveryMode::Free`] it is the number of channels whatever is given here,
+    /// because that is what bounds the displacement.
+    #[must_use]
+    pub fn window(mut self, window: usize) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// The account that bounds what is sent beyond the durable checkpoint.
+    #[must_use]
+    pub fn credit(mut self, credit: Credit) -> Self {
+        self.credit = Some(credit);
+        self
+    }
+
+    /// The wish to stop that the stage heeds.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// How long answers on the way are awaited after a stop or a failure.
+    #[must_use]
+    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.drain_deadline = deadline;
+        self
+    }
+
+    /// Whether a QUARANTINE ends the run (`stop_on_nonretryable`) or flows on as an answer.
+    #[must_use]
+    pub fn stop_on_quarantine(mut self, stop: bool) -> Self {
+        self.stop_on_quarantine = stop;
+        self
+    }
+
+    /// Where attempts are counted.
+    #[must_use]
+    pub fn stats(mut self, stats: PushStats) -> Self {
+        self.stats = stats;
+        self
+    }
+}

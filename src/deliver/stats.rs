@@ -1,0 +1,139 @@
+//! What the attempts of a run came to, counted where they happen.
+//!
+//! ```text
+//! channels ──attempts, verdicts──► PushStats ──counts──► evidence, telemetry
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::gate::Attempt;
+use super::taxonomy;
+use crate::model::Decision;
+
+/// Counters of a push stage, readable at any time; clones share them. Unlike what flows out of the stage they
+/// hold the attempts of events that were never answered, too.
+#[derive(Debug, Clone, Default)]
+pub struct PushStats {
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    attempts: AtomicU64,
+    retries: AtomicU64,
+    ambiguous: AtomicU64,
+    connect_failed: AtomicU64,
+    connection_lost: AtomicU64,
+    timed_out: AtomicU64,
+    throttled: AtomicU64,
+    server_errors: AtomicU64,
+    admitted: AtomicU64,
+    duplicates: AtomicU64,
+    quarantined: AtomicU64,
+    rejected: AtomicU64,
+    exhausted: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PushCounts {
+    /// Attempts started and ended.
+    pub attempts: u64,
+    /// Attempts beyond the first of an event.
+    pub retries: u64,
+    /// Attempts without an answer that the gate may have admitted.
+    pub ambiguous: u64,
+    /// Attempts that found no connection.
+    pub connect_failed: u64,
+    /// Attempts whose connection ended before a whole answer.
+    pub connection_lost: u64,
+    /// Attempts without an answer in time.
+    pub timed_out: u64,
+    /// Answers 429.
+    pub throttled: u64,
+    /// Answers 500 to 599.
+    pub server_errors: u64,
+    /// Events answered ADMIT.
+    pub admitted: u64,
+    /// Events answered DUPLICATE.
+    pub duplicates: u64,
+    /// Events answered QUARANTINE, whether or not that stopped the run.
+    pub quarantined: u64,
+    /// Events refused for good.
+    pub rejected: u64,
+    /// Events tried as often as allowed.
+    pub exhausted: u64,
+}
+
+impl PushStats {
+    /// All counters at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The counters now. Each is exact; while the stage runs they need not belong to one instant.
+    #[must_use]
+    pub fn counts(&self) -> PushCounts {
+        let c = &*self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PushCounts {
+            attempts: read(&c.attempts),
+            retries: read(&c.retries),
+            ambiguous: read(&c.ambiguous),
+            connect_failed: read(&c.connect_failed),
+            connection_lost: read(&c.connection_lost),
+            timed_out: read(&c.timed_out),
+            throttled: read(&c.throttled),
+            server_errors: read(&c.server_errors),
+            admitted: read(&c.admitted),
+            duplicates: read(&c.duplicates),
+            quarantined: read(&c.quarantined),
+            rejected: read(&c.rejected),
+            exhausted: read(&c.exhausted),
+        }
+    }
+
+    /// Counts an attempt, the `nth` (1, 2, …) of its event.
+    pub(super) fn attempt(&self, nth: u32, attempt: &Attempt) {
+        let c = &*self.counters;
+        add(&c.attempts);
+        if nth > 1 {
+            add(&c.retries);
+        }
+        match attempt {
+            Attempt::Answered(answer) => match answer.status {
+                429 => add(&c.throttled),
+                500..=599 => add(&c.server_errors),
+                _ => {}
+            },
+            Attempt::ConnectFailed(_) => add(&c.connect_failed),
+            Attempt::ConnectionLost(_) => add(&c.connection_lost),
+            Attempt::TimedOut => add(&c.timed_out),
+        }
+        if taxonomy::is_ambiguous(attempt) {
+            add(&c.ambiguous);
+        }
+    }
+
+    pub(super) fn decided(&self, decision: Decision) {
+        add(match decision {
+            Decision::Admit => &self.counters.admitted,
+            Decision::Duplicate => &self.counters.duplicates,
+            Decision::Quarantine => &self.counters.quarantined,
+        });
+    }
+
+    pub(super) fn rejected(&self) {
+        add(&self.counters.rejected);
+    }
+
+    pub(super) fn exhausted(&self) {
+        add(&self.counters.exhausted);
+    }
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

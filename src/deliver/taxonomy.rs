@@ -1,0 +1,229 @@
+//! What an attempt means: an answer, another try, or the end (contract, section 6).
+//!
+//! ```text
+//! Attempt ──judge──► Decided(ADMIT | DUPLICATE | QUARANTINE) · Retry · Rejected
+//! ```
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::gate::{Answer, Attempt};
+use crate::model::Decision;
+
+/// What becomes of an event after an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The gate decided.
+    Decided(Decision),
+    /// The same bytes may be sent again.
+    Retry {
+        /// What happened, for a person.
+        why: String,
+        /// The gate's `Retry-After`, not clamped.
+        retry_after: Option<Duration>,
+    },
+    /// No further attempt can help.
+    Rejected {
+        /// What happened, for a person.
+        why: String,
+    },
+}
+
+/// The codes with which a 400 asks for another try: the service wrapper says 400 where the managed edge says 503.
+const RETRYABLE_400: [&str; 3] = ["PUBLISH_IN_FLIGHT_RETRY", "PUBLISH_AMBIGUOUS_RETRY", "IG_UNHEALTHY"];
+
+/// How much of a gate's own words is repeated in a message, in characters.
+const QUOTE: usize = 200;
+
+/// Judges an attempt.
+#[must_use]
+pub fn judge(attempt: &Attempt) -> Verdict {
+    match attempt {
+        Attempt::Answered(answer) => judge_answer(answer),
+        Attempt::ConnectFailed(cause) => retry(format!("no connection: {cause}")),
+        Attempt::ConnectionLost(cause) => retry(format!("connection lost: {cause}")),
+        Attempt::TimedOut => retry("no answer in time".to_owned()),
+    }
+}
+
+/// Status and what the gate says about it (`error`, `detail`, the receipt's `reason_codes`), as far as
+/// that can be read, in a bounded length.
+#[must_use]
+pub fn describe(answer: &Answer) -> String {
+    let mut text = format!("status {}", answer.status);
+    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
+        text.push_str(if answer.body.is_empty() { ", empty body" } else { ", body is not JSON" });
+        return text;
+    };
+    for key in ["decision", "error", "detail"] {
+        if let Some(word) = body.get(key).and_then(Value::as_str) {
+            quote(&mut text, word);
+        }
+    }
+    for list in [body.get("reason_codes"), body.pointer("/receipt/reason_codes")] {
+        for code in list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).take(8) {
+            quote(&mut text, code);
+        }
+    }
+    text
+}
+
+/// Whether the gate may have admitted the event although the attempt brought no answer.
+#[must_use]
+pub fn is_ambiguous(attempt: &Attempt) -> bool {
+    matches!(attempt, Attempt::ConnectionLost(_) | Attempt::TimedOut)
+}
+
+fn judge_answer(answer: &Answer) -> Verdict {
+    let verdict = match answer.status {
+        200 | 202 => decision(&answer.body).map(Verdict::Decided),
+        400 => match decision(&answer.body) {
+            Some(Decision::Quarantine) => Some(Verdict::Decided(Decision::Quarantine)),
+            _ if asks_for_retry(&answer.body) => None,
+            _ => return Verdict::Rejected { why: describe(answer) },
+        },
+        408 | 429 | 500..=599 => None,
+        _ => return Verdict::Rejected { why: describe(answer) },
+    };
+    match verdict {
+        Some(decided) => decided,
+        None if answer.status < 300 => Verdict::Rejected { why: format!("{}, no decision in it", describe(answer)) },
+        None => Verdict::Retry { why: describe(answer), retry_after: answer.retry_after },
+    }
+}
+
+fn decision(body: &[u8]) -> Option<Decision> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        decision: Cow<'a, str>,
+    }
+    let body: Body<'_> = serde_json::from_slice(body).ok()?;
+    [Decision::Admit, Decision::Duplicate, Decision::Quarantine]
+        .into_iter()
+        .find(|decision| decision.as_str() == body.decision)
+}
+
+fn asks_for_retry(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|body| Some(RETRYABLE_400.contains(&body.get("error")?.as_str()?)))
+        .unwrap_or(false)
+}
+
+fn retry(why: String) -> Verdict {
+    Verdict::Retry { why, retry_after: None }
+}
+
+fn quote(text: &mut String, word: &str) {
+    text.push_str(", ");
+    // The gate's words end up in logs and records: printable and bounded.
+    text.extend(word.chars().take(QUOTE).map(|c| if c.is_control() { ' ' } else { c }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn answer(status: u16, body: &str) -> Attempt {
+        Attempt::Answered(Answer { status, retry_after: None, body: Bytes::copy_from_slice(body.as_bytes()) })
+    }
+
+    fn is_retry(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Retry { .. })
+    }
+
+    fn is_rejected(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Rejected { .. })
+    }
+
+    #[test]
+    fn the_golden_answers_are_read_as_the_gate_meant_them() {
+        let text = std::fs::read_to_string("tests/golden/ig_responses.json").unwrap();
+        let samples: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let mut decided = 0;
+        for sample in &samples {
+            let case = sample["case"].as_str().unwrap();
+            let status = u16::try_from(sample["status"].as_u64().unwrap()).unwrap();
+            let body = sample.get("json").filter(|json| !json.is_null()).map(Value::to_string).unwrap_or_default();
+            let verdict = judge(&answer(status, &body));
+            let expected = sample.pointer("/json/decision").and_then(Value::as_str);
+            match (status, expected) {
+                (200, Some(word)) => {
+                    let Verdict::Decided(decision) = verdict else { unreachable!("{case}: {verdict:?}") };
+                    assert_eq!(decision.as_str(), word, "{case}");
+                    decided += 1;
+                }
+                (429 | 500..=599, _) => assert!(is_retry(&verdict), "{case}: {verdict:?}"),
+                _ => assert!(is_rejected(&verdict), "{case}: {verdict:?}"),
+            }
+        }
+        assert!(decided >= 15, "{decided} of {} samples hold a decision", samples.len());
+    }
+
+    #[test]
+    fn retryable_and_terminal_are_told_apart() {
+        for attempt in
+            [Attempt::ConnectFailed("refused".into()), Attempt::ConnectionLost("reset".into()), Attempt::TimedOut]
+        {
+            assert!(is_retry(&judge(&attempt)), "{attempt:?}");
+        }
+        for status in [408, 429, 500, 502, 503, 504, 599] {
+            assert!(is_retry(&judge(&answer(status, ""))), "{status}");
+        }
+        for status in [201, 204, 301, 302, 307, 308, 401, 403, 404, 405, 409, 413, 422, 600] {
+            assert!(is_rejected(&judge(&answer(status, r#"{"decision":"ADMIT"}"#))), "{status}");
+        }
+        for code in RETRYABLE_400 {
+            assert!(is_retry(&judge(&answer(400, &format!(r#"{{"error":"{code}","detail":null}}"#)))), "{code}");
+        }
+        for body in ["", "[]", r#"{"error":"OTHER"}"#, r#"{"error":7}"#, r#"{"decision":"ADMIT"}"#] {
+            assert!(is_rejected(&judge(&answer(400, body))), "{body}");
+        }
+        assert_eq!(judge(&answer(400, r#"{"decision":"QUARANTINE"}"#)), Verdict::Decided(Decision::Quarantine));
+        assert_eq!(
+            judge(&answer(202, r#"{"receipt":{},"decision":"DUPLICATE"}"#)),
+            Verdict::Decided(Decision::Duplicate)
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_readable_decision_is_no_delivery() {
+        for body in [
+            "",
+            "ok",
+            "[]",
+            "{}",
+            r#"{"decision":"admit"}"#,
+            r#"{"decision":1}"#,
+            r#"{"decision":"ADMIT""#,
+            r#"{"decision":"ADMIT"} x"#,
+        ] {
+            assert!(is_rejected(&judge(&answer(200, body))), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_description_is_bounded_and_printable() {
+        let body = format!(r#"{{"error":"{}\n","receipt":{{"reason_codes":["SCHEMA_FAIL"]}}}}"#, "x".repeat(5000));
+        let Attempt::Answered(answer) = answer(422, &body) else { unreachable!() };
+        let text = describe(&answer);
+        assert!(text.starts_with("status 422, xxx") && text.ends_with("SCHEMA_FAIL"), "{text}");
+        assert!(text.len() < 300 && !text.contains('\n'));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_gets_a_verdict(status in 0_u16..1000, body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let verdict = judge(&Attempt::Answered(Answer { status, retry_after: None, body: body.into() }));
+            if is_retry(&verdict) {
+                prop_assert!(matches!(status, 400 | 408 | 429 | 500..=599));
+            }
+        }
+    }
+}

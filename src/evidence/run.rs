@@ -1,0 +1,274 @@
+//! Records and facts of one run, where they have to agree.
+
+use super::governance::Facts;
+use super::record::{Records, Verdict};
+use crate::model::{Hex32, Hex64, Refusal};
+
+/// What is known and told about one run.
+#[derive(Debug, Clone)]
+pub struct RunEvidence {
+    /// The records of its platform run.
+    pub records: Records,
+    /// Its facts.
+    pub facts: Facts,
+}
+
+impl RunEvidence {
+    /// Another READY under which this platform and scenario run was streamed to its end, if there is one: SR's run is
+    /// the same, or its end was told with our pins.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub async fn already_streamed(&self, run_id: &Hex32, message_id: &Hex64) -> Result<Option<Hex64>, Refusal> {
+        for (other, other_run) in self.records.streamed_beside(message_id).await? {
+            if other_run.as_deref() == Some(run_id.as_str()) || self.facts.has_ended(&other).await? {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells an end: the fact first, then the verdict, which makes it stand. After a crash in between, telling the
+    /// same end again completes it.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub async fn end(&self, verdict: &Verdict) -> Result<(), Refusal> {
+        let recorded = self.records.read(&verdict.message_id).await?.len();
+        self.facts.ended(verdict, recorded).await?;
+        self.records.append(verdict).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::evidence::{Cancelled, Pins, Provenance, Status};
+    use crate::model::{Micros, Reason};
+    use crate::store::{Fault, Key, MemoryStore, ObjectStore};
+
+    const FACTS: &str = include_str!("../../tests/golden/ready/governance_events.jsonl");
+    const RECORD: &str = include_str!("../../tests/golden/ready/ready_record.jsonl");
+    const FOLDER: &str = "fraud-platform/platform_20260101T000000Z/obs/governance";
+
+    fn golden() -> Vec<Value> {
+        FACTS.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn ts(value: &Value) -> Micros {
+        Micros::parse(value["ts_utc"].as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    fn pins() -> Pins {
+        let pins = &golden()[0]["pins"];
+        let text = |key: &str| pins[key].as_str().unwrap();
+        Pins {
+            platform_run_id: text("platform_run_id").parse().unwrap(),
+            scenario_run_id: text("scenario_run_id").parse().unwrap(),
+            manifest_fingerprint: Some(text("manifest_fingerprint").parse().unwrap()),
+            parameter_hash: Some(text("parameter_hash").parse().unwrap()),
+            seed: Some(42),
+            scenario_id: Some(text("scenario_id").parse().unwrap()),
+        }
+    }
+
+    fn evidence(store: &MemoryStore, pins: Pins) -> RunEvidence {
+        let store: Arc<dyn ObjectStore> = Arc::new(store.clone());
+        let records = Records::new(store.clone(), &pins.platform_run_id).unwrap();
+        RunEvidence { records, facts: Facts::new(store, pins, Provenance::default()).unwrap() }
+    }
+
+    fn verdict(status: Status, emitted: u64) -> Verdict {
+        let details = &golden()[0]["details"];
+        Verdict {
+            message_id: details["message_id"].as_str().unwrap().parse().unwrap(),
+            run_id: details["run_id"].as_str().unwrap().parse().unwrap(),
+            status,
+            reason: (status == Status::Failed).then_some(Reason::IgPushRejected),
+            emitted,
+            engine_run_root: Some("world".to_owned()),
+            scenario_id: Some("baseline_v1".parse().unwrap()),
+            ts: ts(&golden()[2]),
+        }
+    }
+
+    /// The golden run's evidence, `later` microseconds after it.
+    async fn tell(evidence: &RunEvidence, later: i64) -> Result<(), Refusal> {
+        let at = |value: &Value| Micros(ts(value).0 + later);
+        let facts = golden();
+        let mut verdict = verdict(Status::Streamed, 250);
+        let facts_view_ref = facts[0]["details"]["facts_view_ref"].as_str().unwrap();
+        evidence.facts.ready_seen(&verdict.message_id, &verdict.run_id, facts_view_ref, at(&facts[0])).await?;
+        evidence.facts.started(&verdict.message_id, "world", at(&facts[1])).await?;
+        verdict.ts = at(&facts[2]);
+        evidence.end(&verdict).await
+    }
+
+    /// The statuses of all ends told, by the number of the fact.
+    fn ends(store: &MemoryStore) -> Vec<(String, u64)> {
+        let evidence = evidence(store, pins());
+        let message_id = verdict(Status::Streamed, 0).message_id;
+        let contents = store.contents();
+        let keys =
+            std::iter::once(format!("ended:{message_id}")).chain((2..).map(|n| format!("ended:{message_id}:{n}")));
+        keys.map_while(|key| {
+            let event_id = evidence.facts.event_id(crate::evidence::Family::RunEnded, &key);
+            let body: Value =
+                serde_json::from_slice(contents.get(&format!("{FOLDER}/events/{event_id}.json"))?).unwrap();
+            let details = &body["details"];
+            Some((details["status"].as_str().unwrap().to_owned(), details["emitted"].as_u64().unwrap()))
+        })
+        .collect()
+    }
+
+    #[tokio::test]
+    async fn the_golden_run_is_told_byte_for_byte() {
+        let store = MemoryStore::new("runs");
+        tell(&evidence(&store, pins()), 0).await.unwrap();
+        let contents = store.contents();
+        assert_eq!(contents[&format!("{FOLDER}/events.jsonl")], FACTS);
+        for (fact, text) in golden().iter().zip(FACTS.split_inclusive('\n')) {
+            let id = fact["event_id"].as_str().unwrap();
+            assert_eq!(contents[&format!("{FOLDER}/events/{id}.json")], text);
+            let (family, ts) = (fact["event_family"].as_str().unwrap(), fact["ts_utc"].as_str().unwrap());
+            let marker = format!("{{\"event_family\":\"{family}\",\"event_id\":\"{id}\",\"ts_utc\":\"{ts}\"}}\n");
+            assert_eq!(contents[&format!("{FOLDER}/markers/{id}.json")], marker);
+        }
+        let golden_record: Value = serde_json::from_str(RECORD).unwrap();
+        assert_eq!(contents.len(), 8);
+        let streamed = evidence(&store, pins()).records.read(&verdict(Status::Streamed, 0).message_id).await.unwrap();
+        assert_eq!(streamed[0].emitted, golden_record["emitted"].as_u64());
+    }
+
+    #[tokio::test]
+    async fn a_crash_at_any_call_is_made_up_for_and_tells_nothing_twice() {
+        let whole = MemoryStore::new("runs");
+        tell(&evidence(&whole, pins()), 0).await.unwrap();
+        for call in 0..whole.calls() {
+            for fault in [Fault::Before, Fault::After, Fault::Torn] {
+                let store = MemoryStore::new("runs");
+                let evidence = evidence(&store, pins());
+                store.crash_at(call, fault);
+                let refusal = tell(&evidence, 0).await.unwrap_err();
+                assert_eq!(refusal.reason, Reason::StoreUnavailable);
+                store.heal();
+                for again in 1..3 {
+                    tell(&evidence, again).await.unwrap();
+                }
+                let (mut told, mut once) = (store.contents(), whole.contents());
+                let case = format!("call {call}, {fault:?}");
+                assert_eq!(told.keys().collect::<Vec<_>>(), once.keys().collect::<Vec<_>>(), "{case}");
+                let of_lines = |contents: &mut BTreeMap<String, bytes::Bytes>| {
+                    let lists = contents.extract_if(.., |name, _| name.contains(".jsonl"));
+                    let ids = lists.flat_map(|(_, list)| {
+                        let lines = list.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+                        lines.into_iter().filter_map(|line| {
+                            let line: Value = serde_json::from_slice(&line).ok()?;
+                            Some(format!("{}{}", line["event_id"], line["status"]))
+                        })
+                    });
+                    ids.collect::<Vec<_>>()
+                };
+                assert_eq!(of_lines(&mut told), of_lines(&mut once), "{case}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_end_has_its_fact() {
+        let store = MemoryStore::new("runs");
+        let evidence = evidence(&store, pins());
+        for (status, emitted) in [(Status::Failed, 7), (Status::Failed, 7), (Status::Streamed, 243)] {
+            evidence.end(&verdict(status, emitted)).await.unwrap();
+        }
+        evidence.end(&verdict(Status::Streamed, 0)).await.unwrap();
+        let expected = [("FAILED", 7), ("FAILED", 7), ("STREAMED", 243)];
+        assert_eq!(ends(&store), expected.map(|(status, emitted)| (status.to_owned(), emitted)));
+    }
+
+    #[tokio::test]
+    async fn an_end_cut_off_before_its_verdict_is_told_once() {
+        for (second, expected) in [
+            (verdict(Status::Failed, 7), vec![7]),
+            (verdict(Status::Failed, 9), vec![7, 9]),
+            (verdict(Status::Streamed, 250), vec![7, 250]),
+        ] {
+            let store = MemoryStore::new("runs");
+            let evidence = evidence(&store, pins());
+            evidence.facts.ended(&verdict(Status::Failed, 7), 0).await.unwrap();
+            evidence.end(&second).await.unwrap();
+            assert_eq!(ends(&store).into_iter().map(|(_, emitted)| emitted).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn ends_of_the_producer_in_place_are_counted_on() {
+        // It told a run that failed twice with one fact and two verdicts.
+        let store = MemoryStore::new("runs");
+        let evidence = evidence(&store, pins());
+        let failed = verdict(Status::Failed, 0);
+        evidence.facts.ended(&failed, 0).await.unwrap();
+        evidence.records.append(&failed).await.unwrap();
+        evidence.records.append(&failed).await.unwrap();
+        evidence.end(&verdict(Status::Streamed, 250)).await.unwrap();
+        assert_eq!(ends(&store).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fact_that_stands_is_left_as_it_is() {
+        let store = MemoryStore::new("runs");
+        let evidence = evidence(&store, pins());
+        let body: Key = format!("{FOLDER}/events/{}.json", golden()[1]["event_id"].as_str().unwrap()).parse().unwrap();
+        let mut standing = golden()[1].clone();
+        standing["provenance"]["service_release_id"] = "older".into();
+        store.put(&body, serde_json::to_vec(&standing).unwrap().into()).await.unwrap();
+        tell(&evidence, 5).await.unwrap();
+        let contents = store.contents();
+        assert_eq!(contents[body.as_str()], serde_json::to_vec(&standing).unwrap());
+        let list = String::from_utf8(contents[&format!("{FOLDER}/events.jsonl")].to_vec()).unwrap();
+        assert!(list.lines().nth(1).unwrap().contains(r#""service_release_id":"older""#));
+        let marker = body.as_str().replace("events/", "markers/");
+        let ts = golden()[1]["ts_utc"].as_str().unwrap().to_owned();
+        assert!(String::from_utf8_lossy(&contents[&marker]).contains(&ts));
+    }
+
+    #[tokio::test]
+    async fn another_ready_of_the_same_run_is_found() {
+        let store = MemoryStore::new("runs");
+        let first = evidence(&store, pins());
+        let [other, own] = ["other", "own"].map(Hex64::sha256);
+        let streamed = Verdict { message_id: other.clone(), ..verdict(Status::Streamed, 250) };
+        first.end(&streamed).await.unwrap();
+        let (run_id, new_run): (Hex32, Hex32) = (streamed.run_id, "0".repeat(32).parse().unwrap());
+        assert_eq!(first.already_streamed(&run_id, &other).await.unwrap(), None, "the message itself is no other");
+        assert_eq!(first.already_streamed(&run_id, &own).await.unwrap(), Some(other.clone()));
+        assert_eq!(first.already_streamed(&new_run, &own).await.unwrap(), Some(other), "its end was told of our run");
+        let second = evidence(&store, Pins { scenario_run_id: new_run.clone(), ..pins() });
+        assert_eq!(second.already_streamed(&new_run, &own).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_ready_says_why_and_what_is_unknown_is_null() {
+        let store = MemoryStore::new("runs");
+        let evidence = evidence(&store, Pins { seed: None, ..pins() });
+        let verdict = Verdict {
+            status: Status::SkippedOutOfScope,
+            reason: Some(Reason::PlatformRunScopeMismatch),
+            ..verdict(Status::Streamed, 0)
+        };
+        evidence.facts.cancelled(&verdict, Cancelled::ScopeMismatch).await.unwrap();
+        let dedupe = format!("cancelled:{}:scope_mismatch", verdict.message_id);
+        let event_id = evidence.facts.event_id(crate::evidence::Family::RunCancelled, &dedupe);
+        let fact: Value =
+            serde_json::from_slice(&store.contents()[&format!("{FOLDER}/events/{event_id}.json")]).unwrap();
+        assert_eq!(fact["details"]["reason"], "PLATFORM_RUN_SCOPE_MISMATCH");
+        assert!(fact["pins"]["seed"].is_null() && fact["pins"]["scenario_id"] == "baseline_v1");
+    }
+}

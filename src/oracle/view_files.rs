@@ -1,0 +1,151 @@
+//! The parts of one stream view, looked at by their footers alone: what planning checks before the
+//! first event, and what reading starts from.
+//!
+//! ```text
+//! ViewFiles ──inspect: footers──► View { parts, rows, schema } ──batches──► RowBatch …
+//! ```
+
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::footer;
+use super::source::Source;
+use crate::model::{Micros, OutputId, Reason, Refusal};
+use crate::store::{Key, ObjectMeta, ObjectStore};
+
+/// The column that rows are ordered by (contract, section 4).
+pub(super) const TIME_COLUMN: &str = "ts_utc";
+/// Footers read at once.
+const FOOTERS_IN_FLIGHT: usize = 8;
+
+/// One Parquet part of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewFile {
+    /// Its name in the store.
+    pub key: Key,
+    /// Size and version when it was first seen; another version is refused from then on.
+    pub meta: ObjectMeta,
+}
+
+/// A stream view as it was found: its parts in the view's own order, and what its receipt promises.
+#[derive(Debug, Clone)]
+pub struct ViewFiles {
+    /// The output's place in the run's order.
+    pub rank: u16,
+    /// The output.
+    pub output_id: OutputId,
+    /// Where the parts lie.
+    pub store: Arc<dyn ObjectStore>,
+    /// The parts, ascending.
+    pub files: Vec<ViewFile>,
+    /// The sort receipt's row count.
+    pub expected_rows: u64,
+}
+
+/// A row group, as its part's footer describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowGroup {
+    /// Rows.
+    pub rows: u64,
+    /// Compressed bytes.
+    pub bytes: u64,
+    /// First and last event time, where the statistics hold them.
+    pub span: Option<(Micros, Micros)>,
+}
+
+/// A part whose footer was read.
+#[derive(Debug, Clone)]
+pub struct ViewPart {
+    /// The file.
+    pub file: ViewFile,
+    /// Its full name.
+    pub name: String,
+    /// Rows, over all row groups.
+    pub rows: u64,
+    /// Its row groups in order.
+    pub row_groups: Vec<RowGroup>,
+}
+
+/// A stream view whose parts fit together. Clones share nothing but the store.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The output's place in the run's order.
+    pub rank: u16,
+    /// The output.
+    pub output_id: OutputId,
+    /// Where the parts lie.
+    pub store: Arc<dyn ObjectStore>,
+    /// The parts, ascending.
+    pub parts: Vec<ViewPart>,
+    /// Rows, over all parts.
+    pub rows: u64,
+    /// The columns that batches have: all of them, or `ts_utc` and `payload_json` alone where the
+    /// view holds its rows as JSON text (contract, section 4).
+    pub schema: SchemaRef,
+}
+
+impl ViewFiles {
+    /// Reads every footer and checks that the parts make the view that the receipt speaks of. It
+    /// costs one or two small reads a part, whatever their size. Whether each column has a JSON
+    /// form is the envelope's to say: hand it [`View::schema`].
+    ///
+    /// # Errors
+    ///
+    /// `STREAM_VIEW_EMPTY` without parts; `STREAM_VIEW_UNREADABLE` where a part is no Parquet or
+    /// has other columns than the first; `TS_UTC_INVALID` without a column of times;
+    /// `STREAM_VIEW_ROWS_MISMATCH` against the receipt; `STREAM_VIEW_CHANGED` or
+    /// `STORE_UNAVAILABLE` from the store.
+    pub async fn inspect(self) -> Result<View, Refusal> {
+        let Self { rank, output_id, store, files, expected_rows } = self;
+        let parts: Vec<(ViewPart, SchemaRef)> =
+            futures::stream::iter(files.into_iter().map(|file| inspect_part(store.clone(), file)))
+                .buffered(FOOTERS_IN_FLIGHT)
+                .try_collect()
+                .await?;
+        let Some((first, schema)) = parts.first() else {
+            return Err(Refusal::new(Reason::StreamViewEmpty, format!("{output_id} has no Parquet part")));
+        };
+        footer::check_time_column(schema).map_err(|refusal| refusal.file(first.name.clone()))?;
+        for (part, columns) in &parts {
+            if let Some(difference) = difference(schema, columns) {
+                return Err(Refusal::new(Reason::StreamViewUnreadable, difference).file(part.name.clone()));
+            }
+        }
+        let schema = schema.clone();
+        let parts: Vec<ViewPart> = parts.into_iter().map(|(part, _)| part).collect();
+        // Each part's count is at most i64::MAX, so the sum of any real list fits.
+        let rows = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.rows));
+        if rows != expected_rows {
+            return Err(Refusal::new(
+                Reason::StreamViewRowsMismatch,
+                format!("{output_id}: {} parts hold {rows} rows, the receipt says {expected_rows}", parts.len()),
+            ));
+        }
+        Ok(View { rank, output_id, store, parts, rows, schema })
+    }
+}
+
+async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(ViewPart, SchemaRef), Refusal> {
+    let source = Source::new(store, file.clone());
+    let footer = footer::read(&source).await?;
+    let row_groups = footer.row_groups();
+    let rows = row_groups.iter().map(|group| group.rows).sum();
+    Ok((ViewPart { file, name: source.name(), rows, row_groups }, footer.schema))
+}
+
+/// How `other` differs from `first` in names, types or order of columns. Nullability may differ:
+/// a part without a null is often written as required.
+fn difference(first: &Schema, other: &Schema) -> Option<String> {
+    if first.fields().len() != other.fields().len() {
+        return Some(format!("{} columns, the first part has {}", other.fields().len(), first.fields().len()));
+    }
+    first.fields().iter().zip(other.fields()).find_map(|(a, b)| {
+        let same = a.name() == b.name() && a.data_type().equals_datatype(b.data_type());
+        (!same).then(|| {
+            let (a_type, b_type) = (a.data_type(), b.data_type());
+            format!("column {} is {b_type}, in the first part there stands {} as {a_type}", b.name(), a.name())
+        })
+    })
+}

@@ -1,0 +1,181 @@
+//! The pace stage: holds each item until its event time has come on the wall.
+//!
+//! ```text
+//! items ──► Schedule (due) ──► wait ──► items with their due time
+//! ```
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::Stream;
+use futures::future::BoxFuture;
+use pin_project_lite::pin_project;
+
+use super::schedule::{Pacing, Schedule};
+use crate::clock::Clock;
+use crate::model::{Event, Micros, Refusal};
+
+/// How much before its due time an item may go on at most.
+///
+/// The runtime's timers tick in milliseconds and fire at the tick after the wanted instant: half a
+/// millisecond late on average, a whole one at worst. Asking half a tick earlier centres that error on zero
+/// and halves its bound, which no busy waiting on the delivery's one thread would be worth.
+pub const EARLY: Duration = Duration::from_micros(500);
+
+/// An item with an event time.
+pub trait Timed {
+    /// Its event time.
+    fn ts(&self) -> Micros;
+
+    /// Told when the schedule wants it sent, on the clock of the stage.
+    fn set_due(&mut self, due: Duration);
+}
+
+impl Timed for Event {
+    fn ts(&self) -> Micros {
+        self.ts
+    }
+
+    fn set_due(&mut self, due: Duration) {
+        self.due = Some(due);
+    }
+}
+
+/// Streams that can be played back on time.
+pub trait PaceExt<T: Timed>: Stream<Item = Result<T, Refusal>> + Sized {
+    /// Holds each item until it is due by `pacing` (never more than [`EARLY`] before), and tells it when that
+    /// was. Items that are late go on at once, errors too. Nothing is read ahead of the item that is held.
+    fn pace<C: Clock>(self, clock: C, pacing: Pacing) -> Pace<Self, T, C> {
+        Pace {
+            upstream: self,
+            clock,
+            off: pacing.is_off(),
+            schedule: Schedule::new(pacing),
+            seen: Duration::ZERO,
+            held: None,
+        }
+    }
+}
+
+impl<T: Timed, S: Stream<Item = Result<T, Refusal>> + Sized> PaceExt<T> for S {}
+
+pin_project! {
+    /// The stage that [`PaceExt::pace`] makes.
+    #[must_use = "streams do nothing unless polled"]
+    pub struct Pace<S, T, C> {
+        #[pin]
+        upstream: S,
+        clock: C,
+        off: bool,
+        schedule: Schedule,
+        // The clock when it was last looked at: what was due then needs no other look.
+        seen: Duration,
+        held: Option<(T, BoxFuture<'static, ()>)>,
+    }
+}
+
+impl<S, T, C> Stream for Pace<S, T, C>
+where
+    S: Stream<Item = Result<T, Refusal>>,
+    T: Timed,
+    C: Clock,
+{
+    type Item = Result<T, Refusal>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.project();
+        if *this.off {
+            return this.upstream.poll_next(cx);
+        }
+        if this.held.is_none() {
+            let mut item = match ready!(this.upstream.poll_next(cx)) {
+                Some(Ok(item)) => item,
+                other => return Poll::Ready(other),
+            };
+            let Some(due) = this.schedule.due(item.ts(), || (this.clock.now(), this.clock.utc())) else {
+                return Poll::Ready(Some(Ok(item)));
+            };
+            item.set_due(due);
+            let release = due.saturating_sub(EARLY);
+            if release > *this.seen {
+                *this.seen = this.clock.now();
+            }
+            if release <= *this.seen {
+                return Poll::Ready(Some(Ok(item)));
+            }
+            *this.held = Some((item, Box::pin(this.clock.sleep_until(release))));
+        }
+        if let Some((_, sleep)) = this.held {
+            ready!(sleep.as_mut().poll(cx));
+        }
+        Poll::Ready(this.held.take().map(|(item, _)| Ok(item)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let held = usize::from(self.held.is_some());
+        let (low, high) = self.upstream.size_hint();
+        (low.saturating_add(held), high.and_then(|high| high.checked_add(held)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::Reason;
+    use futures::{StreamExt, stream};
+
+    #[derive(Debug, Clone, PartialEq)]
+    struct Tick(i64, Option<Duration>);
+
+    impl Timed for Tick {
+        fn ts(&self) -> Micros {
+            Micros(self.0)
+        }
+        fn set_due(&mut self, due: Duration) {
+            self.1 = Some(due);
+        }
+    }
+
+    fn ticks(times: &[i64]) -> impl Stream<Item = Result<Tick, Refusal>> + Unpin {
+        stream::iter(times.iter().map(|ts| Ok(Tick(*ts, None))).collect::<Vec<_>>())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn items_leave_when_they_are_due() {
+        let clock = SystemClock::new();
+        let mut paced = ticks(&[0, 10_000, 10_000, 60_000_000]).pace(clock, Pacing::new(2.0).unwrap());
+        for due in [0, 5, 5, 30_000] {
+            let due = Duration::from_millis(due);
+            let Tick(_, told) = paced.next().await.unwrap().unwrap();
+            assert_eq!(told, Some(due));
+            assert!(clock.now() + EARLY >= due && clock.now() <= due + EARLY, "{:?} for {due:?}", clock.now());
+        }
+        assert!(paced.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_does_not_shift_the_schedule() {
+        let clock = SystemClock::new();
+        let mut paced = ticks(&[0, 1_000_000, 2_000_000, 10_000_000]).pace(clock, Pacing::new(1.0).unwrap());
+        paced.next().await;
+        clock.sleep_until(Duration::from_secs(5)).await;
+        for _ in 0..2 {
+            paced.next().await;
+            assert_eq!(clock.now(), Duration::from_secs(5), "late items wait for nothing");
+        }
+        let Tick(_, due) = paced.next().await.unwrap().unwrap();
+        assert_eq!(due, Some(Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_pacing_nothing_waits_and_errors_pass() {
+        let clock = SystemClock::new();
+        let items = ticks(&[0, i64::MAX / 2]).chain(stream::iter([Err(Refusal::new(Reason::TsUtcInvalid, ""))]));
+        let all: Vec<_> = items.pace(clock, Pacing::off()).collect().await;
+        assert_eq!(all[1], Ok(Tick(i64::MAX / 2, None)));
+        assert_eq!(all[2].as_ref().unwrap_err().reason, Reason::TsUtcInvalid);
+        assert_eq!(clock.now(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,102 @@
+//! The reference Ingestion Gate: the HTTP contract of section 6, a journal of what it admitted, and faults on request.
+//!
+//! ```text
+//! POST ──► server (hyper, one thread) ──► envelope, scan ──► desk ──► ledger ──► journal, audit
+//!                                                             └── faults
+//! ```
+//!
+//! It reads each body once, hashes the payload while it does so, and keeps 40 bytes an event, so that it costs about
+//! what the HTTP around it costs. What it leaves out of the real one: payload schemas (it looks at order keys alone),
+//! and `NaN` in a body, which it calls no JSON.
+
+mod answer;
+pub mod audit;
+mod class;
+mod desk;
+mod envelope;
+pub mod faults;
+mod journal;
+pub mod ledger;
+mod scan;
+mod server;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::model::Secret;
+
+pub use class::EventClass;
+pub use envelope::Flaw;
+pub use faults::{FaultError, FaultSpec};
+pub use server::{GateHandle, GateServer};
+pub use stats::{FaultStats, GateStats};
+
+/// Which of IG's two fronts answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GateStyle {
+    /// The service: 200 for every decision.
+    #[default]
+    Service,
+    /// The managed edge: 202, and 400 for QUARANTINE.
+    Edge,
+}
+
+impl FromStr for GateStyle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "service" => Ok(Self::Service),
+            "edge" => Ok(Self::Edge),
+            _ => Err(format!("{text:?} is neither service nor edge")),
+        }
+    }
+}
+
+/// How a gate is set up. [`GateOptions::new`] gives a faultless one on a free loopback port.
+#[derive(Debug, Clone)]
+pub struct GateOptions {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The key that senders have to show.
+    pub api_key: Secret,
+    /// The header they show it in.
+    pub api_key_header: String,
+    /// File of the journal; what it holds already is known to the gate.
+    pub journal: Option<PathBuf>,
+    /// Flush the journal before each answer rather than once a second: then a killed gate forgets nothing it answered.
+    pub journal_before_answer: bool,
+    /// What goes wrong.
+    pub faults: FaultSpec,
+    /// Seed of the faults.
+    pub seed: u64,
+    /// Service or managed edge.
+    pub style: GateStyle,
+    /// Close the connection after each answer, as the service wrapper does.
+    pub close_after_answer: bool,
+    /// Admit event types that are none of the six outputs.
+    pub any_event_type: bool,
+}
+
+impl GateOptions {
+    /// A faultless service on a free loopback port that wants this key in `X-IG-Api-Key`.
+    #[must_use]
+    pub fn new(api_key: Secret) -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            api_key,
+            api_key_header: "X-IG-Api-Key".to_owned(),
+            journal: None,
+            journal_before_answer: false,
+            faults: FaultSpec::default(),
+            seed: 0,
+            style: GateStyle::default(),
+            close_after_answer: false,
+            any_event_type: false,
+        }
+    }
+}
