@@ -1,18 +1,23 @@
 //! READY: the permission to stream one run, taken from the control topic.
 //!
 //! ```text
-//! file feed (kafka later) ──► Incoming { ready, source, ticket } ──► a verdict ──ticket──► feed
+//! file feed, kafka feed ──► Incoming { ready, source, ticket } ──► a verdict ──ticket──► feed
 //! ```
 //!
 //! READY is at-least-once. A feed gives each message out until its ticket says that there is a verdict;
 //! a deferred one comes again later and holds up no other.
 
 mod file;
+mod kafka;
 pub mod message;
+
+#[cfg(test)]
+mod contract;
 
 use tokio::sync::mpsc;
 
 pub use file::{FeedCounts, FileFeed, FileFeedOptions};
+pub use kafka::{KafkaFeed, KafkaOptions, Probe, SaslMechanism, SecurityProtocol};
 pub use message::{Parsed, Ready};
 
 /// Where a message stood on the control topic.

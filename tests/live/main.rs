@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+<<<<<<< HEAD
 mod s3;
 mod servers;
 #[path = "../store/contract.rs"]
 mod store_contract;
+=======
+mod kafka;
+mod servers;
+>>>>>>> room-g

@@ -1,6 +1,10 @@
 //! The servers, each a process of its own that ends with its handle.
 
+<<<<<<< HEAD
 pub(crate) mod s3;
+=======
+pub(crate) mod kafka;
+>>>>>>> room-g
 
 use std::net::TcpListener;
 

@@ -1,0 +1,306 @@
+//! How the control topic is reached, and what of it becomes librdkafka's configuration.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::model::{Reason, Refusal, Secret};
+
+/// How the connection to a broker is made (`KAFKA_SECURITY_PROTOCOL`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    /// No TLS, nobody logs in.
+    Plaintext,
+    /// TLS, nobody logs in.
+    Ssl,
+    /// Login over an open connection.
+    SaslPlaintext,
+    /// Login over TLS, as Confluent Cloud wants it.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    /// Whether user name and password are needed.
+    #[must_use]
+    pub fn logs_in(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
+}
+
+impl FromStr for SecurityProtocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Plaintext, Self::Ssl, Self::SaslPlaintext, Self::SaslSsl]
+            .into_iter()
+            .find(|protocol| protocol.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| "not one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL".to_owned())
+    }
+}
+
+/// How user name and password are shown to the broker (`KAFKA_SASL_MECHANISM`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// As they are.
+    Plain,
+    /// Challenge and response on SHA-256.
+    ScramSha256,
+    /// Challenge and response on SHA-512.
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+impl FromStr for SaslMechanism {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Plain, Self::ScramSha256, Self::ScramSha512]
+            .into_iter()
+            .find(|mechanism| mechanism.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| "not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512".to_owned())
+    }
+}
+
+/// Where the topic is and how it is read. It may be printed: the password can't be.
+#[derive(Debug, Clone)]
+pub struct KafkaOptions {
+    /// `host:port`, several with commas (`KAFKA_BOOTSTRAP_SERVERS`). A `SASL_SSL://`-like prefix is dropped.
+    pub bootstrap_servers: String,
+    /// The topic.
+    pub topic: String,
+    /// The consumer group: those who share the work, each READY going to one of them.
+    pub group_id: String,
+    /// What the broker's logs call this client.
+    pub client_id: String,
+    /// How the connection is made.
+    pub security: SecurityProtocol,
+    /// How the login is made, where there is one.
+    pub mechanism: SaslMechanism,
+    /// Who logs in (`KAFKA_SASL_USERNAME`).
+    pub username: Option<String>,
+    /// With what (`KAFKA_SASL_PASSWORD`).
+    pub password: Option<Secret>,
+    /// A file or folder of PEM certificates to trust; without it, the system's.
+    pub ca_location: Option<PathBuf>,
+    /// Ends when everything that was on the topic at the start was given out once.
+    pub once: bool,
+    /// Time before a deferred message comes again.
+    pub defer_pause: Duration,
+    /// READYs held in memory at most, deferred ones and those given out but not settled; 1 or more. At the bound
+    /// nothing more is read until one is settled.
+    pub max_held: usize,
+    /// How long the group waits for a consumer that no longer polls. This one polls whatever a run does.
+    pub max_poll_interval: Duration,
+    /// How long the group waits for a consumer that is silent: crashed, or cut off.
+    pub session_timeout: Duration,
+    /// Time between two looks at what topics and partitions there are.
+    pub metadata_interval: Duration,
+    /// How long [`KafkaOptions::once`] tries to reach a broker.
+    pub reach_timeout: Duration,
+    /// Further librdkafka settings. What the feed's guarantees rest on stays as it is.
+    pub overrides: Vec<(String, String)>,
+}
+
+impl KafkaOptions {
+    /// A plain connection with the defaults of everything else.
+    #[must_use]
+    pub fn new(bootstrap_servers: impl Into<String>, topic: impl Into<String>, group_id: impl Into<String>) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            topic: topic.into(),
+            group_id: group_id.into(),
+            client_id: "wsp".to_owned(),
+            security: SecurityProtocol::Plaintext,
+            mechanism: SaslMechanism::Plain,
+            username: None,
+            password: None,
+            ca_location: None,
+            once: false,
+            defer_pause: Duration::from_secs(10),
+            max_held: 64,
+            max_poll_interval: Duration::from_mins(5),
+            session_timeout: Duration::from_secs(45),
+            metadata_interval: Duration::from_secs(10),
+            reach_timeout: Duration::from_secs(30),
+            overrides: Vec::new(),
+        }
+    }
+
+    /// librdkafka's configuration.
+    ///
+    /// # Errors
+    ///
+    /// `CONTROL_TOPIC_UNREACHABLE`, naming every setting that is missing.
+    pub(super) fn client_config(&self) -> Result<ClientConfig, Refusal> {
+        let servers = without_prefixes(&self.bootstrap_servers);
+        self.refuse_missing(&servers)?;
+        let mut config = ClientConfig::new();
+        config
+            // All of librdkafka's lines come to us; what is shown is the log filter's business.
+            .set_log_level(RDKafkaLogLevel::Info)
+            .set("client.id", &self.client_id)
+            .set("socket.keepalive.enable", "true")
+            // Control messages are few and small: no need for librdkafka's 64 MiB a partition.
+            .set("queued.max.messages.kbytes", "8192")
+            // New groups know only how to hand partitions over one by one, so that a run is not disturbed by a
+            // rebalance that leaves its partition where it is.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            // How the feed learns that a broker is back.
+            .set("statistics.interval.ms", "5000");
+        for (key, value) in &self.overrides {
+            config.set(key, value);
+        }
+        config
+            .set("bootstrap.servers", servers)
+            .set("group.id", &self.group_id)
+            .set("security.protocol", self.security.name())
+            .set("max.poll.interval.ms", millis(self.max_poll_interval))
+            .set("session.timeout.ms", millis(self.session_timeout))
+            .set("topic.metadata.refresh.interval.ms", millis(self.metadata_interval))
+            .set("auto.offset.reset", "earliest")
+            .set("enable.partition.eof", "true")
+            // Offsets are stored by verdict; what is stored is committed, again and again until the broker took it.
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "1000")
+            .set("allow.auto.create.topics", "false");
+        if matches!(self.security, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl) {
+            // OpenSSL is built in and knows no system's certificates: librdkafka looks at the usual places.
+            let ca = self.ca_location.as_ref().map_or_else(|| "probe".to_owned(), |ca| ca.display().to_string());
+            config.set("ssl.ca.location", ca);
+        }
+        if let (true, Some(username), Some(password)) = (self.security.logs_in(), &self.username, &self.password) {
+            config
+                .set("sasl.mechanism", self.mechanism.name())
+                .set("sasl.username", username)
+                .set("sasl.password", password.expose());
+        }
+        Ok(config)
+    }
+
+    fn refuse_missing(&self, servers: &str) -> Result<(), Refusal> {
+        let empty_password = self.password.as_ref().is_none_or(|password| password.expose().is_empty());
+        let missing: Vec<&str> = [
+            (servers.is_empty(), "bootstrap servers (KAFKA_BOOTSTRAP_SERVERS)"),
+            (self.topic.is_empty(), "the topic"),
+            (self.group_id.is_empty(), "the consumer group"),
+            (
+                self.security.logs_in() && self.username.as_ref().is_none_or(String::is_empty),
+                "the user name (KAFKA_SASL_USERNAME)",
+            ),
+            (self.security.logs_in() && empty_password, "the password (KAFKA_SASL_PASSWORD)"),
+        ]
+        .into_iter()
+        .filter_map(|(missing, name)| missing.then_some(name))
+        .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::new(Reason::ControlTopicUnreachable, format!("not configured: {}", missing.join(", "))))
+    }
+
+    /// What an operator compares when the broker doesn't let us in.
+    pub(super) fn what_to_check(&self) -> String {
+        let mut check = format!(
+            "check KAFKA_BOOTSTRAP_SERVERS ({}) and KAFKA_SECURITY_PROTOCOL ({})",
+            without_prefixes(&self.bootstrap_servers),
+            self.security.name().to_ascii_uppercase()
+        );
+        if self.security.logs_in() {
+            check.push_str(", KAFKA_SASL_MECHANISM (");
+            check.push_str(self.mechanism.name());
+            check.push_str("), KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD");
+        }
+        let _ = write!(check, "; the topic and the consumer group {} have to be open to us", self.group_id);
+        check
+    }
+}
+
+fn without_prefixes(servers: &str) -> String {
+    let servers = servers.split(',').map(|server| {
+        let server = server.trim();
+        server.split_once("://").map_or(server, |(_, address)| address)
+    });
+    servers.filter(|server| !server.is_empty()).collect::<Vec<_>>().join(",")
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cloud() -> KafkaOptions {
+        KafkaOptions {
+            security: SecurityProtocol::SaslSsl,
+            username: Some("key".to_owned()),
+            password: Some(Secret::new("hunter2")),
+            ..KafkaOptions::new("SASL_SSL://a.example:9092, b.example:9092,", "t", "g")
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_dropped_from_every_server() {
+        let config = cloud().client_config().unwrap();
+        assert_eq!(config.get("bootstrap.servers"), Some("a.example:9092,b.example:9092"));
+        assert_eq!(config.get("security.protocol"), Some("sasl_ssl"));
+        assert_eq!(config.get("sasl.mechanism"), Some("PLAIN"));
+        assert_eq!(config.get("ssl.ca.location"), Some("probe"));
+    }
+
+    #[test]
+    fn the_password_is_neither_printed_nor_told() {
+        let options = cloud();
+        assert!(!format!("{options:?}{}", options.what_to_check()).contains("hunter2"));
+    }
+
+    #[test]
+    fn everything_missing_is_named_at_once() {
+        let options = KafkaOptions { username: None, password: Some(Secret::new("")), ..cloud() };
+        let refusal = options.client_config().unwrap_err();
+        assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
+        assert!(refusal.detail.contains("KAFKA_SASL_USERNAME") && refusal.detail.contains("KAFKA_SASL_PASSWORD"));
+    }
+
+    #[test]
+    fn overrides_reach_librdkafka_but_not_the_guarantees() {
+        let overrides = [("fetch.wait.max.ms", "10"), ("enable.auto.offset.store", "true"), ("group.id", "other")];
+        let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let config = KafkaOptions { overrides, ..cloud() }.client_config().unwrap();
+        assert_eq!(config.get("fetch.wait.max.ms"), Some("10"));
+        assert_eq!(config.get("enable.auto.offset.store"), Some("false"));
+        assert_eq!(config.get("group.id"), Some("g"));
+    }
+
+    #[test]
+    fn names_are_read_in_either_case() {
+        assert_eq!("SASL_SSL".parse(), Ok(SecurityProtocol::SaslSsl));
+        assert_eq!("plaintext".parse(), Ok(SecurityProtocol::Plaintext));
+        assert_eq!("SCRAM-SHA-512".parse(), Ok(SaslMechanism::ScramSha512));
+        assert!("GSSAPI".parse::<SaslMechanism>().is_err());
+    }
+}
