@@ -1,13 +1,21 @@
 //! Where a run stands, kept so that a crash loses nothing and repeats little (contract, section 7).
 //!
 //! ```text
-//! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres (later)
+//! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres
 //! ```
+
+mod held;
+mod lease;
+mod postgres;
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+pub use held::{HeldExt, WhileHeld};
+pub use lease::{Lease, LeaseState};
+pub use postgres::PostgresCheckpoints;
 
 use crate::model::{Hex64, OutputId, Refusal};
 
@@ -46,6 +54,12 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     ///
     /// As [`CheckpointStore::open`].
     fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// Resolves when every scope that was dropped so far is free for the next producer, as far as can be. A
+    /// program awaits it before it ends, where letting go takes a message to somewhere.
+    fn released(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A scope that this process holds.
@@ -61,6 +75,11 @@ pub trait CheckpointScope: Send {
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_SAVE_FAILED`.
+    /// `CHECKPOINT_SAVE_FAILED`; `CHECKPOINT_LEASE_LOST` where another producer has the scope now: nothing was saved.
     fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// What tells, at any time, whether this process still holds the scope.
+    fn lease(&self) -> Lease {
+        Lease::unlimited()
+    }
 }
