@@ -227,7 +227,8 @@ async fn a_save_outlasts_an_outage_and_the_hold_comes_back() {
     let lease = scope.lease();
     scope.save(&[cursor(10)]).await.unwrap();
     assert_eq!(lease.state(back.await.unwrap() + LEASE - Duration::from_secs(1)), LeaseState::Held);
-    assert_eq!((world.table.sim().saved.clone(), world.table.sim().epoch), (Some(cursor(10)), 1));
+    let sim = world.table.sim();
+    assert_eq!((sim.saved.clone(), sim.epoch), (Some(cursor(10)), 1));
 }
 
 #[tokio::test(start_paused = true)]
