@@ -1,5 +1,9 @@
-//! Real servers on loopback, started by the tests themselves: `sh tests/live/install.sh && cargo test --test live -- --ignored`.
+//! What needs real servers: started here on loopback with free ports and temporary folders, and stopped again.
+//! `cargo test --test live -- --ignored` runs them; each server can be replaced by an address in the environment.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
+
+#[path = "../checkpoint/contract.rs"]
 mod checkpoint_contract;
 mod postgres_checkpoints;
 mod servers;

@@ -79,11 +79,10 @@ impl Tls {
             }
             Some("disable") => (SslMode::Disable, Verify::Nothing),
             None | Some("allow" | "prefer") => (SslMode::Prefer, Verify::Nothing),
-            Some("require") => (SslMode::Require, chain(file)),
             Some("verify-ca") if file.is_none() => {
                 return Err(refuse("sslmode=verify-ca needs a file with the roots").field("sslrootcert"));
             }
-            Some("verify-ca") => (SslMode::Require, chain(file)),
+            Some("require" | "verify-ca") => (SslMode::Require, chain(file)),
             Some("verify-full") => (SslMode::Require, Verify::Name(file)),
             Some(_) => {
                 let modes = "it has to be disable, allow, prefer, require, verify-ca or verify-full";
@@ -177,7 +176,7 @@ fn take_from_pairs(text: &str, tls: &mut Tls) -> Result<Cow<'static, str>, Refus
         let (value, after) = take_value(after.trim_start())?;
         if !tls.take(key, &value)? {
             let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
-            kept.push_str(&format!("{key}='{quoted}' "));
+            kept.extend([key, "='", &quoted, "' "]);
         }
         rest = after;
     }

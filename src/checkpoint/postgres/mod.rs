@@ -65,7 +65,7 @@ impl<C: Clock> PostgresCheckpoints<C> {
         let times = Times {
             lease: Duration::from_secs(15),
             open_limit: Duration::from_secs(10),
-            save_limit: Duration::from_secs(60),
+            save_limit: Duration::from_mins(1),
         };
         Ok(Self { dsn, tls, clock, times, request_timeout, owner: this_process(), releases: Releases::new() })
     }

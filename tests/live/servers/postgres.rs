@@ -1,4 +1,4 @@
-//! PostgreSQL from Debian's package, in a folder of its own. `WSP_LIVE_POSTGRES_DSN` takes its place where a test
+//! A Postgres server from Debian's package, in a folder of its own. `WSP_LIVE_POSTGRES_DSN` takes its place where a test
 //! needs a database alone and not a server to stop.
 
 use std::net::TcpListener;
@@ -48,12 +48,10 @@ impl Postgres {
         std::fs::write(path.join("password"), "hunter2").unwrap();
         server.certificates();
         if is_root() {
-            // The server refuses to run as root.
             run(Command::new("chown").args(["-R", "postgres"]).arg(path));
         }
         let initdb = server.bin.join("initdb");
-        run(server
-            .user(&initdb)
+        run(as_server_user(&initdb)
             .args(["-U", "wsp", "-A", "scram-sha-256", "-E", "UTF8", "--no-sync", "--pwfile"])
             .arg(path.join("password"))
             .arg("-D")
@@ -101,7 +99,7 @@ impl Postgres {
     }
 
     fn pg_ctl(&self, command: &[&str], more: &[&str]) {
-        run(self.user(&self.bin.join("pg_ctl")).args(command).args(more).arg("-D").arg(self.data()));
+        run(as_server_user(&self.bin.join("pg_ctl")).args(command).args(more).arg("-D").arg(self.data()));
     }
 
     fn certificates(&self) {
@@ -121,16 +119,6 @@ impl Postgres {
         );
     }
 
-    fn user(&self, program: &Path) -> Command {
-        let mut command = Command::new(if is_root() { Path::new("runuser") } else { program });
-        if is_root() {
-            command.args(["-u", "postgres", "--"]).arg(program);
-        }
-        // That user may not be allowed into the tests' own folder.
-        command.current_dir("/");
-        command
-    }
-
     fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -143,8 +131,19 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         let stop = self.bin.join("pg_ctl");
-        let _ = self.user(&stop).args(["stop", "-m", "immediate", "-D"]).arg(self.data()).output();
+        let _ = as_server_user(&stop).args(["stop", "-m", "immediate", "-D"]).arg(self.data()).output();
     }
+}
+
+/// The server refuses to run as root.
+fn as_server_user(program: &Path) -> Command {
+    let mut command = Command::new(if is_root() { Path::new("runuser") } else { program });
+    if is_root() {
+        command.args(["-u", "postgres", "--"]).arg(program);
+    }
+    // That user may not be allowed into the tests' own folder.
+    command.current_dir("/");
+    command
 }
 
 fn is_root() -> bool {
@@ -154,10 +153,10 @@ fn is_root() -> bool {
 
 /// The newest version that is installed.
 fn newest_bin() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("run tests/live/install.sh first");
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("run tests/live/install-postgres.sh first");
     let bins = versions.map(|version| version.unwrap().path().join("bin")).filter(|bin| bin.join("initdb").exists());
     let number = |bin: &PathBuf| bin.iter().rev().nth(1).and_then(|name| name.to_str()?.parse::<u32>().ok());
-    bins.max_by_key(number).expect("run tests/live/install.sh first")
+    bins.max_by_key(number).expect("run tests/live/install-postgres.sh first")
 }
 
 fn run(command: &mut Command) {

@@ -1,4 +1,4 @@
-//! What every checkpoint store owes its callers, held against any of them.
+//! What every checkpoint store owes its callers; a store joins by a call of [`holds`].
 
 use wsp::checkpoint::{CheckpointStore, Cursor};
 use wsp::model::{Hex64, OutputId, Reason};
