@@ -1,9 +1,10 @@
 //! Where a run stands, kept so that a crash loses nothing and repeats little (contract, section 7).
 //!
 //! ```text
-//! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres (later)
+//! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres
 //! ```
 
+<<<<<<< HEAD
 mod contiguous;
 mod file;
 mod memory;
@@ -14,12 +15,18 @@ mod stage;
 #[cfg(test)]
 mod stage_tests;
 mod watermark;
+=======
+mod held;
+mod lease;
+mod postgres;
+>>>>>>> room-h
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+<<<<<<< HEAD
 pub use contiguous::Contiguous;
 pub use file::FileCheckpoints;
 pub use memory::MemoryCheckpoints;
@@ -27,6 +34,11 @@ pub use resume::{FileRows, OutputFiles, Resume};
 pub use scope::ScopeKey;
 pub use stage::{CheckpointExt, CheckpointOptions, Checkpointed, SaveReason, SavedCursor};
 pub use watermark::{Mark, Watermark};
+=======
+pub use held::{HeldExt, WhileHeld};
+pub use lease::{Lease, LeaseState};
+pub use postgres::PostgresCheckpoints;
+>>>>>>> room-h
 
 use crate::model::{Hex64, OutputId, Refusal};
 
@@ -65,6 +77,12 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     ///
     /// As [`CheckpointStore::open`].
     fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// Resolves when every scope that was dropped so far is free for the next producer, as far as can be. A
+    /// program awaits it before it ends, where letting go takes a message to somewhere.
+    fn released(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A scope that this process holds.
@@ -80,6 +98,11 @@ pub trait CheckpointScope: Send {
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_SAVE_FAILED`.
+    /// `CHECKPOINT_SAVE_FAILED`; `CHECKPOINT_LEASE_LOST` where another producer has the scope now: nothing was saved.
     fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// What tells, at any time, whether this process still holds the scope.
+    fn lease(&self) -> Lease {
+        Lease::unlimited()
+    }
 }

@@ -126,6 +126,8 @@ reasons! {
     IgPushRetryExhausted = "IG_PUSH_RETRY_EXHAUSTED", "Restore IG, then re-emit READY or restart: the run resumes from the checkpoint.";
     /// The Postgres backend is configured without a DSN.
     CheckpointDsnMissing = "CHECKPOINT_DSN_MISSING", "Set `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`.";
+    /// The DSN of the Postgres backend can't be read, asks for what this program can't do, or its root certificates can't be read.
+    CheckpointDsnInvalid = "CHECKPOINT_DSN_INVALID", "Correct `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`; the detail names the setting, never its value.";
     /// The checkpoint names a file that is not part of the view, or a row beyond it.
     CheckpointForeign = "CHECKPOINT_FOREIGN", "Check that roots are spelt as when the checkpoint was written; `wsp checkpoint show` prints it, `wsp checkpoint reset` drops it.";
     /// The checkpoint can't be read.
@@ -134,6 +136,8 @@ reasons! {
     CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room or restore write access where the detail says; then restart.";
     /// Another producer holds this run's checkpoint.
     CheckpointScopeBusy = "CHECKPOINT_SCOPE_BUSY", "Nothing, if a second producer was started by mistake; this READY is looked at again later.";
+    /// The hold on this run's checkpoint went to another producer, or was dropped, in the middle of the run.
+    CheckpointLeaseLost = "CHECKPOINT_LEASE_LOST", "Nothing, if the other producer streams the run to its end. Find out what kept this one away from the database for longer than its lease.";
     /// Evidence or facts could not be read from or written to the object store.
     StoreUnavailable = "STORE_UNAVAILABLE", "Restore the store; then re-emit READY or restart.";
     /// The run was told to stop before its end.

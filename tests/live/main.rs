@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 <<<<<<< HEAD
+<<<<<<< HEAD
 mod s3;
 mod servers;
 #[path = "../store/contract.rs"]
@@ -12,3 +13,9 @@ mod store_contract;
 mod kafka;
 mod servers;
 >>>>>>> room-g
+=======
+#[path = "../checkpoint/contract.rs"]
+mod checkpoint_contract;
+mod postgres_checkpoints;
+mod servers;
+>>>>>>> room-h

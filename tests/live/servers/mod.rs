@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The servers, each a process of its own that ends with its handle.
 
 <<<<<<< HEAD
@@ -12,3 +13,8 @@ use std::net::TcpListener;
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
+=======
+//! Servers that live as long as the test that started them.
+
+pub(crate) mod postgres;
+>>>>>>> room-h

@@ -1,0 +1,151 @@
+//! Whether this process still holds its scope, for all who have to stop when it doesn't.
+//!
+//! ```text
+//! renewals ──until──► Keeper ──watch──► Lease: Held ──time──► Lapsed ──renewed──► Held
+//!                                                  └───────────┴──taken by another──► Lost
+//! ```
+//!
+//! The holder goes by its own monotonic clock, counted from before each renewal was asked for, so it gives up
+//! before the database does: no other producer can be in while this one believes to be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::model::Refusal;
+
+/// How a hold stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseState {
+    /// This process holds the scope.
+    Held,
+    /// It could not renew in time: another producer may be in by now, so nothing may be sent. It becomes
+    /// [`LeaseState::Held`] again if a renewal finds that nobody was.
+    Lapsed,
+    /// The scope is another's, for good.
+    Lost(Refusal),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Hold {
+    /// In the terms of the clock that the store was given.
+    until: Duration,
+    lost: Option<Refusal>,
+}
+
+/// A view of a hold. Clones see the same.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    hold: watch::Receiver<Hold>,
+}
+
+impl Lease {
+    /// A hold that ends with the process alone, as a file lock.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        let (_, hold) = watch::channel(Hold { until: Duration::MAX, lost: None });
+        Self { hold }
+    }
+
+    /// How the hold stands at `now`, in the terms of the clock that the store was given.
+    #[must_use]
+    pub fn state(&self, now: Duration) -> LeaseState {
+        let hold = self.hold.borrow();
+        match &hold.lost {
+            Some(refusal) => LeaseState::Lost(refusal.clone()),
+            None if now < hold.until => LeaseState::Held,
+            None => LeaseState::Lapsed,
+        }
+    }
+
+    /// Resolves when the scope is another's, with the `CHECKPOINT_LEASE_LOST` that says whose. It stays pending
+    /// where that doesn't come to pass before the scope is let go of.
+    pub fn lost(&self) -> impl Future<Output = Refusal> + Send + 'static {
+        let mut hold = self.hold.clone();
+        async move {
+            let lost = hold.wait_for(|hold| hold.lost.is_some()).await.ok().and_then(|hold| hold.lost.clone());
+            match lost {
+                Some(refusal) => refusal,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Hold> {
+        self.hold.clone()
+    }
+}
+
+/// The side that renews. Clones share the hold.
+#[derive(Debug, Clone)]
+pub(super) struct Keeper {
+    hold: Arc<watch::Sender<Hold>>,
+}
+
+impl Keeper {
+    pub(super) fn new(until: Duration) -> Self {
+        Self { hold: Arc::new(watch::Sender::new(Hold { until, lost: None })) }
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        Lease { hold: self.hold.subscribe() }
+    }
+
+    /// Notes a renewal that holds until `until`. It never shortens the hold and doesn't bring back a lost one.
+    pub(super) fn renewed(&self, until: Duration) {
+        self.hold.send_if_modified(|hold| {
+            let longer = hold.lost.is_none() && until > hold.until;
+            hold.until = hold.until.max(until);
+            longer
+        });
+    }
+
+    /// Notes that the scope is another's. The first word stays.
+    pub(super) fn lose(&self, refusal: Refusal) {
+        self.hold.send_if_modified(|hold| {
+            let first = hold.lost.is_none();
+            hold.lost.get_or_insert(refusal);
+            first
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_hold_lapses_by_time_and_comes_back_by_a_renewal() {
+        let keeper = Keeper::new(at(15));
+        let lease = keeper.lease();
+        assert_eq!(lease.state(at(14)), LeaseState::Held);
+        assert_eq!(lease.state(at(15)), LeaseState::Lapsed);
+        keeper.renewed(at(40));
+        keeper.renewed(at(20));
+        assert_eq!(lease.state(at(39)), LeaseState::Held, "an answer that comes late doesn't shorten the hold");
+    }
+
+    #[tokio::test]
+    async fn a_lost_hold_stays_lost() {
+        let keeper = Keeper::new(at(15));
+        let lease = keeper.lease();
+        let told = tokio::spawn(lease.lost());
+        let refusal = Refusal::new(Reason::CheckpointLeaseLost, "first");
+        keeper.lose(refusal.clone());
+        keeper.lose(Refusal::new(Reason::CheckpointLeaseLost, "second"));
+        keeper.renewed(at(100));
+        assert_eq!(lease.state(at(1)), LeaseState::Lost(refusal.clone()));
+        assert_eq!(told.await.unwrap(), refusal);
+    }
+
+    #[test]
+    fn a_lock_never_lapses() {
+        assert_eq!(Lease::unlimited().state(at(u32::MAX.into())), LeaseState::Held);
+    }
+}

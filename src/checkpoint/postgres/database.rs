@@ -1,0 +1,162 @@
+//! One connection to the database, opened when it is needed and anew after it broke.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::dsn::Dsn;
+use super::retry::Fault;
+use crate::clock::Clock;
+
+/// The way to the database. It holds one connection at most.
+pub(super) struct Database<C> {
+    dsn: Dsn,
+    tls: MakeRustlsConnect,
+    clock: C,
+    /// Bound on one request, connecting included.
+    timeout: Duration,
+    link: Mutex<Option<Link>>,
+}
+
+/// A connection, and the task that moves its bytes.
+#[derive(Clone)]
+struct Link {
+    client: Arc<Client>,
+    task: AbortHandle,
+}
+
+impl<C: Clock> Database<C> {
+    pub(super) fn new(dsn: Dsn, tls: MakeRustlsConnect, clock: C, timeout: Duration) -> Self {
+        Self { dsn, tls, clock, timeout, link: Mutex::new(None) }
+    }
+
+    /// Makes a request, on a new connection where there is none. One that gets no answer in time takes the
+    /// connection with it; its statement may still be carried out, or never.
+    pub(super) async fn request<T, F>(&self, request: impl FnOnce(Arc<Client>) -> F + Send) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let used = Mutex::new(None);
+        let answer = async { request(self.connected(&used).await?).await };
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|error| fault(&error)),
+            () = self.clock.sleep_until(self.clock.now() + self.timeout) => {
+                Err(Fault::Away(format!("no answer within {} s", self.timeout.as_secs_f64())))
+            }
+        };
+        if let (Err(Fault::Away(_)), Some(used)) = (&answer, lock(&used).take()) {
+            self.forget(&used);
+        }
+        answer
+    }
+
+    async fn connected(&self, used: &Mutex<Option<Link>>) -> Result<Arc<Client>, Error> {
+        let known = lock(&self.link).clone().filter(|link| !link.client.is_closed());
+        if let Some(link) = known {
+            *lock(used) = Some(link.clone());
+            return Ok(link.client);
+        }
+        let (client, connection) = self.dsn.config.connect(self.tls.clone()).await?;
+        let task = tokio::spawn(async move {
+            // Whoever waits for an answer hears of the error himself.
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %describe(&error), "the connection to the checkpoint database ended");
+            }
+        });
+        let link = Link { client: Arc::new(client), task: task.abort_handle() };
+        *lock(used) = Some(link.clone());
+        link.client.batch_execute(&self.session()).await?;
+        *lock(&self.link) = Some(link.clone());
+        Ok(link.client)
+    }
+
+    /// What a session has to be, whatever the defaults of the role and the database are: a statement given up here
+    /// ends there too, each sees what others did before, and what is answered is durable.
+    fn session(&self) -> String {
+        let millis = self.timeout.as_millis().max(1);
+        format!(
+            "SET statement_timeout = {millis};
+             SET default_transaction_isolation = 'read committed';
+             SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    }
+
+    /// Cuts a connection that can't be trusted any more.
+    fn forget(&self, used: &Link) {
+        used.task.abort();
+        let mut link = lock(&self.link);
+        if link.as_ref().is_some_and(|link| Arc::ptr_eq(&link.client, &used.client)) {
+            *link = None;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the server or the way to it did, without what was asked.
+fn describe(error: &Error) -> String {
+    use std::error::Error as _;
+    if let Some(error) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", error.message(), error.code().code());
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn fault(error: &Error) -> Fault {
+    let text = describe(error);
+    match error.code() {
+        Some(state) if *state == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Fault::Refused(format!(
+            "{text}: the row number doesn't fit the column; `ALTER TABLE wsp_checkpoint ALTER COLUMN last_row_index \
+             TYPE bigint` makes room, and the producer in place reads and writes that too"
+        )),
+        Some(state) if is_final(state.code()) => Fault::Refused(text),
+        _ => Fault::Away(text),
+    }
+}
+
+/// Whether a SQLSTATE is of a class that time doesn't mend: a feature that is not there, data, constraints,
+/// authorisation, database or schema names, syntax and rights. All else (connections, restarts, time-outs, deadlocks,
+/// want of space, a standby that can't write) may pass.
+fn is_final(code: &str) -> bool {
+    ["0A", "22", "23", "28", "3D", "3F", "42"].iter().any(|class| code.starts_with(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_mends_some_errors() {
+        for state in [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::QUERY_CANCELED,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::DISK_FULL,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+        ] {
+            assert!(!is_final(state.code()), "{state:?}");
+        }
+        for state in [
+            SqlState::INVALID_PASSWORD,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            SqlState::UNDEFINED_COLUMN,
+            SqlState::INVALID_CATALOG_NAME,
+        ] {
+            assert!(is_final(state.code()), "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Cursors in Postgres, in the table of the producer in place, under a lease of their own.
+//!
+//! ```text
+//! open ──► LeasedScope ──ScopeTable──► sql (one statement a change) ──► Database (one connection) ──► tls, dsn
+//! ```
+//!
+//! That a position never moves back rests on three things, since the database doesn't know the order of files. Each
+//! owner of a scope has an epoch, and a save by a claim that is not the row's is nothing. Within an epoch saves
+//! are numbered, and a late one is nothing. Within a file a lower row is refused.
+
+mod database;
+mod dsn;
+mod retry;
+mod scope;
+mod sql;
+mod table;
+mod tls;
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use self::database::Database;
+use self::dsn::Dsn;
+use self::scope::{LeasedScope, Releases, Times};
+use self::table::ScopeTable;
+use super::{CheckpointScope, CheckpointStore, Cursor};
+use crate::clock::Clock;
+use crate::model::{Hex64, OutputId, Reason, Refusal, Secret};
+
+/// Checkpoints in a Postgres database. Each scope that is held has a connection of its own.
+#[derive(Clone)]
+pub struct PostgresCheckpoints<C> {
+    dsn: Dsn,
+    tls: MakeRustlsConnect,
+    clock: C,
+    times: Times,
+    request_timeout: Duration,
+    owner: String,
+    releases: Releases,
+}
+
+impl<C: Clock> PostgresCheckpoints<C> {
+    /// Checkpoints in the database of `dsn`: key=value pairs or a `postgresql://` URL, as libpq reads them. Nothing
+    /// is connected yet. `clock` times leases and retries, and is the one to ask a [`Lease`](super::Lease) by.
+    ///
+    /// TLS follows `sslmode` and `sslrootcert`: `prefer` (the default) and `require` encrypt, `verify-ca` and
+    /// `require` with roots check the chain, `verify-full` the name too, by the machine's roots where no file is named.
+    ///
+    /// # Errors
+    ///
+    /// `CHECKPOINT_DSN_MISSING`, `CHECKPOINT_DSN_INVALID`. Neither holds a part of the DSN.
+    pub fn new(dsn: &Secret, clock: C) -> Result<Self, Refusal> {
+        let mut dsn = Dsn::parse(dsn)?;
+        let tls = tls::connector(&dsn.verify)?;
+        let request_timeout = Duration::from_secs(5);
+        if dsn.config.get_connect_timeout().is_none() {
+            dsn.config.connect_timeout(request_timeout);
+        }
+        let times = Times {
+            lease: Duration::from_secs(15),
+            open_limit: Duration::from_secs(10),
+            save_limit: Duration::from_mins(1),
+        };
+        Ok(Self { dsn, tls, clock, times, request_timeout, owner: this_process(), releases: Releases::new() })
+    }
+
+    /// How long a hold lasts without a renewal; 15 s, renewed every third of it. After a crash another producer
+    /// has to wait that long.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.times.lease = lease;
+        self
+    }
+
+    /// How long opening, reading and resetting go on trying while the database is away; 10 s.
+    #[must_use]
+    pub fn open_limit(mut self, limit: Duration) -> Self {
+        self.times.open_limit = limit;
+        self
+    }
+
+    /// How long a save goes on trying while the database is away; 60 s.
+    #[must_use]
+    pub fn save_limit(mut self, limit: Duration) -> Self {
+        self.times.save_limit = limit;
+        self
+    }
+
+    /// How long one request may take, connecting included; 5 s. The server gives statements up after it too.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// What other producers read about who holds a scope; host name and process id.
+    #[must_use]
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    fn database(&self) -> Database<C> {
+        Database::new(self.dsn.clone(), self.tls.clone(), self.clock.clone(), self.request_timeout)
+    }
+
+    /// A name that no opening had before: a random number stands behind the readable part.
+    fn new_owner(&self) -> String {
+        format!("{} {:016x}", self.owner, RandomState::new().build_hasher().finish())
+    }
+
+    async fn reset_all(&self, scope: &Hex64, outputs: &[OutputId]) -> Result<(), Refusal> {
+        let database = self.database();
+        let (claim, _) = scope::acquire(&database, scope, self.new_owner(), &self.clock, self.times).await?;
+        let deleted = retry::persist(&self.clock, self.times.open_limit, || database.delete(&claim, outputs)).await;
+        let released = database.release(&claim).await;
+        let failed = |fault: retry::Fault| Refusal::new(Reason::CheckpointSaveFailed, fault.to_string());
+        deleted.and(released).map_err(failed)
+    }
+}
+
+impl<C> fmt::Debug for PostgresCheckpoints<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { times, request_timeout, owner, .. } = self;
+        let mut out = f.debug_struct("PostgresCheckpoints");
+        out.field("times", times).field("request_timeout", request_timeout).field("owner", owner);
+        out.finish_non_exhaustive()
+    }
+}
+
+impl<C: Clock> CheckpointStore for PostgresCheckpoints<C> {
+    fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope>, Refusal>> {
+        async move {
+            let (table, clock, releases) = (Arc::new(self.database()), self.clock.clone(), self.releases.clone());
+            let opened = LeasedScope::open(table, scope, self.new_owner(), clock, self.times, releases).await?;
+            Ok(Box::new(opened) as Box<dyn CheckpointScope>)
+        }
+        .boxed()
+    }
+
+    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>> {
+        async move { scope::load(&self.database(), scope, outputs, &self.clock, self.times).await }.boxed()
+    }
+
+    fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.reset_all(scope, outputs).boxed()
+    }
+
+    fn released(&self) -> BoxFuture<'_, ()> {
+        self.releases.done().boxed()
+    }
+}
+
+fn this_process() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = Some(host.trim()).filter(|host| !host.is_empty()).unwrap_or("unknown host");
+    format!("{host} pid {}", std::process::id())
+}

@@ -1,0 +1,292 @@
+//! The lease's rules on a simulated database, on paused time.
+
+use std::sync::{Mutex, MutexGuard};
+
+use super::*;
+use crate::clock::SystemClock;
+
+const LEASE: Duration = Duration::from_secs(15);
+
+/// The tables as `sql` has them, for one scope, and the way to them.
+#[derive(Default)]
+struct Sim {
+    owner: String,
+    epoch: i64,
+    save_seq: i64,
+    expires: Duration,
+    saved: Option<Cursor>,
+    saves: u32,
+    /// Owners whose requests don't get through; the empty one stands for all.
+    away: Vec<String>,
+    /// So many answers get lost, with the statement carried out.
+    lose_answers: u32,
+}
+
+#[derive(Clone)]
+struct SimTable {
+    clock: SystemClock,
+    sim: Arc<Mutex<Sim>>,
+}
+
+impl SimTable {
+    fn sim(&self) -> MutexGuard<'_, Sim> {
+        self.sim.lock().unwrap()
+    }
+
+    fn reached<T>(&self, owner: &str, statement: impl FnOnce(&mut Sim, Duration) -> T) -> Result<T, Fault> {
+        let mut sim = self.sim();
+        if sim.away.iter().any(|away| owner.starts_with(away)) {
+            return Err(Fault::Away("away".into()));
+        }
+        let answer = statement(&mut sim, self.clock.now());
+        if sim.lose_answers > 0 {
+            sim.lose_answers -= 1;
+            return Err(Fault::Away("lost".into()));
+        }
+        Ok(answer)
+    }
+}
+
+impl Sim {
+    fn holder(&self) -> Holder {
+        Holder { owner: self.owner.clone(), epoch: self.epoch, until: format!("{:?}", self.expires) }
+    }
+
+    fn holds(&self, claim: &Claim) -> bool {
+        self.owner == claim.owner && self.epoch == claim.epoch
+    }
+}
+
+impl ScopeTable for SimTable {
+    async fn acquire(&self, _: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
+        self.reached(owner, |sim, now| {
+            if sim.owner != owner && sim.expires > now {
+                return Acquired::Busy(sim.holder());
+            }
+            if sim.owner != owner {
+                (sim.owner, sim.epoch, sim.save_seq) = (owner.into(), sim.epoch + 1, 0);
+            }
+            sim.expires = now + lease;
+            Acquired::Epoch(sim.epoch)
+        })
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<Answer, Fault> {
+        self.reached(&claim.owner, |sim, now| {
+            if !sim.holds(claim) {
+                return Answer::Lost(Some(sim.holder()));
+            }
+            sim.expires = now + lease;
+            Answer::Done
+        })
+    }
+
+    async fn save(&self, claim: &Claim, seq: i64, cursors: &[Cursor], lease: Duration) -> Result<Answer, Fault> {
+        self.reached(&claim.owner, |sim, now| {
+            if !sim.holds(claim) {
+                return Answer::Lost(Some(sim.holder()));
+            }
+            assert!(sim.save_seq <= seq);
+            (sim.save_seq, sim.expires, sim.saved) = (seq, now + lease, Some(cursors[0].clone()));
+            sim.saves += 1;
+            Answer::Done
+        })
+    }
+
+    async fn delete(&self, claim: &Claim, _: &[OutputId]) -> Result<(), Fault> {
+        self.reached(&claim.owner, |sim, _| sim.saved = sim.saved.take().filter(|_| !sim.holds(claim)))
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), Fault> {
+        self.reached(&claim.owner, |sim, now| {
+            if sim.holds(claim) {
+                (sim.owner, sim.expires) = (String::new(), now);
+            }
+        })
+    }
+
+    async fn load(&self, _: &Hex64, _: &[OutputId]) -> Result<Vec<Cursor>, Fault> {
+        self.reached("", |sim, _| sim.saved.iter().cloned().collect())
+    }
+}
+
+struct World {
+    table: SimTable,
+    releases: Releases,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { table: SimTable { clock: SystemClock::new(), sim: Arc::default() }, releases: Releases::new() }
+    }
+
+    async fn open(&self, owner: &str) -> Result<LeasedScope<SimTable, SystemClock>, Refusal> {
+        let (table, scope) = (Arc::new(self.table.clone()), "0a".repeat(32).parse().unwrap());
+        let times = Times { lease: LEASE, open_limit: Duration::from_secs(10), save_limit: Duration::from_mins(1) };
+        let clock = self.table.clock;
+        LeasedScope::open(table, &scope, owner.into(), clock, times, self.releases.clone()).await
+    }
+
+    fn state(&self, scope: &LeasedScope<SimTable, SystemClock>) -> LeaseState {
+        scope.lease().state(self.table.clock.now())
+    }
+}
+
+fn cursor(row: u64) -> Cursor {
+    let output_id = "traffic".parse().unwrap();
+    Cursor { output_id, last_file: "part-000000.parquet".into(), last_row_index: row, last_ts_utc: None }
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+fn reason<T>(result: Result<T, Refusal>) -> Option<Reason> {
+    result.err().map(|refusal| refusal.reason)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_holds_the_scope_as_long_as_it_renews() {
+    let world = World::new();
+    let first = world.open("first").await.unwrap();
+    pass(1000).await;
+    let refusal = world.open("second").await.err().unwrap();
+    assert_eq!(refusal.reason, Reason::CheckpointScopeBusy);
+    assert!(refusal.detail.contains("held by first, epoch 1, until "), "{refusal}");
+    assert_eq!(world.state(&first), LeaseState::Held);
+
+    drop(first);
+    world.releases.done().await;
+    assert_eq!(world.open("second").await.unwrap().claim.epoch, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_owner_is_followed_when_its_lease_has_run_out() {
+    let world = World::new();
+    let first = world.open("first").await.unwrap();
+    world.table.sim().away.push("first".into());
+    drop(first);
+    world.releases.done().await;
+    pass(14).await;
+    assert_eq!(reason(world.open("second").await), Some(Reason::CheckpointScopeBusy));
+    pass(1).await;
+    assert!(world.open("second").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_away_for_too_long_saves_nothing_more() {
+    let world = World::new();
+    let mut first = world.open("first").await.unwrap();
+    first.save(&[cursor(10)]).await.unwrap();
+    world.table.sim().away.push("first".into());
+    pass(16).await;
+    assert_eq!(world.state(&first), LeaseState::Lapsed, "it stops before anybody tells it to");
+    let mut second = world.open("second").await.unwrap();
+    second.save(&[cursor(20)]).await.unwrap();
+
+    world.table.sim().away.clear();
+    let refusal = first.save(&[cursor(11)]).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::CheckpointLeaseLost);
+    assert!(refusal.detail.contains("now held by second, epoch 2"), "{refusal}");
+    assert_eq!(reason(first.save(&[cursor(12)]).await), Some(Reason::CheckpointLeaseLost));
+    assert_eq!(world.state(&first), LeaseState::Lost(refusal.clone()));
+    assert_eq!(world.table.sim().saved, Some(cursor(20)));
+
+    drop(first);
+    world.releases.done().await;
+    pass(100).await;
+    assert_eq!(world.state(&second), LeaseState::Held, "the loser sets nothing free that is another's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_heard_of_without_a_save() {
+    let world = World::new();
+    let first = world.open("first").await.unwrap();
+    let lost = tokio::spawn(first.lease().lost());
+    world.table.sim().away.push("first".into());
+    pass(16).await;
+    let _second = world.open("second").await.unwrap();
+    world.table.sim().away.clear();
+    // The longest wait between two renewals after a failure.
+    pass(2).await;
+    assert_eq!(lost.await.unwrap().reason, Reason::CheckpointLeaseLost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_outlasts_an_outage_and_the_hold_comes_back() {
+    let world = World::new();
+    let mut scope = world.open("first").await.unwrap();
+    world.table.sim().away.push(String::new());
+    let table = world.table.clone();
+    let back = tokio::spawn(async move {
+        pass(30).await;
+        let lapsed_at = table.clock.now();
+        table.sim().away.clear();
+        lapsed_at
+    });
+    let lease = scope.lease();
+    scope.save(&[cursor(10)]).await.unwrap();
+    assert_eq!(lease.state(back.await.unwrap() + Duration::from_secs(14)), LeaseState::Held);
+    let sim = world.table.sim();
+    assert_eq!((sim.saved.clone(), sim.epoch), (Some(cursor(10)), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_alone_brings_a_lapsed_hold_back() {
+    let world = World::new();
+    let scope = world.open("first").await.unwrap();
+    world.table.sim().away.push(String::new());
+    pass(20).await;
+    assert_eq!(world.state(&scope), LeaseState::Lapsed);
+    world.table.sim().away.clear();
+    pass(2).await;
+    assert_eq!(world.state(&scope), LeaseState::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_has_a_limit() {
+    let world = World::new();
+    let mut scope = world.open("first").await.unwrap();
+    world.table.sim().away.push(String::new());
+    assert_eq!(reason(scope.save(&[cursor(10)]).await), Some(Reason::CheckpointSaveFailed));
+    let failed_at = world.table.clock.now().as_secs();
+    assert!((58..=60).contains(&failed_at), "{failed_at}");
+    assert_eq!(reason(scope.load(&["traffic".parse().unwrap()]).await), Some(Reason::CheckpointUnreadable));
+    assert_eq!(reason(world.open("second").await), Some(Reason::CheckpointSaveFailed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_that_waits_ends_when_the_scope_is_lost() {
+    let world = World::new();
+    let mut first = world.open("first").await.unwrap();
+    let lose = first.keeper.clone();
+    world.table.sim().away.push("first".into());
+    let losing = tokio::spawn(async move {
+        pass(20).await;
+        lose.lose(Refusal::new(Reason::CheckpointLeaseLost, "told by the renewal"));
+    });
+    assert_eq!(first.save(&[cursor(10)]).await.unwrap_err().detail, "told by the renewal");
+    losing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_answers_change_nothing() {
+    let world = World::new();
+    world.table.sim().lose_answers = 2;
+    let mut scope = world.open("first").await.unwrap();
+    assert_eq!(scope.claim.epoch, 1, "the same owner asking again is the same epoch");
+    world.table.sim().lose_answers = 2;
+    scope.save(&[cursor(10)]).await.unwrap();
+    let sim = world.table.sim();
+    assert_eq!((sim.saves, sim.save_seq, sim.saved.clone()), (3, 1, Some(cursor(10))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_cursors_of_one_output_the_later_is_saved() {
+    let world = World::new();
+    let mut scope = world.open("first").await.unwrap();
+    scope.save(&[]).await.unwrap();
+    scope.save(&[cursor(10), cursor(11)]).await.unwrap();
+    let sim = world.table.sim();
+    assert_eq!((sim.saves, sim.saved.clone()), (1, Some(cursor(11))));
+}

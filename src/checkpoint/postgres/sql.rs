@@ -1,0 +1,238 @@
+//! The tables and the statements. `wsp_checkpoint` is the one of contract, section 7, shared with the producer in
+//! place; `wsp_checkpoint_lease` is ours, and that one never looks at it.
+//!
+//! Each change is one statement, so it is one transaction and one round trip. It starts by updating the lease's row
+//! where owner and epoch are still the claim's: the lock on that row is what sets a save and a takeover apart, and
+//! without that row the rest of the statement does nothing.
+
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, Row};
+
+use super::database::Database;
+use super::retry::Fault;
+use super::table::{Acquired, Answer, Claim, Holder, ScopeTable};
+use crate::checkpoint::Cursor;
+use crate::clock::Clock;
+use crate::model::{Hex64, OutputId};
+
+const CURSORS: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint (
+    pack_key text NOT NULL,
+    output_id text NOT NULL,
+    last_file text NOT NULL,
+    last_row_index integer NOT NULL,
+    last_ts_utc text,
+    updated_at_utc timestamptz NOT NULL,
+    PRIMARY KEY (pack_key, output_id)
+)";
+
+const LEASES: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_lease (
+    scope_key text PRIMARY KEY,
+    owner text NOT NULL,
+    epoch bigint NOT NULL,
+    save_seq bigint NOT NULL,
+    expires_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+)";
+
+/// Time is the database's own, read after the wait for the row's lock. The same owner again is an answer that got
+/// lost: it finds itself in, under the epoch it had.
+const ACQUIRE: &str = "
+    INSERT INTO wsp_checkpoint_lease AS l (scope_key, owner, epoch, save_seq, expires_at, updated_at)
+    VALUES ($1, $2, 1, 0, clock_timestamp() + make_interval(secs => $3), clock_timestamp())
+    ON CONFLICT (scope_key) DO UPDATE SET
+        owner = excluded.owner,
+        epoch = CASE WHEN l.owner = excluded.owner THEN l.epoch ELSE l.epoch + 1 END,
+        save_seq = CASE WHEN l.owner = excluded.owner THEN l.save_seq ELSE 0 END,
+        expires_at = clock_timestamp() + make_interval(secs => $3),
+        updated_at = clock_timestamp()
+    WHERE l.owner = excluded.owner OR l.expires_at <= clock_timestamp()
+    RETURNING epoch";
+
+const HOLDER: &str = r#"
+    SELECT owner, epoch, to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+    FROM wsp_checkpoint_lease WHERE scope_key = $1"#;
+
+const RENEW: &str = "
+    UPDATE wsp_checkpoint_lease
+    SET expires_at = clock_timestamp() + make_interval(secs => $4), updated_at = clock_timestamp()
+    WHERE scope_key = $1 AND owner = $2 AND epoch = $3";
+
+/// `save_seq` keeps out a statement that was given up and is carried out late, after a newer one. Order among files
+/// is the view's affair and not known here, but within one file going back can be seen, whoever wrote the row.
+const SAVE: &str = "
+    WITH new AS (
+        SELECT * FROM unnest($5, $6, $7, $8) AS new (output_id, last_file, last_row_index, last_ts_utc)
+    ), held AS (
+        UPDATE wsp_checkpoint_lease AS l
+        SET save_seq = $4, expires_at = clock_timestamp() + make_interval(secs => $9), updated_at = clock_timestamp()
+        WHERE scope_key = $1 AND owner = $2 AND epoch = $3 AND save_seq <= $4 AND NOT EXISTS (
+            SELECT FROM wsp_checkpoint AS c JOIN new USING (output_id)
+            WHERE c.pack_key = $1 AND c.last_file = new.last_file AND c.last_row_index > new.last_row_index)
+        RETURNING scope_key
+    )
+    INSERT INTO wsp_checkpoint (pack_key, output_id, last_file, last_row_index, last_ts_utc, updated_at_utc)
+    SELECT scope_key, output_id, last_file, last_row_index, last_ts_utc, clock_timestamp() FROM held, new
+    ON CONFLICT (pack_key, output_id) DO UPDATE SET
+        last_file = excluded.last_file,
+        last_row_index = excluded.last_row_index,
+        last_ts_utc = excluded.last_ts_utc,
+        updated_at_utc = excluded.updated_at_utc";
+
+const DELETE: &str = "
+    WITH held AS (
+        SELECT scope_key FROM wsp_checkpoint_lease WHERE scope_key = $1 AND owner = $2 AND epoch = $3 FOR UPDATE
+    )
+    DELETE FROM wsp_checkpoint USING held WHERE pack_key = held.scope_key AND output_id = ANY($4)";
+
+/// The row stays, so that epochs go on counting.
+const RELEASE: &str = "
+    UPDATE wsp_checkpoint_lease SET owner = '', expires_at = clock_timestamp(), updated_at = clock_timestamp()
+    WHERE scope_key = $1 AND owner = $2 AND epoch = $3";
+
+const LOAD: &str = "
+    SELECT output_id, last_file, last_row_index::bigint, last_ts_utc
+    FROM wsp_checkpoint WHERE pack_key = $1 AND output_id = ANY($2)";
+
+impl<C: Clock> ScopeTable for Database<C> {
+    async fn acquire(&self, scope: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
+        let (scope, secs) = (scope.as_str(), lease.as_secs_f64());
+        self.request(async |client| {
+            create_missing(&client).await?;
+            // The holder may let go between the two questions; then the first is worth asking again.
+            loop {
+                let params = [(&scope as _, Type::TEXT), (&owner as _, Type::TEXT), (&secs as _, Type::FLOAT8)];
+                if let Some(row) = client.query_typed_opt(ACQUIRE, &params).await? {
+                    return Ok(Acquired::Epoch(row.try_get(0)?));
+                }
+                if let Some(holder) = holder(&client, scope).await?.filter(|holder| !holder.owner.is_empty()) {
+                    return Ok(Acquired::Busy(holder));
+                }
+            }
+        })
+        .await
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<Answer, Fault> {
+        let (scope, owner, secs) = (claim.scope.as_str(), claim.owner.as_str(), lease.as_secs_f64());
+        self.request(async |client| {
+            let params = [
+                (&scope as _, Type::TEXT),
+                (&owner as _, Type::TEXT),
+                (&claim.epoch as _, Type::INT8),
+                (&secs as _, Type::FLOAT8),
+            ];
+            match client.execute_typed(RENEW, &params).await? {
+                0 => Ok(Answer::Lost(holder(&client, scope).await?)),
+                _ => Ok(Answer::Done),
+            }
+        })
+        .await
+    }
+
+    async fn save(&self, claim: &Claim, seq: i64, cursors: &[Cursor], lease: Duration) -> Result<Answer, Fault> {
+        let (scope, owner, secs) = (claim.scope.as_str(), claim.owner.as_str(), lease.as_secs_f64());
+        let outputs: Vec<_> = cursors.iter().map(|cursor| cursor.output_id.as_str()).collect();
+        let files: Vec<_> = cursors.iter().map(|cursor| cursor.last_file.as_str()).collect();
+        let rows = cursors.iter().map(|cursor| i64::try_from(cursor.last_row_index)).collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|_| Fault::Refused("a row number beyond 63 bits".into()))?;
+        let times: Vec<_> = cursors.iter().map(|cursor| cursor.last_ts_utc.as_deref()).collect();
+        self.request(async |client| {
+            let params = [
+                (&scope as _, Type::TEXT),
+                (&owner as _, Type::TEXT),
+                (&claim.epoch as _, Type::INT8),
+                (&seq as _, Type::INT8),
+                (&outputs as _, Type::TEXT_ARRAY),
+                (&files as _, Type::TEXT_ARRAY),
+                (&rows as _, Type::INT8_ARRAY),
+                (&times as _, Type::TEXT_ARRAY),
+                (&secs as _, Type::FLOAT8),
+            ];
+            if client.execute_typed(SAVE, &params).await? > 0 {
+                return Ok(Answer::Done);
+            }
+            let holder = holder(&client, scope).await?;
+            let ours = holder.as_ref().is_some_and(|now| now.owner == owner && now.epoch == claim.epoch);
+            Ok(if ours { Answer::Back(outputs.join(", ")) } else { Answer::Lost(holder) })
+        })
+        .await
+    }
+
+    async fn delete(&self, claim: &Claim, outputs: &[OutputId]) -> Result<(), Fault> {
+        let (scope, owner) = (claim.scope.as_str(), claim.owner.as_str());
+        let outputs: Vec<_> = outputs.iter().map(OutputId::as_str).collect();
+        self.request(async |client| {
+            let params = [
+                (&scope as _, Type::TEXT),
+                (&owner as _, Type::TEXT),
+                (&claim.epoch as _, Type::INT8),
+                (&outputs as _, Type::TEXT_ARRAY),
+            ];
+            client.execute_typed(DELETE, &params).await.map(drop)
+        })
+        .await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), Fault> {
+        let (scope, owner) = (claim.scope.as_str(), claim.owner.as_str());
+        self.request(async |client| {
+            let params = [(&scope as _, Type::TEXT), (&owner as _, Type::TEXT), (&claim.epoch as _, Type::INT8)];
+            client.execute_typed(RELEASE, &params).await.map(drop)
+        })
+        .await
+    }
+
+    async fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> Result<Vec<Cursor>, Fault> {
+        let scope = scope.as_str();
+        let names: Vec<_> = outputs.iter().map(OutputId::as_str).collect();
+        let rows = self.request(async |client| {
+            let params = [(&scope as _, Type::TEXT), (&names as _, Type::TEXT_ARRAY)];
+            match client.query_typed(LOAD, &params).await {
+                // Nobody has streamed with this database yet, and reading is no reason to change that.
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Vec::new()),
+                rows => rows,
+            }
+        });
+        let rows = rows.await?;
+        let find =
+            |output: &&OutputId| rows.iter().find(|row| row.try_get(0).is_ok_and(|name: &str| name == output.as_str()));
+        let found = outputs.iter().filter_map(|output| find(&output).map(|row| (output, row)));
+        found.map(|(output, row)| cursor(output, row)).collect()
+    }
+}
+
+/// Makes the tables that are not there. Looking first spares a role that may not create any from needing the right.
+async fn create_missing(client: &Client) -> Result<(), Error> {
+    for (name, statement) in [("wsp_checkpoint", CURSORS), ("wsp_checkpoint_lease", LEASES)] {
+        let there = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&name, Type::TEXT)]).await?;
+        if there.try_get(0)? {
+            continue;
+        }
+        match client.batch_execute(statement).await {
+            // Another producer made it at the same moment.
+            Err(error) if matches!(error.code(), Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE)) => {}
+            made => made?,
+        }
+    }
+    Ok(())
+}
+
+async fn holder(client: &Client, scope: &str) -> Result<Option<Holder>, Error> {
+    let row = client.query_typed_opt(HOLDER, &[(&scope, Type::TEXT)]).await?;
+    row.map(|row| Ok(Holder { owner: row.try_get(0)?, epoch: row.try_get(1)?, until: row.try_get(2)? })).transpose()
+}
+
+fn cursor(output: &OutputId, row: &Row) -> Result<Cursor, Fault> {
+    let unreadable =
+        |column: &str, error: String| Fault::Refused(format!("wsp_checkpoint, {output}, {column}: {error}"));
+    let index: i64 = row.try_get(2).map_err(|error| unreadable("last_row_index", error.to_string()))?;
+    Ok(Cursor {
+        output_id: output.clone(),
+        last_file: row.try_get(1).map_err(|error| unreadable("last_file", error.to_string()))?,
+        last_row_index: u64::try_from(index).map_err(|_| unreadable("last_row_index", format!("{index}")))?,
+        last_ts_utc: row.try_get(3).map_err(|error| unreadable("last_ts_utc", error.to_string()))?,
+    })
+}

@@ -1,0 +1,89 @@
+//! What the scope asks of the database: one row of the lease table, and the cursors that it guards.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::retry::Fault;
+use crate::checkpoint::Cursor;
+use crate::model::{Hex64, OutputId};
+
+/// Whose hold a statement goes by. Owner and epoch together are never given twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) scope: Hex64,
+    /// Unique among all openings of all processes, readable for a person.
+    pub(super) owner: String,
+    /// Counts the owners of the scope.
+    pub(super) epoch: i64,
+}
+
+/// Who has the scope instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) owner: String,
+    pub(super) epoch: i64,
+    /// RFC 3339, by the database's clock.
+    pub(super) until: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { owner, epoch, until } = self;
+        let owner = if owner.is_empty() { "nobody" } else { owner };
+        write!(f, "{owner}, epoch {epoch}, until {until}")
+    }
+}
+
+/// The answer to a wish for the scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Acquired {
+    /// It is the asker's, under this epoch.
+    Epoch(i64),
+    /// It is another's.
+    Busy(Holder),
+}
+
+/// The answer to a statement that goes by a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Done, and the lease runs anew.
+    Done,
+    /// Nothing was done: the scope is this other's, or its row is gone.
+    Lost(Option<Holder>),
+    /// Nothing was done: the named output's position would have moved back.
+    Back(String),
+}
+
+/// The database's side of a scope. Each call is one statement that either happens whole or not at all, and may be
+/// made again after an answer that got lost.
+pub(super) trait ScopeTable: Send + Sync + 'static {
+    /// Takes the scope for `owner`, if it is free or its lease has run out by the database's clock.
+    fn acquire(
+        &self,
+        scope: &Hex64,
+        owner: &str,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Acquired, Fault>> + Send;
+
+    /// Lets the lease run anew. It may have run out, as long as nobody took the scope.
+    fn renew(&self, claim: &Claim, lease: Duration) -> impl Future<Output = Result<Answer, Fault>> + Send;
+
+    /// Saves all of `cursors` (one an output) or none, and renews. `seq` counts the saves of a claim: a statement
+    /// that comes after one with a higher number does nothing.
+    fn save(
+        &self,
+        claim: &Claim,
+        seq: i64,
+        cursors: &[Cursor],
+        lease: Duration,
+    ) -> impl Future<Output = Result<Answer, Fault>> + Send;
+
+    /// Drops the cursors of `outputs`.
+    fn delete(&self, claim: &Claim, outputs: &[OutputId]) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Sets the scope free, if it is still the claim's.
+    fn release(&self, claim: &Claim) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The cursors of `outputs`.
+    fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> impl Future<Output = Result<Vec<Cursor>, Fault>> + Send;
+}

@@ -1,0 +1,123 @@
+//! TLS towards the database, as strict as the DSN asks for.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::dsn::{Verify, refuse};
+use crate::model::Refusal;
+
+/// What opens TLS connections under `verify`.
+///
+/// # Errors
+///
+/// `CHECKPOINT_DSN_INVALID`, naming the file, where the roots can't be read.
+pub(super) fn connector(verify: &Verify) -> Result<MakeRustlsConnect, Refusal> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match verify {
+        Verify::Nothing => Arc::new(NoName { chain: None, provider: provider.clone() }),
+        Verify::Chain(file) => Arc::new(NoName { chain: Some(below(file, &provider)?), provider: provider.clone() }),
+        Verify::Name(Some(file)) => below(file, &provider)?,
+        Verify::Name(None) => {
+            let roots = rustls_platform_verifier::Verifier::new(provider.clone());
+            Arc::new(roots.map_err(|error| refuse(format!("the machine's roots: {error}")).field("sslrootcert"))?)
+        }
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| refuse(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+/// Chain and name, below the roots in a PEM file.
+fn below(file: &std::path::Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Refusal> {
+    let unusable = |error: String| refuse(error).file(file.to_string_lossy()).field("sslrootcert");
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(error.to_string()))? {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable("it holds no certificate".into()));
+    }
+    let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+    built.map_err(|error| unusable(error.to_string()))
+}
+
+/// libpq's weaker modes: the certificate's name is not looked at, and its chain only where there are roots. That the
+/// server has the certificate's key is checked all the same.
+#[derive(Debug)]
+struct NoName {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for NoName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        // The name is looked at last, so a wrong name says that all else is well.
+        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn roots_that_cannot_be_read_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("ca.pem");
+        std::fs::write(&empty, "no certificate").unwrap();
+        for file in [empty, PathBuf::from("/not/there.pem")] {
+            let refusal = connector(&Verify::Name(Some(file.clone()))).err().unwrap();
+            assert_eq!(refusal.place.file.as_deref(), file.to_str());
+            assert_eq!(refusal.place.field.as_deref(), Some("sslrootcert"));
+        }
+        assert!(connector(&Verify::Nothing).is_ok());
+    }
+}
