@@ -4,10 +4,12 @@
 //! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres
 //! ```
 
-<<<<<<< HEAD
 mod contiguous;
 mod file;
+mod held;
+mod lease;
 mod memory;
+mod postgres;
 mod resume;
 mod saver;
 mod scope;
@@ -15,30 +17,22 @@ mod stage;
 #[cfg(test)]
 mod stage_tests;
 mod watermark;
-=======
-mod held;
-mod lease;
-mod postgres;
->>>>>>> room-h
 
 use std::fmt;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-<<<<<<< HEAD
 pub use contiguous::Contiguous;
 pub use file::FileCheckpoints;
+pub use held::{HeldExt, WhileHeld};
+pub use lease::{Lease, LeaseState};
 pub use memory::MemoryCheckpoints;
+pub use postgres::PostgresCheckpoints;
 pub use resume::{FileRows, OutputFiles, Resume};
 pub use scope::ScopeKey;
 pub use stage::{CheckpointExt, CheckpointOptions, Checkpointed, SaveReason, SavedCursor};
 pub use watermark::{Mark, Watermark};
-=======
-pub use held::{HeldExt, WhileHeld};
-pub use lease::{Lease, LeaseState};
-pub use postgres::PostgresCheckpoints;
->>>>>>> room-h
 
 use crate::model::{Hex64, OutputId, Refusal};
 

@@ -3,19 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
-<<<<<<< HEAD
-<<<<<<< HEAD
+#[path = "../checkpoint/contract.rs"]
+mod checkpoint_contract;
+mod kafka;
+mod postgres_checkpoints;
 mod s3;
 mod servers;
 #[path = "../store/contract.rs"]
 mod store_contract;
-=======
-mod kafka;
-mod servers;
->>>>>>> room-g
-=======
-#[path = "../checkpoint/contract.rs"]
-mod checkpoint_contract;
-mod postgres_checkpoints;
-mod servers;
->>>>>>> room-h
