@@ -97,7 +97,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
     ready: &Ready,
     clock: C,
 ) -> Result<Plan, Refusal> {
-    let store = prepare::open(&profile.store_root)?;
+    let store = prepare::open_own(profile)?;
     let mut checks = CheckList::new();
     let prepared = check(profile, &store, ready, &clock, &mut checks).await;
     let run = match prepared {
@@ -168,7 +168,7 @@ pub async fn resume<C: Clock + std::fmt::Debug>(
     run: &Prepared,
     clock: C,
 ) -> Result<(Vec<Resume>, Vec<Cursor>), Refusal> {
-    let store = checkpoints(profile, &run.identity.platform_run_id, clock);
+    let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
     let cursors = store.peek(&run.scope(&profile.checkpoint.attempt_id), &run.output_ids()).await?;
     Ok((prepare::resume(run, &cursors)?, cursors))
 }

@@ -21,12 +21,12 @@ use crate::oracle::seal::SealState;
 use crate::oracle::view::{self, SealedView};
 use crate::oracle::world::{self, ViewRoot, Wanted, World};
 use crate::oracle::{Resume, View, ViewFiles};
-use crate::profile::{OutputPlan, Profile, check_producer, order_key_column};
+use crate::profile::{OutputPlan, Profile, StoreWiring, check_producer, is_remote, order_key_column};
 use crate::ready::Ready;
 use crate::run::facts;
 use crate::run::identity::{self, RunIdentity};
 use crate::run::roots::{Origin, Roots};
-use crate::store::{Key, LocalStore, ObjectStore};
+use crate::store::{Key, ObjectStore, S3Options, StoreOptions, open_store};
 
 /// A run that may stream.
 #[derive(Debug, Clone)]
@@ -214,7 +214,7 @@ pub async fn prepare(
         list.refuse("scenario", Refusal::new(Reason::WorldKeyMismatch, detail).field("oracle_scenario_id"));
     }
     let outputs: Vec<OutputId> = plan.all().cloned().collect();
-    let engine = list.note("engine run store", open(&engine_root), |store| store.root().to_owned())?;
+    let engine = list.note("engine run store", open(profile, &engine_root), |store| store.root().to_owned())?;
     let views = list.note("stream views", view_root(profile, ready, &outputs, &engine), |(store, base)| {
         base.as_ref().map_or_else(|| store.root().to_owned(), |base| store.full_name(base))
     });
@@ -345,11 +345,11 @@ fn view_root(
     engine: &Arc<dyn ObjectStore>,
 ) -> Result<(Arc<dyn ObjectStore>, Option<Key>), Refusal> {
     if let Some(root) = &profile.oracle.stream_view_root {
-        return Ok((open(&resolve(profile, root, Origin::Profile)?)?, None));
+        return Ok((open(profile, &resolve(profile, root, Origin::Profile)?)?, None));
     }
     let pack_ref = ready.payload.oracle_pack_ref.as_ref();
     if let Some(root) = pack_ref.and_then(|pack| pack.stream_view_root.as_deref()) {
-        return Ok((open(&resolve(profile, root, Origin::Message)?)?, None));
+        return Ok((open(profile, &resolve(profile, root, Origin::Message)?)?, None));
     }
     let refs = pack_ref.and_then(|pack| pack.stream_view_output_refs.as_ref()).filter(|refs| !refs.is_empty());
     let Some(refs) = refs else {
@@ -369,26 +369,41 @@ fn view_root(
             return Err(missing("the views do not lie side by side in one folder".to_owned()));
         }
     }
-    Ok((open(&resolve(profile, first, Origin::Message)?)?, None))
+    Ok((open(profile, &resolve(profile, first, Origin::Message)?)?, None))
 }
 
 fn resolve(profile: &Profile, reference: &str, origin: Origin) -> Result<String, Refusal> {
     let configured = [&profile.oracle.root, &profile.oracle.engine_run_root, &profile.oracle.stream_view_root];
     let mut allowed: Vec<String> = configured.into_iter().flatten().cloned().collect();
     if !allowed.is_empty() {
-        allowed.push(profile.store_root.clone());
+        allowed.push(profile.store.root.clone());
     }
-    Roots { oracle: profile.oracle.root.clone(), allowed }.resolve(reference, origin, &|path| path.exists())
+    let strict = profile.is_strict();
+    // A strict profile does not even look whether there is such a path here.
+    let exists = |path: &Path| !strict && path.exists();
+    let root = Roots { oracle: profile.oracle.root.clone(), allowed }.resolve(reference, origin, &exists)?;
+    if strict && !is_remote(&root) {
+        return Err(Refusal::new(Reason::RefOutsideRoot, "a strict profile reads no path of this machine").file(root));
+    }
+    Ok(root)
 }
 
-/// Opens a root. Remote ones come with the S3 store.
+/// Opens a root: a folder, or an address of the profile's S3 server.
 ///
 /// # Errors
 ///
-/// `STORE_UNAVAILABLE` for a scheme that is not built.
-pub fn open(root: &str) -> Result<Arc<dyn ObjectStore>, Refusal> {
-    if root.contains("://") {
-        return Err(Refusal::new(Reason::StoreUnavailable, "remote stores are not built yet").file(root));
-    }
-    Ok(Arc::new(LocalStore::open(root)))
+/// `STORE_UNAVAILABLE` for an address that is none.
+pub fn open(profile: &Profile, root: &str) -> Result<Arc<dyn ObjectStore>, Refusal> {
+    let StoreWiring { endpoint, region, path_style, .. } = profile.store.clone();
+    let options = StoreOptions { s3: S3Options { endpoint, region, path_style, ..S3Options::default() } };
+    open_store(root, &options).map_err(|error| Refusal::new(Reason::StoreUnavailable, error.to_string()).file(root))
+}
+
+/// Opens the store of facts and evidence.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_own(profile: &Profile) -> Result<Arc<dyn ObjectStore>, Refusal> {
+    open(profile, &profile.store.root)
 }

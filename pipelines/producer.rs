@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{Stream, TryStreamExt, stream};
 
 use crate::ahead::AheadExt;
-use crate::checkpoint::{CheckpointExt, CheckpointOptions, CheckpointScope, SavedCursor};
+use crate::checkpoint::{CheckpointExt, CheckpointOptions, CheckpointScope, HeldExt, SavedCursor};
 use crate::clock::Clock;
 use crate::credit::Credit;
 use crate::deliver::{DeliveryMode, Gate, PushExt, PushOptions, PushStats, RetryPolicy};
@@ -154,6 +154,7 @@ where
     F: FnMut(SavedCursor) + Send + 'static,
 {
     let Parts { gate, clock, scope, stop, stats } = parts;
+    let lease = scope.lease();
     let credit = Credit::new(settings.bound());
     let scan = Scan::new().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
     let outputs = run.outputs.iter().zip(from).map(|(output, from)| output.view.batches(scan.resume(*from)));
@@ -188,7 +189,9 @@ where
         // Before the push, so that waiting for an event's time never holds up requests in flight.
         .pace(clock.clone(), settings.pacing.anchor(anchor))
         // The rate caps what event time asks for, so it stands behind it.
-        .throttle(clock, settings.rate.clone(), settings.rate_start)
+        .throttle(clock.clone(), settings.rate.clone(), settings.rate_start)
+        // Who lost the hold on the run's checkpoint sends nothing more.
+        .while_held(lease, clock)
         // Retries happen inside, in the event's own channel, so that its key stays in line.
         .push(gate, push)
         // Last: only what IG has answered moves a cursor.

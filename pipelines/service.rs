@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, SavedCursor};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, PostgresCheckpoints, SavedCursor};
 use crate::clock::Clock;
 use crate::deliver::{DeliveryMode, Gate, PushStats};
 use crate::evidence::{
@@ -65,7 +65,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     ///
     /// Settings or an object store that can't be used.
     pub fn new(profile: Profile, settings: Settings, gate: G, clock: C, stop: Stop) -> Result<Self, ConfigError> {
-        let store = prepare::open(&profile.store_root).map_err(|refusal| ConfigError::new(refusal.to_string()))?;
+        let store = prepare::open_own(&profile).map_err(|refusal| ConfigError::new(refusal.to_string()))?;
         Ok(Self { profile, settings, store, gate, clock, stop, folder: PathBuf::new() })
     }
 
@@ -182,12 +182,19 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         evidence.facts.started(message_id, &engine_root, self.clock.utc()).await?;
         session.write(&SessionEvent::engine_world_selected(&engine_root));
         let streamed = match (prepared, opened) {
-            (Some(prepared), Ok((scope, from))) => {
-                self.stream(ready, source, &prepared, &checks, scope, &from, session).await?
+            (Some(prepared), Ok((store, scope, from))) => {
+                let streamed = self.stream(ready, source, &prepared, &checks, scope, &from, session).await;
+                // Whoever comes next, here or elsewhere, may have the checkpoint now.
+                store.released().await;
+                streamed?
             }
             (_, Err(refusal)) => Streamed { emitted: 0, refusal: Some(refusal), summary: None },
             (None, Ok(_)) => Streamed { emitted: 0, refusal: Some(prepare::first_refusal(&checks)), summary: None },
         };
+        if let Some(lost) = streamed.refusal.as_ref().filter(|refusal| refusal.reason == Reason::CheckpointLeaseLost) {
+            // Another producer has the run now, and its verdict is that one's to give.
+            return Ok(self.refused(ready, Some(lost.clone()), Status::DeferredDownstreamNotReady));
+        }
         let status = if streamed.refusal.is_none() { Status::Streamed } else { Status::Failed };
         let mut taken = self.refused(ready, streamed.refusal, status);
         taken.verdict.emitted = streamed.emitted;
@@ -242,7 +249,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 Err(error) => refusal = Some(error),
             }
         }
-        // The stream holds the checkpoint's lock; whoever comes next may have it now.
+        // The stream holds the checkpoint.
         drop(answers);
         let answered = tally.totals().answered;
         if refusal.is_none() && answered != due {
@@ -321,12 +328,12 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     }
 
     /// Takes hold of the run's checkpoint and finds where it goes on.
-    async fn open_scope(&self, prepared: &Prepared) -> Result<(Box<dyn CheckpointScope>, Vec<Resume>), Refusal> {
-        let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone());
+    async fn open_scope(&self, prepared: &Prepared) -> Result<Opened, Refusal> {
+        let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;
         let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
         let cursors = scope.load(&prepared.output_ids()).await?;
         let from = prepare::resume(prepared, &cursors)?;
-        Ok((scope, from))
+        Ok((store, scope, from))
     }
 
     fn refused(&self, ready: &Ready, refusal: Option<Refusal>, status: Status) -> Taken {
@@ -402,6 +409,9 @@ struct Admission<'a, C> {
     session: &'a SessionLog<C>,
 }
 
+/// A held checkpoint: its store, the hold, and where each output goes on.
+type Opened = (Box<dyn CheckpointStore>, Box<dyn CheckpointScope>, Vec<Resume>);
+
 struct Streamed {
     emitted: u64,
     refusal: Option<Refusal>,
@@ -427,13 +437,21 @@ impl Progress {
 }
 
 /// The checkpoint store of a platform run.
+///
+/// # Errors
+///
+/// `CHECKPOINT_DSN_INVALID`.
 pub fn checkpoints<C: Clock + std::fmt::Debug>(
     profile: &Profile,
     platform_run_id: &PlatformRunId,
     clock: C,
-) -> Box<dyn CheckpointStore> {
-    let CheckpointBackend::File { root } = &profile.checkpoint.backend;
-    Box::new(FileCheckpoints::new(run_scoped(root, Some(platform_run_id)), clock))
+) -> Result<Box<dyn CheckpointStore>, Refusal> {
+    Ok(match &profile.checkpoint.backend {
+        CheckpointBackend::File { root } => {
+            Box::new(FileCheckpoints::new(run_scoped(root, Some(platform_run_id)), clock))
+        }
+        CheckpointBackend::Postgres { dsn } => Box::new(PostgresCheckpoints::new(dsn, clock)?),
+    })
 }
 
 /// Events that a start has to bring: what is left, within its caps.

@@ -25,7 +25,7 @@ pub(crate) fn run(command: Checkpoint) -> Outcome {
 
 fn show(args: &CheckpointArgs) -> Outcome {
     let run = find(args)?;
-    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new());
+    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
     let cursors = block_on(store.peek(&run.scope, &run.outputs))?.map_err(failed)?;
     if args.json {
         let text = serde_json::to_string_pretty(&cursors).map_err(|error| Failure::failed(error.to_string()))?;
@@ -38,7 +38,7 @@ fn show(args: &CheckpointArgs) -> Outcome {
 
 fn reset(args: &CheckpointArgs) -> Outcome {
     let run = find(args)?;
-    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new());
+    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
     block_on(store.reset(&run.scope, &run.outputs))?.map_err(failed)?;
     println!("scope {} has no cursors now", run.scope);
     Ok(Exit::Done)
@@ -65,7 +65,7 @@ fn find(args: &CheckpointArgs) -> Result<Found, Failure> {
 }
 
 async fn prepared(profile: &Profile, ready: &Ready) -> Result<prepare::Prepared, Refusal> {
-    let store = prepare::open(&profile.store_root)?;
+    let store = prepare::open_own(profile)?;
     let identity = prepare::identify(&*store, ready).await?;
     let root = prepare::engine_root(profile, ready)?;
     let mut checks = CheckList::new();

@@ -113,7 +113,7 @@ impl Stage {
     }
 
     async fn prepare(&self, incoming: &Incoming) -> Result<Prepared, Refusal> {
-        let store = prepare::open(&self.profile.store_root)?;
+        let store = prepare::open_own(&self.profile)?;
         let identity = prepare::identify(&*store, &incoming.ready).await?;
         let root = prepare::engine_root(&self.profile, &incoming.ready)?;
         let mut checks = CheckList::new();

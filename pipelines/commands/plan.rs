@@ -7,7 +7,7 @@ use wsp::clock::SystemClock;
 use wsp::model::Verdict;
 use wsp::pipelines::plan::{self, Plan, PlannedRun};
 use wsp::pipelines::producer::Settings;
-use wsp::profile::Profile;
+use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{Parsed, Ready, message};
 
 use super::args;
@@ -34,7 +34,10 @@ pub(crate) fn run(args: &args::Plan) -> Outcome {
 pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Failure> {
     let file = match file {
         Some(file) => file.to_owned(),
-        None => newest(&control_root(profile)?.join(&profile.topic), &profile.topic)?,
+        None => match &profile.control_bus {
+            ControlBus::File { root } => newest(&control_root(profile, root)?.join(&profile.topic), &profile.topic)?,
+            ControlBus::Kafka(_) => return Err(Failure::usage("READYs on Kafka are taken by `wsp run`; name a file with --ready")),
+        },
     };
     let name = file.display();
     let bytes = std::fs::read(&file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;

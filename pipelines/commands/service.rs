@@ -1,19 +1,20 @@
 //! `wsp run`: the service. READYs come in, verdicts go out on stdout, one JSON line each.
 
-use std::path::PathBuf;
-use std::pin::pin;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use wsp::clock::SystemClock;
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
-use wsp::model::Reason;
+use wsp::model::{Reason, Refusal};
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
-use wsp::profile::{ConfigError, ControlBus, Profile, active_run, run_scoped};
-use wsp::ready::{FileFeed, FileFeedOptions, Settlement};
+use wsp::profile::{ConfigError, ControlBus, KafkaWiring, Profile, active_run, run_scoped};
+use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Settlement};
 use wsp::stop::Stop;
 
 use super::args::Run;
@@ -29,21 +30,24 @@ pub(crate) fn run(args: &Run) -> Outcome {
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
         let gate = gate(&profile, clock)?;
-        let feed = feed(&profile, clock, args.once)?;
+        let (readies, closed) = feed(&profile, clock, args.once)?;
         let service = Service::new(profile, settings, gate, clock, stop.clone())?;
-        serve(&service, feed, args, &stop).await
+        let outcome = serve(&service, readies, args, &stop).await;
+        // Verdicts reach the control topic before the process ends.
+        closed.await;
+        outcome
     })?
 }
 
 async fn serve(
     service: &Service<HttpGate<SystemClock>, SystemClock>,
-    feed: FileFeed<SystemClock>,
+    readies: Readies,
     args: &Run,
     stop: &Stop,
 ) -> Outcome {
     let mut taken = 0;
     let mut failed = false;
-    let mut readies = pin!(feed.stream().take_until(stop.wait()));
+    let mut readies = pin!(readies.take_until(stop.wait()));
     while let Some(incoming) = readies.next().await {
         let incoming = match incoming {
             Ok(incoming) => incoming,
@@ -96,16 +100,41 @@ pub(crate) fn gate(profile: &Profile, clock: SystemClock) -> Result<HttpGate<Sys
 }
 
 /// The folder of the file control bus, scoped to the active run.
-pub(crate) fn control_root(profile: &Profile) -> Result<PathBuf, ConfigError> {
-    let active = active_run(profile.platform_run_id.as_ref(), "".as_ref())?;
-    let ControlBus::File { root } = &profile.control_bus;
+pub(crate) fn control_root(profile: &Profile, root: &Path) -> Result<PathBuf, ConfigError> {
+    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
     Ok(run_scoped(root, active.as_ref()))
 }
 
-fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<FileFeed<SystemClock>, ConfigError> {
-    let options =
-        FileFeedOptions { root: control_root(profile)?, topic: profile.topic.clone(), once, poll_interval: POLL };
-    Ok(FileFeed::new(options, clock))
+type Readies = Pin<Box<dyn Stream<Item = Result<Incoming, Refusal>> + Send>>;
+
+/// READYs from the profile's control bus, and what to wait for in the end so that the last verdicts are committed.
+fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<(Readies, BoxFuture<'static, ()>), Failure> {
+    match &profile.control_bus {
+        ControlBus::File { root } => {
+            let root = control_root(profile, root)?;
+            let options = FileFeedOptions { root, topic: profile.topic.clone(), once, poll_interval: POLL };
+            Ok((Box::pin(FileFeed::new(options, clock).stream()), Box::pin(std::future::ready(()))))
+        }
+        ControlBus::Kafka(wiring) => {
+            let feed = KafkaFeed::open(kafka_options(profile, wiring, once)?, clock)
+                .map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            let closed = feed.closed();
+            Ok((Box::pin(feed.stream()), Box::pin(closed)))
+        }
+    }
+}
+
+fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<KafkaOptions, Failure> {
+    let parsed = |name: &str, error: String| Failure::usage(format!("{name}: {error}"));
+    Ok(KafkaOptions {
+        security: wiring.security_protocol.parse().map_err(|error| parsed("KAFKA_SECURITY_PROTOCOL", error))?,
+        mechanism: wiring.sasl_mechanism.parse().map_err(|error| parsed("KAFKA_SASL_MECHANISM", error))?,
+        username: wiring.username.clone(),
+        password: wiring.password.clone(),
+        ca_location: wiring.ca_location.clone(),
+        once,
+        ..KafkaOptions::new(&wiring.bootstrap_servers, &profile.topic, &wiring.group_id)
+    })
 }
 
 /// A stop that the first SIGTERM or ^C requests; `leave` is called on the second.

@@ -11,6 +11,7 @@
 mod outputs;
 mod reader;
 mod scope;
+mod strict;
 pub mod settings;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, d
 pub use reader::Environment;
 use reader::Reader;
 pub use scope::{active_run, run_scoped};
+pub use strict::is_remote;
 use settings as s;
 
 /// Everything that is wrong with a profile, or with the wish to use it.
@@ -83,6 +85,40 @@ pub enum ControlBus {
         /// As configured.
         root: PathBuf,
     },
+    /// A Kafka topic.
+    Kafka(KafkaWiring),
+}
+
+/// How Kafka is reached, as given; the ready room makes its options of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaWiring {
+    /// `host:port`, with commas.
+    pub bootstrap_servers: String,
+    /// The protocol's name.
+    pub security_protocol: String,
+    /// The mechanism's name.
+    pub sasl_mechanism: String,
+    /// Who logs in.
+    pub username: Option<String>,
+    /// With what.
+    pub password: Option<Secret>,
+    /// Certificates to trust.
+    pub ca_location: Option<PathBuf>,
+    /// The consumer group.
+    pub group_id: String,
+}
+
+/// Where facts and evidence are, and how every `s3://` root is reached.
+#[derive(Debug, Clone)]
+pub struct StoreWiring {
+    /// A folder, or `s3://bucket/prefix`.
+    pub root: String,
+    /// An S3-compatible server's address.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
+    /// Buckets stand in the path.
+    pub path_style: bool,
 }
 
 /// Where the Oracle is.
@@ -118,6 +154,11 @@ pub enum CheckpointBackend {
     File {
         /// As configured.
         root: PathBuf,
+    },
+    /// A Postgres table.
+    Postgres {
+        /// How it is reached.
+        dsn: Secret,
     },
 }
 
@@ -183,8 +224,8 @@ pub struct Profile {
     pub profile_id: String,
     /// What may be streamed and how.
     pub policy: Policy,
-    /// Root of facts and evidence.
-    pub store_root: String,
+    /// Facts and evidence.
+    pub store: StoreWiring,
     /// Where READY comes from.
     pub control_bus: ControlBus,
     /// The control topic.
@@ -234,7 +275,7 @@ impl Profile {
         let profile_id = r.required(&s::PROFILE_ID, "");
         let profile = Self {
             policy: policy(&mut r, folder, &profile_id),
-            store_root: store_root(&mut r),
+            store: store(&mut r),
             control_bus: control_bus(&mut r),
             topic: r.required(&s::CONTROL_BUS_TOPIC, ""),
             oracle: oracle(&mut r, folder),
@@ -255,8 +296,17 @@ impl Profile {
             profile_id,
         };
         refuse_unbuilt(&mut r);
+        if profile.is_strict() {
+            strict::problems(&profile).into_iter().for_each(|problem| r.problem(problem));
+        }
         r.finish()?;
         Ok(profile)
+    }
+
+    /// Whether every source and target has to be remote: `dev_min`, `dev_full`, `dev`, `prod`.
+    #[must_use]
+    pub fn is_strict(&self) -> bool {
+        matches!(self.profile_id.as_str(), "dev_min" | "dev_full" | "dev" | "prod")
     }
 
     /// Whether this is a local profile, where a missing seal is noted and not refused.
@@ -306,20 +356,49 @@ fn ids(r: &mut Reader<'_>, folder: &Path, list: &s::Setting, list_ref: &s::Setti
     }
 }
 
-fn store_root(r: &mut Reader<'_>) -> String {
+fn store(r: &mut Reader<'_>) -> StoreWiring {
     let root = r.required(&s::STORE_ROOT, "");
-    if root.contains("://") {
-        r.problem(format!("{}: {root} is not a folder; remote stores are not built yet", s::STORE_ROOT.name()));
+    let kind = r.text(&s::STORE_KIND).unwrap_or_default();
+    if !matches!(kind.as_str(), "" | "local" | "file" | "s3") {
+        r.problem(format!("{}: {kind:?} is neither `local` nor `s3`", s::STORE_KIND.name()));
     }
-    root.trim_end_matches('/').to_owned()
+    let bucket = r.text(&s::STORE_BUCKET);
+    let root = match bucket {
+        _ if kind != "s3" || root.contains("://") => root,
+        Some(bucket) if r.given(&s::STORE_ROOT).is_some() => format!("s3://{bucket}/{}", root.trim_start_matches('/')),
+        Some(bucket) => format!("s3://{bucket}"),
+        None => {
+            r.problem(format!("{}: it names no bucket, and {} is missing", s::STORE_ROOT.name(), s::STORE_BUCKET.name()));
+            root
+        }
+    };
+    StoreWiring {
+        root: root.trim_end_matches('/').to_owned(),
+        endpoint: r.text(&s::STORE_ENDPOINT),
+        region: r.text(&s::STORE_REGION),
+        path_style: r.switch(&s::STORE_PATH_STYLE).unwrap_or(false),
+    }
 }
 
 fn control_bus(r: &mut Reader<'_>) -> ControlBus {
     let kind = r.required(&s::CONTROL_BUS_KIND, "");
-    if !matches!(kind.as_str(), "file" | "") {
-        r.problem(format!("{}: {kind:?} is not `file`, the one kind built so far", s::CONTROL_BUS_KIND.name()));
+    match kind.as_str() {
+        "kafka" => ControlBus::Kafka(KafkaWiring {
+            bootstrap_servers: r.required(&s::KAFKA_SERVERS, ""),
+            security_protocol: r.required(&s::KAFKA_SECURITY, ""),
+            sasl_mechanism: r.required(&s::KAFKA_MECHANISM, ""),
+            username: r.text(&s::KAFKA_USERNAME),
+            password: r.text(&s::KAFKA_PASSWORD).map(Secret::new),
+            ca_location: r.text(&s::KAFKA_CA).map(PathBuf::from),
+            group_id: r.required(&s::KAFKA_GROUP, ""),
+        }),
+        kind => {
+            if !matches!(kind, "file" | "") {
+                r.problem(format!("{}: {kind:?} is neither `file` nor `kafka`", s::CONTROL_BUS_KIND.name()));
+            }
+            ControlBus::File { root: r.required(&s::CONTROL_BUS_ROOT, "").into() }
+        }
     }
-    ControlBus::File { root: r.required(&s::CONTROL_BUS_ROOT, "").into() }
 }
 
 fn oracle(r: &mut Reader<'_>, folder: &Path) -> OracleWiring {
@@ -364,18 +443,16 @@ fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
 
 fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
     let backend = r.required(&s::CHECKPOINT_BACKEND, "");
-    match backend.as_str() {
-        "file" => {}
-        "postgres" if r.given(&s::CHECKPOINT_DSN).is_none() => {
-            r.problem(format!("CHECKPOINT_DSN_MISSING: {} is missing", s::CHECKPOINT_DSN.name()));
+    let backend = if backend == "postgres" {
+        CheckpointBackend::Postgres { dsn: Secret::new(r.required(&s::CHECKPOINT_DSN, "CHECKPOINT_DSN_MISSING")) }
+    } else {
+        if backend != "file" {
+            r.problem(format!("{}: {backend:?} is neither `file` nor `postgres`", s::CHECKPOINT_BACKEND.name()));
         }
-        _ => r.problem(format!(
-            "{}: {backend:?} is not `file`, the one backend built so far",
-            s::CHECKPOINT_BACKEND.name()
-        )),
-    }
+        CheckpointBackend::File { root: r.required(&s::CHECKPOINT_ROOT, "").into() }
+    };
     CheckpointWiring {
-        backend: CheckpointBackend::File { root: r.required(&s::CHECKPOINT_ROOT, "").into() },
+        backend,
         flush_every: r.number(&s::FLUSH_EVERY, 1, 1_000_000).unwrap_or(100),
         attempt_id: r.text(&s::ATTEMPT_ID).unwrap_or_default(),
     }
