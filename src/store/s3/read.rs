@@ -51,7 +51,7 @@ impl Bucket {
         if ranges.is_empty() || ranges.iter().any(Range::is_empty) {
             self.check_ranges(key, version, ranges).await?;
         }
-        let spans = spans::spans(ranges, spans::GAP);
+        let spans = spans::spans(ranges, spans::GAP, spans::PIECE);
         let needed = spans.iter().map(|span| span.end - span.start).fold(0, u64::saturating_add);
         if needed > MOST {
             let failure = Failure::new(Kind::Lasting, format!("{needed} bytes at once, more than {MOST}"));
