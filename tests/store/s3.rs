@@ -1,5 +1,7 @@
 //! What an S3 store makes of a server's answers, good and bad.
 
+#![allow(clippy::single_range_in_vec_init, reason = "a list of one range of bytes is meant")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -25,7 +25,7 @@ pub(super) fn spans(asked: &[Range<u64>], gap: u64, most: u64) -> Vec<Range<u64>
     for range in sorted {
         match spans.last_mut() {
             Some(last) if range.start < last.end || joins(last, &range, gap, most) => {
-                last.end = last.end.max(range.end)
+                last.end = last.end.max(range.end);
             }
             _ => spans.push(range),
         }
