@@ -311,7 +311,7 @@ mod tests {
         let plan = RatePlan::new(vec![segment(2, 10.0, 0.0), segment(4, 0.0, 0.0), segment(6, 100.0, 50.0)]).unwrap();
         let sent = sent(&mut Governor::new(plan, 1_000_000_000), Duration::from_secs(8));
         let within = |from: u64, to: u64| {
-            sent.iter().filter(|at| (Duration::from_secs(from)..Duration::from_secs(to)).contains(at)).count()
+            sent.iter().filter(|at| (Duration::from_secs(from)..Duration::from_secs(to)).contains(*at)).count()
         };
         assert_eq!(within(0, 3), 0, "nothing before the first segment, which counts from the plan's start");
         assert_eq!(within(3, 5), 19);

@@ -158,7 +158,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         Some(Fault::Stuck) => std::future::pending().await,
         Some(Fault::Careless) => {
             let mut headers = head.headers.clone();
-            ["range", "if-match", "if-none-match"].map(|name| headers.remove(name));
+            for name in ["range", "if-match", "if-none-match"] {
+                headers.remove(name);
+            }
             Ok(usual(&headers))
         }
         Some(Fault::Meanwhile(change)) => {
@@ -170,6 +172,12 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
 
 fn handle(objects: &mut Objects, method: &Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Answer {
     let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
+    if uri.path() == "/container-credentials" {
+        let text = format!(
+            r#"{{"AccessKeyId":"{KEY_ID}","SecretAccessKey":"{KEY}","Token":"t","Expiration":"2999-01-01T00:00:00Z"}}"#
+        );
+        return reply(200, text.into(), &[]);
+    }
     // The kinds of header that S3-compatible servers stumble over.
     let checksum = |name: &HeaderName| name.as_str().contains("checksum") || name.as_str() == "x-amz-trailer";
     let signed = header("authorization").is_some_and(|text| text.starts_with("AWS4-HMAC-SHA256 Credential=AKIAFAKE/"));

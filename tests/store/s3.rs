@@ -1,5 +1,7 @@
 //! What an S3 store makes of a server's answers, good and bad.
 
+#![allow(clippy::single_range_in_vec_init, reason = "a list of one range of bytes is meant")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -335,4 +337,47 @@ async fn a_store_outlives_the_runtime_that_used_it_first() {
     .unwrap();
     assert_eq!(store.get(&key("a"), 1).await.unwrap().unwrap(), "1");
     assert_eq!(store.root(), format!("s3://{BUCKET}"));
+}
+
+/// The store on nothing but its environment; run by the test below, in a process of its own.
+#[tokio::test]
+#[ignore = "run by who_we_are_comes_from_the_environment"]
+async fn in_the_environment_alone() {
+    if std::env::var_os("AWS_ENDPOINT_URL_S3").is_none() {
+        return;
+    }
+    let retry = wsp::store::Backoff { attempts: 1, ..S3Options::default().retry };
+    let store = S3Store::open(&format!("s3://{BUCKET}"), S3Options { retry, ..S3Options::default() }).unwrap();
+    match store.put(&key("environment"), Bytes::from_static(b"1")).await {
+        Ok(()) => println!("written"),
+        Err(error) => println!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn who_we_are_comes_from_the_environment() {
+    let server = FakeS3::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("credentials");
+    std::fs::write(&profile, format!("[streamer]\naws_access_key_id={KEY_ID}\naws_secret_access_key={KEY}\n")).unwrap();
+    let container = format!("{}/container-credentials", server.endpoint);
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", KEY)], "written"),
+        (&[("AWS_PROFILE", "streamer"), ("AWS_SHARED_CREDENTIALS_FILE", profile.to_str().unwrap())], "written"),
+        (&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)], "written"),
+        (&[], "s3://world/environment: PUT: the request failed: "),
+    ];
+    for (variables, outcome) in cases {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--ignored", "--exact", "--nocapture", "s3::in_the_environment_alone"]).env_clear();
+        child.env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", folder.path());
+        child
+            .env("AWS_REGION", "eu-west-2")
+            .env("AWS_ENDPOINT_URL_S3", &server.endpoint)
+            .envs(variables.iter().copied());
+        let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(outcome) && !text.contains(KEY), "{variables:?}: {text}");
+        assert_eq!(server.state().objects.remove("environment").is_some(), outcome == "written");
+    }
 }

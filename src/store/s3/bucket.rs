@@ -1,4 +1,6 @@
-//! One attempt at each request that this store makes; nothing here tries twice.
+//! One attempt at each request that this store makes; nothing but `repeat` tries twice.
+//!
+//! The SDK's futures are large, so each stands in a box of its own.
 
 use std::ops::Range;
 
@@ -53,7 +55,7 @@ impl Bucket {
     }
 
     async fn client(&self) -> &Client {
-        self.client.get_or_init(|| client::connect(&self.options)).await
+        self.client.get_or_init(|| Box::pin(client::connect(&self.options))).await
     }
 
     /// Makes attempts until one succeeds, one fails for good, or there have been enough.
@@ -71,19 +73,14 @@ impl Bucket {
     }
 
     /// The port's error for a failure with `key`; `doing` says what was tried.
-    pub(super) fn refused(&self, key: &Key, doing: &str, failure: Failure) -> StoreError {
-        self.refused_name(format!("{}/{key}", self.location.root), doing, failure)
-    }
-
-    /// Likewise, with the object's full name.
-    pub(super) fn refused_name(&self, object: String, doing: &str, failure: Failure) -> StoreError {
-        StoreError::Io { object, message: format!("{doing}: {}", failure.text) }
+    pub(super) fn refused(&self, key: &Key, doing: &str, failure: &Failure) -> StoreError {
+        failure.refused(format!("{}/{key}", self.location.root), doing)
     }
 
     pub(super) async fn head_once(&self, key: &Key) -> Result<ObjectMeta, Failure> {
         let client = self.client().await;
         let request = client.head_object().bucket(&self.location.bucket).key(self.location.name(key));
-        let answer = request.send().await.map_err(|error| Failure::of(&error))?;
+        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
         let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
         Ok(ObjectMeta {
             size: size.ok_or_else(|| Failure::new(Kind::Lasting, "the server tells no size"))?,
@@ -95,7 +92,7 @@ impl Bucket {
     pub(super) async fn get_once(&self, key: &Key, limit: u64) -> Result<(Bytes, Version), Failure> {
         let client = self.client().await;
         let request = client.get_object().bucket(&self.location.bucket).key(self.location.name(key));
-        let answer = request.send().await.map_err(|error| Failure::of(&error))?;
+        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
         let told = answer.content_length().and_then(|size| u64::try_from(size).ok());
         if let Some(size) = told.filter(|size| *size > limit) {
             return Err(Failure::new(Kind::TooLarge(size), "too large"));
@@ -125,15 +122,13 @@ impl Bucket {
             return Ok(());
         }
         let client = self.client().await;
-        let answer = client
+        let request = client
             .get_object()
             .bucket(&self.location.bucket)
             .key(self.location.name(key))
             .if_match(&wanted.0)
-            .range(format!("bytes={}-{}", missing.start, missing.end - 1))
-            .send()
-            .await
-            .map_err(|error| Failure::of(&error))?;
+            .range(format!("bytes={}-{}", missing.start, missing.end - 1));
+        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
         // A server that knows no If-Match is caught by what it sends.
         if version(answer.e_tag())? != *wanted {
             return Err(Failure::new(Kind::Precondition, "the server sent another version"));
@@ -152,16 +147,14 @@ impl Bucket {
     /// A page of the objects right below `prefix`, which ends with a slash or is empty.
     pub(super) async fn list_once(&self, prefix: &str, from: Option<String>, most: i32) -> Result<Page, Failure> {
         let client = self.client().await;
-        let answer = client
+        let request = client
             .list_objects_v2()
             .bucket(&self.location.bucket)
             .prefix(prefix)
             .delimiter("/")
             .max_keys(most)
-            .set_continuation_token(from.clone())
-            .send()
-            .await
-            .map_err(|error| Failure::of(&error))?;
+            .set_continuation_token(from.clone());
+        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
         let objects = answer.contents().iter().filter_map(|object| {
             let size = u64::try_from(object.size()?).ok()?;
             Some((object.key()?.to_owned(), size))
@@ -184,7 +177,7 @@ impl Bucket {
             Condition::Absent => request.if_none_match("*"),
             Condition::Is(version) => request.if_match(&version.0),
         };
-        match request.body(ByteStream::from(body)).send().await {
+        match Box::pin(request.body(ByteStream::from(body)).send()).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchKey") => {
                 Err(Failure::new(Kind::Precondition, "the object is gone"))

@@ -7,6 +7,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::super::StoreError;
+
 /// What is to be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -72,6 +74,11 @@ impl Failure {
     /// An answer's body that ended early or broke off.
     pub(super) fn broken_body(error: &(dyn Error + 'static)) -> Self {
         Self::new(Kind::Passing, format!("the answer broke off: {}", causes(error)))
+    }
+
+    /// The port's error, for the object of this full name; `doing` says what was tried.
+    pub(super) fn refused(&self, object: String, doing: &str) -> StoreError {
+        StoreError::Io { object, message: format!("{doing}: {}", self.text) }
     }
 
     /// Whether another attempt may fare better.

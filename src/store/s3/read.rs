@@ -27,7 +27,7 @@ const PAGE: i32 = 1000;
 impl Bucket {
     pub(super) async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>, StoreError> {
         let found = self.repeat(|| self.head_once(key)).await;
-        absent_is_none(found).map_err(|failure| self.refused(key, "HEAD", failure))
+        absent_is_none(found).map_err(|failure| self.refused(key, "HEAD", &failure))
     }
 
     /// The object and its version, or `None` where there is none.
@@ -37,7 +37,7 @@ impl Bucket {
             Kind::TooLarge(size) => {
                 StoreError::TooLarge { object: format!("{}/{key}", self.location.root), size, limit }
             }
-            _ => self.refused(key, "GET", failure),
+            _ => self.refused(key, "GET", &failure),
         })
     }
 
@@ -51,11 +51,11 @@ impl Bucket {
         if ranges.is_empty() || ranges.iter().any(Range::is_empty) {
             self.check_ranges(key, version, ranges).await?;
         }
-        let spans = spans::spans(ranges, spans::GAP);
+        let spans = spans::spans(ranges, spans::GAP, spans::PIECE);
         let needed = spans.iter().map(|span| span.end - span.start).fold(0, u64::saturating_add);
         if needed > MOST {
             let failure = Failure::new(Kind::Lasting, format!("{needed} bytes at once, more than {MOST}"));
-            return Err(self.refused(key, "GET", failure));
+            return Err(self.refused(key, "GET", &failure));
         }
         match try_join_all(spans.iter().map(|span| self.span(key, version, span))).await {
             Ok(read) => Ok(ranges
@@ -67,9 +67,9 @@ impl Bucket {
             Err(failure) if failure.kind == Kind::Range => {
                 // Beyond the end of this version, or of another that took its place?
                 self.check_ranges(key, version, ranges).await?;
-                Err(self.refused(key, "GET", failure))
+                Err(self.refused(key, "GET", &failure))
             }
-            Err(failure) => Err(self.refused(key, "GET", failure)),
+            Err(failure) => Err(self.refused(key, "GET", &failure)),
         }
     }
 
@@ -80,7 +80,7 @@ impl Bucket {
             None => Ok(()),
             Some(range) => {
                 let text = format!("bytes {}..{} of {}", range.start, range.end, meta.size);
-                Err(self.refused(key, "GET", Failure::new(Kind::Lasting, text)))
+                Err(self.refused(key, "GET", &Failure::new(Kind::Lasting, text)))
             }
         }
     }
@@ -124,7 +124,7 @@ impl Bucket {
         let mut from = None;
         loop {
             let page = self.repeat(|| self.list_once(&under, from.clone(), PAGE)).await;
-            let page = page.map_err(|failure| self.refused(prefix, "LIST", failure))?;
+            let page = page.map_err(|failure| self.refused(prefix, "LIST", &failure))?;
             // What consoles write to show a folder ends with a slash or is the prefix itself; no key does.
             found.extend(page.objects.into_iter().filter_map(|(name, size)| {
                 let name = name.strip_prefix(&under).filter(|name| !name.contains('/'))?;
@@ -143,7 +143,7 @@ impl Bucket {
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let prefix = self.location.names_begin_with();
         let listed = self.repeat(|| self.list_once(&prefix, None, 1)).await;
-        listed.map(drop).map_err(|failure| self.refused_name(self.location.root.clone(), "LIST", failure))
+        listed.map(drop).map_err(|failure| failure.refused(self.location.root.clone(), "LIST"))
     }
 
     fn changed(&self, key: &Key) -> StoreError {

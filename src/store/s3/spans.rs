@@ -1,9 +1,9 @@
 //! Which bytes to ask for, so that asked ranges come in few requests of a bounded size.
 //!
 //! ```text
-//! asked    ▒▒▒ ▒▒▒▒▒        ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
-//! spans    ━━━━━━━━━        ━━━━━━━━━━━━━━━━━━━   neighbours joined over a small gap
-//! pieces   └───────┘        └────────┘└───────┘   one request each
+//! asked    ▒▒▒ ▒▒▒▒▒        ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+//! spans    ━━━━━━━━━        ━━━━━━━━━━━━━━━━━━━━━━   one buffer each: neighbours over a small gap, or one large range
+//! pieces   └───────┘        └────────┘└──────────┘   one request each
 //! ```
 
 use std::ops::Range;
@@ -15,18 +15,26 @@ pub(super) const GAP: u64 = 128 << 10;
 /// and to spread a row group over several connections, large enough to make a request's latency small.
 pub(super) const PIECE: u64 = 8 << 20;
 
-/// The spans that cover `asked`, ascending and apart by more than `gap`. Empty ranges need no bytes.
-pub(super) fn spans(asked: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
+/// The spans that cover `asked`, ascending, no two with a byte in common. Ranges are joined over up to `gap`
+/// bytes as long as the span has no more than `most`: a row group in one buffer would stay in memory until its last
+/// column is decoded. Ranges with bytes in common always share a span; empty ones need none.
+pub(super) fn spans(asked: &[Range<u64>], gap: u64, most: u64) -> Vec<Range<u64>> {
     let mut sorted: Vec<_> = asked.iter().filter(|range| !range.is_empty()).cloned().collect();
     sorted.sort_unstable_by_key(|range| range.start);
     let mut spans: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
     for range in sorted {
         match spans.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(gap) => last.end = last.end.max(range.end),
+            Some(last) if range.start < last.end || joins(last, &range, gap, most) => {
+                last.end = last.end.max(range.end);
+            }
             _ => spans.push(range),
         }
     }
     spans
+}
+
+fn joins(span: &Range<u64>, next: &Range<u64>, gap: u64, most: u64) -> bool {
+    next.start - span.end <= gap && next.end - span.start <= most
 }
 
 /// Cuts a span into as few pieces of about the same size as a limit of `most` bytes (at least 1) allows.
@@ -59,10 +67,11 @@ mod tests {
 
     #[test]
     fn neighbours_are_joined_and_strangers_are_not() {
-        assert_eq!(spans(&[100..110, 0..10, 15..20, 9..12, 5..5], 5), [0..20, 100..110]);
-        assert_eq!(spans(&[0..10, 16..20], 5), [0..10, 16..20]);
-        assert_eq!(spans(&[], 5), []);
-        assert_eq!(spans(&[0..100, 10..20], 0), [0..100]);
+        assert_eq!(spans(&[100..110, 0..10, 15..20, 9..12, 5..5], 5, 99), [0..20, 100..110]);
+        assert_eq!(spans(&[0..10, 16..20], 5, 99), [0..10, 16..20]);
+        assert_eq!(spans(&[], 5, 99), []);
+        assert_eq!(spans(&[0..100, 10..20], 0, 50), [0..100]);
+        assert_eq!(spans(&[0..30, 30..50, 50..51], 5, 50), [0..50, 50..51]);
     }
 
     #[test]
@@ -75,12 +84,13 @@ mod tests {
     proptest! {
         #[test]
         fn every_asked_byte_lies_where_it_is_said_to(
-            asked in prop::collection::vec((0_u64..5_000, 0_u64..500), 0..30), gap in 0_u64..300
+            asked in prop::collection::vec((0_u64..5_000, 0_u64..500), 0..30), gap in 0_u64..300, most in 1_u64..2_000
         ) {
             let asked: Vec<_> = asked.into_iter().map(|(start, length)| start..start + length).collect();
-            let spans = spans(&asked, gap);
+            let spans = spans(&asked, gap, most);
             for pair in spans.windows(2) {
-                prop_assert!(pair[0].end + gap < pair[1].start);
+                prop_assert!(pair[0].end <= pair[1].start);
+                prop_assert!(pair[0].end + gap < pair[1].start || pair[1].end - pair[0].start > most);
             }
             for range in &asked {
                 match place(range, &spans) {

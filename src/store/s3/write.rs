@@ -19,7 +19,7 @@ use super::failure::{Failure, Kind};
 impl Bucket {
     pub(super) async fn put(&self, key: &Key, body: &Bytes) -> Result<(), StoreError> {
         let written = self.repeat(|| self.put_once(key, body.clone(), &Condition::Any)).await;
-        written.map_err(|failure| self.refused(key, "PUT", failure))
+        written.map_err(|failure| self.refused(key, "PUT", &failure))
     }
 
     pub(super) async fn put_new(&self, key: &Key, body: &Bytes) -> Result<bool, StoreError> {
@@ -36,7 +36,7 @@ impl Bucket {
                 Kind::Passing => unclear = true,
                 _ => {}
             }
-            attempts.after(failure).await.map_err(|failure| self.refused(key, "PUT", told(failure, unclear)))?;
+            attempts.after(failure).await.map_err(|failure| self.refused(key, "PUT", &told(failure, unclear)))?;
         }
     }
 
@@ -66,7 +66,7 @@ impl Bucket {
                 return Ok(());
             }
             if let Some(failure) = last {
-                return Err(self.refused(key, "PUT", told(failure, true)));
+                return Err(self.refused(key, "PUT", &told(failure, true)));
             }
             let new = joined(&old, lines);
             let failure = match self.bounds.once(self.put_once(key, new.clone(), &condition)).await {
@@ -76,14 +76,14 @@ impl Bucket {
             match failure.kind {
                 Kind::Precondition | Kind::Conflict => {
                     let faster = Failure::new(Kind::Conflict, failure.text);
-                    conflicts.after(faster).await.map_err(|failure| self.refused(key, "PUT", failure))?;
+                    conflicts.after(faster).await.map_err(|failure| self.refused(key, "PUT", &failure))?;
                 }
                 Kind::Passing => {
                     unclear = Some(new);
                     // After the last attempt there is one more look at what it did.
                     last = failures.after(failure).await.err();
                 }
-                _ => return Err(self.refused(key, "PUT", failure)),
+                _ => return Err(self.refused(key, "PUT", &failure)),
             }
         }
     }
