@@ -26,7 +26,9 @@ impl Stage {
         self.remove(&Self::in_view(output, "part-000000.parquet"));
         for (i, batches) in parts.iter().enumerate() {
             let mut writer = ArrowWriter::try_new(Vec::new(), batches[0].schema(), None).unwrap();
-            batches.iter().for_each(|batch| writer.write(batch).unwrap());
+            for batch in batches {
+                writer.write(batch).unwrap();
+            }
             let part = Self::in_view(output, &format!("part-{i:06}.parquet"));
             write(&self.path(&part), &writer.into_inner().unwrap());
         }
@@ -50,12 +52,11 @@ pub fn with_column(rows: &RecordBatch, name: &str, array: ArrayRef) -> RecordBat
     let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
     let mut columns = rows.columns().to_vec();
     let field = Field::new(name, array.data_type().clone(), true);
-    match schema.index_of(name) {
-        Ok(i) => (fields[i], columns[i]) = (field, array),
-        Err(_) => {
-            fields.push(field);
-            columns.push(array);
-        }
+    if let Ok(i) = schema.index_of(name) {
+        (fields[i], columns[i]) = (field, array);
+    } else {
+        fields.push(field);
+        columns.push(array);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
