@@ -73,6 +73,24 @@ impl Stage {
         write(&self.path(name), bytes.as_ref());
     }
 
+    /// The names of all files below the folder, sorted.
+    pub fn files(&self) -> Vec<String> {
+        let mut folders = vec![self.folder.path().to_owned()];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path.strip_prefix(self.folder.path()).unwrap().display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// The golden READY, changed.
     pub fn republish(&self, change: impl FnOnce(&mut Value)) {
         let mut message: Value = serde_json::from_slice(&read(&golden().join("ready/message.json"))).unwrap();

@@ -67,6 +67,18 @@ impl Refused<'_> {
                 assert_eq!(details["emitted"].as_u64(), emitted, "{case}");
             }
         }
+        // A run that got as far as streaming has a summary, which tells the same.
+        if let Ok(summary) = std::fs::read(stage.evidence("wsp/wsp_summary.json")) {
+            let summary: Value = serde_json::from_slice(&summary).unwrap();
+            assert_eq!((&summary["status"], &summary["reason"]), (&"FAILED".into(), &self.reason.into()), "{case}");
+            assert_eq!(
+                (summary["emitted"].as_u64(), summary["refusal"].as_str()),
+                (emitted, Some(&*refusal)),
+                "{case}"
+            );
+        } else {
+            assert_eq!(self.emitted, 0, "{case}: a run that sent something has a summary");
+        }
     }
 
     /// The same, and that the gate heard of nothing.
@@ -83,12 +95,24 @@ pub type Doctor = fn(&Stage, &str);
 /// What is done to the golden run, the reason, and what its text names.
 pub type Case = (&'static str, Doctor, &'static str, &'static [&'static str]);
 
-/// Asserts that each case is refused without a word to the gate.
+/// A plan finds the same reason, and leaves nothing behind.
+fn assert_planned(stage: &Stage, reason: &str, case: &str) {
+    let before = stage.files();
+    let planned = stage.wsp(&["plan", "--profile", "profile.yaml", "--json"]).output().unwrap();
+    let plan: Value = serde_json::from_slice(&planned.stdout).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let refused: Vec<_> = plan["checks"].as_array().unwrap().iter().filter(|c| c["status"] == "refused").collect();
+    assert_eq!((planned.status.code(), &plan["admitted"]), (Some(1), &false.into()), "{case}: {plan}");
+    assert_eq!(refused[0]["reason"], reason, "{case}: {refused:?}");
+    assert_eq!(stage.files(), before, "{case}");
+}
+
+/// Asserts that each case is refused without a word to the gate, by a plan too.
 pub fn all_refused(came: Came, cases: &[Case]) {
     for (case, doctor, reason, names) in cases {
         let gate = CaptureGate::admitting();
         let stage = Stage::golden(&gate.url);
         doctor(&stage, &gate.url);
+        assert_planned(&stage, reason, case);
         let ran = stage.run_once();
         Refused { reason, came, emitted: 0, names }.assert_unsent(&stage, &gate, &ran, case);
     }
