@@ -72,14 +72,8 @@ fn contents() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     ]
 }
 
-#[test]
-fn whatever_lies_on_the_topic_is_told_of_once_and_the_ready_streams() {
-    let gate = CaptureGate::admitting();
-    let clean = Stage::golden(&gate.url);
-    assert_eq!(clean.run_once().verdict(), ("STREAMED", ""));
-
-    let gate = CaptureGate::admitting();
-    let stage = Stage::golden(&gate.url);
+/// Puts all [`contents`] on the topic, and things that are no files.
+fn litter(stage: &Stage) {
     for (name, bytes, _, _) in contents() {
         stage.put(&format!("control_bus/{TOPIC}/{name}.json"), bytes);
     }
@@ -89,6 +83,17 @@ fn whatever_lies_on_the_topic_is_told_of_once_and_the_ready_streams() {
     assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
     std::os::unix::fs::symlink("nowhere", stage.path(&format!("control_bus/{TOPIC}/dangling.json"))).unwrap();
     stage.put(&format!("control_bus/{TOPIC}/half-written.json.tmp"), "{");
+}
+
+#[test]
+fn whatever_lies_on_the_topic_is_told_of_once_and_the_ready_streams() {
+    let gate = CaptureGate::admitting();
+    let clean = Stage::golden(&gate.url);
+    assert_eq!(clean.run_once().verdict(), ("STREAMED", ""));
+
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    litter(&stage);
     let ran = stage.run_once();
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
     assert_eq!(ran.verdicts[0]["message_id"], MESSAGE);
@@ -115,6 +120,19 @@ fn whatever_lies_on_the_topic_is_told_of_once_and_the_ready_streams() {
     };
     assert_eq!(files(&stage), files(&clean));
     assert_eq!((stage.governance().len(), stage.record().len()), (3, 1));
+}
+
+/// A plan looks for the newest READY among whatever else lies there.
+#[test]
+fn a_plan_finds_the_ready_among_what_is_none() {
+    let stage = Stage::golden("http://127.0.0.1:9");
+    litter(&stage);
+    // A READY that is newer, and then so large that it is none.
+    stage.put(&format!("control_bus/{TOPIC}/newest.json"), with("/payload/provenance", json!("x".repeat(1 << 20))));
+    let planned = stage.wsp(&["plan", "--profile", "profile.yaml", "--json"]).output().unwrap();
+    assert_eq!(planned.status.code(), Some(0), "{}", String::from_utf8_lossy(&planned.stderr));
+    let plan: Value = serde_json::from_slice(&planned.stdout).unwrap();
+    assert_eq!((&plan["message_id"], &plan["admitted"]), (&json!(MESSAGE), &json!(true)));
 }
 
 #[test]
