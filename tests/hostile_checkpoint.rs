@@ -1,11 +1,12 @@
-//! Checkpoints that are another's, can't be read or can't be written, a run that another producer holds, and evidence
-//! that can't be kept: no event is sent on a guess.
+//! Checkpoints that are another's, can't be read or can't be written, a run that is stopped or that another producer
+//! holds, and evidence that can't be kept: no event is sent on a guess.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
 mod common;
 
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier, mpsc};
 
 use common::capture::{CaptureGate, Reply};
@@ -124,22 +125,59 @@ fn a_position_that_cannot_be_saved_ends_the_run_within_what_may_be_repeated() {
     assert_eq!(ran.verdicts[0]["emitted"].as_u64(), Some(sent as u64), "what IG took is told, saved or not");
 }
 
-/// Two of the producer in place on one run send everything twice and break each other's cursors.
-#[test]
-fn a_second_producer_on_a_run_waits_its_turn() {
+/// A gate that admits everything, push `n` only once the test has come to the barrier; it says when that push came.
+fn holding(n: usize) -> (CaptureGate, Arc<Barrier>, mpsc::Receiver<()>) {
     let (arrived, arrival) = mpsc::channel();
     let barrier = Arc::new(Barrier::new(2));
     let held = barrier.clone();
-    let gate = CaptureGate::scripted(move |n, _| {
-        if n != 100 {
+    let gate = CaptureGate::scripted(move |push, _| {
+        if push != n {
             return Reply::Answer(200, ADMIT.to_owned());
         }
         arrived.send(()).unwrap();
         Reply::Held(held.clone(), 200, ADMIT.to_owned())
     });
+    (gate, barrier, arrival)
+}
+
+fn started(stage: &Stage) -> Child {
+    let mut run = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The producer in place saves nothing on SIGTERM.
+#[test]
+fn a_run_that_is_told_to_stop_awaits_its_answer_saves_and_goes_on_later() {
+    let (gate, barrier, arrival) = holding(100);
     let stage = Stage::golden(&gate.url);
-    let mut first = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
-    let first = first.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = started(&stage);
+    arrival.recv().unwrap();
+    let terminated = Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
+    assert!(terminated.success());
+    // The answer comes only after the program has heard.
+    let mut log = BufReader::new(run.stderr.take().unwrap()).lines();
+    let heard = log.by_ref().map(Result::unwrap).any(|line| line.contains("stopping"));
+    assert!(heard, "the log says that it stops");
+    barrier.wait();
+    let stderr: Vec<String> = log.map(Result::unwrap).collect();
+    let ran = Ran { stderr: stderr.join("\n"), ..Ran::of(run.wait_with_output().unwrap()) };
+    assert_eq!((ran.code, ran.verdict()), (Some(3), ("FAILED", "RUN_STOPPED")), "{}", ran.stderr);
+    assert_eq!(ran.verdicts[0]["emitted"], 101, "the answer in flight was awaited and counts");
+    assert_prefix(&gate.bodies(), 101, "nothing new was sent");
+    assert_eq!(stage.record(), ran.verdicts);
+
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
+    assert_prefix(&gate.bodies(), 250, "it goes on behind the last answer");
+    let stopped = ("FAILED".to_owned(), Some("RUN_STOPPED".to_owned()), 101);
+    assert_eq!(stage.ends(), [stopped, ("STREAMED".to_owned(), None, 149)]);
+}
+
+/// Two of the producer in place on one run send everything twice and break each other's cursors.
+#[test]
+fn a_second_producer_on_a_run_waits_its_turn() {
+    let (gate, barrier, arrival) = holding(100);
+    let stage = Stage::golden(&gate.url);
+    let first = started(&stage);
     arrival.recv().unwrap();
 
     let second = stage.run_once();
