@@ -194,6 +194,26 @@ fn a_second_producer_on_a_run_waits_its_turn() {
     assert_eq!((gate.requests(), stage.record().len(), stage.governance().len()), (250, 1, 3));
 }
 
+/// The service looks at a READY that it deferred again, without being asked.
+#[test]
+fn a_deferred_ready_comes_again() {
+    let (gate, barrier, arrival) = holding(10);
+    let stage = Stage::golden(&gate.url);
+    let first = started(&stage);
+    arrival.recv().unwrap();
+    let mut service = stage.wsp(&["run", "--profile", "profile.yaml"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(service.stdout.take().unwrap()).lines();
+    let mut verdicts = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    assert_eq!(verdicts.next().unwrap()["status"], "DEFERRED_DOWNSTREAM_NOT_READY");
+    barrier.wait();
+    assert_eq!(Ran::of(first.wait_with_output().unwrap()).verdict(), ("STREAMED", ""));
+    let then = verdicts.find(|verdict| verdict["status"] != "DEFERRED_DOWNSTREAM_NOT_READY").unwrap();
+    assert_eq!(then["status"], "SKIPPED_DUPLICATE");
+    assert!(Command::new("kill").args(["-TERM", &service.id().to_string()]).status().unwrap().success());
+    assert_eq!((service.wait().unwrap().code(), verdicts.next()), (Some(0), None), "idle, it has nothing to break off");
+    assert_prefix(&gate.bodies(), 250, "every event once");
+}
+
 /// A run whose evidence can't be kept is not started, and its READY is not used up.
 #[test]
 fn without_a_store_for_evidence_nothing_is_sent() {

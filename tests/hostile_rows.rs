@@ -100,6 +100,29 @@ fn a_run_that_failed_at_a_row_goes_on_behind_it_once_mended() {
     assert_eq!(stage.record().len(), 3);
 }
 
+/// With requests in flight the same rows are sent: all that come before the bad one, none behind it.
+#[test]
+fn a_bad_row_ends_the_run_just_before_it_with_requests_in_flight_too() {
+    for mode in ["keyed", "free"] {
+        let gate = CaptureGate::admitting();
+        let stage = Stage::golden(&gate.url);
+        stage.profile(&gate.url, |profile| {
+            profile["wiring"]["wsp_delivery"] = json!({"mode": mode, "in_flight": 8});
+        });
+        stage.change_rows(FRAUD, |rows| with_double(&rows, "amount", 70, f64::NAN));
+        let (before, ran) = (events_before(FRAUD, 70), stage.run_once());
+        Refused { reason: "VALUE_NOT_ENCODABLE", came: Came::Started, emitted: before, names: &["at row 70, amount"] }
+            .assert(&stage, &ran, mode);
+        let ids = |bodies: Vec<Value>| {
+            let ids = bodies.into_iter().map(|body| body["event_id"].as_str().unwrap().to_owned());
+            ids.collect::<std::collections::BTreeSet<_>>()
+        };
+        let sent: Vec<Value> = gate.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+        assert_eq!(sent.len(), before, "{mode}: each once");
+        assert_eq!(ids(sent), ids(canonical().into_iter().take(before).collect()), "{mode}");
+    }
+}
+
 #[test]
 fn a_bad_row_after_a_part_is_named_by_its_own_part() {
     let gate = CaptureGate::admitting();

@@ -387,7 +387,7 @@ fn each_reason_is_wanted_by_a_test_of_the_program() {
     let names = ["refusals", "hostile_ready", "hostile_world", "hostile_rows", "hostile_gate", "hostile_checkpoint"];
     let tests: String =
         names.map(|name| std::fs::read_to_string(folder.join(name).with_extension("rs")).unwrap()).concat();
-    let unseen = |code: &&str| !tests.contains(&format!("\"{code}\"")) && !tests.contains(&format!("\"{code}: "));
-    let unseen: Vec<_> = wsp::model::Reason::ALL.iter().map(|reason| reason.code()).filter(unseen).collect();
-    assert!(unseen.iter().all(|code| elsewhere.contains(code)), "{unseen:?}");
+    let codes = wsp::model::Reason::ALL.iter().map(|reason| reason.code()).filter(|code| !elsewhere.contains(code));
+    let unseen: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
+    assert!(unseen.is_empty(), "{unseen:?}");
 }
