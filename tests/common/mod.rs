@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod capture;
+pub mod live;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
