@@ -3,15 +3,31 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// What to do with the n-th request (from 0).
 pub enum Reply {
     /// Answer with status and body.
     Answer(u16, String),
+    /// The same, but not before the gate is [released](CaptureGate::release).
+    Held(u16, String),
     /// Close the connection without a word.
     Cut,
 }
+
+impl Reply {
+    /// ADMIT.
+    pub fn admit() -> Self {
+        Self::Answer(200, ADMIT.to_owned())
+    }
+
+    /// ADMIT, held.
+    pub fn admit_held() -> Self {
+        Self::Held(200, ADMIT.to_owned())
+    }
+}
+
+const ADMIT: &str = r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#;
 
 type Script = dyn Fn(usize, &[u8]) -> Reply + Send + Sync;
 
@@ -19,26 +35,41 @@ type Script = dyn Fn(usize, &[u8]) -> Reply + Send + Sync;
 pub struct CaptureGate {
     pub url: String,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
+    valve: Arc<Valve>,
+}
+
+/// Whether held answers may go.
+#[derive(Default)]
+struct Valve {
+    open: Mutex<bool>,
+    opened: Condvar,
 }
 
 impl CaptureGate {
     /// Admits everything.
     pub fn admitting() -> Self {
-        Self::scripted(|_, _| Reply::Answer(200, r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#.to_owned()))
+        Self::scripted(|_, _| Reply::admit())
     }
 
     pub fn scripted(script: impl Fn(usize, &[u8]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let bodies = Arc::new(Mutex::new(Vec::new()));
-        let (kept, script): (_, Arc<Script>) = (bodies.clone(), Arc::new(script));
+        let valve = Arc::new(Valve::default());
+        let (kept, held, script): (_, _, Arc<Script>) = (bodies.clone(), valve.clone(), Arc::new(script));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (kept, script) = (kept.clone(), script.clone());
-                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &*script));
+                let (kept, held, script) = (kept.clone(), held.clone(), script.clone());
+                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &held, &*script));
             }
         });
-        Self { url, bodies }
+        Self { url, bodies, valve }
+    }
+
+    /// Lets held answers go, now and from now on.
+    pub fn release(&self) {
+        *self.valve.open.lock().unwrap() = true;
+        self.valve.opened.notify_all();
     }
 
     /// The bodies so far, in the order they came.
@@ -53,7 +84,7 @@ impl CaptureGate {
 }
 
 /// Serves one connection until it ends; a request that is no POST of an event with the key is answered 400.
-fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, script: &Script) -> Option<()> {
+fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, valve: &Valve, script: &Script) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
@@ -83,8 +114,11 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, script: &Script) -> Opt
         } else {
             Reply::Answer(400, r#"{"error":"NOT_A_PUSH"}"#.to_owned())
         };
+        if matches!(reply, Reply::Held(..)) {
+            drop(valve.opened.wait_while(valve.open.lock().unwrap(), |open| !*open));
+        }
         match reply {
-            Reply::Answer(status, body) => {
+            Reply::Answer(status, body) | Reply::Held(status, body) => {
                 let head = format!(
                     "HTTP/1.1 {status} X\r\ncontent-length: {}\r\ncontent-type: application/json\r\n\r\n",
                     body.len()
