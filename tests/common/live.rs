@@ -315,7 +315,13 @@ impl Running {
         self.until("it was stopping", || std::fs::read_to_string(&err).unwrap().contains("stopping: "));
     }
 
-    /// Waits for its end.
+    /// Waits for its end: exit code and stdout.
+    pub fn exit(mut self) -> (Option<i32>, String) {
+        self.until_or_end(|| false);
+        (self.child.wait().unwrap().code(), self.out())
+    }
+
+    /// Waits for the end of a `wsp run`.
     pub fn end(mut self) -> Ran {
         self.until_or_end(|| false);
         let status = self.child.wait().unwrap();
