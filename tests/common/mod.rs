@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a test can't set up, it can't test")]
 
 pub mod capture;
+pub mod live;
 pub mod parquet;
 pub mod refused;
 
