@@ -136,7 +136,6 @@ fn serve(
         }
         let (status, more, body) = match reply {
             Reply::Answer(status, body) | Reply::Held(status, body) => (status, String::new(), body),
-            }
             Reply::Redirect(status, to) => (status, format!("location: {to}\r\n"), String::new()),
             Reply::Cut => return None,
         };
