@@ -16,7 +16,7 @@ mod contract;
 
 use tokio::sync::mpsc;
 
-pub use file::{FeedCounts, FileFeed, FileFeedOptions};
+pub use file::{FeedCounts, FileFeed, FileFeedOptions, read_message};
 pub use kafka::{KafkaFeed, KafkaOptions, Probe, SaslMechanism, SecurityProtocol};
 pub use message::{Parsed, Ready};
 
