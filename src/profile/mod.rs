@@ -14,10 +14,11 @@ mod scope;
 pub mod settings;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::{Micros, PlatformRunId, ScenarioId, Secret};
+use crate::model::{Lane, Micros, PlatformRunId, ScenarioId, Secret};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
@@ -203,6 +204,8 @@ pub struct Profile {
     pub rate: RateWiring,
     /// Events per output and run.
     pub max_events_per_output: Option<u64>,
+    /// This process's share of the run.
+    pub lane: Lane,
     /// `PLATFORM_RUN_ID`, where it is set.
     pub platform_run_id: Option<PlatformRunId>,
     /// For governance facts.
@@ -247,6 +250,7 @@ impl Profile {
             ),
             rate: rate(&mut r),
             max_events_per_output: r.number(&s::MAX_EVENTS_PER_OUTPUT, 0, u64::MAX),
+            lane: lane(&mut r),
             platform_run_id: r.get(&s::PLATFORM_RUN_ID),
             service: ServiceIdentity {
                 release_id: r.required(&s::SERVICE_RELEASE_ID, ""),
@@ -401,11 +405,19 @@ fn rate(r: &mut Reader<'_>) -> RateWiring {
     }
 }
 
+/// This process's share of the run.
+fn lane(r: &mut Reader<'_>) -> Lane {
+    let count = r.number(&s::LANE_COUNT, 1, 4096).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let index = r.number(&s::LANE_INDEX, 0, u32::MAX).unwrap_or(0);
+    let by = r.get(&s::LANE_BY).unwrap_or_default();
+    Lane::new(count, index, by).unwrap_or_else(|| {
+        r.problem(format!("{}: {index} is no lane of {count}; they count from 0", s::LANE_INDEX.name()));
+        Lane::WHOLE
+    })
+}
+
 /// What the platform can ask for and this build can't do is refused, not ignored.
 fn refuse_unbuilt(r: &mut Reader<'_>) {
-    if r.number(&s::LANE_COUNT, 1, 4096).unwrap_or(1) != 1 {
-        r.problem(format!("{}: lanes are not built yet", s::LANE_COUNT.name()));
-    }
     if r.given(&s::REQUIRED_PACKS).is_some() {
         r.problem(format!("{}: required packs are not built yet", s::REQUIRED_PACKS.name()));
     }
@@ -473,6 +485,25 @@ event_bus: {kind: kinesis}
         assert!(Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
         let text = text.replace("stream_speedup: 0", "stream_speedup: 0, require_seal: false");
         assert!(!Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
+    }
+
+    #[test]
+    fn a_lane_is_one_of_its_count() {
+        let lane = |count: &'static str, index: &'static str, by: &'static str| {
+            let with_lane = |name: &str| match name {
+                "WSP_LANE_COUNT" => Some(count.to_owned()),
+                "WSP_LANE_INDEX" => Some(index.to_owned()),
+                "WSP_LANE_BY" => Some(by.to_owned()),
+                other => env(other),
+            };
+            Profile::parse(WHOLE, Path::new("."), &with_lane).map(|profile| profile.lane.to_string())
+        };
+        assert_eq!(lane("3", "2", ""), Ok("lane-2-of-3".to_owned()));
+        assert_eq!(lane("3", "0", "order_key"), Ok("lane-0-of-3-by-order_key".to_owned()));
+        for (count, index, by) in [("3", "3", ""), ("0", "0", ""), ("1", "1", ""), ("3", "-1", ""), ("3", "0", "key")] {
+            assert!(lane(count, index, by).is_err(), "{index} of {count} by {by}");
+        }
+        assert_eq!(Profile::parse(WHOLE, Path::new("."), &env).unwrap().lane, Lane::WHOLE);
     }
 
     #[test]

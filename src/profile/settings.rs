@@ -97,8 +97,9 @@ settings! {
     ATTEMPT_TIMEOUT: "wiring.wsp_delivery.attempt_timeout_ms", [], Profile, "30000", "Time for one attempt, connecting included, milliseconds.";
     DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.";
     MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes.";
-    LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over; more than 1 is not built yet and refused.";
-    LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane.";
+    LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over, 1 to 4,096, a process each; together they send each event once.";
+    LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane, from 0 to the count less 1.";
+    LANE_BY: "", ["WSP_LANE_BY"], Environment, "event_id", "What decides on an event's lane: `event_id`, as the producer in place does it, or `order_key`, which keeps events of one key in line over the whole run. The same for all lanes of a run.";
     TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second for the whole run.";
     TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.";
     TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.";
