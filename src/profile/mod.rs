@@ -235,8 +235,10 @@ impl Profile {
     pub fn parse(text: &str, folder: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
         let mut r = Reader::new(text, env)?;
         let profile_id = r.required(&s::PROFILE_ID, "");
+        let policy = policy(&mut r, folder, &profile_id);
         let profile = Self {
-            policy: policy(&mut r, folder, &profile_id),
+            lane: lane(&mut r, policy.max_idle_gap),
+            policy,
             store_root: store_root(&mut r),
             control_bus: control_bus(&mut r),
             topic: r.required(&s::CONTROL_BUS_TOPIC, ""),
@@ -250,7 +252,6 @@ impl Profile {
             ),
             rate: rate(&mut r),
             max_events_per_output: r.number(&s::MAX_EVENTS_PER_OUTPUT, 0, u64::MAX),
-            lane: lane(&mut r),
             platform_run_id: r.get(&s::PLATFORM_RUN_ID),
             service: ServiceIdentity {
                 release_id: r.required(&s::SERVICE_RELEASE_ID, ""),
@@ -406,10 +407,14 @@ fn rate(r: &mut Reader<'_>) -> RateWiring {
 }
 
 /// This process's share of the run.
-fn lane(r: &mut Reader<'_>) -> Lane {
+fn lane(r: &mut Reader<'_>, max_idle_gap: Option<Duration>) -> Lane {
     let count = r.number(&s::LANE_COUNT, 1, 4096).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
     let index = r.number(&s::LANE_INDEX, 0, u32::MAX).unwrap_or(0);
     let by = r.get(&s::LANE_BY).unwrap_or_default();
+    if count > NonZeroU32::MIN && max_idle_gap.is_some() {
+        // A lane sees its own gaps, which are longer than the run's: shortened each by itself, lanes would drift apart.
+        r.problem(format!("{} can't be used with lanes ({})", s::MAX_IDLE_GAP.name(), s::LANE_COUNT.name()));
+    }
     Lane::new(count, index, by).unwrap_or_else(|| {
         r.problem(format!("{}: {index} is no lane of {count}; they count from 0", s::LANE_INDEX.name()));
         Lane::WHOLE
@@ -504,6 +509,10 @@ event_bus: {kind: kinesis}
             assert!(lane(count, index, by).is_err(), "{index} of {count} by {by}");
         }
         assert_eq!(Profile::parse(WHOLE, Path::new("."), &env).unwrap().lane, Lane::WHOLE);
+        let gaps = WHOLE.replace("stream_speedup: 0", "stream_speedup: 1, max_idle_gap_seconds: 5");
+        let two = |name: &str| if name == "WSP_LANE_COUNT" { Some("2".to_owned()) } else { env(name) };
+        assert!(Profile::parse(&gaps, Path::new("."), &env).is_ok());
+        assert!(Profile::parse(&gaps, Path::new("."), &two).unwrap_err().to_string().contains("max_idle_gap_seconds"));
     }
 
     #[test]
