@@ -1,6 +1,11 @@
 //! Lanes of a run as they are read and paced: together they are the run, each in order.
 
-#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, reason = "small numbers, and a test that can't set up fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_wrap,
+    reason = "small numbers, and a test that can't set up fails"
+)]
 
 mod data_path;
 
@@ -318,7 +323,8 @@ async fn prepared(folder: &Path, campaign_start: Micros) -> (Prepared, Settings)
     (prepared.unwrap_or_else(|| panic!("{:?}", prepare::first_refusal(&checks))), settings)
 }
 
-/// When each event is due, and the positions saved for it.
+/// When each event is due.
+#[allow(clippy::disallowed_methods, reason = "a clock of the test's own, on paused time")]
 async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duration> {
     let clock = PausedClock(tokio::time::Instant::now());
     let dues = Arc::new(Mutex::new(BTreeMap::new()));
@@ -345,7 +351,7 @@ async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duratio
 #[tokio::test(start_paused = true)]
 async fn lanes_of_a_campaign_share_its_anchor() {
     let folder = tempfile::tempdir().unwrap();
-    let ahead = Duration::from_secs(60);
+    let ahead = Duration::from_mins(1);
     let (run, settings) = prepared(folder.path(), Micros(START + ahead.as_micros() as i64)).await;
     let whole = dues(&run, &settings).await;
     assert_eq!((whole.len(), whole.values().min()), (300, Some(&ahead)));

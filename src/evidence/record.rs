@@ -199,7 +199,7 @@ impl Records {
         let mut lines = Vec::new();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice(line) {
-                Ok(line) => lines.push(line),
+                Ok(verdict) => lines.push(verdict),
                 Err(error) => tracing::warn!(record = %self.store.full_name(&key), %error, "not a verdict"),
             }
         }

@@ -108,8 +108,8 @@ impl Lane {
     #[must_use]
     pub fn owns_event_id(self, event_id: &[u8; 32]) -> bool {
         let digest: [u8; 32] = Sha256::digest(Hex64::of_digest(*event_id).as_str()).into();
-        let [a, b, c, d, e, f, g, h, ..] = digest;
-        self.is(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        let (words, _) = digest.as_chunks::<8>();
+        self.is(u64::from_be_bytes(words[0]))
     }
 
     /// By order key: the key's hash, mixed once more, mod the count.
