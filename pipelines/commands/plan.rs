@@ -36,7 +36,9 @@ pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Fai
         Some(file) => file.to_owned(),
         None => match &profile.control_bus {
             ControlBus::File { root } => newest(&control_root(profile, root)?.join(&profile.topic), &profile.topic)?,
-            ControlBus::Kafka(_) => return Err(Failure::usage("READYs on Kafka are taken by `wsp run`; name a file with --ready")),
+            ControlBus::Kafka(_) => {
+                return Err(Failure::usage("READYs on Kafka are taken by `wsp run`; name a file with --ready"));
+            }
         },
     };
     let name = file.display();
@@ -106,7 +108,11 @@ fn told_run(run: &PlannedRun) -> String {
         ]);
     }
     let mut out = table(&rows);
-    let _ = writeln!(out, "\nevents to send    {}", grouped(run.events));
+    out.push('\n');
+    if let Some(lane) = run.lane {
+        let _ = writeln!(out, "lane              {} of {}, by {}", lane.index(), lane.count(), lane.by().as_str());
+    }
+    let _ = writeln!(out, "events to send    {}", grouped(run.events));
     if let (Some(first), Some(last)) = (&run.first_ts_utc, &run.last_ts_utc) {
         let _ = writeln!(out, "event time        {first} to {last}");
     }

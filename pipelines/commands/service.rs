@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, select};
 use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
-use wsp::clock::SystemClock;
+use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Reason, Refusal};
@@ -22,6 +22,8 @@ use super::{Exit, Failure, Outcome, block_on, load};
 
 /// Between two looks at the control bus.
 const POLL: Duration = Duration::from_millis(500);
+/// For the last commits to the control topic.
+const CLOSING: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(args: &Run) -> Outcome {
     let profile = load(&args.profile)?;
@@ -33,8 +35,8 @@ pub(crate) fn run(args: &Run) -> Outcome {
         let (readies, closed) = feed(&profile, clock, args.once)?;
         let service = Service::new(profile, settings, gate, clock, stop.clone())?;
         let outcome = serve(&service, readies, args, &stop).await;
-        // Verdicts reach the control topic before the process ends.
-        closed.await;
+        // Verdicts reach the control topic before the process ends, if it can be reached.
+        select(closed, Box::pin(clock.sleep_until(clock.now() + CLOSING))).await;
         outcome
     })?
 }

@@ -11,20 +11,21 @@
 mod outputs;
 mod reader;
 mod scope;
-mod strict;
 pub mod settings;
+mod strict;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::{Micros, PlatformRunId, ScenarioId, Secret};
+use crate::model::{Lane, Micros, PlatformRunId, ScenarioId, Secret};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
 pub use scope::{active_run, run_scoped};
-pub use strict::is_remote;
 use settings as s;
+pub use strict::is_remote;
 
 /// Everything that is wrong with a profile, or with the wish to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,6 +245,8 @@ pub struct Profile {
     pub rate: RateWiring,
     /// Events per output and run.
     pub max_events_per_output: Option<u64>,
+    /// This process's share of the run.
+    pub lane: Lane,
     /// `PLATFORM_RUN_ID`, where it is set.
     pub platform_run_id: Option<PlatformRunId>,
     /// For governance facts.
@@ -273,8 +276,10 @@ impl Profile {
     pub fn parse(text: &str, folder: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
         let mut r = Reader::new(text, env)?;
         let profile_id = r.required(&s::PROFILE_ID, "");
+        let policy = policy(&mut r, folder, &profile_id);
         let profile = Self {
-            policy: policy(&mut r, folder, &profile_id),
+            lane: lane(&mut r, policy.max_idle_gap),
+            policy,
             store: store(&mut r),
             control_bus: control_bus(&mut r),
             topic: r.required(&s::CONTROL_BUS_TOPIC, ""),
@@ -368,7 +373,11 @@ fn store(r: &mut Reader<'_>) -> StoreWiring {
         Some(bucket) if r.given(&s::STORE_ROOT).is_some() => format!("s3://{bucket}/{}", root.trim_start_matches('/')),
         Some(bucket) => format!("s3://{bucket}"),
         None => {
-            r.problem(format!("{}: it names no bucket, and {} is missing", s::STORE_ROOT.name(), s::STORE_BUCKET.name()));
+            r.problem(format!(
+                "{}: it names no bucket, and {} is missing",
+                s::STORE_ROOT.name(),
+                s::STORE_BUCKET.name()
+            ));
             root
         }
     };
@@ -478,11 +487,23 @@ fn rate(r: &mut Reader<'_>) -> RateWiring {
     }
 }
 
+/// This process's share of the run.
+fn lane(r: &mut Reader<'_>, max_idle_gap: Option<Duration>) -> Lane {
+    let count = r.number(&s::LANE_COUNT, 1, 4096).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let index = r.number(&s::LANE_INDEX, 0, u32::MAX).unwrap_or(0);
+    let by = r.get(&s::LANE_BY).unwrap_or_default();
+    if count > NonZeroU32::MIN && max_idle_gap.is_some() {
+        // A lane sees its own gaps, which are longer than the run's: shortened each by itself, lanes would drift apart.
+        r.problem(format!("{} can't be used with lanes ({})", s::MAX_IDLE_GAP.name(), s::LANE_COUNT.name()));
+    }
+    Lane::new(count, index, by).unwrap_or_else(|| {
+        r.problem(format!("{}: {index} is no lane of {count}; they count from 0", s::LANE_INDEX.name()));
+        Lane::WHOLE
+    })
+}
+
 /// What the platform can ask for and this build can't do is refused, not ignored.
 fn refuse_unbuilt(r: &mut Reader<'_>) {
-    if r.number(&s::LANE_COUNT, 1, 4096).unwrap_or(1) != 1 {
-        r.problem(format!("{}: lanes are not built yet", s::LANE_COUNT.name()));
-    }
     if r.given(&s::REQUIRED_PACKS).is_some() {
         r.problem(format!("{}: required packs are not built yet", s::REQUIRED_PACKS.name()));
     }
@@ -550,6 +571,29 @@ event_bus: {kind: kinesis}
         assert!(Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
         let text = text.replace("stream_speedup: 0", "stream_speedup: 0, require_seal: false");
         assert!(!Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
+    }
+
+    #[test]
+    fn a_lane_is_one_of_its_count() {
+        let lane = |count: &'static str, index: &'static str, by: &'static str| {
+            let with_lane = |name: &str| match name {
+                "WSP_LANE_COUNT" => Some(count.to_owned()),
+                "WSP_LANE_INDEX" => Some(index.to_owned()),
+                "WSP_LANE_BY" => Some(by.to_owned()),
+                other => env(other),
+            };
+            Profile::parse(WHOLE, Path::new("."), &with_lane).map(|profile| profile.lane.to_string())
+        };
+        assert_eq!(lane("3", "2", ""), Ok("lane-2-of-3".to_owned()));
+        assert_eq!(lane("3", "0", "order_key"), Ok("lane-0-of-3-by-order_key".to_owned()));
+        for (count, index, by) in [("3", "3", ""), ("0", "0", ""), ("1", "1", ""), ("3", "-1", ""), ("3", "0", "key")] {
+            assert!(lane(count, index, by).is_err(), "{index} of {count} by {by}");
+        }
+        assert_eq!(Profile::parse(WHOLE, Path::new("."), &env).unwrap().lane, Lane::WHOLE);
+        let gaps = WHOLE.replace("stream_speedup: 0", "stream_speedup: 1, max_idle_gap_seconds: 5");
+        let two = |name: &str| if name == "WSP_LANE_COUNT" { Some("2".to_owned()) } else { env(name) };
+        assert!(Profile::parse(&gaps, Path::new("."), &env).is_ok());
+        assert!(Profile::parse(&gaps, Path::new("."), &two).unwrap_err().to_string().contains("max_idle_gap_seconds"));
     }
 
     #[test]

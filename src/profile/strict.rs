@@ -88,10 +88,19 @@ mod tests {
 
     #[test]
     fn plain_http_stays_at_home() {
-        for url in ["https://ig.example", "http://127.0.0.1:8080", "http://10.0.3.4/x", "http://[::1]:1", "http://[fd00::1]", "http://localhost:1"] {
+        for url in [
+            "https://ig.example",
+            "http://127.0.0.1:8080",
+            "http://10.0.3.4/x",
+            "http://[::1]:1",
+            "http://[fd00::1]",
+            "http://localhost:1",
+        ] {
             assert!(may_be_plain(url), "{url}");
         }
-        for url in ["http://ig.example", "http://8.8.8.8", "http://[2001:db8::1]:1", "http://127.0.0.1.example", "http://"] {
+        for url in
+            ["http://ig.example", "http://8.8.8.8", "http://[2001:db8::1]:1", "http://127.0.0.1.example", "http://"]
+        {
             assert!(!may_be_plain(url), "{url}");
         }
     }
@@ -106,7 +115,12 @@ mod tests {
 
     #[test]
     fn a_socket_is_a_path() {
-        for dsn in ["host=/var/run/postgresql", "postgresql://%2Fvar%2Frun/db", "postgres://u@%2ftmp/db", "dbname=x host='/tmp'"] {
+        for dsn in [
+            "host=/var/run/postgresql",
+            "postgresql://%2Fvar%2Frun/db",
+            "postgres://u@%2ftmp/db",
+            "dbname=x host='/tmp'",
+        ] {
             assert!(names_a_socket(dsn), "{dsn}");
         }
         assert!(!names_a_socket("postgresql://wsp:x@db.internal:5432/wsp"));

@@ -137,7 +137,7 @@ pub fn prepared(stage: &Stage, message_id: &str) -> Prepared {
     let file = stage.path(&format!("control_bus/{}/{message_id}.json", super::TOPIC));
     let Parsed::Ready(ready) = message::parse(&super::read(&file), super::TOPIC).unwrap() else { panic!("no READY") };
     block_on(async {
-        let store = prepare::open(&profile.store_root).unwrap();
+        let store = prepare::open_own(&profile).unwrap();
         let identity = prepare::identify(&*store, &ready).await.unwrap();
         let root = prepare::engine_root(&profile, &ready).unwrap();
         let mut checks = CheckList::new();

@@ -1,7 +1,6 @@
 //! A Postgres server from Debian's package, in a folder of its own. `WSP_LIVE_POSTGRES_DSN` takes its place where a test
 //! needs a database alone and not a server to stop.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -42,7 +41,7 @@ impl Postgres {
     pub(crate) fn start() -> Self {
         let bin = newest_bin();
         let folder = tempfile::Builder::new().prefix("wsp-postgres-").tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::free_port();
         let server = Self { folder, bin, port };
         let path = server.path();
         std::fs::write(path.join("password"), "hunter2").unwrap();
