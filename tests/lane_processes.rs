@@ -78,7 +78,7 @@ impl Spread {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let store = prepare::open(&profile.store_root).unwrap();
+            let store = prepare::open_own(&profile).unwrap();
             let identity = prepare::identify(&*store, &ready).await.unwrap();
             let root = prepare::engine_root(&profile, &ready).unwrap();
             let mut checks = CheckList::new();

@@ -314,7 +314,7 @@ async fn prepared(folder: &Path, campaign_start: Micros) -> (Prepared, Settings)
     let start = campaign_start.to_string();
     let env = |name: &str| (name == "WSP_CAMPAIGN_START_UTC").then(|| start.clone());
     let profile = Profile::parse(&profile.to_string(), folder, &env).unwrap();
-    let store = prepare::open(&profile.store_root).unwrap();
+    let store = prepare::open_own(&profile).unwrap();
     let identity = prepare::identify(&*store, &ready).await.unwrap();
     let engine_root = prepare::engine_root(&profile, &ready).unwrap();
     let mut checks = CheckList::new();

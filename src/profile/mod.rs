@@ -8,24 +8,30 @@
 //! The platform's profiles serve many components: other top-level blocks, and other components' keys in
 //! `policy` and `wiring`, are left alone (contract, section 10).
 
+mod blocks;
+mod blocks;
 mod outputs;
 mod reader;
 mod scope;
 pub mod settings;
 mod strict;
+mod wiring;
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crate::model::{Lane, Micros, PlatformRunId, ScenarioId, Secret};
+use crate::model::{Lane, PlatformRunId};
+use blocks::{checkpoint, control_bus, delivery, is_local, lane, oracle, policy, rate, refuse_unbuilt, store};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
 pub use scope::{active_run, run_scoped};
 use settings as s;
 pub use strict::is_remote;
+pub use wiring::{
+    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
+    ServiceIdentity, StoreWiring,
+};
 
 /// Everything that is wrong with a profile, or with the wish to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,169 +60,6 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
-
-/// What may be streamed and how.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// The policy's revision, as evidence.
-    pub policy_rev: Option<String>,
-    /// Gates have to have passed.
-    pub require_gate_pass: bool,
-    /// Manifest and seal have to be there.
-    pub require_seal: bool,
-    /// Event seconds a wall second; 0 = no pacing.
-    pub stream_speedup: f64,
-    /// Longest event-time gap that is paced as it is.
-    pub max_idle_gap: Option<Duration>,
-    /// QUARANTINE stops the run.
-    pub stop_on_nonretryable: bool,
-    /// Older READYs are refused.
-    pub ready_max_age: Option<Duration>,
-    /// Traffic outputs as listed; a run wants exactly one ([`OutputPlan::new`]).
-    pub traffic_output_ids: Vec<String>,
-    /// Context outputs in rank order.
-    pub context_output_ids: Vec<String>,
-}
-
-/// Where READY comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ControlBus {
-    /// Files in `<root>/<topic>/`; the root is scoped to the active run when it is used.
-    File {
-        /// As configured.
-        root: PathBuf,
-    },
-    /// A Kafka topic.
-    Kafka(KafkaWiring),
-}
-
-/// How Kafka is reached, as given; the ready room makes its options of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KafkaWiring {
-    /// `host:port`, with commas.
-    pub bootstrap_servers: String,
-    /// The protocol's name.
-    pub security_protocol: String,
-    /// The mechanism's name.
-    pub sasl_mechanism: String,
-    /// Who logs in.
-    pub username: Option<String>,
-    /// With what.
-    pub password: Option<Secret>,
-    /// Certificates to trust.
-    pub ca_location: Option<PathBuf>,
-    /// The consumer group.
-    pub group_id: String,
-}
-
-/// Where facts and evidence are, and how every `s3://` root is reached.
-#[derive(Debug, Clone)]
-pub struct StoreWiring {
-    /// A folder, or `s3://bucket/prefix`.
-    pub root: String,
-    /// An S3-compatible server's address.
-    pub endpoint: Option<String>,
-    /// Its region.
-    pub region: Option<String>,
-    /// Buckets stand in the path.
-    pub path_style: bool,
-}
-
-/// Where the Oracle is.
-#[derive(Debug, Clone)]
-pub struct OracleWiring {
-    /// What relative references are joined to.
-    pub root: Option<String>,
-    /// The engine run root, where the profile decides it.
-    pub engine_run_root: Option<String>,
-    /// The scenario a run must have.
-    pub scenario_id: Option<ScenarioId>,
-    /// Where stream views are, where the profile decides it.
-    pub stream_view_root: Option<String>,
-    /// The engine's catalogue of outputs.
-    pub catalogue_path: PathBuf,
-}
-
-/// Where and how checkpoints are kept.
-#[derive(Debug, Clone)]
-pub struct CheckpointWiring {
-    /// The backend.
-    pub backend: CheckpointBackend,
-    /// Answered events between two saves.
-    pub flush_every: u64,
-    /// Part of the scope key; empty by default.
-    pub attempt_id: String,
-}
-
-/// The kinds of checkpoint store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckpointBackend {
-    /// Files; the root is scoped to the run when it is used.
-    File {
-        /// As configured.
-        root: PathBuf,
-    },
-    /// A Postgres table.
-    Postgres {
-        /// How it is reached.
-        dsn: Secret,
-    },
-}
-
-/// How events are pushed.
-#[derive(Debug, Clone)]
-pub struct DeliveryWiring {
-    /// IG's base or push URL.
-    pub ig_ingest_url: String,
-    /// The header that carries the key.
-    pub api_key_header: String,
-    /// The key.
-    pub api_key: Secret,
-    /// The order promised; `None` = strict with one in flight, keyed beyond.
-    pub mode: Option<String>,
-    /// Requests in flight at once.
-    pub in_flight: usize,
-    /// Events between the newest sent and the oldest unanswered one.
-    pub window: usize,
-    /// Time for one attempt.
-    pub attempt_timeout: Duration,
-    /// Time for answers in flight on a stop.
-    pub drain_deadline: Duration,
-    /// Attempts an event.
-    pub max_attempts: u32,
-    /// First delay.
-    pub base_delay: Duration,
-    /// Longest delay before jitter.
-    pub max_delay: Duration,
-}
-
-/// Rates, as given; the pace room turns them into a schedule.
-#[derive(Debug, Clone, Default)]
-pub struct RateWiring {
-    /// Events a second.
-    pub target_eps: Option<f64>,
-    /// Seconds of the rate that may come at once.
-    pub burst_seconds: f64,
-    /// Events that may come at once at the start.
-    pub initial_tokens: Option<f64>,
-    /// `WSP_RATE_PLAN_JSON`.
-    pub plan_json: Option<String>,
-    /// What the plan counts from.
-    pub plan_start: Option<Micros>,
-    /// When the first event time is due.
-    pub campaign_start: Option<Micros>,
-    /// With a plan, event time doesn't pace.
-    pub no_replay_delay_with_plan: bool,
-}
-
-/// Who we are, for evidence.
-#[derive(Debug, Clone)]
-pub struct ServiceIdentity {
-    /// Release of this service.
-    pub release_id: String,
-    /// Environment.
-    pub environment: String,
-}
 
 /// A profile with its environment.
 #[derive(Debug, Clone)]
@@ -318,194 +161,6 @@ impl Profile {
     #[must_use]
     pub fn is_local(&self) -> bool {
         is_local(&self.profile_id)
-    }
-}
-
-fn is_local(profile_id: &str) -> bool {
-    profile_id.starts_with("local")
-}
-
-fn policy(r: &mut Reader<'_>, folder: &Path, profile_id: &str) -> Policy {
-    let traffic = ids(r, folder, &s::TRAFFIC_OUTPUT_IDS, &s::TRAFFIC_OUTPUT_IDS_REF).unwrap_or_default();
-    let baseline = traffic.iter().any(|id| id == BASELINE_TRAFFIC);
-    let context_ref = match r.given(&s::CONTEXT_OUTPUT_IDS_BASELINE_REF) {
-        Some(_) if baseline => &s::CONTEXT_OUTPUT_IDS_BASELINE_REF,
-        _ => &s::CONTEXT_OUTPUT_IDS_REF,
-    };
-    let context = ids(r, folder, &s::CONTEXT_OUTPUT_IDS, context_ref)
-        .unwrap_or_else(|| traffic.first().map(|id| default_context(id)).unwrap_or_default());
-    Policy {
-        policy_rev: r.text(&s::POLICY_REV),
-        require_gate_pass: r.switch(&s::REQUIRE_GATE_PASS).unwrap_or(true),
-        require_seal: r.switch(&s::REQUIRE_SEAL).unwrap_or(!is_local(profile_id)),
-        stream_speedup: r.number(&s::STREAM_SPEEDUP, 0.0, 1e9).unwrap_or(1.0),
-        max_idle_gap: r.number(&s::MAX_IDLE_GAP, 0.0, 1e10).map(Duration::from_secs_f64),
-        stop_on_nonretryable: r.switch(&s::STOP_ON_NONRETRYABLE).unwrap_or(true),
-        ready_max_age: r.number(&s::READY_MAX_AGE, 0.0, 1e10).map(Duration::from_secs_f64),
-        traffic_output_ids: traffic,
-        context_output_ids: context,
-    }
-}
-
-fn ids(r: &mut Reader<'_>, folder: &Path, list: &s::Setting, list_ref: &s::Setting) -> Option<Vec<String>> {
-    if let Some(ids) = r.list(list) {
-        return Some(ids);
-    }
-    let path = reference(&r.given(list_ref)?, folder);
-    match outputs::read_output_ids(&path) {
-        Ok(ids) => Some(ids),
-        Err(error) => {
-            r.problem(format!("{}: {}: {error}", list_ref.name(), path.display()));
-            None
-        }
-    }
-}
-
-fn store(r: &mut Reader<'_>) -> StoreWiring {
-    let root = r.required(&s::STORE_ROOT, "");
-    let kind = r.text(&s::STORE_KIND).unwrap_or_default();
-    if !matches!(kind.as_str(), "" | "local" | "file" | "s3") {
-        r.problem(format!("{}: {kind:?} is neither `local` nor `s3`", s::STORE_KIND.name()));
-    }
-    let bucket = r.text(&s::STORE_BUCKET);
-    let root = match bucket {
-        _ if kind != "s3" || root.contains("://") => root,
-        Some(bucket) if r.given(&s::STORE_ROOT).is_some() => format!("s3://{bucket}/{}", root.trim_start_matches('/')),
-        Some(bucket) => format!("s3://{bucket}"),
-        None => {
-            r.problem(format!(
-                "{}: it names no bucket, and {} is missing",
-                s::STORE_ROOT.name(),
-                s::STORE_BUCKET.name()
-            ));
-            root
-        }
-    };
-    StoreWiring {
-        root: root.trim_end_matches('/').to_owned(),
-        endpoint: r.text(&s::STORE_ENDPOINT),
-        region: r.text(&s::STORE_REGION),
-        path_style: r.switch(&s::STORE_PATH_STYLE).unwrap_or(false),
-    }
-}
-
-fn control_bus(r: &mut Reader<'_>) -> ControlBus {
-    let kind = r.required(&s::CONTROL_BUS_KIND, "");
-    match kind.as_str() {
-        "kafka" => ControlBus::Kafka(KafkaWiring {
-            bootstrap_servers: r.required(&s::KAFKA_SERVERS, ""),
-            security_protocol: r.required(&s::KAFKA_SECURITY, ""),
-            sasl_mechanism: r.required(&s::KAFKA_MECHANISM, ""),
-            username: r.text(&s::KAFKA_USERNAME),
-            password: r.text(&s::KAFKA_PASSWORD).map(Secret::new),
-            ca_location: r.text(&s::KAFKA_CA).map(PathBuf::from),
-            group_id: r.required(&s::KAFKA_GROUP, ""),
-        }),
-        kind => {
-            if !matches!(kind, "file" | "") {
-                r.problem(format!("{}: {kind:?} is neither `file` nor `kafka`", s::CONTROL_BUS_KIND.name()));
-            }
-            ControlBus::File { root: r.required(&s::CONTROL_BUS_ROOT, "").into() }
-        }
-    }
-}
-
-fn oracle(r: &mut Reader<'_>, folder: &Path) -> OracleWiring {
-    OracleWiring {
-        root: r.text(&s::ORACLE_ROOT),
-        engine_run_root: r.text(&s::ORACLE_ENGINE_RUN_ROOT),
-        scenario_id: r.get(&s::ORACLE_SCENARIO_ID),
-        stream_view_root: r.text(&s::ORACLE_STREAM_VIEW_ROOT),
-        catalogue_path: reference(&r.required(&s::CATALOGUE_PATH, ""), folder),
-    }
-}
-
-fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
-    let millis =
-        |r: &mut Reader<'_>, setting, high| Duration::from_millis(r.number(setting, 0, high).unwrap_or_default());
-    let mode = r.text(&s::DELIVERY_MODE);
-    if let Some(mode) = mode.as_deref().filter(|mode| !matches!(*mode, "strict" | "keyed" | "free")) {
-        r.problem(format!("{}: {mode:?} is not `strict`, `keyed` or `free`", s::DELIVERY_MODE.name()));
-    }
-    let in_flight = r.number(&s::IN_FLIGHT, 1, 1024).unwrap_or(1);
-    if mode.as_deref() == Some("strict") && in_flight > 1 {
-        r.problem(format!(
-            "{}: strict order means one request in flight, but {} is {in_flight}",
-            s::DELIVERY_MODE.name(),
-            s::IN_FLIGHT.name()
-        ));
-    }
-    DeliveryWiring {
-        ig_ingest_url: r.required(&s::IG_INGEST_URL, ""),
-        api_key_header: r.required(&s::API_KEY_HEADER, ""),
-        api_key: Secret::new(r.required(&s::AUTH_TOKEN, "")),
-        mode,
-        in_flight,
-        window: r.number(&s::WINDOW, 1, 1_000_000).unwrap_or(1024),
-        attempt_timeout: millis(r, &s::ATTEMPT_TIMEOUT, 3_600_000),
-        drain_deadline: millis(r, &s::DRAIN_DEADLINE, 3_600_000),
-        max_attempts: r.number(&s::RETRY_MAX_ATTEMPTS, 1, 100).unwrap_or(5),
-        base_delay: millis(r, &s::RETRY_BASE_DELAY, 3_600_000),
-        max_delay: millis(r, &s::RETRY_MAX_DELAY, 3_600_000),
-    }
-}
-
-fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
-    let backend = r.required(&s::CHECKPOINT_BACKEND, "");
-    let backend = if backend == "postgres" {
-        CheckpointBackend::Postgres { dsn: Secret::new(r.required(&s::CHECKPOINT_DSN, "CHECKPOINT_DSN_MISSING")) }
-    } else {
-        if backend != "file" {
-            r.problem(format!("{}: {backend:?} is neither `file` nor `postgres`", s::CHECKPOINT_BACKEND.name()));
-        }
-        CheckpointBackend::File { root: r.required(&s::CHECKPOINT_ROOT, "").into() }
-    };
-    CheckpointWiring {
-        backend,
-        flush_every: r.number(&s::FLUSH_EVERY, 1, 1_000_000).unwrap_or(100),
-        attempt_id: r.text(&s::ATTEMPT_ID).unwrap_or_default(),
-    }
-}
-
-fn rate(r: &mut Reader<'_>) -> RateWiring {
-    let instant = |r: &mut Reader<'_>, setting: &s::Setting| {
-        let text = r.given(setting)?;
-        let at = Micros::parse(text.trim().as_bytes());
-        if at.is_none() {
-            r.problem(format!("{}: {text:?} is not a time like 2026-01-01T00:00:00Z", setting.name()));
-        }
-        at
-    };
-    RateWiring {
-        target_eps: r.number(&s::TARGET_EPS, 1e-6, 1e9),
-        burst_seconds: r.number(&s::TARGET_BURST_SECONDS, 0.0, 3600.0).unwrap_or(0.25),
-        initial_tokens: r.number(&s::TARGET_INITIAL_TOKENS, 0.0, 1e9),
-        plan_json: r.given(&s::RATE_PLAN_JSON),
-        plan_start: instant(r, &s::RATE_PLAN_START_UTC),
-        campaign_start: instant(r, &s::CAMPAIGN_START_UTC),
-        no_replay_delay_with_plan: r.switch(&s::NO_REPLAY_DELAY_WITH_PLAN).unwrap_or(false),
-    }
-}
-
-/// This process's share of the run.
-fn lane(r: &mut Reader<'_>, max_idle_gap: Option<Duration>) -> Lane {
-    let count = r.number(&s::LANE_COUNT, 1, 4096).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-    let index = r.number(&s::LANE_INDEX, 0, u32::MAX).unwrap_or(0);
-    let by = r.get(&s::LANE_BY).unwrap_or_default();
-    if count > NonZeroU32::MIN && max_idle_gap.is_some() {
-        // A lane sees its own gaps, which are longer than the run's: shortened each by itself, lanes would drift apart.
-        r.problem(format!("{} can't be used with lanes ({})", s::MAX_IDLE_GAP.name(), s::LANE_COUNT.name()));
-    }
-    Lane::new(count, index, by).unwrap_or_else(|| {
-        r.problem(format!("{}: {index} is no lane of {count}; they count from 0", s::LANE_INDEX.name()));
-        Lane::WHOLE
-    })
-}
-
-/// What the platform can ask for and this build can't do is refused, not ignored.
-fn refuse_unbuilt(r: &mut Reader<'_>) {
-    if r.given(&s::REQUIRED_PACKS).is_some() {
-        r.problem(format!("{}: required packs are not built yet", s::REQUIRED_PACKS.name()));
     }
 }
 

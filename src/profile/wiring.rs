@@ -1,0 +1,169 @@
+//! What a profile holds, block by block.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{Micros, ScenarioId, Secret};
+
+/// What may be streamed and how.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The policy's revision, as evidence.
+    pub policy_rev: Option<String>,
+    /// Gates have to have passed.
+    pub require_gate_pass: bool,
+    /// Manifest and seal have to be there.
+    pub require_seal: bool,
+    /// Event seconds a wall second; 0 = no pacing.
+    pub stream_speedup: f64,
+    /// Longest event-time gap that is paced as it is.
+    pub max_idle_gap: Option<Duration>,
+    /// QUARANTINE stops the run.
+    pub stop_on_nonretryable: bool,
+    /// Older READYs are refused.
+    pub ready_max_age: Option<Duration>,
+    /// Traffic outputs as listed; a run wants exactly one ([`OutputPlan::new`]).
+    pub traffic_output_ids: Vec<String>,
+    /// Context outputs in rank order.
+    pub context_output_ids: Vec<String>,
+}
+
+/// Where READY comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ControlBus {
+    /// Files in `<root>/<topic>/`; the root is scoped to the active run when it is used.
+    File {
+        /// As configured.
+        root: PathBuf,
+    },
+    /// A Kafka topic.
+    Kafka(KafkaWiring),
+}
+
+/// How Kafka is reached, as given; the ready room makes its options of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaWiring {
+    /// `host:port`, with commas.
+    pub bootstrap_servers: String,
+    /// The protocol's name.
+    pub security_protocol: String,
+    /// The mechanism's name.
+    pub sasl_mechanism: String,
+    /// Who logs in.
+    pub username: Option<String>,
+    /// With what.
+    pub password: Option<Secret>,
+    /// Certificates to trust.
+    pub ca_location: Option<PathBuf>,
+    /// The consumer group.
+    pub group_id: String,
+}
+
+/// Where facts and evidence are, and how every `s3://` root is reached.
+#[derive(Debug, Clone)]
+pub struct StoreWiring {
+    /// A folder, or `s3://bucket/prefix`.
+    pub root: String,
+    /// An S3-compatible server's address.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: Option<String>,
+    /// Buckets stand in the path.
+    pub path_style: bool,
+}
+
+/// Where the Oracle is.
+#[derive(Debug, Clone)]
+pub struct OracleWiring {
+    /// What relative references are joined to.
+    pub root: Option<String>,
+    /// The engine run root, where the profile decides it.
+    pub engine_run_root: Option<String>,
+    /// The scenario a run must have.
+    pub scenario_id: Option<ScenarioId>,
+    /// Where stream views are, where the profile decides it.
+    pub stream_view_root: Option<String>,
+    /// The engine's catalogue of outputs.
+    pub catalogue_path: PathBuf,
+}
+
+/// Where and how checkpoints are kept.
+#[derive(Debug, Clone)]
+pub struct CheckpointWiring {
+    /// The backend.
+    pub backend: CheckpointBackend,
+    /// Answered events between two saves.
+    pub flush_every: u64,
+    /// Part of the scope key; empty by default.
+    pub attempt_id: String,
+}
+
+/// The kinds of checkpoint store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckpointBackend {
+    /// Files; the root is scoped to the run when it is used.
+    File {
+        /// As configured.
+        root: PathBuf,
+    },
+    /// A Postgres table.
+    Postgres {
+        /// How it is reached.
+        dsn: Secret,
+    },
+}
+
+/// How events are pushed.
+#[derive(Debug, Clone)]
+pub struct DeliveryWiring {
+    /// IG's base or push URL.
+    pub ig_ingest_url: String,
+    /// The header that carries the key.
+    pub api_key_header: String,
+    /// The key.
+    pub api_key: Secret,
+    /// The order promised; `None` = strict with one in flight, keyed beyond.
+    pub mode: Option<String>,
+    /// Requests in flight at once.
+    pub in_flight: usize,
+    /// Events between the newest sent and the oldest unanswered one.
+    pub window: usize,
+    /// Time for one attempt.
+    pub attempt_timeout: Duration,
+    /// Time for answers in flight on a stop.
+    pub drain_deadline: Duration,
+    /// Attempts an event.
+    pub max_attempts: u32,
+    /// First delay.
+    pub base_delay: Duration,
+    /// Longest delay before jitter.
+    pub max_delay: Duration,
+}
+
+/// Rates, as given; the pace room turns them into a schedule.
+#[derive(Debug, Clone, Default)]
+pub struct RateWiring {
+    /// Events a second.
+    pub target_eps: Option<f64>,
+    /// Seconds of the rate that may come at once.
+    pub burst_seconds: f64,
+    /// Events that may come at once at the start.
+    pub initial_tokens: Option<f64>,
+    /// `WSP_RATE_PLAN_JSON`.
+    pub plan_json: Option<String>,
+    /// What the plan counts from.
+    pub plan_start: Option<Micros>,
+    /// When the first event time is due.
+    pub campaign_start: Option<Micros>,
+    /// With a plan, event time doesn't pace.
+    pub no_replay_delay_with_plan: bool,
+}
+
+/// Who we are, for evidence.
+#[derive(Debug, Clone)]
+pub struct ServiceIdentity {
+    /// Release of this service.
+    pub release_id: String,
+    /// Environment.
+    pub environment: String,
+}
