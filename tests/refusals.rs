@@ -83,6 +83,18 @@ fn facts_that_cannot_be_read_refuse_the_run() {
         Came::Nowhere,
         &[
             ("none", |s, _| s.remove(&format!("store/{FACTS}")), "RUN_FACTS_INVALID", &[FACTS]),
+            (
+                "a folder",
+                |s, _| s.edit_ready(|r| r["facts_view_ref"] = json!("fraud-platform")),
+                "RUN_FACTS_INVALID",
+                &["store/fraud-platform", "not a regular file"],
+            ),
+            (
+                "a name no file can have",
+                |s, _| s.edit_ready(|r| r["facts_view_ref"] = json!("x".repeat(300))),
+                "RUN_FACTS_INVALID",
+                &["store/xxx", "too long"],
+            ),
             ("no JSON", |s, _| s.put(&format!("store/{FACTS}"), "{"), "RUN_FACTS_INVALID", &[FACTS]),
             ("a list", |s, _| s.put(&format!("store/{FACTS}"), "[]"), "RUN_FACTS_INVALID", &[FACTS]),
             (
