@@ -106,10 +106,10 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, heard: &AtomicUsize, sc
             Reply::Redirect(status, to) => (status, format!("location: {to}\r\n"), String::new()),
             Reply::Cut => return None,
         };
-        let head = format!(
+        let answer = format!(
             "HTTP/1.1 {status} X\r\n{more}content-length: {}\r\ncontent-type: application/json\r\n\r\n",
             body.len()
         );
-        writer.write_all((head + &body).as_bytes()).ok()?;
+        writer.write_all((answer + &body).as_bytes()).ok()?;
     }
 }
