@@ -5,6 +5,7 @@
 //! ```
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -13,15 +14,16 @@ use serde::Serialize;
 use crate::checkpoint::Cursor;
 use crate::clock::Clock;
 use crate::merge::merge;
-use crate::model::{CheckList, Hex64, Micros, OutputId, Refusal};
+use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::{Resume, Scan};
 use crate::profile::{Profile, active_run};
 use crate::ready::Ready;
+use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
-use super::service::{checkpoints, resumed_at};
+use super::service::{checkpoints, evidence_of, not_streamed, resumed_at};
 
 /// A run as it would be.
 #[derive(Debug, Clone, Serialize)]
@@ -97,7 +99,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
 ) -> Result<Plan, Refusal> {
     let store = prepare::open(&profile.store_root)?;
     let mut checks = CheckList::new();
-    let prepared = check(profile, &*store, ready, &clock, &mut checks).await;
+    let prepared = check(profile, &store, ready, &clock, &mut checks).await;
     let run = match prepared {
         None => None,
         Some(prepared) => match resume(profile, &prepared, clock).await {
@@ -118,28 +120,42 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
 
 async fn check<C: Clock>(
     profile: &Profile,
-    store: &dyn ObjectStore,
+    store: &Arc<dyn ObjectStore>,
     ready: &Ready,
     clock: &C,
     checks: &mut CheckList,
 ) -> Option<Prepared> {
-    match active_run(profile.platform_run_id.as_ref(), Path::new("")) {
-        Err(error) => checks.waive("active run", error.to_string()),
-        Ok(active) => {
-            let scope = prepare::in_scope(ready, active.as_ref());
-            checks.note("scope", scope, |()| {
-                active.as_ref().map_or("no run is active; any is taken".to_owned(), ToString::to_string)
-            });
-        }
-    }
+    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))
+        .map_err(|error| Refusal::new(Reason::PlatformRunScopeMismatch, error.to_string()));
+    let active = checks.note("active run", active, |active| {
+        active.as_ref().map_or("none; a READY of any is taken".to_owned(), ToString::to_string)
+    })?;
+    checks.note("scope", prepare::in_scope(ready, active.as_ref()), |()| "READY is for it".to_owned());
     let age = prepare::fresh(ready, profile.policy.ready_max_age, clock.utc());
     checks.note("age", age, |()| ready.emitted_at().map_or("unknown".to_owned(), |at| format!("emitted at {at}")));
-    let identity = prepare::identify(store, ready).await;
+    let identity = prepare::identify(&**store, ready).await;
     let identity = checks.note("identity", identity, |identity| {
         format!("{}, scenario run {}", identity.platform_run_id, identity.scenario_run_id)
     })?;
+    let home = active.as_ref().unwrap_or(&identity.platform_run_id);
+    checks.note("record", unseen(profile, store, home, &identity).await, |()| "no verdict stands yet".to_owned());
     let root = checks.note("engine run root", prepare::engine_root(profile, ready), Clone::clone)?;
     prepare::prepare(profile, ready, identity, root, checks).await
+}
+
+/// Neither this READY nor another of its run has the verdict that ends it.
+async fn unseen(
+    profile: &Profile,
+    store: &Arc<dyn ObjectStore>,
+    home: &PlatformRunId,
+    identity: &RunIdentity,
+) -> Result<(), Refusal> {
+    let evidence = evidence_of(profile, store, home, identity)?;
+    if evidence.records.is_duplicate(&identity.message_id).await? {
+        let name = evidence.records.name(&identity.message_id)?;
+        return Err(Refusal::new(Reason::RunAlreadyStreamed, "this very READY has its verdict").file(name));
+    }
+    not_streamed(identity, &evidence).await
 }
 
 /// Where the run would go on. The scope is looked at, not held: another producer may be at work on it.
@@ -185,7 +201,7 @@ async fn look_ahead(
             }
         }
     }
-    let span = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
+    let seconds = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
     let speedup = profile.policy.stream_speedup;
     let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
     Ok(PlannedRun {
@@ -198,7 +214,7 @@ async fn look_ahead(
         largest_idle_gap_seconds: gap.0.as_secs_f64(),
         largest_idle_gap_from: text(gap.1),
         speedup,
-        paced_seconds: (!settings.pacing.is_off()).then(|| span / speedup),
+        paced_seconds: (!settings.pacing.is_off()).then(|| seconds / speedup),
         rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
     })
 }

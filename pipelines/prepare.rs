@@ -214,7 +214,7 @@ pub async fn prepare(
         list.refuse("scenario", Refusal::new(Reason::WorldKeyMismatch, detail).field("oracle_scenario_id"));
     }
     let outputs: Vec<OutputId> = plan.all().cloned().collect();
-    let engine = list.note("engine run root", open(&engine_root), |store| store.root().to_owned())?;
+    let engine = list.note("engine run store", open(&engine_root), |store| store.root().to_owned())?;
     let views = list.note("stream views", view_root(profile, ready, &outputs, &engine), |(store, base)| {
         base.as_ref().map_or_else(|| store.root().to_owned(), |base| store.full_name(base))
     });

@@ -133,11 +133,15 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 return Ok(taken);
             }
         };
-        let facts = Facts::new(self.store.clone(), pins(&identity), self.provenance())?.kept_by(home)?;
-        let evidence = RunEvidence { records, facts };
+        let evidence = evidence_of(&self.profile, &self.store, home, &identity)?;
         let ts = self.clock.utc();
         evidence.facts.ready_seen(message_id, &identity.run_id, &ready.payload.facts_view_ref, ts).await?;
-        if let Err(refusal) = self.not_stale(ready, &identity, &evidence).await {
+        let fresh = prepare::fresh(ready, self.profile.policy.ready_max_age, self.clock.utc());
+        let stale = match fresh {
+            Ok(()) => not_streamed(&identity, &evidence).await,
+            stale => stale,
+        };
+        if let Err(refusal) = stale {
             if refusal.reason == Reason::StoreUnavailable {
                 return Err(refusal);
             }
@@ -217,13 +221,13 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
 
         let mut tally = Tally::new(prepared.outputs.len())?;
-        let stats = PushStats::new();
+        let pushes = PushStats::new();
         let parts = Parts {
             gate: self.gate.clone(),
             clock: self.clock.clone(),
             scope,
             stop: self.stop.clone(),
-            stats: stats.clone(),
+            stats: pushes.clone(),
         };
         let log_saved = self.saved_logger(prepared, &scope_key, session.clone());
         let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, log_saved));
@@ -254,7 +258,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             Some(_) => End::Failed,
         };
         let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
-        let summary = Summary::new(start, &tally, stats.counts(), status, end, refusal.as_ref(), self.clock.utc());
+        let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&outputs, emitted));
         }
@@ -325,17 +329,6 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         Ok((scope, from))
     }
 
-    async fn not_stale(&self, ready: &Ready, identity: &RunIdentity, evidence: &RunEvidence) -> Result<(), Refusal> {
-        prepare::fresh(ready, self.profile.policy.ready_max_age, self.clock.utc())?;
-        match evidence.already_streamed(&identity.run_id, &identity.message_id).await? {
-            None => Ok(()),
-            Some(other) => {
-                let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
-                Err(Refusal::new(Reason::RunAlreadyStreamed, detail))
-            }
-        }
-    }
-
     fn refused(&self, ready: &Ready, refusal: Option<Refusal>, status: Status) -> Taken {
         let payload = &ready.payload;
         let verdict = Verdict {
@@ -363,16 +356,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             seed: None,
             scenario_id: payload.scenario_id.clone(),
         };
-        Facts::new(self.store.clone(), pins, self.provenance())?.kept_by(home).map(Some)
-    }
-
-    fn provenance(&self) -> Provenance {
-        let service = &self.profile.service;
-        Provenance {
-            service_release_id: service.release_id.clone(),
-            environment: service.environment.clone(),
-            ..Provenance::default()
-        }
+        Facts::new(self.store.clone(), pins, provenance(&self.profile))?.kept_by(home).map(Some)
     }
 
     fn saved_logger(
@@ -463,6 +447,44 @@ fn due(outputs: &[StartOutput], settings: &Settings) -> u64 {
 #[must_use]
 pub fn resumed_at(view: &crate::oracle::View, from: Resume) -> u64 {
     view.parts.iter().take(from.file).map(|part| part.rows).sum::<u64>() + from.row
+}
+
+/// Where a run's evidence is kept: under the run that is at home here.
+///
+/// # Errors
+///
+/// As [`Facts::new`].
+pub fn evidence_of(
+    profile: &Profile,
+    store: &Arc<dyn ObjectStore>,
+    home: &PlatformRunId,
+    identity: &RunIdentity,
+) -> Result<RunEvidence, Refusal> {
+    let facts = Facts::new(store.clone(), pins(identity), provenance(profile))?.kept_by(home)?;
+    Ok(RunEvidence { records: Records::new(store.clone(), home)?, facts })
+}
+
+/// The run must not have been streamed under another READY.
+///
+/// # Errors
+///
+/// `RUN_ALREADY_STREAMED`, or `STORE_UNAVAILABLE`.
+pub async fn not_streamed(identity: &RunIdentity, evidence: &RunEvidence) -> Result<(), Refusal> {
+    match evidence.already_streamed(&identity.run_id, &identity.message_id).await? {
+        None => Ok(()),
+        Some(other) => {
+            let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
+            Err(Refusal::new(Reason::RunAlreadyStreamed, detail))
+        }
+    }
+}
+
+fn provenance(profile: &Profile) -> Provenance {
+    Provenance {
+        service_release_id: profile.service.release_id.clone(),
+        environment: profile.service.environment.clone(),
+        ..Provenance::default()
+    }
 }
 
 fn pins(identity: &RunIdentity) -> Pins {

@@ -7,7 +7,7 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::mpsc;
 
 use common::capture::{CaptureGate, Reply};
 use common::refused::{Came, Refused, assert_prefix};
@@ -125,19 +125,17 @@ fn a_position_that_cannot_be_saved_ends_the_run_within_what_may_be_repeated() {
     assert_eq!(ran.verdicts[0]["emitted"].as_u64(), Some(sent as u64), "what IG took is told, saved or not");
 }
 
-/// A gate that admits everything, push `n` only once the test has come to the barrier; it says when that push came.
-fn holding(n: usize) -> (CaptureGate, Arc<Barrier>, mpsc::Receiver<()>) {
+/// A gate that admits everything, push `n` only once the test releases it; it says when that push came.
+fn holding(n: usize) -> (CaptureGate, mpsc::Receiver<()>) {
     let (arrived, arrival) = mpsc::channel();
-    let barrier = Arc::new(Barrier::new(2));
-    let held = barrier.clone();
     let gate = CaptureGate::scripted(move |push, _| {
         if push != n {
             return Reply::Answer(200, ADMIT.to_owned());
         }
         arrived.send(()).unwrap();
-        Reply::Held(held.clone(), 200, ADMIT.to_owned())
+        Reply::Held(200, ADMIT.to_owned())
     });
-    (gate, barrier, arrival)
+    (gate, arrival)
 }
 
 fn started(stage: &Stage) -> Child {
@@ -148,7 +146,7 @@ fn started(stage: &Stage) -> Child {
 /// The producer in place saves nothing on SIGTERM.
 #[test]
 fn a_run_that_is_told_to_stop_awaits_its_answer_saves_and_goes_on_later() {
-    let (gate, barrier, arrival) = holding(100);
+    let (gate, arrival) = holding(100);
     let stage = Stage::golden(&gate.url);
     let mut run = started(&stage);
     arrival.recv().unwrap();
@@ -158,7 +156,7 @@ fn a_run_that_is_told_to_stop_awaits_its_answer_saves_and_goes_on_later() {
     let mut log = BufReader::new(run.stderr.take().unwrap()).lines();
     let heard = log.by_ref().map(Result::unwrap).any(|line| line.contains("stopping"));
     assert!(heard, "the log says that it stops");
-    barrier.wait();
+    gate.release();
     let stderr: Vec<String> = log.map(Result::unwrap).collect();
     let ran = Ran { stderr: stderr.join("\n"), ..Ran::of(run.wait_with_output().unwrap()) };
     assert_eq!((ran.code, ran.verdict()), (Some(3), ("FAILED", "RUN_STOPPED")), "{}", ran.stderr);
@@ -175,7 +173,7 @@ fn a_run_that_is_told_to_stop_awaits_its_answer_saves_and_goes_on_later() {
 /// Two of the producer in place on one run send everything twice and break each other's cursors.
 #[test]
 fn a_second_producer_on_a_run_waits_its_turn() {
-    let (gate, barrier, arrival) = holding(100);
+    let (gate, arrival) = holding(100);
     let stage = Stage::golden(&gate.url);
     let first = started(&stage);
     arrival.recv().unwrap();
@@ -186,7 +184,7 @@ fn a_second_producer_on_a_run_waits_its_turn() {
     assert_eq!((gate.requests(), stage.record()), (101, vec![]), "a deferral is answered, not recorded");
     assert!(stage.ends().is_empty());
 
-    barrier.wait();
+    gate.release();
     let first = Ran::of(first.wait_with_output().unwrap());
     assert_eq!((first.code, first.verdict()), (Some(0), ("STREAMED", "")), "{}", first.stderr);
     assert_prefix(&gate.bodies(), 250, "every event once, in order");
@@ -197,7 +195,7 @@ fn a_second_producer_on_a_run_waits_its_turn() {
 /// The service looks at a READY that it deferred again, without being asked.
 #[test]
 fn a_deferred_ready_comes_again() {
-    let (gate, barrier, arrival) = holding(10);
+    let (gate, arrival) = holding(10);
     let stage = Stage::golden(&gate.url);
     let first = started(&stage);
     arrival.recv().unwrap();
@@ -205,7 +203,7 @@ fn a_deferred_ready_comes_again() {
     let lines = BufReader::new(service.stdout.take().unwrap()).lines();
     let mut verdicts = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     assert_eq!(verdicts.next().unwrap()["status"], "DEFERRED_DOWNSTREAM_NOT_READY");
-    barrier.wait();
+    gate.release();
     assert_eq!(Ran::of(first.wait_with_output().unwrap()).verdict(), ("STREAMED", ""));
     let then = verdicts.find(|verdict| verdict["status"] != "DEFERRED_DOWNSTREAM_NOT_READY").unwrap();
     assert_eq!(then["status"], "SKIPPED_DUPLICATE");

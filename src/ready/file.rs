@@ -48,6 +48,9 @@ struct Stamp {
     len: u64,
 }
 
+/// Where tickets are handed in, and where the feed hears of it.
+type Desk = (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>);
+
 /// The feed. [`FileFeed::stream`] turns it into a stream.
 #[derive(Debug)]
 pub struct FileFeed<C> {
@@ -60,7 +63,7 @@ pub struct FileFeed<C> {
     deferred: Vec<(Duration, PathBuf)>,
     next_id: u64,
     counts: FeedCounts,
-    desk: (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>),
+    desk: Desk,
 }
 
 impl<C: Clock> FileFeed<C> {
@@ -260,7 +263,7 @@ mod tests {
         let mut feed = feed(root.path(), false);
         feed.next().await.unwrap().unwrap().settle(Settlement::Deferred);
         feed.next().await.unwrap().unwrap().settle(Settlement::Verdict);
-        assert!(tokio::time::timeout(Duration::from_secs(60), feed.next()).await.is_err(), "settled for good");
+        assert!(tokio::time::timeout(Duration::from_mins(1), feed.next()).await.is_err(), "settled for good");
         assert_eq!(feed.counts().ready, 2);
     }
 

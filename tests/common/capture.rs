@@ -4,19 +4,33 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// What to do with the n-th request (from 0).
 pub enum Reply {
     /// Answer with status and body.
     Answer(u16, String),
-    /// Answer with status and body once the test comes to the barrier too.
-    Held(Arc<Barrier>, u16, String),
+    /// The same, but not before the gate is [released](CaptureGate::release).
+    Held(u16, String),
     /// Answer with status and `Location`.
     Redirect(u16, String),
     /// Close the connection without a word.
     Cut,
 }
+
+impl Reply {
+    /// ADMIT.
+    pub fn admit() -> Self {
+        Self::Answer(200, ADMIT.to_owned())
+    }
+
+    /// ADMIT, held.
+    pub fn admit_held() -> Self {
+        Self::Held(200, ADMIT.to_owned())
+    }
+}
+
+const ADMIT: &str = r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#;
 
 type Script = dyn Fn(usize, &[u8]) -> Reply + Send + Sync;
 
@@ -25,28 +39,42 @@ pub struct CaptureGate {
     pub url: String,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
     heard: Arc<AtomicUsize>,
+    valve: Arc<Valve>,
+}
+
+/// Whether held answers may go.
+#[derive(Default)]
+struct Valve {
+    open: Mutex<bool>,
+    opened: Condvar,
 }
 
 impl CaptureGate {
     /// Admits everything.
     pub fn admitting() -> Self {
-        Self::scripted(|_, _| Reply::Answer(200, r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#.to_owned()))
+        Self::scripted(|_, _| Reply::admit())
     }
 
     pub fn scripted(script: impl Fn(usize, &[u8]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let bodies = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::new(AtomicUsize::new(0));
+        let (heard, valve) = (Arc::new(AtomicUsize::new(0)), Arc::new(Valve::default()));
         let (kept, script): (_, Arc<Script>) = (bodies.clone(), Arc::new(script));
-        let asked = heard.clone();
+        let (asked, held) = (heard.clone(), valve.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (kept, script, asked) = (kept.clone(), script.clone(), asked.clone());
-                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &asked, &*script));
+                let (kept, held, asked, script) = (kept.clone(), held.clone(), asked.clone(), script.clone());
+                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &held, &asked, &*script));
             }
         });
-        Self { url, bodies, heard }
+        Self { url, bodies, heard, valve }
+    }
+
+    /// Lets held answers go, now and from now on.
+    pub fn release(&self) {
+        *self.valve.open.lock().unwrap() = true;
+        self.valve.opened.notify_all();
     }
 
     /// The bodies so far, in the order they came.
@@ -66,7 +94,13 @@ impl CaptureGate {
 }
 
 /// Serves one connection until it ends; a request that is no POST of an event with the key is answered 400.
-fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, heard: &AtomicUsize, script: &Script) -> Option<()> {
+fn serve(
+    stream: &TcpStream,
+    kept: &Mutex<Vec<Vec<u8>>>,
+    valve: &Valve,
+    heard: &AtomicUsize,
+    script: &Script,
+) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
@@ -78,11 +112,11 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, heard: &AtomicUsize, sc
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
-            let Some((name, value)) = header.trim_end().split_once(": ") else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse().ok()?,
-                "x-ig-api-key" => key = value == super::KEY,
-                "content-type" => fit &= value == "application/json",
+            let Some((field, text)) = header.trim_end().split_once(": ") else { break };
+            match field.to_ascii_lowercase().as_str() {
+                "content-length" => length = text.parse().ok()?,
+                "x-ig-api-key" => key = text == super::KEY,
+                "content-type" => fit &= text == "application/json",
                 _ => {}
             }
         }
@@ -97,19 +131,18 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, heard: &AtomicUsize, sc
         } else {
             Reply::Answer(400, r#"{"error":"NOT_A_PUSH"}"#.to_owned())
         };
+        if matches!(reply, Reply::Held(..)) {
+            drop(valve.opened.wait_while(valve.open.lock().unwrap(), |open| !*open));
+        }
         let (status, more, body) = match reply {
-            Reply::Answer(status, body) => (status, String::new(), body),
-            Reply::Held(barrier, status, body) => {
-                barrier.wait();
-                (status, String::new(), body)
-            }
+            Reply::Answer(status, body) | Reply::Held(status, body) => (status, String::new(), body),
             Reply::Redirect(status, to) => (status, format!("location: {to}\r\n"), String::new()),
             Reply::Cut => return None,
         };
-        let answer = format!(
+        let reply = format!(
             "HTTP/1.1 {status} X\r\n{more}content-length: {}\r\ncontent-type: application/json\r\n\r\n",
             body.len()
         );
-        writer.write_all((answer + &body).as_bytes()).ok()?;
+        writer.write_all((reply + &body).as_bytes()).ok()?;
     }
 }

@@ -5,8 +5,10 @@
 //! ```
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what a test can't set up, it can't test")]
 
 pub mod capture;
+pub mod live;
 pub mod parquet;
 pub mod refused;
 
