@@ -1,10 +1,11 @@
 //! What a run would check and do, without sending: the service's way up to the first event, with every check told.
 //!
 //! ```text
-//! READY ─► scope, facts, age, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
+//! READY ─► scope, facts, age, record, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
 //! ```
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -12,16 +13,18 @@ use serde::Serialize;
 
 use crate::checkpoint::Cursor;
 use crate::clock::Clock;
+use crate::evidence::{Facts, Provenance, Records, RunEvidence};
 use crate::merge::merge;
-use crate::model::{CheckList, Hex64, Micros, OutputId, Refusal};
+use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::{Resume, Scan};
 use crate::profile::{Profile, active_run};
 use crate::ready::Ready;
+use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
-use super::service::{checkpoints, resumed_at};
+use super::service::{checkpoints, pins, resumed_at};
 
 /// A run as it would be.
 #[derive(Debug, Clone, Serialize)]
@@ -97,7 +100,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
 ) -> Result<Plan, Refusal> {
     let store = prepare::open(&profile.store_root)?;
     let mut checks = CheckList::new();
-    let prepared = check(profile, &*store, ready, &clock, &mut checks).await;
+    let prepared = check(profile, &store, ready, &clock, &mut checks).await;
     let run = match prepared {
         None => None,
         Some(prepared) => match resume(profile, &prepared, clock).await {
@@ -118,11 +121,12 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
 
 async fn check<C: Clock>(
     profile: &Profile,
-    store: &dyn ObjectStore,
+    store: &Arc<dyn ObjectStore>,
     ready: &Ready,
     clock: &C,
     checks: &mut CheckList,
 ) -> Option<Prepared> {
+    let mut home = ready.payload.platform_run_id.clone();
     match active_run(profile.platform_run_id.as_ref(), Path::new("")) {
         Err(error) => checks.waive("active run", error.to_string()),
         Ok(active) => {
@@ -130,16 +134,42 @@ async fn check<C: Clock>(
             checks.note("scope", scope, |()| {
                 active.as_ref().map_or("no run is active; any is taken".to_owned(), ToString::to_string)
             });
+            home = active.or(home);
         }
     }
     let age = prepare::fresh(ready, profile.policy.ready_max_age, clock.utc());
     checks.note("age", age, |()| ready.emitted_at().map_or("unknown".to_owned(), |at| format!("emitted at {at}")));
-    let identity = prepare::identify(store, ready).await;
+    let identity = prepare::identify(&**store, ready).await;
     let identity = checks.note("identity", identity, |identity| {
         format!("{}, scenario run {}", identity.platform_run_id, identity.scenario_run_id)
     })?;
+    if let Some(home) = &home {
+        let record = unstreamed(store, ready, &identity, home).await;
+        checks.note("record", record, |()| "not streamed before".to_owned());
+    }
     let root = checks.note("engine run root", prepare::engine_root(profile, ready), Clone::clone)?;
     prepare::prepare(profile, ready, identity, root, checks).await
+}
+
+/// A run is streamed to its end once, under this READY or another.
+async fn unstreamed(
+    store: &Arc<dyn ObjectStore>,
+    ready: &Ready,
+    identity: &RunIdentity,
+    home: &PlatformRunId,
+) -> Result<(), Refusal> {
+    let message_id = &ready.payload.message_id;
+    let refuse = |detail: String| Err(Refusal::new(Reason::RunAlreadyStreamed, detail));
+    let records = Records::new(store.clone(), home)?;
+    if records.is_duplicate(message_id).await? {
+        return refuse("this READY's record holds a verdict that stands: it would be SKIPPED_DUPLICATE".to_owned());
+    }
+    // Facts are only looked at here, and who told them is no part of their ids.
+    let facts = Facts::new(store.clone(), pins(identity), Provenance::default())?.kept_by(home)?;
+    match (RunEvidence { records, facts }).already_streamed(&identity.run_id, message_id).await? {
+        None => Ok(()),
+        Some(other) => refuse(format!("READY {other} of the same platform and scenario run was streamed to its end")),
+    }
 }
 
 /// Where the run would go on. The scope is looked at, not held: another producer may be at work on it.
@@ -171,6 +201,7 @@ async fn look_ahead(
     let mut merged = merge(sources.collect()).take_rows(settings.max_events.unwrap_or(u64::MAX));
     let (mut events, mut first, mut last) = (0, None, None);
     let mut gap = (Duration::ZERO, None);
+    let (mut paced, longest) = (Duration::ZERO, profile.policy.max_idle_gap.unwrap_or(Duration::MAX));
     while let Some(runs) = merged.try_next().await? {
         for run in runs {
             for ts in &run.batch.times()[run.from..run.to] {
@@ -179,13 +210,13 @@ async fn look_ahead(
                 if idle > gap.0 {
                     gap = (idle, Some(before));
                 }
+                paced += idle.min(longest);
                 first.get_or_insert(*ts);
                 last = Some(*ts);
                 events += 1;
             }
         }
     }
-    let span = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
     let speedup = profile.policy.stream_speedup;
     let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
     Ok(PlannedRun {
@@ -198,7 +229,7 @@ async fn look_ahead(
         largest_idle_gap_seconds: gap.0.as_secs_f64(),
         largest_idle_gap_from: text(gap.1),
         speedup,
-        paced_seconds: (!settings.pacing.is_off()).then(|| span / speedup),
+        paced_seconds: (!settings.pacing.is_off()).then(|| paced.as_secs_f64() / speedup),
         rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
     })
 }

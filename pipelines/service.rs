@@ -465,7 +465,8 @@ pub fn resumed_at(view: &crate::oracle::View, from: Resume) -> u64 {
     view.parts.iter().take(from.file).map(|part| part.rows).sum::<u64>() + from.row
 }
 
-fn pins(identity: &RunIdentity) -> Pins {
+/// What facts say of a run.
+pub(super) fn pins(identity: &RunIdentity) -> Pins {
     Pins {
         platform_run_id: identity.platform_run_id.clone(),
         scenario_run_id: identity.scenario_run_id.clone(),
