@@ -117,7 +117,7 @@ impl Held {
 }
 
 fn hex(id: &[u8; 32]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn strict() -> Value {

@@ -95,8 +95,8 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, valve: &Valve, script: 
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
-            let Some((name, value)) = header.trim_end().split_once(": ") else { break };
-            match name.to_ascii_lowercase().as_str() {
+            let Some((field, value)) = header.trim_end().split_once(": ") else { break };
+            match field.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().ok()?,
                 "x-ig-api-key" => key = value == super::KEY,
                 "content-type" => fit &= value == "application/json",
