@@ -84,7 +84,7 @@ impl CaptureGate {
 }
 
 /// Serves one connection until it ends; a request that is no POST of an event with the key is answered 400.
-fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, valve: &Valve, script: &Script) -> Option<()> {
+fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, release: &Valve, script: &Script) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
@@ -95,8 +95,8 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, valve: &Valve, script: 
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
-            let Some((field, value)) = header.trim_end().split_once(": ") else { break };
-            match field.to_ascii_lowercase().as_str() {
+            let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+            match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().ok()?,
                 "x-ig-api-key" => key = value == super::KEY,
                 "content-type" => fit &= value == "application/json",
@@ -115,7 +115,7 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, valve: &Valve, script: 
             Reply::Answer(400, r#"{"error":"NOT_A_PUSH"}"#.to_owned())
         };
         if matches!(reply, Reply::Held(..)) {
-            drop(valve.opened.wait_while(valve.open.lock().unwrap(), |open| !*open));
+            drop(release.opened.wait_while(release.open.lock().unwrap(), |open| !*open));
         }
         match reply {
             Reply::Answer(status, body) | Reply::Held(status, body) => {
