@@ -97,7 +97,7 @@ impl CaptureGate {
 fn serve(
     stream: &TcpStream,
     kept: &Mutex<Vec<Vec<u8>>>,
-    valve: &Valve,
+    release: &Valve,
     heard: &AtomicUsize,
     script: &Script,
 ) -> Option<()> {
@@ -132,7 +132,7 @@ fn serve(
             Reply::Answer(400, r#"{"error":"NOT_A_PUSH"}"#.to_owned())
         };
         if matches!(reply, Reply::Held(..)) {
-            drop(valve.opened.wait_while(valve.open.lock().unwrap(), |open| !*open));
+            drop(release.opened.wait_while(release.open.lock().unwrap(), |open| !*open));
         }
         let (status, more, body) = match reply {
             Reply::Answer(status, body) | Reply::Held(status, body) => (status, String::new(), body),
