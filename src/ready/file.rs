@@ -168,7 +168,7 @@ impl<C: Clock> FileFeed<C> {
     /// Reads one file. Whatever is not a READY is counted, logged and passed over.
     fn look_at(&mut self, path: &Path) -> Option<Incoming> {
         let file = path.display();
-        let parsed = read_bounded(path)
+        let parsed = read_message(path)
             .and_then(|bytes| message::parse(&bytes, &self.options.topic).map_err(|error| error.to_string()));
         let ready = match parsed {
             Ok(Parsed::Ready(ready)) => *ready,
@@ -193,8 +193,12 @@ impl<C: Clock> FileFeed<C> {
     }
 }
 
-/// Reads a message, at most one byte more than the largest that is accepted.
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a message's file, at most one byte more than the largest that is accepted.
+///
+/// # Errors
+///
+/// Why the file can't be read.
+pub fn read_message(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
