@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::checkpoint::Cursor;
 use crate::clock::Clock;
 use crate::merge::merge;
-use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
+use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::{Resume, Scan};
 use crate::profile::{Profile, active_run};
 use crate::ready::Ready;
@@ -45,9 +45,12 @@ pub struct PlannedRun {
     pub engine_run_root: String,
     /// The key its cursors are kept under.
     pub checkpoint_scope: Hex64,
-    /// The outputs, by rank.
+    /// The share of it that this process would stream; absent where that is all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
+    /// The outputs, by rank, with all lanes' rows.
     pub outputs: Vec<PlannedOutput>,
-    /// Events to send, caps included.
+    /// Events to send, those of the lane, caps included.
     pub events: u64,
     /// First and last event time of what is left.
     pub first_ts_utc: Option<String>,
@@ -80,7 +83,7 @@ pub struct PlannedOutput {
     pub first_ts_utc: Option<String>,
     /// Last event time, by its receipt.
     pub last_ts_utc: Option<String>,
-    /// Rows delivered by earlier starts.
+    /// Rows before the place where it resumes.
     pub resumed_at: u64,
     /// The saved position.
     pub cursor: Option<Cursor>,
@@ -183,8 +186,7 @@ async fn look_ahead(
 ) -> Result<PlannedRun, Refusal> {
     use crate::merge::RunsExt;
     let scan = Scan::new().times_only().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
-    let sources = run.outputs.iter().zip(from).map(|(output, from)| output.view.batches(scan.resume(*from)));
-    let mut merged = merge(sources.collect()).take_rows(settings.max_events.unwrap_or(u64::MAX));
+    let mut merged = merge(run.batches(scan, from)).take_rows(settings.max_events.unwrap_or(u64::MAX));
     let (mut events, mut first, mut last) = (0, None, None);
     let mut gap = (Duration::ZERO, None);
     let (mut paced, longest) = (Duration::ZERO, profile.policy.max_idle_gap.unwrap_or(Duration::MAX));
@@ -208,6 +210,7 @@ async fn look_ahead(
     Ok(PlannedRun {
         engine_run_root: run.engine_root.clone(),
         checkpoint_scope: run.scope(&profile.checkpoint.attempt_id),
+        lane: Some(run.lane).filter(|lane| !lane.is_whole()),
         outputs: run.outputs.iter().zip(from).map(|(output, from)| planned(output, *from, cursors)).collect(),
         events,
         first_ts_utc: text(first),

@@ -103,7 +103,11 @@ fn told_run(run: &PlannedRun) -> String {
         ]);
     }
     let mut out = table(&rows);
-    let _ = writeln!(out, "\nevents to send    {}", grouped(run.events));
+    out.push('\n');
+    if let Some(lane) = run.lane {
+        let _ = writeln!(out, "lane              {} of {}, by {}", lane.index(), lane.count(), lane.by().as_str());
+    }
+    let _ = writeln!(out, "events to send    {}", grouped(run.events));
     if let (Some(first), Some(last)) = (&run.first_ts_utc, &run.last_ts_utc) {
         let _ = writeln!(out, "event time        {first} to {last}");
     }
