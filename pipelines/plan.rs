@@ -1,7 +1,7 @@
 //! What a run would check and do, without sending: the service's way up to the first event, with every check told.
 //!
 //! ```text
-//! READY ─► scope, facts, age, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
+//! READY ─► scope, facts, age, record, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
 //! ```
 
 use std::path::Path;
@@ -189,6 +189,7 @@ async fn look_ahead(
     let mut merged = merge(run.batches(scan, from)).take_rows(settings.max_events.unwrap_or(u64::MAX));
     let (mut events, mut first, mut last) = (0, None, None);
     let mut gap = (Duration::ZERO, None);
+    let (mut paced, longest) = (Duration::ZERO, profile.policy.max_idle_gap.unwrap_or(Duration::MAX));
     while let Some(runs) = merged.try_next().await? {
         for run in runs {
             for ts in &run.batch.times()[run.from..run.to] {
@@ -197,13 +198,13 @@ async fn look_ahead(
                 if idle > gap.0 {
                     gap = (idle, Some(before));
                 }
+                paced += idle.min(longest);
                 first.get_or_insert(*ts);
                 last = Some(*ts);
                 events += 1;
             }
         }
     }
-    let seconds = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
     let speedup = profile.policy.stream_speedup;
     let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
     Ok(PlannedRun {
@@ -217,7 +218,7 @@ async fn look_ahead(
         largest_idle_gap_seconds: gap.0.as_secs_f64(),
         largest_idle_gap_from: text(gap.1),
         speedup,
-        paced_seconds: (!settings.pacing.is_off()).then(|| seconds / speedup),
+        paced_seconds: (!settings.pacing.is_off()).then(|| paced.as_secs_f64() / speedup),
         rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
     })
 }

@@ -10,7 +10,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 
@@ -21,7 +20,7 @@ use crate::evidence::{
     Cancelled, CheckpointSaved, DeliverySettings, End, Facts, Pins, Provenance, ReadySource, Records, RunEvidence,
     RunIds, SessionEvent, SessionLog, Start, StartOutput, Status, Summaries, Summary, Tally, Verdict, WorldOutputs,
 };
-use crate::model::{CheckList, Hex64, PlatformRunId, Position, Reason, Refusal};
+use crate::model::{CheckList, Hex64, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
 use crate::profile::{CheckpointBackend, ConfigError, Profile, active_run, run_scoped};
 use crate::ready::{Incoming, Ready, Source};
@@ -31,9 +30,7 @@ use crate::store::ObjectStore;
 
 use super::prepare::{self, Prepared};
 use super::producer::{self, Counter, Parts, Settings};
-
-/// How often a run in progress is told of in the log.
-const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+use super::progress::Progress;
 
 /// Takes READYs, one at a time.
 #[derive(Debug)]
@@ -240,14 +237,12 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let log_saved = self.saved_logger(prepared, &scope_key, session.clone());
         let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, log_saved));
         let mut refusal = None;
-        let mut reached = from.to_vec();
-        let mut progress = Progress { next: self.clock.now() + PROGRESS_EVERY, seen: 0 };
+        let mut progress = Progress::new(&self.clock, from);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(delivered) => {
                     tally.count(&delivered);
-                    go_beyond(&mut reached, delivered.position);
-                    progress.tell(&self.clock, tally.totals().answered, due);
+                    progress.note(&self.clock, delivered.position, due);
                 }
                 Err(error) => refusal = Some(error),
             }
@@ -263,7 +258,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         }
         let emitted = tally.totals().emitted();
         let end = match &refusal {
-            None if self.settings.is_capped() && prepared.has_more(&reached).await => End::Capped,
+            None if self.settings.is_capped() && prepared.has_more(progress.reached()).await => End::Capped,
             None => End::Complete,
             Some(refusal) if refusal.reason == Reason::RunStopped => End::Stopped,
             Some(_) => End::Failed,
@@ -421,34 +416,6 @@ struct Streamed {
     emitted: u64,
     refusal: Option<Refusal>,
     summary: Option<Box<Summary>>,
-}
-
-/// Moves an output's place behind an answered row.
-fn go_beyond(reached: &mut [Resume], Position { rank, file, row, .. }: Position) {
-    if let Some(place) = reached.get_mut(usize::from(rank)) {
-        let behind = Resume { file: file as usize, row: row + 1 };
-        if (behind.file, behind.row) > (place.file, place.row) {
-            *place = behind;
-        }
-    }
-}
-
-/// A line in the log now and then.
-struct Progress {
-    next: Duration,
-    seen: u64,
-}
-
-impl Progress {
-    fn tell(&mut self, clock: &impl Clock, answered: u64, due: u64) {
-        // The clock is not asked for every event.
-        self.seen += 1;
-        if !self.seen.is_multiple_of(256) || clock.now() < self.next {
-            return;
-        }
-        self.next = clock.now() + PROGRESS_EVERY;
-        tracing::info!(answered, due, "streaming");
-    }
 }
 
 /// The checkpoint store of a platform run.

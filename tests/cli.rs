@@ -91,6 +91,36 @@ fn a_plan_expects_the_time_that_speed_and_rate_give() {
     let fast = plan(&[("WSP_STREAM_SPEEDUP", "60"), ("WSP_TARGET_EPS", "50")]);
     assert!((fast["paced_seconds"].as_f64().unwrap() * 60.0 - real).abs() < 1e-6 && real > 1.0, "{real}: {fast}");
     assert_eq!(fast["rated_seconds"], json!(5.0));
+
+    // Gaps that are paced as if they were shorter are expected to be.
+    let gap = fast["largest_idle_gap_seconds"].as_f64().unwrap();
+    stage.profile("http://127.0.0.1:1", |profile| profile["policy"]["max_idle_gap_seconds"] = json!(gap / 2.0));
+    let shorter = plan(&[("WSP_STREAM_SPEEDUP", "1")])["paced_seconds"].as_f64().unwrap();
+    assert!(shorter <= real - gap / 2.0 + 1e-6, "{shorter} of {real}, with half of {gap}");
+}
+
+#[test]
+fn a_plan_of_a_run_that_was_streamed_refuses_it() {
+    let (gate, stage) = unsent();
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
+    let refused = || {
+        let plan = wsp(&stage, PLAN_JSON);
+        let told: Value = serde_json::from_str(&plan.out).unwrap();
+        let refused = |check: &&Value| check["status"] == "refused";
+        let reasons = told["checks"].as_array().unwrap().iter().filter(refused).map(|check| check["reason"].clone());
+        (plan.code, reasons.collect::<Vec<_>>())
+    };
+    // The message itself is a duplicate; another one of the same run is refused by name.
+    assert_eq!(refused(), (Some(1), vec![json!("RUN_ALREADY_STREAMED")]));
+    let another = MESSAGE.replace('0', "1");
+    stage.republish(|message| {
+        message["message_id"] = another.as_str().into();
+        message["payload"]["message_id"] = another.as_str().into();
+    });
+    std::fs::remove_file(stage.path(&format!("control_bus/{}/{MESSAGE}.json", common::TOPIC))).unwrap();
+    assert_eq!(refused(), (Some(1), vec![json!("RUN_ALREADY_STREAMED")]));
+    assert_eq!(stage.run_once().verdict(), ("FAILED", "RUN_ALREADY_STREAMED"));
+    assert_eq!(gate.requests(), 250);
 }
 
 #[test]

@@ -96,7 +96,7 @@ enum Instant {
 }
 
 fn instants(plan: &Plan, random: &mut StdRng) -> Vec<Instant> {
-    let mut points: Vec<u64> = (0..plan.kills).map(|_| random.random_range(0..plan.events * 19 / 20)).collect();
+    let mut points: Vec<u64> = (0..plan.kills).map(|_| random.random_range(0..plan.events * 9 / 10)).collect();
     points.sort_unstable();
     let mut micros = |to: u64| Duration::from_micros(random.random_range(0..to));
     let kind = |(i, point)| match i % 5 {
@@ -187,7 +187,7 @@ fn kill_at(live: &mut Live, instant: Instant) -> bool {
         Instant::Early(after) => nap(after),
         Instant::At(point, after) => {
             if reached(point) {
-                nap(after * 20);
+                nap(after * 5);
             } else {
                 running.until_or_end(|| reached(point));
                 nap(after);

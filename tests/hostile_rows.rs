@@ -239,6 +239,20 @@ fn a_column_that_cannot_be_sent_refuses_the_run_before_its_first_event() {
     );
 }
 
+/// Broken below the footer, so that no check of the view sees it.
+#[test]
+fn a_page_that_cannot_be_decoded_refuses_the_run() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    let part = Stage::in_view(FRAUD, "part-000000.parquet");
+    let mut bytes = common::read(&stage.path(&part));
+    bytes[100..1500].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    stage.put(&part, bytes);
+    let ran = stage.run_once();
+    Refused { reason: "STREAM_VIEW_UNREADABLE", came: Came::Started, emitted: 0, names: &[&part] }
+        .assert_unsent(&stage, &gate, &ran, "page");
+}
+
 /// The producer in place is blocked for good by such a row, under a reason that is another's.
 #[test]
 fn bytes_timestamps_and_decimals_have_a_json_form() {

@@ -98,6 +98,24 @@ fn a_world_that_is_not_the_runs_is_refused() {
             ),
             ("another pack", |s, _| s.edit(PACK, |p| p["oracle_pack_id"] = zeros(64)), "WORLD_KEY_MISMATCH", &[PACK]),
             ("seal gone", |s, _| s.remove(SEAL), "PACK_NOT_SEALED", &["world"]),
+            (
+                "seal a folder",
+                |s, _| {
+                    s.remove(SEAL);
+                    std::fs::create_dir(s.path(SEAL)).unwrap();
+                },
+                "PACK_NOT_SEALED",
+                &[SEAL, "not a regular file"],
+            ),
+            (
+                "seal a link out of the world",
+                |s, _| {
+                    std::fs::rename(s.path(SEAL), s.path("seal.json")).unwrap();
+                    std::os::unix::fs::symlink(s.path("seal.json"), s.path(SEAL)).unwrap();
+                },
+                "REF_OUTSIDE_ROOT",
+                &[SEAL],
+            ),
             ("seal broken", |s, _| s.put(SEAL, "{"), "PACK_NOT_SEALED", &[SEAL]),
             (
                 "seal failed",

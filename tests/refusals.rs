@@ -62,9 +62,9 @@ fn ready_and_facts_that_do_not_agree_are_not_one_run() {
             };
         };
         if side == "READY" {
-            stage.edit_ready(alter)
+            stage.edit_ready(alter);
         } else {
-            stage.edit_facts(alter)
+            stage.edit_facts(alter);
         }
         let ran = stage.run_once();
         let field = pointer.rsplit_once('/').unwrap().1;
@@ -83,6 +83,18 @@ fn facts_that_cannot_be_read_refuse_the_run() {
         Came::Nowhere,
         &[
             ("none", |s, _| s.remove(&format!("store/{FACTS}")), "RUN_FACTS_INVALID", &[FACTS]),
+            (
+                "a folder",
+                |s, _| s.edit_ready(|r| r["facts_view_ref"] = json!("fraud-platform")),
+                "RUN_FACTS_INVALID",
+                &["store/fraud-platform", "not a regular file"],
+            ),
+            (
+                "a name no file can have",
+                |s, _| s.edit_ready(|r| r["facts_view_ref"] = json!("x".repeat(300))),
+                "RUN_FACTS_INVALID",
+                &["store/xxx", "too long"],
+            ),
             ("no JSON", |s, _| s.put(&format!("store/{FACTS}"), "{"), "RUN_FACTS_INVALID", &[FACTS]),
             ("a list", |s, _| s.put(&format!("store/{FACTS}"), "[]"), "RUN_FACTS_INVALID", &[FACTS]),
             (
@@ -112,6 +124,13 @@ fn facts_that_cannot_be_read_refuse_the_run() {
             ),
         ],
     );
+}
+
+fn engine_root(stage: &Stage, gate: &str, root: &str) {
+    let set = |object: &mut Value| object["oracle_pack_ref"]["engine_run_root"] = root.into();
+    stage.edit_ready(set);
+    stage.edit_facts(set);
+    stage.profile(gate, |profile| profile["wiring"]["oracle_root"] = "world".into());
 }
 
 #[test]
@@ -151,12 +170,6 @@ fn a_ref_that_leaves_its_root_is_refused() {
             ),
         ],
     );
-    fn engine_root(stage: &Stage, gate: &str, root: &str) {
-        let set = |object: &mut Value| object["oracle_pack_ref"]["engine_run_root"] = root.into();
-        stage.edit_ready(set);
-        stage.edit_facts(set);
-        stage.profile(gate, |profile| profile["wiring"]["oracle_root"] = "world".into());
-    }
     all_refused(
         Came::Seen,
         &[
@@ -308,7 +321,7 @@ fn what_the_profile_refers_to_is_judged_when_a_run_comes() {
             (
                 "two traffics",
                 |s, g| {
-                    s.profile(g, |p| p["policy"]["traffic_output_ids"] = json!([FRAUD, "s2_event_stream_baseline_6B"]))
+                    s.profile(g, |p| p["policy"]["traffic_output_ids"] = json!([FRAUD, "s2_event_stream_baseline_6B"]));
                 },
                 "NO_TRAFFIC_OUTPUTS",
                 &["traffic_output_ids"],

@@ -20,7 +20,7 @@ use serde_json::json;
 use super::{CheckpointScope, CheckpointStore, Cursor};
 use crate::clock::Clock;
 use crate::model::{Hex64, Micros, OutputId, Reason, Refusal, json};
-use crate::store::files;
+use crate::store::files::{self, Staged};
 
 /// What a cursor file may hold at most, in bytes; a real one has some 500.
 const LIMIT: u64 = 64 * 1024;
@@ -92,7 +92,7 @@ impl<C: Clock> CheckpointScope for FileScope<C> {
         let (held, cursors, now) = (self.held.clone(), cursors.to_vec(), self.clock.utc());
         blocking(move || {
             let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            cursors.iter().try_for_each(|cursor| held.save(cursor, now))
+            held.save(&cursors, now)
         })
         .boxed()
     }
@@ -174,32 +174,63 @@ struct Held {
 }
 
 impl Held {
-    fn save(&mut self, cursor: &Cursor, now: Micros) -> Result<(), Refusal> {
-        let path = self.place.cursor_file(&cursor.output_id);
-        let known = self.saved.get(&cursor.output_id);
-        if known == Some(cursor) {
-            return Ok(());
+    /// Saves all that moved. Each step is taken for all outputs before the next one, so that the file system's work for
+    /// one serves the others.
+    fn save(&mut self, cursors: &[Cursor], now: Micros) -> Result<(), Refusal> {
+        let mut moved = Vec::new();
+        for cursor in cursors {
+            if self.saved.get(&cursor.output_id) == Some(cursor) {
+                continue;
+            }
+            let path = self.place.cursor_file(&cursor.output_id);
+            self.check(cursor, &path)?;
+            self.open_log(cursor, &path).map_err(|error| failed(&path, &error))?;
+            moved.push((cursor, self.text(cursor, now), path));
         }
-        // Order among files is the view's affair; within one file going back can be seen here, and is a fault.
-        if known
-            .is_some_and(|known| known.last_file == cursor.last_file && known.last_row_index > cursor.last_row_index)
-        {
-            return Err(failed(&path, &io::Error::other("the new position is before the saved one")));
+        let mut staged = Vec::with_capacity(moved.len());
+        for (_, text, path) in &moved {
+            staged.push((path, Staged::write(path, text.as_bytes()).map_err(|error| failed(path, &error))?));
         }
-        let text = json::spaced(&json!({
+        for (path, file) in &staged {
+            file.sync().map_err(|error| failed(path, &error))?;
+        }
+        for (path, file) in staged {
+            file.publish().map_err(|error| failed(path, &error))?;
+        }
+        for (cursor, text, path) in moved {
+            files::sync_folder(&path).map_err(|error| failed(&path, &error))?;
+            // The log is history, written after the fact and not synced: losing its end loses no position.
+            if let Some(log) = self.logs.get_mut(&cursor.output_id) {
+                files::append_lines(log, format!("{text}\n").as_bytes()).map_err(|error| failed(&path, &error))?;
+            }
+            self.saved.insert(cursor.output_id.clone(), cursor.clone());
+        }
+        Ok(())
+    }
+
+    /// Order among files is the view's affair; within one file going back can be seen here, and is a fault.
+    fn check(&self, cursor: &Cursor, path: &Path) -> Result<(), Refusal> {
+        match self.saved.get(&cursor.output_id) {
+            Some(known) if known.last_file == cursor.last_file && known.last_row_index > cursor.last_row_index => {
+                Err(failed(path, &io::Error::other("the new position is before the saved one")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn text(&self, cursor: &Cursor, now: Micros) -> String {
+        json::spaced(&json!({
             "pack_key": self.place.scope.as_str(),
             "output_id": cursor.output_id.as_str(),
             "last_file": cursor.last_file,
             "last_row_index": cursor.last_row_index,
             "last_ts_utc": cursor.last_ts_utc,
             "updated_at_utc": now.offset_text(),
-        }));
-        self.write(cursor, &path, &text).map_err(|error| failed(&path, &error))?;
-        self.saved.insert(cursor.output_id.clone(), cursor.clone());
-        Ok(())
+        }))
     }
 
-    fn write(&mut self, cursor: &Cursor, path: &Path, text: &str) -> io::Result<()> {
+    /// Opens the output's log, and its folder with it, when it is saved for the first time.
+    fn open_log(&mut self, cursor: &Cursor, path: &Path) -> io::Result<()> {
         if !self.logs.contains_key(&cursor.output_id) {
             let folder = path.parent().unwrap_or(path);
             files::create_folders(folder)?;
@@ -207,12 +238,7 @@ impl Held {
             let log = OpenOptions::new().create(true).read(true).append(true).open(path.with_extension("jsonl"))?;
             self.logs.insert(cursor.output_id.clone(), log);
         }
-        files::replace(path, text.as_bytes())?;
-        // The log is history, written after the fact and not synced: losing its end loses no position.
-        match self.logs.get_mut(&cursor.output_id) {
-            Some(log) => files::append_lines(log, format!("{text}\n").as_bytes()),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Drops the cursors; the logs stay as history.

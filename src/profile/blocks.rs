@@ -1,6 +1,5 @@
 //! Reads a profile's blocks, each into its part of the profile; what is wrong is noted with the reader.
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
     StoreWiring, reference, settings as s,
 };
-use crate::model::{Lane, Micros, Secret};
+use crate::model::{Micros, Secret};
 
 pub(super) fn is_local(profile_id: &str) -> bool {
     profile_id.starts_with("local")
@@ -176,21 +175,6 @@ pub(super) fn rate(r: &mut Reader<'_>) -> RateWiring {
         campaign_start: instant(r, &s::CAMPAIGN_START_UTC),
         no_replay_delay_with_plan: r.switch(&s::NO_REPLAY_DELAY_WITH_PLAN).unwrap_or(false),
     }
-}
-
-/// This process's share of the run.
-pub(super) fn lane(r: &mut Reader<'_>, max_idle_gap: Option<Duration>) -> Lane {
-    let count = r.number(&s::LANE_COUNT, 1, 4096).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-    let index = r.number(&s::LANE_INDEX, 0, u32::MAX).unwrap_or(0);
-    let by = r.get(&s::LANE_BY).unwrap_or_default();
-    if count > NonZeroU32::MIN && max_idle_gap.is_some() {
-        // A lane sees its own gaps, which are longer than the run's: shortened each by itself, lanes would drift apart.
-        r.problem(format!("{} can't be used with lanes ({})", s::MAX_IDLE_GAP.name(), s::LANE_COUNT.name()));
-    }
-    Lane::new(count, index, by).unwrap_or_else(|| {
-        r.problem(format!("{}: {index} is no lane of {count}; they count from 0", s::LANE_INDEX.name()));
-        Lane::WHOLE
-    })
 }
 
 /// What the platform can ask for and this build can't do is refused, not ignored.

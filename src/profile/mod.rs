@@ -9,7 +9,7 @@
 //! `policy` and `wiring`, are left alone (contract, section 10).
 
 mod blocks;
-mod blocks;
+mod lane;
 mod outputs;
 mod reader;
 mod scope;
@@ -21,7 +21,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Lane, PlatformRunId};
-use blocks::{checkpoint, control_bus, delivery, is_local, lane, oracle, policy, rate, refuse_unbuilt, store};
+use blocks::{checkpoint, control_bus, delivery, is_local, oracle, policy, rate, refuse_unbuilt, store};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
@@ -121,7 +121,7 @@ impl Profile {
         let profile_id = r.required(&s::PROFILE_ID, "");
         let policy = policy(&mut r, folder, &profile_id);
         let profile = Self {
-            lane: lane(&mut r, policy.max_idle_gap),
+            lane: lane::read(&mut r, policy.max_idle_gap),
             policy,
             store: store(&mut r),
             control_bus: control_bus(&mut r),
@@ -174,7 +174,7 @@ fn reference(text: &str, folder: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = "
+    pub(super) const WHOLE: &str = "
 profile_id: local
 policy: {traffic_output_ids: [s3_event_stream_with_fraud_6B], stream_speedup: 0}
 wiring:
@@ -186,7 +186,7 @@ wiring:
 event_bus: {kind: kinesis}
 ";
 
-    fn env(name: &str) -> Option<String> {
+    pub(super) fn env(name: &str) -> Option<String> {
         (name == "IG_API_KEY").then(|| "top-secret".to_owned())
     }
 
@@ -226,29 +226,6 @@ event_bus: {kind: kinesis}
         assert!(Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
         let text = text.replace("stream_speedup: 0", "stream_speedup: 0, require_seal: false");
         assert!(!Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
-    }
-
-    #[test]
-    fn a_lane_is_one_of_its_count() {
-        let lane = |count: &'static str, index: &'static str, by: &'static str| {
-            let with_lane = |name: &str| match name {
-                "WSP_LANE_COUNT" => Some(count.to_owned()),
-                "WSP_LANE_INDEX" => Some(index.to_owned()),
-                "WSP_LANE_BY" => Some(by.to_owned()),
-                other => env(other),
-            };
-            Profile::parse(WHOLE, Path::new("."), &with_lane).map(|profile| profile.lane.to_string())
-        };
-        assert_eq!(lane("3", "2", ""), Ok("lane-2-of-3".to_owned()));
-        assert_eq!(lane("3", "0", "order_key"), Ok("lane-0-of-3-by-order_key".to_owned()));
-        for (count, index, by) in [("3", "3", ""), ("0", "0", ""), ("1", "1", ""), ("3", "-1", ""), ("3", "0", "key")] {
-            assert!(lane(count, index, by).is_err(), "{index} of {count} by {by}");
-        }
-        assert_eq!(Profile::parse(WHOLE, Path::new("."), &env).unwrap().lane, Lane::WHOLE);
-        let gaps = WHOLE.replace("stream_speedup: 0", "stream_speedup: 1, max_idle_gap_seconds: 5");
-        let two = |name: &str| if name == "WSP_LANE_COUNT" { Some("2".to_owned()) } else { env(name) };
-        assert!(Profile::parse(&gaps, Path::new("."), &env).is_ok());
-        assert!(Profile::parse(&gaps, Path::new("."), &two).unwrap_err().to_string().contains("max_idle_gap_seconds"));
     }
 
     #[test]

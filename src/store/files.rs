@@ -14,9 +14,36 @@ pub(crate) fn is_temp(name: &str) -> bool {
 
 /// Replaces the content of `path`, durably.
 pub(crate) fn replace(path: &Path, body: &[u8]) -> io::Result<()> {
-    let temp = Temp::write(path, body)?;
-    fs::rename(&temp.0, path)?;
+    let staged = Staged::write(path, body)?;
+    staged.sync()?;
+    staged.publish()?;
     sync_folder(path)
+}
+
+/// New content beside `target`, on its way to replace it. Whoever replaces several files takes each step for all of
+/// them before the next one: what a file system writes down for one then covers much of the others.
+pub(crate) struct Staged<'a> {
+    temp: Temp,
+    file: File,
+    target: &'a Path,
+}
+
+impl<'a> Staged<'a> {
+    /// Writes the content beside its target; not yet durable.
+    pub(crate) fn write(target: &'a Path, body: &[u8]) -> io::Result<Self> {
+        let (temp, file) = Temp::write(target, body)?;
+        Ok(Self { temp, file, target })
+    }
+
+    /// Makes the content durable, as it has to be before it is published.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Puts the content in its target's place. That is durable once the folder is synced.
+    pub(crate) fn publish(self) -> io::Result<()> {
+        self.temp.rename(self.target)
+    }
 }
 
 /// Writes `path` if nothing is there, durably; says whether it did. Others see the whole content or nothing.
@@ -24,7 +51,8 @@ pub(crate) fn create(path: &Path, body: &[u8]) -> io::Result<bool> {
     let created = if fs::symlink_metadata(path).is_ok() {
         false
     } else {
-        let temp = Temp::write(path, body)?;
+        let (temp, file) = Temp::write(path, body)?;
+        file.sync_all()?;
         match fs::hard_link(&temp.0, path) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
@@ -88,7 +116,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 struct Temp(PathBuf);
 
 impl Temp {
-    fn write(target: &Path, body: &[u8]) -> io::Result<Self> {
+    fn write(target: &Path, body: &[u8]) -> io::Result<(Self, File)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         // A name has 255 bytes at most on common file systems; a piece of the target's is enough to recognise it.
@@ -103,18 +131,25 @@ impl Temp {
                 Ok(mut file) => {
                     let temp = Self(path);
                     file.write_all(body)?;
-                    file.sync_all()?;
-                    return Ok(temp);
+                    return Ok((temp, file));
                 }
             }
         }
+    }
+
+    fn rename(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.0, target)?;
+        self.0 = PathBuf::new();
+        Ok(())
     }
 }
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        // After a rename there is nothing left to remove.
-        let _ = fs::remove_file(&self.0);
+        // Without a path it was renamed, and nothing is left to remove.
+        if !self.0.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }
 

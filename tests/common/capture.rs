@@ -97,7 +97,7 @@ impl CaptureGate {
 fn serve(
     stream: &TcpStream,
     kept: &Mutex<Vec<Vec<u8>>>,
-    valve: &Valve,
+    release: &Valve,
     heard: &AtomicUsize,
     script: &Script,
 ) -> Option<()> {
@@ -112,11 +112,11 @@ fn serve(
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
-            let Some((name, value)) = header.trim_end().split_once(": ") else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse().ok()?,
-                "x-ig-api-key" => key = value == super::KEY,
-                "content-type" => fit &= value == "application/json",
+            let Some((field, text)) = header.trim_end().split_once(": ") else { break };
+            match field.to_ascii_lowercase().as_str() {
+                "content-length" => length = text.parse().ok()?,
+                "x-ig-api-key" => key = text == super::KEY,
+                "content-type" => fit &= text == "application/json",
                 _ => {}
             }
         }
@@ -132,17 +132,17 @@ fn serve(
             Reply::Answer(400, r#"{"error":"NOT_A_PUSH"}"#.to_owned())
         };
         if matches!(reply, Reply::Held(..)) {
-            drop(valve.opened.wait_while(valve.open.lock().unwrap(), |open| !*open));
+            drop(release.opened.wait_while(release.open.lock().unwrap(), |open| !*open));
         }
         let (status, more, body) = match reply {
             Reply::Answer(status, body) | Reply::Held(status, body) => (status, String::new(), body),
             Reply::Redirect(status, to) => (status, format!("location: {to}\r\n"), String::new()),
             Reply::Cut => return None,
         };
-        let head = format!(
+        let reply = format!(
             "HTTP/1.1 {status} X\r\n{more}content-length: {}\r\ncontent-type: application/json\r\n\r\n",
             body.len()
         );
-        writer.write_all((head + &body).as_bytes()).ok()?;
+        writer.write_all((reply + &body).as_bytes()).ok()?;
     }
 }

@@ -31,7 +31,7 @@ use super::{KEY, RUN, Ran, Stage, json_lines};
 
 const SR_RUN: &str = "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0";
 /// What any single wait of a test may take; only a hang is longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An event that the run has to bring.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +102,7 @@ impl Live {
         json_lines(&self.stage.evidence(&format!("wsp/ready_runs/{}.jsonl", self.message_id)))
     }
 
-    /// The RUN_ENDED facts, after checking that each has the id that the contract gives the n-th end.
+    /// The `RUN_ENDED` facts, after checking that each has the id that the contract gives the n-th end.
     pub fn ends(&self) -> Vec<Value> {
         ends(&self.stage, &self.message_id)
     }
@@ -189,7 +189,7 @@ pub fn covered(stage: &Stage, run: &Prepared) -> Vec<u64> {
     run.output_files().iter().map(rows).collect()
 }
 
-/// The RUN_ENDED facts of a message in the order they were told, after checking that the n-th has the id of an n-th end
+/// The `RUN_ENDED` facts of a message in the order they were told, after checking that the n-th has the id of an n-th end
 /// (contract, section 8) and lies in a file of its own.
 pub fn ends(stage: &Stage, message_id: &str) -> Vec<Value> {
     let mut ends: Vec<Value> = stage.governance();

@@ -162,7 +162,8 @@ impl Stage {
     pub fn cursors(&self) -> BTreeMap<String, Value> {
         let mut cursors = BTreeMap::new();
         for scope in folders(&self.path("checkpoints")) {
-            for output in folders(&scope) {
+            // A producer that was killed may have made a folder and no cursor in it yet.
+            for output in folders(&scope).into_iter().filter(|output| output.join("cursor.json").exists()) {
                 let cursor: Value = serde_json::from_slice(&read(&output.join("cursor.json"))).unwrap();
                 cursors.insert(cursor["output_id"].as_str().unwrap().to_owned(), cursor);
             }

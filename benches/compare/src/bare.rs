@@ -1,0 +1,96 @@
+//! The least that HTTP can cost with hyper: a client that only sends, and a server that only answers.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::process::{Of, cpu};
+use crate::{Result, stage};
+
+/// About as long as the gate's answer.
+const ANSWER_BYTES: usize = 900;
+
+/// Sends every body once over `connections` connections, a task and a hyper sender each, and says what that took:
+/// seconds of wall and seconds of CPU.
+pub(crate) fn client(address: SocketAddr, connections: usize, bodies: Vec<Bytes>) -> Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let events = bodies.len();
+    let (started, before) = (Instant::now(), cpu(Of::Own)?);
+    let left = Rc::new(RefCell::new(bodies.into_iter()));
+    let sent = tokio::task::LocalSet::new().block_on(&runtime, async move {
+        let tasks: Vec<_> =
+            (0..connections).map(|_| tokio::task::spawn_local(channel(address, left.clone()))).collect();
+        let mut sent = 0;
+        for task in tasks {
+            sent += task.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        }
+        Ok::<usize, String>(sent)
+    })?;
+    let (wall, cpu) = (started.elapsed(), cpu(Of::Own)? - before);
+    if sent != events {
+        return Err("not everything was sent".into());
+    }
+    Ok(format!("{} {}", wall.as_secs_f64(), cpu.as_secs_f64()))
+}
+
+async fn channel(address: SocketAddr, left: Rc<RefCell<std::vec::IntoIter<Bytes>>>) -> Result<usize> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut sent = 0;
+    loop {
+        let Some(body) = left.borrow_mut().next() else { return Ok(sent) };
+        let request = Request::post("/v1/ingest/push")
+            .header("host", "127.0.0.1")
+            .header("content-type", "application/json")
+            .header("x-ig-api-key", stage::KEY)
+            .body(Full::new(body))?;
+        sender.ready().await?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let answer = response.into_body().collect().await?.to_bytes();
+        if status != 200 || answer.is_empty() {
+            return Err(format!("answered {status}").into());
+        }
+        sent += 1;
+    }
+}
+
+/// Tells its address, then takes bodies whole and answers with as many bytes as the gate does, until terminated.
+pub(crate) fn serve() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        println!("http://{}", listener.local_addr()?);
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        loop {
+            let stream = tokio::select! {
+                accepted = listener.accept() => accepted?.0,
+                _ = terminate.recv() => return Ok(()),
+            };
+            stream.set_nodelay(true)?;
+            let service = service_fn(answer);
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::task::spawn_local(async move {
+                // A client that goes away is how each round ends.
+                let _ = connection.await;
+            });
+        }
+    })
+}
+
+async fn answer(request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
+    static ANSWER: [u8; ANSWER_BYTES] = [b' '; ANSWER_BYTES];
+    request.into_body().collect().await?;
+    Ok(Response::new(Full::new(Bytes::from_static(&ANSWER))))
+}
