@@ -145,7 +145,9 @@ impl Profile {
         };
         refuse_unbuilt(&mut r);
         if profile.is_strict() {
-            strict::problems(&profile).into_iter().for_each(|problem| r.problem(problem));
+            for problem in strict::problems(&profile) {
+                r.problem(problem);
+            }
         }
         r.finish()?;
         Ok(profile)
