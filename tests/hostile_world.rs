@@ -145,9 +145,9 @@ fn a_world_that_is_not_the_runs_is_refused() {
 fn a_seal_may_be_missing_only_where_policy_says_so() {
     let gate = CaptureGate::admitting();
     for (profile_id, require_seal, sealed, expected) in [
-        ("dev_min", None, false, ("FAILED", "PACK_NOT_SEALED")),
+        ("staging", None, false, ("FAILED", "PACK_NOT_SEALED")),
         ("local", None, false, ("STREAMED", "")),
-        ("dev_min", Some(false), false, ("STREAMED", "")),
+        ("staging", Some(false), false, ("STREAMED", "")),
         ("local", Some(false), true, ("FAILED", "PACK_NOT_SEALED")),
     ] {
         let stage = Stage::golden(&gate.url);
