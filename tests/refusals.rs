@@ -391,11 +391,37 @@ fn a_profile_that_lacks_something_is_a_usage_error_that_names_everything() {
     assert_eq!((gate.requests(), stage.record(), stage.governance()), (0, vec![], vec![]));
 }
 
+/// Kafka settings that can't work, and a DSN that is none, are told without a look at any READY or event.
+#[test]
+fn wiring_that_cannot_work_is_refused_by_name_and_shows_no_secret() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| profile["wiring"]["control_bus"] = json!({"kind": "kafka"}));
+    let mut run = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    run.env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1").env("KAFKA_SASL_PASSWORD", "hunter2");
+    let ran = common::Ran::of(run.output().unwrap());
+    assert_eq!((ran.code, ran.verdicts.len()), (Some(2), 0), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("CONTROL_TOPIC_UNREACHABLE") && ran.stderr.contains("KAFKA_SASL_USERNAME"),
+        "{}",
+        ran.stderr
+    );
+
+    stage.profile(&gate.url, |profile| {
+        profile["wiring"]["wsp_checkpoint"] =
+            json!({"backend": "postgres", "dsn": "postgresql://wsp:hunter2@:no-port/x"});
+    });
+    let refused = stage.run_once();
+    assert_eq!(refused.verdict(), ("FAILED", "CHECKPOINT_DSN_INVALID"), "{}", refused.stderr);
+    assert!(!ran.stderr.contains("hunter2") && !refused.stderr.contains("hunter2"));
+    assert_eq!(gate.requests(), 0);
+}
+
 /// A reason without a test of the program is a reason nobody has seen.
 #[test]
 fn each_reason_is_wanted_by_a_test_of_the_program() {
-    // The library's own tests see these two: no doctored folder brings them about at a known instant.
-    let elsewhere = ["STREAM_VIEW_CHANGED", "INTERNAL_ERROR"];
+    // The library's own tests see these: no doctored folder brings them about at a known instant.
+    let elsewhere = ["STREAM_VIEW_CHANGED", "CHECKPOINT_LEASE_LOST", "INTERNAL_ERROR"];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let names = ["refusals", "hostile_ready", "hostile_world", "hostile_rows", "hostile_gate", "hostile_checkpoint"];
     let tests: String =
