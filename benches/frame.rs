@@ -41,12 +41,12 @@ fn rows(count: usize) -> RecordBatch {
         ("instrument_id", id(3)),
         ("device_id", id(4)),
         ("ip_id", id(5)),
-        ("session_id", Arc::new(Int64Array::from_iter((0..count).map(|i| (i % 3 > 0).then_some(i as i64))))),
+        ("session_id", Arc::new((0..count).map(|i| (i % 3 > 0).then_some(i as i64)).collect::<Int64Array>())),
         ("seed", Arc::new(Int64Array::from(vec![42; count]))),
         ("manifest_fingerprint", text(&|_| hash.to_owned())),
         ("parameter_hash", text(&|_| hash.to_owned())),
         ("scenario_id", text(&|_| "baseline_v1".to_owned())),
-        ("fraud_flag", Arc::new(BooleanArray::from_iter((0..count).map(|i| Some(i % 50 == 0))))),
+        ("fraud_flag", Arc::new((0..count).map(|i| Some(i % 50 == 0)).collect::<BooleanArray>())),
         ("campaign_id", text(&|i| format!("campaign-{}", i % 7))),
     ];
     RecordBatch::try_from_iter(columns).unwrap()

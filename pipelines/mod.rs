@@ -8,4 +8,5 @@
 pub mod plan;
 pub mod prepare;
 pub mod producer;
+mod progress;
 pub mod service;

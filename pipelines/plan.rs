@@ -1,10 +1,11 @@
 //! What a run would check and do, without sending: the service's way up to the first event, with every check told.
 //!
 //! ```text
-//! READY ─► scope, facts, age, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
+//! READY ─► scope, facts, age, record, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
 //! ```
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -13,15 +14,16 @@ use serde::Serialize;
 use crate::checkpoint::Cursor;
 use crate::clock::Clock;
 use crate::merge::merge;
-use crate::model::{CheckList, Hex64, Micros, OutputId, Refusal};
+use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::{Resume, Scan};
 use crate::profile::{Profile, active_run};
 use crate::ready::Ready;
+use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
-use super::service::{checkpoints, resumed_at};
+use super::service::{checkpoints, evidence_of, not_streamed, resumed_at};
 
 /// A run as it would be.
 #[derive(Debug, Clone, Serialize)]
@@ -43,9 +45,12 @@ pub struct PlannedRun {
     pub engine_run_root: String,
     /// The key its cursors are kept under.
     pub checkpoint_scope: Hex64,
-    /// The outputs, by rank.
+    /// The share of it that this process would stream; absent where that is all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
+    /// The outputs, by rank, with all lanes' rows.
     pub outputs: Vec<PlannedOutput>,
-    /// Events to send, caps included.
+    /// Events to send, those of the lane, caps included.
     pub events: u64,
     /// First and last event time of what is left.
     pub first_ts_utc: Option<String>,
@@ -78,7 +83,7 @@ pub struct PlannedOutput {
     pub first_ts_utc: Option<String>,
     /// Last event time, by its receipt.
     pub last_ts_utc: Option<String>,
-    /// Rows delivered by earlier starts.
+    /// Rows before the place where it resumes.
     pub resumed_at: u64,
     /// The saved position.
     pub cursor: Option<Cursor>,
@@ -97,7 +102,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
 ) -> Result<Plan, Refusal> {
     let store = prepare::open(&profile.store_root)?;
     let mut checks = CheckList::new();
-    let prepared = check(profile, &*store, ready, &clock, &mut checks).await;
+    let prepared = check(profile, &store, ready, &clock, &mut checks).await;
     let run = match prepared {
         None => None,
         Some(prepared) => match resume(profile, &prepared, clock).await {
@@ -118,28 +123,42 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
 
 async fn check<C: Clock>(
     profile: &Profile,
-    store: &dyn ObjectStore,
+    store: &Arc<dyn ObjectStore>,
     ready: &Ready,
     clock: &C,
     checks: &mut CheckList,
 ) -> Option<Prepared> {
-    match active_run(profile.platform_run_id.as_ref(), Path::new("")) {
-        Err(error) => checks.waive("active run", error.to_string()),
-        Ok(active) => {
-            let scope = prepare::in_scope(ready, active.as_ref());
-            checks.note("scope", scope, |()| {
-                active.as_ref().map_or("no run is active; any is taken".to_owned(), ToString::to_string)
-            });
-        }
-    }
+    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))
+        .map_err(|error| Refusal::new(Reason::PlatformRunScopeMismatch, error.to_string()));
+    let active = checks.note("active run", active, |active| {
+        active.as_ref().map_or("none; a READY of any is taken".to_owned(), ToString::to_string)
+    })?;
+    checks.note("scope", prepare::in_scope(ready, active.as_ref()), |()| "READY is for it".to_owned());
     let age = prepare::fresh(ready, profile.policy.ready_max_age, clock.utc());
     checks.note("age", age, |()| ready.emitted_at().map_or("unknown".to_owned(), |at| format!("emitted at {at}")));
-    let identity = prepare::identify(store, ready).await;
+    let identity = prepare::identify(&**store, ready).await;
     let identity = checks.note("identity", identity, |identity| {
         format!("{}, scenario run {}", identity.platform_run_id, identity.scenario_run_id)
     })?;
+    let home = active.as_ref().unwrap_or(&identity.platform_run_id);
+    checks.note("record", unseen(profile, store, home, &identity).await, |()| "no verdict stands yet".to_owned());
     let root = checks.note("engine run root", prepare::engine_root(profile, ready), Clone::clone)?;
     prepare::prepare(profile, ready, identity, root, checks).await
+}
+
+/// Neither this READY nor another of its run has the verdict that ends it.
+async fn unseen(
+    profile: &Profile,
+    store: &Arc<dyn ObjectStore>,
+    home: &PlatformRunId,
+    identity: &RunIdentity,
+) -> Result<(), Refusal> {
+    let evidence = evidence_of(profile, store, home, identity)?;
+    if evidence.records.is_duplicate(&identity.message_id).await? {
+        let name = evidence.records.name(&identity.message_id)?;
+        return Err(Refusal::new(Reason::RunAlreadyStreamed, "this very READY has its verdict").file(name));
+    }
+    not_streamed(identity, &evidence).await
 }
 
 /// Where the run would go on. The scope is looked at, not held: another producer may be at work on it.
@@ -167,10 +186,10 @@ async fn look_ahead(
 ) -> Result<PlannedRun, Refusal> {
     use crate::merge::RunsExt;
     let scan = Scan::new().times_only().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
-    let sources = run.outputs.iter().zip(from).map(|(output, from)| output.view.batches(scan.resume(*from)));
-    let mut merged = merge(sources.collect()).take_rows(settings.max_events.unwrap_or(u64::MAX));
+    let mut merged = merge(run.batches(scan, from)).take_rows(settings.max_events.unwrap_or(u64::MAX));
     let (mut events, mut first, mut last) = (0, None, None);
     let mut gap = (Duration::ZERO, None);
+    let (mut paced, longest) = (Duration::ZERO, profile.policy.max_idle_gap.unwrap_or(Duration::MAX));
     while let Some(runs) = merged.try_next().await? {
         for run in runs {
             for ts in &run.batch.times()[run.from..run.to] {
@@ -179,18 +198,19 @@ async fn look_ahead(
                 if idle > gap.0 {
                     gap = (idle, Some(before));
                 }
+                paced += idle.min(longest);
                 first.get_or_insert(*ts);
                 last = Some(*ts);
                 events += 1;
             }
         }
     }
-    let span = first.zip(last).map_or(0.0, |(first, last)| (last.0 - first.0) as f64 / 1e6);
     let speedup = profile.policy.stream_speedup;
     let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
     Ok(PlannedRun {
         engine_run_root: run.engine_root.clone(),
         checkpoint_scope: run.scope(&profile.checkpoint.attempt_id),
+        lane: Some(run.lane).filter(|lane| !lane.is_whole()),
         outputs: run.outputs.iter().zip(from).map(|(output, from)| planned(output, *from, cursors)).collect(),
         events,
         first_ts_utc: text(first),
@@ -198,7 +218,7 @@ async fn look_ahead(
         largest_idle_gap_seconds: gap.0.as_secs_f64(),
         largest_idle_gap_from: text(gap.1),
         speedup,
-        paced_seconds: (!settings.pacing.is_off()).then(|| span / speedup),
+        paced_seconds: (!settings.pacing.is_off()).then(|| paced.as_secs_f64() / speedup),
         rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
     })
 }

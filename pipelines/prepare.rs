@@ -12,15 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::{Stream, StreamExt};
 
 use crate::checkpoint::{Cursor, FileRows, OutputFiles, ScopeKey};
-use crate::envelope::{Framer, OutputFrame, RunPins, check_schema};
-use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
+use crate::envelope::{Framer, LaneFilter, OutputFrame, RunPins, check_schema};
+use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, RowBatch};
 use crate::oracle::catalogue::{self, Catalogue};
 use crate::oracle::seal::SealState;
 use crate::oracle::view::{self, SealedView};
 use crate::oracle::world::{self, ViewRoot, Wanted, World};
-use crate::oracle::{Resume, View, ViewFiles};
+use crate::oracle::{Resume, RowFilter, Scan, View, ViewFiles};
 use crate::profile::{OutputPlan, Profile, check_producer, order_key_column};
 use crate::ready::Ready;
 use crate::run::facts;
@@ -43,6 +44,8 @@ pub struct Prepared {
     pub unsealed: Option<&'static str>,
     /// The outputs, by rank.
     pub outputs: Vec<PreparedOutput>,
+    /// This process's share of it.
+    pub lane: Lane,
 }
 
 /// One output of a [`Prepared`] run.
@@ -63,15 +66,7 @@ impl Prepared {
     #[must_use]
     pub fn scope(&self, attempt_id: &str) -> Hex64 {
         let RunIdentity { platform_run_id, scenario_run_id, .. } = &self.identity;
-        ScopeKey {
-            pack_key: &self.pack_key,
-            platform_run_id,
-            scenario_run_id,
-            lane_count: 1,
-            lane_index: 0,
-            attempt_id,
-        }
-        .derive()
+        ScopeKey { pack_key: &self.pack_key, platform_run_id, scenario_run_id, lane: self.lane, attempt_id }.derive()
     }
 
     /// The outputs' ids, by rank.
@@ -94,19 +89,53 @@ impl Prepared {
     /// What makes its rows to bodies.
     #[must_use]
     pub fn framer(&self) -> Framer {
-        let frame = |output: &PreparedOutput| OutputFrame {
-            output_id: output.view.output_id.clone(),
-            primary_key: output.primary_key.clone(),
-            order_key: output.order_key.map(str::to_owned),
-            files: output.view.parts.iter().map(|part| part.name.clone()).collect(),
-        };
-        Framer::new(&self.pins, self.outputs.iter().map(frame).collect())
+        Framer::new(&self.pins, self.outputs.iter().map(PreparedOutput::frame).collect())
+    }
+
+    /// The lane's rows of every output by rank, each from its place in `from` on, as `scan` says.
+    pub fn batches(
+        &self,
+        scan: Scan,
+        from: &[Resume],
+    ) -> Vec<impl Stream<Item = Result<RowBatch, Refusal>> + Send + use<>> {
+        let outputs = self.outputs.iter().zip(from);
+        outputs.map(|(output, from)| output.view.batches_where(scan.resume(*from), self.row_filter(output))).collect()
+    }
+
+    /// Whether any row of the lane is left from these places on. A row that can't be read is one that is left.
+    pub async fn has_more(&self, from: &[Resume]) -> bool {
+        for batches in self.batches(Scan::new().times_only().limit(1), from) {
+            if std::pin::pin!(batches).next().await.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What picks the lane's rows of `output`; nothing where the lane is the whole run.
+    fn row_filter(&self, output: &PreparedOutput) -> Option<RowFilter> {
+        if self.lane.is_whole() {
+            return None;
+        }
+        let filter = LaneFilter::new(&output.frame(), &self.pins.world, self.lane, &output.view.schema);
+        Some(RowFilter::new(filter.columns(), move |rows, keep| filter.keep(rows, keep)))
     }
 
     /// The first event time of the world, over its outputs.
     #[must_use]
     pub fn first_ts(&self) -> Option<Micros> {
         self.outputs.iter().filter_map(|output| Some(output.span?.0)).min()
+    }
+}
+
+impl PreparedOutput {
+    fn frame(&self) -> OutputFrame {
+        OutputFrame {
+            output_id: self.view.output_id.clone(),
+            primary_key: self.primary_key.clone(),
+            order_key: self.order_key.map(str::to_owned),
+            files: self.view.parts.iter().map(|part| part.name.clone()).collect(),
+        }
     }
 }
 
@@ -214,7 +243,7 @@ pub async fn prepare(
         list.refuse("scenario", Refusal::new(Reason::WorldKeyMismatch, detail).field("oracle_scenario_id"));
     }
     let outputs: Vec<OutputId> = plan.all().cloned().collect();
-    let engine = list.note("engine run root", open(&engine_root), |store| store.root().to_owned())?;
+    let engine = list.note("engine run store", open(&engine_root), |store| store.root().to_owned())?;
     let views = list.note("stream views", view_root(profile, ready, &outputs, &engine), |(store, base)| {
         base.as_ref().map_or_else(|| store.root().to_owned(), |base| store.full_name(base))
     });
@@ -263,7 +292,7 @@ fn assemble(
         SealState::Sealed(_) => None,
         SealState::Unsealed(why) => Some(why),
     };
-    Prepared { identity, engine_root, pins, pack_key, unsealed, outputs }
+    Prepared { identity, engine_root, pins, pack_key, unsealed, outputs, lane: profile.lane }
 }
 
 fn check_static(profile: &Profile, list: &mut CheckList) -> Option<(OutputPlan, Catalogue)> {

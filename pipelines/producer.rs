@@ -1,6 +1,8 @@
 //! The whole producer: a run's rows to answers that are saved, one stage below the other.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt, stream};
@@ -97,6 +99,12 @@ impl Settings {
         })
     }
 
+    /// Whether a run may end before its last event.
+    #[must_use]
+    pub fn is_capped(&self) -> bool {
+        self.max_events.is_some() || self.max_events_per_output.is_some()
+    }
+
     /// How far sending may run ahead of what is saved, and so what a crash can repeat: `flush_every` + the window.
     #[must_use]
     pub fn bound(&self) -> u64 {
@@ -133,6 +141,30 @@ pub struct Parts<G, C> {
     pub stop: Stop,
     /// Where attempts are counted.
     pub stats: PushStats,
+    /// Where events are counted before they are sent.
+    pub framed: Counter,
+}
+
+/// A count that stages add to and others read. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// At zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The count.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
 }
 
 /// Streams `run` from `from` on (one place an output, by rank). Every event is answered in the end, or the last item
@@ -153,10 +185,10 @@ where
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
-    let Parts { gate, clock, scope, stop, stats } = parts;
+    let Parts { gate, clock, scope, stop, stats, framed } = parts;
     let credit = Credit::new(settings.bound());
     let scan = Scan::new().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
-    let outputs = run.outputs.iter().zip(from).map(|(output, from)| output.view.batches(scan.resume(*from)));
+    let outputs = run.batches(scan, from);
     let anchor = match (settings.campaign_start, run.first_ts()) {
         (Some(utc), Some(ts)) => Anchor::At { utc, ts },
         _ => Anchor::First,
@@ -173,14 +205,18 @@ where
     let save = CheckpointOptions::new(clock.clone(), run.output_files())
         .flush_every(settings.flush_every)
         .settle(credit)
+        // A lane's last event is rarely its view's last row; without a cap, the end of the stream is the outputs' end.
+        .ends_complete(!settings.is_capped())
         .on_saved(on_saved);
 
-    // Rows of all outputs in the one order that everybody means: time, then output, file, row.
-    merge(outputs.collect())
+    // Rows of all outputs, the lane's alone, in the one order that everybody means: time, then output, file, row.
+    merge(outputs)
         // A cap counts in that order too, so a capped run is a prefix of the whole one.
         .take_rows(settings.max_events.unwrap_or(u64::MAX))
         // Bodies are made once; every attempt sends these bytes.
         .frame(run.framer())
+        // A lane's rows are known only by reading them; this says how many answers are due.
+        .inspect_ok(move |events| framed.add(events.len() as u64))
         // All of the above is work, what follows is waiting: they get a thread each.
         .ahead("wsp-frame", CHUNKS_AHEAD)
         .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))

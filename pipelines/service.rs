@@ -10,7 +10,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 
@@ -30,10 +29,8 @@ use crate::stop::Stop;
 use crate::store::ObjectStore;
 
 use super::prepare::{self, Prepared};
-use super::producer::{self, Parts, Settings};
-
-/// How often a run in progress is told of in the log.
-const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+use super::producer::{self, Counter, Parts, Settings};
+use super::progress::Progress;
 
 /// Takes READYs, one at a time.
 #[derive(Debug)]
@@ -105,7 +102,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         session: &SessionLog<C>,
     ) -> Result<Taken, Refusal> {
         let message_id = &ready.payload.message_id;
-        let records = Records::new(self.store.clone(), home)?;
+        let records = Records::new(self.store.clone(), home)?.of_lane(self.profile.lane);
         if records.is_duplicate(message_id).await? {
             return Ok(self.refused(ready, None, Status::SkippedDuplicate));
         }
@@ -133,11 +130,15 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 return Ok(taken);
             }
         };
-        let facts = Facts::new(self.store.clone(), pins(&identity), self.provenance())?.kept_by(home)?;
-        let evidence = RunEvidence { records, facts };
+        let evidence = evidence_of(&self.profile, &self.store, home, &identity)?;
         let ts = self.clock.utc();
         evidence.facts.ready_seen(message_id, &identity.run_id, &ready.payload.facts_view_ref, ts).await?;
-        if let Err(refusal) = self.not_stale(ready, &identity, &evidence).await {
+        let fresh = prepare::fresh(ready, self.profile.policy.ready_max_age, self.clock.utc());
+        let stale = match fresh {
+            Ok(()) => not_streamed(&identity, &evidence).await,
+            stale => stale,
+        };
+        if let Err(refusal) = stale {
             if refusal.reason == Reason::StoreUnavailable {
                 return Err(refusal);
             }
@@ -217,23 +218,24 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
 
         let mut tally = Tally::new(prepared.outputs.len())?;
-        let stats = PushStats::new();
+        let (pushes, framed) = (PushStats::new(), Counter::new());
         let parts = Parts {
             gate: self.gate.clone(),
             clock: self.clock.clone(),
             scope,
             stop: self.stop.clone(),
-            stats: stats.clone(),
+            stats: pushes.clone(),
+            framed: framed.clone(),
         };
         let log_saved = self.saved_logger(prepared, &scope_key, session.clone());
         let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, log_saved));
         let mut refusal = None;
-        let mut progress = Progress { next: self.clock.now() + PROGRESS_EVERY, seen: 0 };
+        let mut progress = Progress::new(&self.clock, from);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(delivered) => {
                     tally.count(&delivered);
-                    progress.tell(&self.clock, tally.totals().answered, due);
+                    progress.note(&self.clock, delivered.position, due);
                 }
                 Err(error) => refusal = Some(error),
             }
@@ -241,20 +243,21 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         // The stream holds the checkpoint's lock; whoever comes next may have it now.
         drop(answers);
         let answered = tally.totals().answered;
-        if refusal.is_none() && answered != due {
-            let detail = format!("{due} events were due, {answered} were answered");
+        // Of the whole run it is known beforehand how many there are; of a lane, now that all rows were looked at.
+        let due = if prepared.lane.is_whole() { due } else { framed.get() };
+        if refusal.is_none() && (answered != due || answered != framed.get()) {
+            let detail = format!("{due} events were due, {} were framed, {answered} were answered", framed.get());
             refusal = Some(Refusal::new(Reason::InternalError, detail));
         }
         let emitted = tally.totals().emitted();
-        let rows_left: u64 = start.outputs.iter().map(|output| output.rows - output.resumed_at).sum();
         let end = match &refusal {
-            None if due < rows_left => End::Capped,
+            None if self.settings.is_capped() && prepared.has_more(progress.reached()).await => End::Capped,
             None => End::Complete,
             Some(refusal) if refusal.reason == Reason::RunStopped => End::Stopped,
             Some(_) => End::Failed,
         };
         let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
-        let summary = Summary::new(start, &tally, stats.counts(), status, end, refusal.as_ref(), self.clock.utc());
+        let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&outputs, emitted));
         }
@@ -292,6 +295,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 world_key: identity.world.clone(),
                 engine_run_id: prepared.pins.run_id.clone(),
                 checkpoint_scope: scope_key.clone(),
+                lane: Some(prepared.lane).filter(|lane| !lane.is_whole()),
             },
             delivery: DeliverySettings {
                 mode: mode.to_owned(),
@@ -325,17 +329,6 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         Ok((scope, from))
     }
 
-    async fn not_stale(&self, ready: &Ready, identity: &RunIdentity, evidence: &RunEvidence) -> Result<(), Refusal> {
-        prepare::fresh(ready, self.profile.policy.ready_max_age, self.clock.utc())?;
-        match evidence.already_streamed(&identity.run_id, &identity.message_id).await? {
-            None => Ok(()),
-            Some(other) => {
-                let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
-                Err(Refusal::new(Reason::RunAlreadyStreamed, detail))
-            }
-        }
-    }
-
     fn refused(&self, ready: &Ready, refusal: Option<Refusal>, status: Status) -> Taken {
         let payload = &ready.payload;
         let verdict = Verdict {
@@ -363,16 +356,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             seed: None,
             scenario_id: payload.scenario_id.clone(),
         };
-        Facts::new(self.store.clone(), pins, self.provenance())?.kept_by(home).map(Some)
-    }
-
-    fn provenance(&self) -> Provenance {
-        let service = &self.profile.service;
-        Provenance {
-            service_release_id: service.release_id.clone(),
-            environment: service.environment.clone(),
-            ..Provenance::default()
-        }
+        Facts::new(self.store.clone(), pins, provenance(&self.profile))?.kept_by(home).map(Some)
     }
 
     fn saved_logger(
@@ -424,24 +408,6 @@ struct Streamed {
     summary: Option<Box<Summary>>,
 }
 
-/// A line in the log now and then.
-struct Progress {
-    next: Duration,
-    seen: u64,
-}
-
-impl Progress {
-    fn tell(&mut self, clock: &impl Clock, answered: u64, due: u64) {
-        // The clock is not asked for every event.
-        self.seen += 1;
-        if !self.seen.is_multiple_of(256) || clock.now() < self.next {
-            return;
-        }
-        self.next = clock.now() + PROGRESS_EVERY;
-        tracing::info!(answered, due, "streaming");
-    }
-}
-
 /// The checkpoint store of a platform run.
 pub fn checkpoints<C: Clock + std::fmt::Debug>(
     profile: &Profile,
@@ -463,6 +429,44 @@ fn due(outputs: &[StartOutput], settings: &Settings) -> u64 {
 #[must_use]
 pub fn resumed_at(view: &crate::oracle::View, from: Resume) -> u64 {
     view.parts.iter().take(from.file).map(|part| part.rows).sum::<u64>() + from.row
+}
+
+/// Where a run's evidence is kept: under the run that is at home here.
+///
+/// # Errors
+///
+/// As [`Facts::new`].
+pub fn evidence_of(
+    profile: &Profile,
+    store: &Arc<dyn ObjectStore>,
+    home: &PlatformRunId,
+    identity: &RunIdentity,
+) -> Result<RunEvidence, Refusal> {
+    let facts = Facts::new(store.clone(), pins(identity), provenance(profile))?.kept_by(home)?;
+    Ok(RunEvidence { records: Records::new(store.clone(), home)?, facts }.of_lane(profile.lane))
+}
+
+/// The run must not have been streamed under another READY.
+///
+/// # Errors
+///
+/// `RUN_ALREADY_STREAMED`, or `STORE_UNAVAILABLE`.
+pub async fn not_streamed(identity: &RunIdentity, evidence: &RunEvidence) -> Result<(), Refusal> {
+    match evidence.already_streamed(&identity.run_id, &identity.message_id).await? {
+        None => Ok(()),
+        Some(other) => {
+            let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
+            Err(Refusal::new(Reason::RunAlreadyStreamed, detail))
+        }
+    }
+}
+
+fn provenance(profile: &Profile) -> Provenance {
+    Provenance {
+        service_release_id: profile.service.release_id.clone(),
+        environment: profile.service.environment.clone(),
+        ..Provenance::default()
+    }
 }
 
 fn pins(identity: &RunIdentity) -> Pins {

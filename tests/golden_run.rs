@@ -1,5 +1,7 @@
 //! The golden run, by the program: what the producer in place left of it, this one leaves.
 
+#![allow(clippy::unwrap_used, reason = "what a test can't read, it can't compare")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,7 +140,7 @@ fn a_baseline_run_sends_the_baseline_bodies() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     stage.profile(&gate.url, |profile| {
-        profile["policy"]["traffic_output_ids"] = serde_json::json!(["s2_event_stream_baseline_6B"])
+        profile["policy"]["traffic_output_ids"] = serde_json::json!(["s2_event_stream_baseline_6B"]);
     });
     let ran = stage.run_once();
     assert_eq!(ran.verdict(), ("STREAMED", ""), "{}", ran.stderr);

@@ -34,10 +34,10 @@ use super::{Exit, Failure, Outcome, block_on};
 const KEY: &str = "demo-key";
 const SR_RUN: &str = "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0";
 
-pub(crate) fn run(args: Demo) -> Outcome {
-    let folder = folder(args.dir.clone())?;
+pub(crate) fn run(args: &Demo) -> Outcome {
+    let folder = folder(args.dir.as_deref())?;
     eprintln!("making a world of {} events in {}", grouped(args.events), folder.display());
-    let stage = Stage::set(&args, folder)?;
+    let stage = Stage::set(args, folder)?;
     eprintln!("streaming it into a gate at {}", stage.gate.base_url());
     let clock = SystemClock::new();
     let (incoming, taken) = block_on(stage.stream(clock))??;
@@ -59,9 +59,9 @@ pub(crate) fn run(args: Demo) -> Outcome {
 }
 
 /// The folder asked for, or a new one that stays for who wants to look.
-fn folder(dir: Option<PathBuf>) -> Result<PathBuf, Failure> {
+fn folder(dir: Option<&Path>) -> Result<PathBuf, Failure> {
     let made = match dir {
-        Some(dir) => std::fs::create_dir_all(&dir).and_then(|()| dir.canonicalize()),
+        Some(dir) => std::fs::create_dir_all(dir).and_then(|()| dir.canonicalize()),
         None => tempfile::Builder::new().prefix("wsp-demo-").tempdir().map(tempfile::TempDir::keep),
     };
     made.map_err(|error| Failure::usage(format!("--dir: {error}")))

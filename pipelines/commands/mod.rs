@@ -69,7 +69,7 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 
 pub(crate) fn run(command: Command) -> Outcome {
     match command {
-        Command::Demo(args) => demo::run(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => service::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Validate(args) => validate(&args),

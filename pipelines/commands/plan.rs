@@ -8,7 +8,7 @@ use wsp::model::Verdict;
 use wsp::pipelines::plan::{self, Plan, PlannedRun};
 use wsp::pipelines::producer::Settings;
 use wsp::profile::Profile;
-use wsp::ready::{Parsed, Ready, message};
+use wsp::ready::{Parsed, Ready, message, read_message};
 
 use super::args;
 use super::service::control_root;
@@ -37,7 +37,7 @@ pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Fai
         None => newest(&control_root(profile)?.join(&profile.topic), &profile.topic)?,
     };
     let name = file.display();
-    let bytes = std::fs::read(&file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    let bytes = read_message(&file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
     match message::parse(&bytes, &profile.topic) {
         Ok(Parsed::Ready(ready)) => Ok(*ready),
         Ok(Parsed::Other { why, .. }) => Err(Failure::usage(format!("{name} is not a READY: {why}"))),
@@ -47,15 +47,17 @@ pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Fai
 
 fn newest(folder: &Path, topic: &str) -> Result<PathBuf, Failure> {
     let is_ready = |path: &PathBuf| {
-        let bytes = std::fs::read(path).unwrap_or_default();
+        let bytes = read_message(path).unwrap_or_default();
         matches!(message::parse(&bytes, topic), Ok(Parsed::Ready(_)))
     };
     let entries =
         std::fs::read_dir(folder).map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
     let mut files: Vec<_> = entries
         .filter_map(|entry| {
-            let entry = entry.ok()?;
-            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+            let path = entry.ok()?.path();
+            // Opening a pipe would block, so the kind is looked at before.
+            let meta = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+            Some((meta.modified().ok()?, path))
         })
         .filter(|(_, path)| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
@@ -101,7 +103,11 @@ fn told_run(run: &PlannedRun) -> String {
         ]);
     }
     let mut out = table(&rows);
-    let _ = writeln!(out, "\nevents to send    {}", grouped(run.events));
+    out.push('\n');
+    if let Some(lane) = run.lane {
+        let _ = writeln!(out, "lane              {} of {}, by {}", lane.index(), lane.count(), lane.by().as_str());
+    }
+    let _ = writeln!(out, "events to send    {}", grouped(run.events));
     if let (Some(first), Some(last)) = (&run.first_ts_utc, &run.last_ts_utc) {
         let _ = writeln!(out, "event time        {first} to {last}");
     }

@@ -106,14 +106,16 @@ impl<C: Clock> Saver<C> {
         Ok(())
     }
 
-    /// Saves what is left; ready when nothing is.
-    pub(super) fn poll_last_save(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+    /// Saves what is left, after a good end or a bad one; ready when nothing is.
+    pub(super) fn poll_last_save(&mut self, cx: &mut Context<'_>, good: bool) -> Poll<Result<(), Refusal>> {
         self.timer = None;
+        let complete = good && self.options.ends_complete;
+        let reason = if complete { SaveReason::OutputComplete } else { SaveReason::Stop };
         loop {
             match ready!(self.poll_saving(cx)) {
                 Err(refusal) => return Poll::Ready(Err(refusal)),
                 Ok(()) if self.watermark.total() == self.durable => return Poll::Ready(Ok(())),
-                Ok(()) => self.start(SaveReason::Stop),
+                Ok(()) => self.start(reason),
             }
         }
     }

@@ -67,6 +67,7 @@ pub struct CheckpointOptions<C> {
     pub(super) max_interval: Duration,
     pub(super) credit: Option<Credit>,
     pub(super) on_saved: Option<OnSaved>,
+    pub(super) ends_complete: bool,
 }
 
 impl<C> fmt::Debug for CheckpointOptions<C> {
@@ -83,7 +84,7 @@ impl<C: Clock> CheckpointOptions<C> {
     #[must_use]
     pub fn new(clock: C, outputs: Vec<OutputFiles>) -> Self {
         let max_interval = Duration::from_secs(1);
-        Self { clock, outputs, flush_every: 100, max_interval, credit: None, on_saved: None }
+        Self { clock, outputs, flush_every: 100, max_interval, credit: None, on_saved: None, ends_complete: false }
     }
 
     /// Saves every `events` events (at least 1), counted over all outputs: the profile's `flush_every`.
@@ -104,6 +105,14 @@ impl<C: Clock> CheckpointOptions<C> {
     #[must_use]
     pub fn settle(mut self, credit: Credit) -> Self {
         self.credit = Some(credit);
+        self
+    }
+
+    /// Says whether the stream's good end is the end of every output, though their last rows may not be among its
+    /// events: then what is saved there is called complete.
+    #[must_use]
+    pub fn ends_complete(mut self, complete: bool) -> Self {
+        self.ends_complete = complete;
         self
     }
 
@@ -191,7 +200,7 @@ where
                     }
                 }
                 State::Ending(ended) => {
-                    let saved = ready!(this.saver.poll_last_save(cx));
+                    let saved = ready!(this.saver.poll_last_save(cx, ended.is_none()));
                     let ended = match (ended.take(), saved) {
                         (None, Ok(())) => None,
                         (Some(first), Ok(())) => Some(first),

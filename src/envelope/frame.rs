@@ -15,8 +15,8 @@ use futures::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::column::Column;
-use super::event_id::EventIds;
-use super::key::{self, KeyValue};
+use super::key::KeyValue;
+use super::keys::Keys;
 use super::schema::{PAYLOAD_JSON, key_column, payload_column};
 use super::text;
 use super::values::Unfit;
@@ -73,12 +73,7 @@ pub struct Framer {
 #[derive(Debug)]
 struct Output {
     frame: OutputFrame,
-    /// The key columns: the primary key, then the order key where it is none of them.
-    wanted: Vec<String>,
-    /// Which of them is the order key.
-    order: Option<usize>,
-    ids: EventIds,
-    order_seed: u64,
+    keys: Keys,
     /// From behind `event_id` to `ts_utc`.
     head: Vec<u8>,
     bound: Option<Bound>,
@@ -182,7 +177,6 @@ impl Framer {
                     out[id_at..id_at + 64].copy_from_slice(&text::hex(&event_id));
                     out.extend_from_slice(&self.tail);
                     ends.push(out.len());
-                    let order_key = order_key.unwrap_or_else(|| key::of_event_id(&event_id));
                     events.push(Event { position, ts, order_key, event_id, body: Bytes::new(), due: None });
                 }
                 Err(refusal) => {
@@ -207,16 +201,8 @@ impl Output {
         head.extend_from_slice(&text::key("event_type", false));
         text::string(frame.output_id.as_str(), &mut head);
         head.extend_from_slice(b",\"schema_version\":\"v1\",\"ts_utc\":\"");
-        let ids = EventIds::new(&frame.output_id, world);
-        let mut wanted = frame.primary_key.clone();
-        let order = frame.order_key.as_ref().map(|name| {
-            wanted.iter().position(|known| known == name).unwrap_or_else(|| {
-                wanted.push(name.clone());
-                wanted.len() - 1
-            })
-        });
-        let order_seed = frame.order_key.as_deref().map_or(0, key::seed);
-        Self { frame, wanted, order, ids, order_seed, head, bound: None }
+        let keys = Keys::new(&frame, world);
+        Self { frame, keys, head, bound: None }
     }
 
     /// Resolves the types of `batch`, unless it is the one from before.
@@ -233,7 +219,7 @@ impl Output {
         let payload = if let Some(i) = payload_column(schema) {
             Payload::Json(column(i)?)
         } else {
-            let keys = self.wanted.iter().map(|name| key_column(schema, name)).collect::<Result<_, _>>()?;
+            let keys = self.keys.wanted.iter().map(|name| key_column(schema, name)).collect::<Result<_, _>>()?;
             let names = schema.fields().iter().enumerate();
             let columns = names.map(|(i, field)| Ok((text::key(field.name(), i == 0), column(i)?)));
             Payload::Columns { columns: columns.collect::<Result<_, Refusal>>()?, keys }
@@ -243,12 +229,7 @@ impl Output {
     }
 
     /// Appends the payload of `row` and gives its event id and the hash of its order key.
-    fn payload(
-        &self,
-        row: usize,
-        preimage: &mut Vec<u8>,
-        out: &mut Vec<u8>,
-    ) -> Result<([u8; 32], Option<u64>), Refusal> {
+    fn payload(&self, row: usize, preimage: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<([u8; 32], u64), Refusal> {
         match self.bound.as_ref().map(|bound| &bound.payload) {
             Some(Payload::Columns { columns, keys }) => {
                 out.push(b'{');
@@ -257,39 +238,18 @@ impl Output {
                     column.write(row, out).map_err(|unfit| self.unfit(i, unfit))?;
                 }
                 out.push(b'}');
-                self.keys(preimage, |i| columns[keys[i]].1.key(row))
+                self.keys.of(preimage, |i| columns[keys[i]].1.key(row))
             }
             Some(Payload::Json(column)) => {
                 let refused = |detail| Refusal::new(Reason::ValueNotEncodable, detail).field(PAYLOAD_JSON);
                 let bytes = column.bytes(row).ok_or_else(|| refused("null".to_owned()))?;
                 let mut found: Vec<Option<Found<'_>>> = Vec::new();
-                let object = verbatim::object(bytes, &self.wanted, &mut found).map_err(refused)?;
+                let object = verbatim::object(bytes, &self.keys.wanted, &mut found).map_err(refused)?;
                 out.extend_from_slice(object.as_bytes());
-                self.keys(preimage, |i| found[i].as_ref().map_or(KeyValue::Null, Found::key))
+                self.keys.of(preimage, |i| found[i].as_ref().map_or(KeyValue::Null, Found::key))
             }
             None => Err(Refusal::new(Reason::InternalError, "a row of a batch that was not resolved")),
         }
-    }
-
-    /// Event id and order key out of the values of `wanted`.
-    fn keys<'a>(
-        &self,
-        preimage: &mut Vec<u8>,
-        value: impl Fn(usize) -> KeyValue<'a>,
-    ) -> Result<([u8; 32], Option<u64>), Refusal> {
-        self.ids.begin(preimage);
-        let parts = self.frame.primary_key.len();
-        for (i, name) in self.wanted[..parts].iter().enumerate() {
-            preimage.push(b'|');
-            let value = value(i);
-            if !value.write(preimage) {
-                let detail =
-                    if value == KeyValue::Null { "null or missing" } else { "neither integer, string nor boolean" };
-                return Err(Refusal::new(Reason::PrimaryKeyMissing, detail).field(name.clone()));
-            }
-        }
-        let order_key = self.order.map(|i| value(i).hash(self.order_seed));
-        Ok((self.ids.finish(preimage), order_key))
     }
 
     #[cold]

@@ -11,6 +11,8 @@ mod column;
 pub mod event_id;
 pub mod frame;
 mod key;
+mod keys;
+mod lane;
 mod schema;
 mod text;
 mod values;
@@ -18,4 +20,5 @@ mod verbatim;
 
 pub use event_id::EventIds;
 pub use frame::{FrameExt, Framer, OutputFrame, RunPins};
+pub use lane::LaneFilter;
 pub use schema::check_schema;

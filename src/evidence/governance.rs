@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::{Status, Verdict};
 use super::{key, run_prefix, unavailable};
-use crate::model::{Hex32, Hex64, Micros, PlatformRunId, Refusal, ScenarioId, json};
+use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Refusal, ScenarioId, json};
 use crate::store::{Key, ObjectStore};
 
 const COMPONENT: &str = "wsp_ready_consumer";
@@ -113,6 +113,7 @@ pub struct Facts {
     folder: Key,
     pins: Pins,
     provenance: Provenance,
+    lane: Lane,
 }
 
 /// An end of a run that has a fact.
@@ -130,7 +131,15 @@ impl Facts {
     /// As [`run_prefix`].
     pub fn new(store: Arc<dyn ObjectStore>, pins: Pins, provenance: Provenance) -> Result<Self, Refusal> {
         let folder = key(&format!("{}/obs/governance", run_prefix(store.root(), &pins.platform_run_id)?))?;
-        Ok(Self { store, folder, pins, provenance })
+        Ok(Self { store, folder, pins, provenance, lane: Lane::WHOLE })
+    }
+
+    /// Those of one lane: starts and ends are each lane's own, `started:<message_id>:<lane>`, and say the lane in their
+    /// details. That READY was seen or cancelled is told once for all lanes.
+    #[must_use]
+    pub fn of_lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
     }
 
     /// Keeps them under another run's prefix: what is told about a foreign READY stays with the run that met it,
@@ -173,8 +182,9 @@ impl Facts {
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn started(&self, message_id: &Hex64, engine_run_root: &str, ts: Micros) -> Result<(), Refusal> {
-        let details = json!({"engine_run_root": engine_run_root, "message_id": message_id});
-        self.write(Family::RunStarted, &format!("started:{message_id}"), &details, ts).await
+        let mut details = json!({"engine_run_root": engine_run_root, "message_id": message_id});
+        self.add_lane(&mut details);
+        self.write(Family::RunStarted, &of_lane("started", message_id, self.lane), &details, ts).await
     }
 
     /// The READY is not for here.
@@ -201,8 +211,8 @@ impl Facts {
     /// `STORE_UNAVAILABLE`.
     pub async fn ended(&self, verdict: &Verdict, recorded: usize) -> Result<(), Refusal> {
         let dedupe_key = |n: usize| match n {
-            1 => format!("ended:{}", verdict.message_id),
-            n => format!("ended:{}:{n}", verdict.message_id),
+            1 => of_lane("ended", &verdict.message_id, self.lane),
+            n => format!("{}:{n}", of_lane("ended", &verdict.message_id, self.lane)),
         };
         let mut told = 0;
         let mut last = None;
@@ -217,19 +227,27 @@ impl Facts {
             same_status && (verdict.status == Status::Streamed || (told > recorded && same_rest))
         });
         let n = if same { told } else { told + 1 };
-        let details = json!({
+        let mut details = json!({
             "emitted": verdict.emitted,
             "engine_run_root": verdict.engine_run_root,
             "message_id": verdict.message_id,
             "reason": verdict.reason,
             "status": verdict.status.as_str(),
         });
+        self.add_lane(&mut details);
         self.write(Family::RunEnded, &dedupe_key(n), &details, verdict.ts).await
     }
 
-    /// Whether this run ended under another READY: whether a first end of `message_id` was told with our pins.
-    pub(super) async fn has_ended(&self, message_id: &Hex64) -> Result<bool, Refusal> {
-        Ok(self.read_end(&format!("ended:{message_id}")).await?.is_some())
+    /// Whether this run ended under another READY: whether a first end of `lane` under `message_id` was told with our
+    /// pins.
+    pub(super) async fn has_ended(&self, message_id: &Hex64, lane: Lane) -> Result<bool, Refusal> {
+        Ok(self.read_end(&of_lane("ended", message_id, lane)).await?.is_some())
+    }
+
+    fn add_lane(&self, details: &mut Value) {
+        if let Some(lane) = self.lane.label() {
+            details["lane"] = lane.into();
+        }
     }
 
     async fn read_end(&self, dedupe_key: &str) -> Result<Option<Ended>, Refusal> {
@@ -292,6 +310,11 @@ impl Facts {
             "details": details,
         })
     }
+}
+
+/// A dedupe key of one lane; of the whole run, the contract's.
+fn of_lane(what: &str, message_id: &Hex64, lane: Lane) -> String {
+    lane.label().map_or_else(|| format!("{what}:{message_id}"), |lane| format!("{what}:{message_id}:{lane}"))
 }
 
 fn line(value: &Value) -> Bytes {

@@ -22,7 +22,7 @@ mod tally;
 
 pub use governance::{Cancelled, Facts, Family, Pins, Provenance};
 pub use prefix::run_prefix;
-pub use record::{RecordLine, Records, Status, Verdict};
+pub use record::{RecordLine, Records, Status, Streamed, Verdict};
 pub use run::RunEvidence;
 pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
 pub use session_file::SessionLog;

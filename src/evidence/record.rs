@@ -1,4 +1,5 @@
-//! The record of a READY: one line a verdict, kept under its `message_id`.
+//! The record of a READY: one line a verdict, kept under its `message_id`; each lane of a run that is spread over
+//! several has its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{key, run_prefix, unavailable};
-use crate::model::{Hex32, Hex64, Micros, PlatformRunId, Reason, Refusal, ScenarioId, json};
+use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Reason, Refusal, ScenarioId, json};
 use crate::store::{Key, ObjectStore};
 
 /// What a record may hold at most, in bytes: some 40,000 verdicts.
@@ -132,6 +133,18 @@ impl RecordLine {
 pub struct Records {
     store: Arc<dyn ObjectStore>,
     folder: Key,
+    lane: Lane,
+}
+
+/// A message whose record says that its run was streamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streamed {
+    /// The message.
+    pub message_id: Hex64,
+    /// SR's run, where it stands there.
+    pub run_id: Option<String>,
+    /// How much of the run that record is about: our lane, or all of it.
+    pub lane: Lane,
 }
 
 impl Records {
@@ -142,7 +155,14 @@ impl Records {
     /// As [`run_prefix`].
     pub fn new(store: Arc<dyn ObjectStore>, platform_run_id: &PlatformRunId) -> Result<Self, Refusal> {
         let folder = key(&format!("{}/wsp/ready_runs", run_prefix(store.root(), platform_run_id)?))?;
-        Ok(Self { store, folder })
+        Ok(Self { store, folder, lane: Lane::WHOLE })
+    }
+
+    /// Those of one lane: `<message_id>.<lane>.jsonl`, so that one lane's verdict ends no other's.
+    #[must_use]
+    pub fn of_lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
     }
 
     /// The full name of a message's record.
@@ -151,11 +171,16 @@ impl Records {
     ///
     /// None in practice: a message id is always a name.
     pub fn name(&self, message_id: &Hex64) -> Result<String, Refusal> {
-        Ok(self.store.full_name(&self.key(message_id)?))
+        Ok(self.store.full_name(&self.key(message_id, self.lane)?))
     }
 
-    fn key(&self, message_id: &Hex64) -> Result<Key, Refusal> {
-        key(&format!("{}/{message_id}.jsonl", self.folder))
+    fn key(&self, message_id: &Hex64, lane: Lane) -> Result<Key, Refusal> {
+        key(&format!("{}/{message_id}{}", self.folder, suffix(lane)))
+    }
+
+    /// Whose verdicts are ours too: what became of the whole run became of each lane.
+    fn covering(&self) -> impl Iterator<Item = Lane> + use<> {
+        std::iter::once(self.lane).chain((!self.lane.is_whole()).then_some(Lane::WHOLE))
     }
 
     /// A message's verdicts so far, oldest first. Lines that are no verdict, such as one that a crash left half,
@@ -165,25 +190,35 @@ impl Records {
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn read(&self, message_id: &Hex64) -> Result<Vec<RecordLine>, Refusal> {
-        let key = self.key(message_id)?;
+        self.read_of(message_id, self.lane).await
+    }
+
+    async fn read_of(&self, message_id: &Hex64, lane: Lane) -> Result<Vec<RecordLine>, Refusal> {
+        let key = self.key(message_id, lane)?;
         let bytes = self.store.get(&key, LIMIT).await.map_err(unavailable)?.unwrap_or_default();
         let mut lines = Vec::new();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice(line) {
-                Ok(line) => lines.push(line),
+                Ok(verdict) => lines.push(verdict),
                 Err(error) => tracing::warn!(record = %self.store.full_name(&key), %error, "not a verdict"),
             }
         }
         Ok(lines)
     }
 
-    /// Whether the message has a verdict that stands: STREAMED or `SKIPPED_OUT_OF_SCOPE`.
+    /// Whether the message has a verdict that stands, for this lane or for the whole run: STREAMED or
+    /// `SKIPPED_OUT_OF_SCOPE`.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn is_duplicate(&self, message_id: &Hex64) -> Result<bool, Refusal> {
-        Ok(self.read(message_id).await?.iter().any(RecordLine::is_final))
+        for lane in self.covering() {
+            if self.read_of(message_id, lane).await?.iter().any(RecordLine::is_final) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Writes a verdict down. One that is answered only writes nothing, and so does a final one where a final one
@@ -197,34 +232,40 @@ impl Records {
         if !status.is_recorded() || (status.is_final() && self.is_duplicate(&verdict.message_id).await?) {
             return Ok(());
         }
-        let key = self.key(&verdict.message_id)?;
+        let key = self.key(&verdict.message_id, self.lane)?;
         self.store.append(&key, verdict.line().into()).await.map_err(unavailable)
     }
 
-    /// The messages of this platform run other than `message_id` that were streamed, with SR's run where it stands there.
+    /// The messages of this platform run other than `message_id` that were streamed, as this lane or as a whole.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
-    pub async fn streamed_beside(&self, message_id: &Hex64) -> Result<Vec<(Hex64, Option<String>)>, Refusal> {
+    pub async fn streamed_beside(&self, message_id: &Hex64) -> Result<Vec<Streamed>, Refusal> {
         let mut streamed = Vec::new();
         for (key, _) in self.store.list(&self.folder).await.map_err(unavailable)? {
-            let Some(other) = key.name().strip_suffix(".jsonl").and_then(|name| name.parse::<Hex64>().ok()) else {
-                continue;
-            };
+            let found =
+                self.covering().find_map(|lane| Some((key.name().strip_suffix(&suffix(lane))?.parse().ok()?, lane)));
+            let Some((other, lane)) = found else { continue };
             if other != *message_id
-                && let Some(line) = self.read(&other).await?.into_iter().find(|line| line.is(Status::Streamed))
+                && let Some(line) = self.read_of(&other, lane).await?.into_iter().find(|line| line.is(Status::Streamed))
             {
-                streamed.push((other, line.run_id));
+                streamed.push(Streamed { message_id: other, run_id: line.run_id, lane });
             }
         }
         Ok(streamed)
     }
 }
 
+/// What follows the message id in a record's name.
+fn suffix(lane: Lane) -> String {
+    lane.label().map_or_else(|| ".jsonl".to_owned(), |lane| format!(".{lane}.jsonl"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LaneKey;
     use crate::store::MemoryStore;
 
     const GOLDEN: &str = include_str!("../../tests/golden/ready/ready_record.jsonl");
@@ -286,7 +327,7 @@ mod tests {
         let (store, records) = records();
         let message_id = verdict(Status::Streamed).message_id;
         let text = format!("{{\"status\":\"NEW_WORD\",\"more\":[1]}}\n\u{1}garbage\n{GOLDEN}{{\"status\":\"STREA");
-        store.put(&records.key(&message_id).unwrap(), text.into()).await.unwrap();
+        store.put(&records.key(&message_id, Lane::WHOLE).unwrap(), text.into()).await.unwrap();
         let lines = records.read(&message_id).await.unwrap();
         assert_eq!(lines.iter().map(|line| line.status.as_str()).collect::<Vec<_>>(), ["NEW_WORD", "STREAMED"]);
         assert_eq!(lines[1].emitted, Some(250));
@@ -302,6 +343,33 @@ mod tests {
         records.append(&Verdict { message_id: streamed.clone(), ..own.clone() }).await.unwrap();
         store.put(&key(&format!("{}/readme.txt", records.folder)).unwrap(), "x".into()).await.unwrap();
         let found = records.streamed_beside(&own.message_id).await.unwrap();
-        assert_eq!(found, [(streamed, Some(own.run_id.to_string()))]);
+        let run_id = Some(own.run_id.to_string());
+        assert_eq!(found, [Streamed { message_id: streamed, run_id, lane: Lane::WHOLE }]);
+    }
+
+    #[tokio::test]
+    async fn a_lanes_verdict_is_its_own_and_the_wholes_is_everyones() {
+        let (store, records) = records();
+        let lane = |index, by| records.clone().of_lane(Lane::new(3.try_into().unwrap(), index, by).unwrap());
+        let (first, second) = (lane(0, LaneKey::EventId), lane(1, LaneKey::EventId));
+        let by_key = lane(0, LaneKey::OrderKey);
+        let streamed = verdict(Status::Streamed);
+        let message_id = &streamed.message_id;
+        first.append(&streamed).await.unwrap();
+        let name = format!("fraud-platform/platform_20260101T000000Z/wsp/ready_runs/{message_id}.lane-0-of-3.jsonl");
+        assert_eq!(store.contents()[&name], GOLDEN);
+        for (records, duplicate) in [(&first, true), (&second, false), (&by_key, false), (&records, false)] {
+            assert_eq!(records.is_duplicate(message_id).await.unwrap(), duplicate, "{:?}", records.lane);
+        }
+        let other = Hex64::sha256("other");
+        let lanes = async |records: &Records| {
+            let found = records.streamed_beside(&other).await.unwrap();
+            found.into_iter().map(|streamed| streamed.lane.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(lanes(&first).await, ["lane-0-of-3"]);
+        assert_eq!((lanes(&second).await.len(), lanes(&by_key).await.len(), lanes(&records).await.len()), (0, 0, 0));
+        records.append(&streamed).await.unwrap();
+        assert!(second.is_duplicate(message_id).await.unwrap());
+        assert_eq!(lanes(&second).await, ["lane-0-of-1"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::governance::Facts;
 use super::record::{Records, Verdict};
-use crate::model::{Hex32, Hex64, Refusal};
+use crate::model::{Hex32, Hex64, Lane, Refusal};
 
 /// What is known and told about one run.
 #[derive(Debug, Clone)]
@@ -14,16 +14,23 @@ pub struct RunEvidence {
 }
 
 impl RunEvidence {
-    /// Another READY under which this platform and scenario run was streamed to its end, if there is one: SR's run is
+    /// That of one lane.
+    #[must_use]
+    pub fn of_lane(self, lane: Lane) -> Self {
+        Self { records: self.records.of_lane(lane), facts: self.facts.of_lane(lane) }
+    }
+
+    /// Another READY under which this platform and scenario run, or our lane of it, was streamed to its end, if there is one: SR's run is
     /// the same, or its end was told with our pins.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn already_streamed(&self, run_id: &Hex32, message_id: &Hex64) -> Result<Option<Hex64>, Refusal> {
-        for (other, other_run) in self.records.streamed_beside(message_id).await? {
-            if other_run.as_deref() == Some(run_id.as_str()) || self.facts.has_ended(&other).await? {
-                return Ok(Some(other));
+        for other in self.records.streamed_beside(message_id).await? {
+            let same_run = other.run_id.as_deref() == Some(run_id.as_str());
+            if same_run || self.facts.has_ended(&other.message_id, other.lane).await? {
+                return Ok(Some(other.message_id));
             }
         }
         Ok(None)

@@ -5,7 +5,8 @@
 //! <prefix>/wsp/wsp_summary.json    all that, and counts, times, digests, the end
 //! ```
 //!
-//! Both tell of the platform run's last start; records and facts keep the earlier ones.
+//! Both tell of the platform run's last start; records and facts keep the earlier ones. Each lane of a run that is
+//! spread over several has its own two, `wsp_start.<lane>.json` and `wsp_summary.<lane>.json`.
 
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use super::record::Status;
 use super::tally::{Counts, OutputTally, Spread, Tally};
 use super::{key, run_prefix, unavailable};
 use crate::deliver::PushCounts;
-use crate::model::{Check, Hex32, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey, json};
+use crate::model::{
+    Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey, json,
+};
 use crate::store::{Key, ObjectStore};
 
 /// Where READY came from.
@@ -50,6 +53,9 @@ pub struct RunIds {
     pub engine_run_id: Hex32,
     /// The checkpoint's scope.
     pub checkpoint_scope: Hex64,
+    /// The share of the run that this is about; absent where it is all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
 }
 
 /// How events are delivered.
@@ -76,7 +82,7 @@ pub struct StartOutput {
     pub files: u64,
     /// Rows of its view.
     pub rows: u64,
-    /// Rows of its view that earlier starts delivered.
+    /// Rows of its view before the place where this start resumes: with lanes, those of others are among them.
     pub resumed_at: u64,
 }
 
@@ -260,7 +266,7 @@ impl Summaries {
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn put_start(&self, start: &Start) -> Result<String, Refusal> {
-        self.put("wsp_start.json", start).await
+        self.put("wsp_start", start.run.lane, start).await
     }
 
     /// Writes `wsp_summary.json` and says its full name.
@@ -269,11 +275,12 @@ impl Summaries {
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn put_summary(&self, summary: &Summary) -> Result<String, Refusal> {
-        self.put("wsp_summary.json", summary).await
+        self.put("wsp_summary", summary.run.lane, summary).await
     }
 
-    async fn put(&self, name: &str, body: &impl Serialize) -> Result<String, Refusal> {
-        let key = key(&format!("{}/{name}", self.folder))?;
+    async fn put(&self, name: &str, lane: Option<Lane>, body: &impl Serialize) -> Result<String, Refusal> {
+        let lane = lane.and_then(Lane::label).map(|lane| format!(".{lane}")).unwrap_or_default();
+        let key = key(&format!("{}/{name}{lane}.json", self.folder))?;
         let value =
             serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
         self.store.put(&key, (json::compact(&value) + "\n").into()).await.map_err(unavailable)?;
@@ -310,6 +317,7 @@ mod tests {
                 },
                 engine_run_id: "2".repeat(32).parse().unwrap(),
                 checkpoint_scope: hex("scope"),
+                lane: None,
             },
             delivery: DeliverySettings {
                 mode: "keyed".to_owned(),

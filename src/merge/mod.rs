@@ -188,7 +188,7 @@ impl<S> fmt::Debug for Merge<S> {
             .field("sources", &self.sources.len())
             .field("chunk_rows", &self.chunk_rows)
             .field("ended", &self.ended)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

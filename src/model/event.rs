@@ -32,10 +32,19 @@ pub struct Position {
 pub struct RowBatch {
     rank: u16,
     file: u32,
-    first_row: u64,
+    places: Places,
     first_seq: u64,
     times: Vec<Micros>,
     rows: RecordBatch,
+}
+
+/// Where in the file the rows of a batch stand.
+#[derive(Debug)]
+enum Places {
+    /// One behind the other, from this row on.
+    From(u64),
+    /// At these rows, ascending: other rows between them are not in the batch.
+    At(Vec<u64>),
 }
 
 impl RowBatch {
@@ -48,7 +57,26 @@ impl RowBatch {
     #[must_use]
     pub fn new(rank: u16, file: u32, first_row: u64, first_seq: u64, times: Vec<Micros>, rows: RecordBatch) -> Self {
         assert_eq!(times.len(), rows.num_rows(), "one time a row");
-        Self { rank, file, first_row, first_seq, times, rows }
+        Self { rank, file, places: Places::From(first_row), first_seq, times, rows }
+    }
+
+    /// Rows picked out of a file: `places` holds the [`Position::row`] of each, ascending.
+    ///
+    /// # Panics
+    ///
+    /// If `places`, `times` and `rows` differ in length.
+    #[must_use]
+    pub fn picked(
+        rank: u16,
+        file: u32,
+        places: Vec<u64>,
+        first_seq: u64,
+        times: Vec<Micros>,
+        rows: RecordBatch,
+    ) -> Self {
+        assert_eq!(times.len(), rows.num_rows(), "one time a row");
+        assert_eq!(places.len(), rows.num_rows(), "one place a row");
+        Self { rank, file, places: Places::At(places), first_seq, times, rows }
     }
 
     /// The output these rows belong to.
@@ -78,7 +106,11 @@ impl RowBatch {
     /// The position of row `i` of this batch.
     #[must_use]
     pub fn position(&self, i: usize) -> Position {
-        Position { rank: self.rank, file: self.file, row: self.first_row + i as u64, seq: self.first_seq + i as u64 }
+        let row = match &self.places {
+            Places::From(first) => first + i as u64,
+            Places::At(rows) => rows[i],
+        };
+        Position { rank: self.rank, file: self.file, row, seq: self.first_seq + i as u64 }
     }
 }
 

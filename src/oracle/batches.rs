@@ -12,14 +12,19 @@ use arrow_schema::DataType;
 use futures::{Stream, stream};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelector};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 
+use super::filter::{RowFilter, Sieve};
 use super::footer::{self, Footer};
 use super::source::Source;
 use super::times;
 use super::view_files::{TIME_COLUMN, View, ViewPart};
 use crate::model::{Micros, Reason, Refusal, RowBatch};
+
+/// Decoded values of a filter's columns kept until the picked rows are decoded, in bytes a part; beyond it they are
+/// decoded twice.
+const FILTER_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The first row to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,10 +98,28 @@ impl View {
     /// `CHECKPOINT_FOREIGN` for a resume beyond the view; `TS_UTC_INVALID` and
     /// `STREAM_VIEW_ORDER_VIOLATION` with file and row; `STREAM_VIEW_UNREADABLE`,
     /// `STREAM_VIEW_CHANGED`, `STORE_UNAVAILABLE` with the file.
-    pub fn batches(&self, scan: Scan) -> impl Stream<Item = Result<RowBatch, Refusal>> + Send + 'static {
+    pub fn batches(&self, scan: Scan) -> impl Stream<Item = Result<RowBatch, Refusal>> + Send + use<> {
+        self.batches_where(scan, None)
+    }
+
+    /// Of the rows that `scan` asks for those that `filter` picks, all of them where there is none. A limit counts picked
+    /// rows, and so does `seq`. The filter's columns are decoded for all rows, the others for picked ones; of a row
+    /// group without a picked row nothing else is fetched.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::batches`], for every row whether picked or not: a view that one lane refuses is refused by all
+    /// of them, though a fault in a column that the filter doesn't see is found by the row's own lane. And what the
+    /// filter refuses a row for.
+    pub fn batches_where(
+        &self,
+        scan: Scan,
+        filter: Option<RowFilter>,
+    ) -> impl Stream<Item = Result<RowBatch, Refusal>> + Send + use<> {
         let reader = Reader {
             view: self.clone(),
             scan,
+            filter,
             file: scan.from.file,
             row: scan.from.row,
             delivered: 0,
@@ -118,6 +141,7 @@ impl View {
 struct Reader {
     view: View,
     scan: Scan,
+    filter: Option<RowFilter>,
     file: usize,
     /// The next row of that file.
     row: u64,
@@ -152,10 +176,19 @@ impl Reader {
                         continue;
                     }
                     let left = self.scan.limit - self.delivered;
-                    closed.insert(Part::open(&self.view, part, self.row, self.scan.limit(left)).await?)
+                    let filter =
+                        self.filter.as_ref().map(|filter| (filter, Sieve::new(part.name.clone(), self.row, self.last)));
+                    closed.insert(Part::open(&self.view, part, self.row, self.scan.limit(left), filter).await?)
                 }
             };
-            match open.next().await? {
+            let rows = open.next().await?;
+            if let Some(sieve) = open.sieve.clone() {
+                if let Some(batch) = self.accept_picked(rows, &sieve)? {
+                    return Ok(Some(batch));
+                }
+                continue;
+            }
+            match rows {
                 Some(rows) => {
                     if let Some(batch) = self.accept(rows)? {
                         return Ok(Some(batch));
@@ -212,6 +245,37 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Takes in the next picked rows, or the end of the part.
+    fn accept_picked(&mut self, rows: Option<RecordBatch>, sieve: &Sieve) -> Result<Option<RowBatch>, Refusal> {
+        let mut seen = sieve.lock();
+        let part = &self.view.parts[self.file];
+        let Some(rows) = rows else {
+            if let Some(refusal) = seen.refusal() {
+                return Err(refusal);
+            }
+            // The end of the rows, unless the limit ended them.
+            if self.delivered < self.scan.limit && seen.next != part.rows {
+                let detail = format!("{} rows could be read, its footer says {}", seen.next, part.rows);
+                return Err(Refusal::new(Reason::StreamViewUnreadable, detail).file(part.name.clone()));
+            }
+            (self.last, self.row, self.open) = (seen.last, part.rows, None);
+            return Ok(None);
+        };
+        let Some((places, times)) = seen.take(rows.num_rows()) else {
+            let detail = format!("{} rows came of {} picked", rows.num_rows(), part.name);
+            return Err(Refusal::new(Reason::InternalError, detail));
+        };
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let count = places.len() as u64;
+        let batch = RowBatch::picked(self.view.rank, self.file as u32, places, self.delivered, times, rows);
+        self.delivered += count;
+        Ok(Some(batch))
+    }
+}
+
 fn beyond(part: &ViewPart, row: u64) -> Refusal {
     let detail = format!("the part has {} rows", part.rows);
     Refusal::new(Reason::CheckpointForeign, detail).file(part.name.clone()).row(row)
@@ -222,11 +286,19 @@ struct Part {
     source: Source,
     decoder: ParquetPushDecoder,
     unchecked_text: bool,
+    /// What its filter has seen, where it has one.
+    sieve: Option<Sieve>,
 }
 
 impl Part {
     /// Starts reading at `row`, for what is left of `scan`.
-    async fn open(view: &View, part: &ViewPart, row: u64, scan: Scan) -> Result<Self, Refusal> {
+    async fn open(
+        view: &View,
+        part: &ViewPart,
+        row: u64,
+        scan: Scan,
+        filter: Option<(&RowFilter, Sieve)>,
+    ) -> Result<Self, Refusal> {
         let source = Source::new(view.store.clone(), part.file.clone());
         // The footer is read anew rather than kept: a view may have thousands of parts, and planning looks at all.
         let Footer { metadata, projection, unchecked_text, .. } = footer::read(&source).await?;
@@ -236,16 +308,29 @@ impl Part {
             first += 1;
         }
         let projection = if scan.times_only { time_column(&metadata) } else { projection };
+        let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let sieve = filter.as_ref().map(|(_, sieve)| sieve.clone());
         let decoder = source.decode(|| {
-            ParquetPushDecoderBuilder::new_with_metadata(metadata)
+            let filter = filter.map(|(filter, sieve)| filter.decoder(&metadata, unchecked_text, sieve));
+            let decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata)
                 .with_batch_size(scan.batch_rows)
                 .with_projection(projection)
                 .with_row_groups((first..part.row_groups.len()).collect())
-                .with_offset(usize::try_from(row - skipped).unwrap_or(usize::MAX))
-                .with_limit(usize::try_from(scan.limit).unwrap_or(usize::MAX))
-                .build()
+                .with_limit(count(scan.limit));
+            match filter {
+                None => decoder.with_offset(count(row - skipped)),
+                // An offset would count picked rows.
+                Some(filter) => decoder
+                    .with_row_selection(RowSelection::from(vec![
+                        RowSelector::skip(count(row - skipped)),
+                        RowSelector::select(count(part.rows - row)),
+                    ]))
+                    .with_row_filter(filter)
+                    .with_max_predicate_cache_size(FILTER_CACHE_BYTES),
+            }
+            .build()
         })?;
-        Ok(Self { source, decoder, unchecked_text })
+        Ok(Self { source, decoder, unchecked_text, sieve })
     }
 
     /// The next rows, or `None` after the last.
@@ -254,6 +339,10 @@ impl Part {
             let decoder = &mut self.decoder;
             match self.source.decode(|| decoder.try_decode())? {
                 DecodeResult::NeedsData(ranges) => {
+                    // No row behind a refused one is needed.
+                    if let Some(refusal) = self.sieve.as_ref().and_then(|sieve| sieve.lock().refusal()) {
+                        return Err(refusal);
+                    }
                     let chunks = self.source.ranges(&ranges).await?;
                     self.source.decode(|| decoder.push_ranges(ranges, chunks))?;
                 }
@@ -275,7 +364,7 @@ fn time_column(metadata: &ArrowReaderMetadata) -> ProjectionMask {
 }
 
 /// Whether every text in `array` is UTF-8, which the decoder only checks for columns annotated so.
-fn is_utf8(array: &Arc<dyn Array>) -> bool {
+pub(super) fn is_utf8(array: &Arc<dyn Array>) -> bool {
     fn all<'a>(mut values: impl Iterator<Item = Option<&'a str>>) -> bool {
         values.all(|text| text.is_none_or(|text| std::str::from_utf8(text.as_bytes()).is_ok()))
     }

@@ -8,6 +8,7 @@
 
 pub mod batches;
 pub mod catalogue;
+mod filter;
 mod footer;
 pub mod gates;
 mod object;
@@ -23,4 +24,5 @@ pub mod view_files;
 pub mod world;
 
 pub use batches::{Resume, Scan};
+pub use filter::RowFilter;
 pub use view_files::{RowGroup, View, ViewFile, ViewFiles, ViewPart};

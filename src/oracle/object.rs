@@ -21,7 +21,7 @@ pub(super) fn key(text: &str) -> Result<Key, Refusal> {
 ///
 /// # Errors
 ///
-/// `invalid` where it is too large to be what it should be; `REF_OUTSIDE_ROOT` where a link leads out of the root;
+/// `invalid` where it is too large to be what it should be, or no object at all; `REF_OUTSIDE_ROOT` where a link leads out of the root;
 /// `STORE_UNAVAILABLE` where the store fails.
 pub(super) async fn read(store: &dyn ObjectStore, key: &Key, invalid: Reason) -> Result<Option<Bytes>, Refusal> {
     store.get(key, MAX_BYTES).await.map_err(|error| refusal(&error, invalid).file(store.full_name(key)))
@@ -30,7 +30,7 @@ pub(super) async fn read(store: &dyn ObjectStore, key: &Key, invalid: Reason) ->
 /// What a failed read means for the run.
 pub(super) fn refusal(error: &StoreError, invalid: Reason) -> Refusal {
     let reason = match error {
-        StoreError::TooLarge { .. } => invalid,
+        StoreError::TooLarge { .. } | StoreError::NotAnObject { .. } => invalid,
         StoreError::Outside { .. } => Reason::RefOutsideRoot,
         StoreError::Changed { .. } | StoreError::Io { .. } => Reason::StoreUnavailable,
     };

@@ -85,7 +85,7 @@ impl Source {
         let reason = match error {
             StoreError::Changed { .. } => Reason::StreamViewChanged,
             StoreError::Outside { .. } => Reason::RefOutsideRoot,
-            StoreError::TooLarge { .. } => Reason::StreamViewUnreadable,
+            StoreError::TooLarge { .. } | StoreError::NotAnObject { .. } => Reason::StreamViewUnreadable,
             StoreError::Io { .. } => Reason::StoreUnavailable,
         };
         Refusal::new(reason, error.to_string()).file(self.name())

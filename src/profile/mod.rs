@@ -8,6 +8,7 @@
 //! The platform's profiles serve many components: other top-level blocks, and other components' keys in
 //! `policy` and `wiring`, are left alone (contract, section 10).
 
+mod lane;
 mod outputs;
 mod reader;
 mod scope;
@@ -17,7 +18,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::{Micros, PlatformRunId, ScenarioId, Secret};
+use crate::model::{Lane, Micros, PlatformRunId, ScenarioId, Secret};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
@@ -203,6 +204,8 @@ pub struct Profile {
     pub rate: RateWiring,
     /// Events per output and run.
     pub max_events_per_output: Option<u64>,
+    /// This process's share of the run.
+    pub lane: Lane,
     /// `PLATFORM_RUN_ID`, where it is set.
     pub platform_run_id: Option<PlatformRunId>,
     /// For governance facts.
@@ -232,8 +235,10 @@ impl Profile {
     pub fn parse(text: &str, folder: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
         let mut r = Reader::new(text, env)?;
         let profile_id = r.required(&s::PROFILE_ID, "");
+        let policy = policy(&mut r, folder, &profile_id);
         let profile = Self {
-            policy: policy(&mut r, folder, &profile_id),
+            lane: lane::read(&mut r, policy.max_idle_gap),
+            policy,
             store_root: store_root(&mut r),
             control_bus: control_bus(&mut r),
             topic: r.required(&s::CONTROL_BUS_TOPIC, ""),
@@ -403,9 +408,6 @@ fn rate(r: &mut Reader<'_>) -> RateWiring {
 
 /// What the platform can ask for and this build can't do is refused, not ignored.
 fn refuse_unbuilt(r: &mut Reader<'_>) {
-    if r.number(&s::LANE_COUNT, 1, 4096).unwrap_or(1) != 1 {
-        r.problem(format!("{}: lanes are not built yet", s::LANE_COUNT.name()));
-    }
     if r.given(&s::REQUIRED_PACKS).is_some() {
         r.problem(format!("{}: required packs are not built yet", s::REQUIRED_PACKS.name()));
     }
@@ -421,7 +423,7 @@ fn reference(text: &str, folder: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = "
+    pub(super) const WHOLE: &str = "
 profile_id: local
 policy: {traffic_output_ids: [s3_event_stream_with_fraud_6B], stream_speedup: 0}
 wiring:
@@ -433,7 +435,7 @@ wiring:
 event_bus: {kind: kinesis}
 ";
 
-    fn env(name: &str) -> Option<String> {
+    pub(super) fn env(name: &str) -> Option<String> {
         (name == "IG_API_KEY").then(|| "top-secret".to_owned())
     }
 

@@ -61,7 +61,7 @@ settings! {
     REQUIRE_GATE_PASS: "policy.require_gate_pass", [], Profile, "true", "Whether the passed flag of every gate that an output requires has to exist and read right.";
     REQUIRE_SEAL: "policy.require_seal", [], Profile, "", "Whether a world without manifest and seal is refused. Default: true except in local profiles. The evidence says what was found.";
     STREAM_SPEEDUP: "policy.stream_speedup", ["WSP_STREAM_SPEEDUP"], Environment, "1.0", "Event seconds a wall second, 0 or more; 0 = no pacing.";
-    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long. Default: gaps are kept.";
+    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long; not with lanes. Default: gaps are kept.";
     STOP_ON_NONRETRYABLE: "policy.stop_on_nonretryable", [], Profile, "true", "Whether QUARANTINE stops the run; otherwise it is counted and the run goes on.";
     READY_MAX_AGE: "policy.ready_max_age_seconds", ["WSP_READY_MAX_AGE_SECONDS"], Environment, "", "A READY emitted more than this many seconds ago is refused. Default: any age.";
     TRAFFIC_OUTPUT_IDS: "policy.traffic_output_ids", ["WSP_TRAFFIC_OUTPUT_IDS"], Environment, "", "The one traffic output (a list with one entry; a comma list in the environment).";
@@ -97,9 +97,10 @@ settings! {
     ATTEMPT_TIMEOUT: "wiring.wsp_delivery.attempt_timeout_ms", [], Profile, "30000", "Time for one attempt, connecting included, milliseconds.";
     DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.";
     MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes.";
-    LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over; more than 1 is not built yet and refused.";
-    LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane.";
-    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second for the whole run.";
+    LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over, 1 to 4,096, a process each; together they send each event once.";
+    LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane, from 0 to the count less 1.";
+    LANE_BY: "", ["WSP_LANE_BY"], Environment, "event_id", "What decides on an event's lane: `event_id`, as the producer in place does it, or `order_key`, which keeps events of one key in line over the whole run. The same for all lanes of a run.";
+    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second of this process over all outputs; with lanes, each process has its own.";
     TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.";
     TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.";
     RATE_PLAN_JSON: "", ["WSP_RATE_PLAN_JSON"], Environment, "", "Rates by time: `[{\"start_offset_seconds\", \"target_eps\", \"burst_seconds\", \"initial_tokens\"}]`.";

@@ -48,6 +48,9 @@ struct Stamp {
     len: u64,
 }
 
+/// Where tickets are handed in, and where the feed hears of it.
+type Desk = (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>);
+
 /// The feed. [`FileFeed::stream`] turns it into a stream.
 #[derive(Debug)]
 pub struct FileFeed<C> {
@@ -60,7 +63,7 @@ pub struct FileFeed<C> {
     deferred: Vec<(Duration, PathBuf)>,
     next_id: u64,
     counts: FeedCounts,
-    desk: (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>),
+    desk: Desk,
 }
 
 impl<C: Clock> FileFeed<C> {
@@ -165,7 +168,7 @@ impl<C: Clock> FileFeed<C> {
     /// Reads one file. Whatever is not a READY is counted, logged and passed over.
     fn look_at(&mut self, path: &Path) -> Option<Incoming> {
         let file = path.display();
-        let parsed = read_bounded(path)
+        let parsed = read_message(path)
             .and_then(|bytes| message::parse(&bytes, &self.options.topic).map_err(|error| error.to_string()));
         let ready = match parsed {
             Ok(Parsed::Ready(ready)) => *ready,
@@ -190,8 +193,12 @@ impl<C: Clock> FileFeed<C> {
     }
 }
 
-/// Reads a message, at most one byte more than the largest that is accepted.
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a message's file, at most one byte more than the largest that is accepted.
+///
+/// # Errors
+///
+/// Why the file can't be read.
+pub fn read_message(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
@@ -256,7 +263,7 @@ mod tests {
         let mut feed = feed(root.path(), false);
         feed.next().await.unwrap().unwrap().settle(Settlement::Deferred);
         feed.next().await.unwrap().unwrap().settle(Settlement::Verdict);
-        assert!(tokio::time::timeout(Duration::from_secs(60), feed.next()).await.is_err(), "settled for good");
+        assert!(tokio::time::timeout(Duration::from_mins(1), feed.next()).await.is_err(), "settled for good");
         assert_eq!(feed.counts().ready, 2);
     }
 

@@ -12,7 +12,7 @@ pub mod message;
 
 use tokio::sync::mpsc;
 
-pub use file::{FeedCounts, FileFeed, FileFeedOptions};
+pub use file::{FeedCounts, FileFeed, FileFeedOptions, read_message};
 pub use message::{Parsed, Ready};
 
 /// Where a message stood on the control topic.

@@ -180,7 +180,7 @@ pub fn locate(reference: &str, store_root: &str) -> Result<Key, Refusal> {
 ///
 /// # Errors
 ///
-/// `RUN_FACTS_INVALID` where they are missing, too large or not the closed object; `REF_OUTSIDE_ROOT` where a link leads
+/// `RUN_FACTS_INVALID` where they are missing, too large, no object or not the closed one; `REF_OUTSIDE_ROOT` where a link leads
 /// out of the store; `STORE_UNAVAILABLE` where the store fails.
 pub async fn read(store: &dyn ObjectStore, key: &Key) -> Result<Facts, Refusal> {
     let name = store.full_name(key);
@@ -189,7 +189,7 @@ pub async fn read(store: &dyn ObjectStore, key: &Key) -> Result<Facts, Refusal> 
         Ok(None) => Err(Refusal::new(Reason::RunFactsInvalid, "there is no such object").file(name)),
         Err(error) => {
             let reason = match error {
-                StoreError::TooLarge { .. } => Reason::RunFactsInvalid,
+                StoreError::TooLarge { .. } | StoreError::NotAnObject { .. } => Reason::RunFactsInvalid,
                 StoreError::Outside { .. } => Reason::RefOutsideRoot,
                 StoreError::Changed { .. } | StoreError::Io { .. } => Reason::StoreUnavailable,
             };

@@ -70,7 +70,8 @@ impl LocalStore {
         let failed = |error: &io::Error| self.failed(key, "cannot be read", error);
         // Opening a pipe would block, so the kind is looked at before.
         if !fs::metadata(&path).map_err(|error| failed(&error))?.is_file() {
-            return Err(failed(&io::Error::other("not a regular file")));
+            let why = "cannot be read: not a regular file".to_owned();
+            return Err(StoreError::NotAnObject { object: self.full_name(key), why });
         }
         let file = File::open(&path).map_err(|error| failed(&error))?;
         let meta = file.metadata().map_err(|error| failed(&error))?;
@@ -181,7 +182,11 @@ impl LocalStore {
     }
 
     fn failed(&self, key: &Key, what: &str, error: &io::Error) -> StoreError {
-        StoreError::Io { object: self.full_name(key), message: format!("{what}: {error}") }
+        let (object, message) = (self.full_name(key), format!("{what}: {error}"));
+        match error.kind() {
+            ErrorKind::InvalidFilename => StoreError::NotAnObject { object, why: message },
+            _ => StoreError::Io { object, message },
+        }
     }
 }
 

@@ -110,6 +110,15 @@ pub enum StoreError {
         /// Full name.
         object: String,
     },
+    /// The name can't be an object's: a folder or a pipe has it, or it is longer than the store's names may be.
+    /// Unlike what follows, this does not pass by waiting.
+    #[error("{object}: {why}")]
+    NotAnObject {
+        /// Full name.
+        object: String,
+        /// What it is instead.
+        why: String,
+    },
     /// Everything else, as the store put it.
     #[error("{object}: {message}")]
     Io {

@@ -3,15 +3,34 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// What to do with the n-th request (from 0).
 pub enum Reply {
     /// Answer with status and body.
     Answer(u16, String),
+    /// The same, but not before the gate is [released](CaptureGate::release).
+    Held(u16, String),
+    /// Answer with status and `Location`.
+    Redirect(u16, String),
     /// Close the connection without a word.
     Cut,
 }
+
+impl Reply {
+    /// ADMIT.
+    pub fn admit() -> Self {
+        Self::Answer(200, ADMIT.to_owned())
+    }
+
+    /// ADMIT, held.
+    pub fn admit_held() -> Self {
+        Self::Held(200, ADMIT.to_owned())
+    }
+}
+
+const ADMIT: &str = r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#;
 
 type Script = dyn Fn(usize, &[u8]) -> Reply + Send + Sync;
 
@@ -19,26 +38,43 @@ type Script = dyn Fn(usize, &[u8]) -> Reply + Send + Sync;
 pub struct CaptureGate {
     pub url: String,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
+    heard: Arc<AtomicUsize>,
+    valve: Arc<Valve>,
+}
+
+/// Whether held answers may go.
+#[derive(Default)]
+struct Valve {
+    open: Mutex<bool>,
+    opened: Condvar,
 }
 
 impl CaptureGate {
     /// Admits everything.
     pub fn admitting() -> Self {
-        Self::scripted(|_, _| Reply::Answer(200, r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#.to_owned()))
+        Self::scripted(|_, _| Reply::admit())
     }
 
     pub fn scripted(script: impl Fn(usize, &[u8]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let bodies = Arc::new(Mutex::new(Vec::new()));
+        let (heard, valve) = (Arc::new(AtomicUsize::new(0)), Arc::new(Valve::default()));
         let (kept, script): (_, Arc<Script>) = (bodies.clone(), Arc::new(script));
+        let (asked, held) = (heard.clone(), valve.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (kept, script) = (kept.clone(), script.clone());
-                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &*script));
+                let (kept, held, asked, script) = (kept.clone(), held.clone(), asked.clone(), script.clone());
+                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &held, &asked, &*script));
             }
         });
-        Self { url, bodies }
+        Self { url, bodies, heard, valve }
+    }
+
+    /// Lets held answers go, now and from now on.
+    pub fn release(&self) {
+        *self.valve.open.lock().unwrap() = true;
+        self.valve.opened.notify_all();
     }
 
     /// The bodies so far, in the order they came.
@@ -46,29 +82,41 @@ impl CaptureGate {
         self.bodies.lock().unwrap().clone()
     }
 
-    /// How many requests came.
+    /// How many requests came, whatever they asked for.
+    pub fn heard(&self) -> usize {
+        self.heard.load(Ordering::SeqCst)
+    }
+
+    /// How many pushes came.
     pub fn requests(&self) -> usize {
         self.bodies.lock().unwrap().len()
     }
 }
 
 /// Serves one connection until it ends; a request that is no POST of an event with the key is answered 400.
-fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, script: &Script) -> Option<()> {
+fn serve(
+    stream: &TcpStream,
+    kept: &Mutex<Vec<Vec<u8>>>,
+    release: &Valve,
+    heard: &AtomicUsize,
+    script: &Script,
+) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        heard.fetch_add(1, Ordering::SeqCst);
         let mut fit = line == "POST /v1/ingest/push HTTP/1.1\r\n";
         let (mut length, mut key) = (0, false);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
-            let Some((name, value)) = header.trim_end().split_once(": ") else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse().ok()?,
-                "x-ig-api-key" => key = value == super::KEY,
-                "content-type" => fit &= value == "application/json",
+            let Some((field, text)) = header.trim_end().split_once(": ") else { break };
+            match field.to_ascii_lowercase().as_str() {
+                "content-length" => length = text.parse().ok()?,
+                "x-ig-api-key" => key = text == super::KEY,
+                "content-type" => fit &= text == "application/json",
                 _ => {}
             }
         }
@@ -83,15 +131,18 @@ fn serve(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, script: &Script) -> Opt
         } else {
             Reply::Answer(400, r#"{"error":"NOT_A_PUSH"}"#.to_owned())
         };
-        match reply {
-            Reply::Answer(status, body) => {
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\ncontent-type: application/json\r\n\r\n",
-                    body.len()
-                );
-                writer.write_all((head + &body).as_bytes()).ok()?;
-            }
-            Reply::Cut => return None,
+        if matches!(reply, Reply::Held(..)) {
+            drop(release.opened.wait_while(release.open.lock().unwrap(), |open| !*open));
         }
+        let (status, more, body) = match reply {
+            Reply::Answer(status, body) | Reply::Held(status, body) => (status, String::new(), body),
+            Reply::Redirect(status, to) => (status, format!("location: {to}\r\n"), String::new()),
+            Reply::Cut => return None,
+        };
+        let reply = format!(
+            "HTTP/1.1 {status} X\r\n{more}content-length: {}\r\ncontent-type: application/json\r\n\r\n",
+            body.len()
+        );
+        writer.write_all((reply + &body).as_bytes()).ok()?;
     }
 }

@@ -1,0 +1,78 @@
+//! Which rows are in a lane, told from their key columns alone.
+//!
+//! ```text
+//! rows with the key columns (or payload_json) ──► keys ─► event id, order key ──► Lane::owns ──► keep or not
+//! ```
+
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
+
+use super::column::Column;
+use super::frame::OutputFrame;
+use super::key::KeyValue;
+use super::keys::Keys;
+use super::schema::{PAYLOAD_JSON, key_column, payload_column};
+use super::verbatim::{self, Found};
+use crate::model::{Lane, Reason, Refusal, WorldKey};
+
+/// Tells the rows of one lane of one output.
+#[derive(Debug, Clone)]
+pub struct LaneFilter {
+    keys: Keys,
+    lane: Lane,
+    /// Rows carry their keys inside a JSON text.
+    json: bool,
+}
+
+impl LaneFilter {
+    /// For the rows that `frame` is of; `schema` has the view's columns.
+    #[must_use]
+    pub fn new(frame: &OutputFrame, world: &WorldKey, lane: Lane, schema: &Schema) -> Self {
+        Self { keys: Keys::new(frame, world), lane, json: payload_column(schema).is_some() }
+    }
+
+    /// The columns that [`LaneFilter::keep`] needs; it looks at no other.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        if self.json { vec![PAYLOAD_JSON.to_owned()] } else { self.keys.wanted.clone() }
+    }
+
+    /// Appends to `keep` whether each of `rows` is in the lane, up to the first that can't be told.
+    ///
+    /// # Errors
+    ///
+    /// What the row behind the last appended one is refused for, whichever lane it would be in: as
+    /// [`FrameExt::frame`](super::FrameExt::frame) refuses it, without file and row.
+    pub fn keep(&self, rows: &RecordBatch, keep: &mut Vec<bool>) -> Result<(), Refusal> {
+        let schema = rows.schema_ref();
+        let bind = |i: usize| {
+            Column::bind(rows.column(i))
+                .map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, schema.field(i).name()))
+        };
+        let mut preimage = Vec::new();
+        if self.json {
+            let missing = || Refusal::new(Reason::ColumnNotEncodable, "no such column").field(PAYLOAD_JSON);
+            let column = bind(payload_column(schema).ok_or_else(missing)?)?;
+            let refused = |detail| Refusal::new(Reason::ValueNotEncodable, detail).field(PAYLOAD_JSON);
+            for row in 0..rows.num_rows() {
+                let bytes = column.bytes(row).ok_or_else(|| refused("null".to_owned()))?;
+                let mut found: Vec<Option<Found<'_>>> = Vec::new();
+                verbatim::object(bytes, &self.keys.wanted, &mut found).map_err(refused)?;
+                let value = |i: usize| found[i].as_ref().map_or(KeyValue::Null, Found::key);
+                keep.push(self.owns(&mut preimage, value)?);
+            }
+        } else {
+            let columns = self.keys.wanted.iter().map(|name| bind(key_column(schema, name)?));
+            let columns = columns.collect::<Result<Vec<_>, Refusal>>()?;
+            for row in 0..rows.num_rows() {
+                keep.push(self.owns(&mut preimage, |i| columns[i].key(row))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn owns<'a>(&self, preimage: &mut Vec<u8>, value: impl Fn(usize) -> KeyValue<'a>) -> Result<bool, Refusal> {
+        let (event_id, order_key) = self.keys.of(preimage, value)?;
+        Ok(self.lane.owns(&event_id, order_key))
+    }
+}

@@ -1,0 +1,180 @@
+//! Gates that refuse, redirect, fall silent or talk nonsense: the run ends at that event, nothing behind it is sent, and
+//! record, facts and cursors tell how many IG took.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
+
+mod common;
+
+use common::capture::{CaptureGate, Reply};
+use common::refused::{Came, Refused, assert_prefix};
+use common::{Stage, canonical};
+use serde_json::Value;
+
+/// Pushes that are admitted before the gate changes its mind.
+const GOOD: usize = 120;
+
+fn admit() -> Reply {
+    Reply::Answer(200, r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#.to_owned())
+}
+
+/// A gate that admits [`GOOD`] pushes and answers all others by `reply`.
+fn turning(reply: impl Fn() -> Reply + Send + Sync + 'static) -> CaptureGate {
+    CaptureGate::scripted(move |n, _| if n < GOOD { admit() } else { reply() })
+}
+
+/// Rows that the cursors say were answered.
+fn saved(stage: &Stage) -> usize {
+    stage.cursors().values().map(|cursor| cursor["last_row_index"].as_u64().unwrap() as usize + 1).sum()
+}
+
+fn quarantined(status: u16) -> Reply {
+    let receipt = r#"{"decision":"QUARANTINE","receipt":{"reason_codes":["SCHEMA_FAIL"]},"receipt_ref":"x"}"#;
+    Reply::Answer(status, receipt.to_owned())
+}
+
+#[test]
+fn an_answer_that_no_retry_can_mend_ends_the_run_at_its_event() {
+    type Answer = fn() -> Reply;
+    let cases: &[(&str, Answer, &[&str])] = &[
+        ("bad key", || Reply::Answer(401, r#"{"error":"UNAUTHORIZED"}"#.to_owned()), &["401", "UNAUTHORIZED"]),
+        ("no such path", || Reply::Answer(404, String::new()), &["404"]),
+        (
+            "too large",
+            || Reply::Answer(413, r#"{"error":"PAYLOAD_TOO_LARGE"}"#.to_owned()),
+            &["413", "PAYLOAD_TOO_LARGE"],
+        ),
+        ("bad request", || Reply::Answer(400, r#"{"error":"INVALID_JSON"}"#.to_owned()), &["400", "INVALID_JSON"]),
+        ("quarantine, service", || quarantined(200), &["QUARANTINE", "SCHEMA_FAIL"]),
+        ("quarantine, edge", || quarantined(400), &["QUARANTINE", "SCHEMA_FAIL"]),
+        ("no JSON", || Reply::Answer(200, "<html>welcome</html>".to_owned()), &["200", "not JSON", "no decision"]),
+        ("empty", || Reply::Answer(202, String::new()), &["202", "empty body"]),
+        ("no decision", || Reply::Answer(200, "{}".to_owned()), &["200", "no decision"]),
+        ("a decision of its own", || Reply::Answer(202, r#"{"decision":"MAYBE"}"#.to_owned()), &["202", "MAYBE"]),
+        ("not modified", || Reply::Answer(304, String::new()), &["304"]),
+    ];
+    for (case, answer, names) in cases {
+        let gate = turning(answer);
+        let stage = Stage::golden(&gate.url);
+        let ran = stage.run_once();
+        let refused_id = canonical()[GOOD]["event_id"].as_str().unwrap().to_owned();
+        let names: Vec<&str> = names.iter().copied().chain([refused_id.as_str()]).collect();
+        Refused { reason: "IG_PUSH_REJECTED", came: Came::Started, emitted: GOOD, names: &names }
+            .assert(&stage, &ran, case);
+        // One attempt at the event that was refused, none at what stands behind it.
+        assert_prefix(&gate.bodies(), GOOD + 1, case);
+        assert_eq!(saved(&stage), GOOD, "{case}");
+    }
+}
+
+/// The producer in place follows, with a GET and the key, and reports STREAMED.
+#[test]
+fn a_redirect_is_not_followed() {
+    for status in [301, 302, 307, 308] {
+        let elsewhere = CaptureGate::admitting();
+        let to = format!("{}/v1/ingest/push", elsewhere.url);
+        let gate = turning(move || Reply::Redirect(status, to.clone()));
+        let stage = Stage::golden(&gate.url);
+        let ran = stage.run_once();
+        let code = status.to_string();
+        Refused { reason: "IG_PUSH_REJECTED", came: Came::Started, emitted: GOOD, names: &[&code] }
+            .assert(&stage, &ran, &code);
+        assert_eq!((elsewhere.heard(), gate.heard(), gate.requests()), (0, GOOD + 1, GOOD + 1), "{status}");
+    }
+}
+
+/// The producer in place does not read the answer's body, and reports STREAMED for 250 events of which IG took none.
+#[test]
+fn a_gate_that_quarantines_everything_took_nothing() {
+    let gate = CaptureGate::scripted(|_, _| quarantined(200));
+    let stage = Stage::golden(&gate.url);
+    let ran = stage.run_once();
+    Refused { reason: "IG_PUSH_REJECTED", came: Came::Started, emitted: 0, names: &["QUARANTINE"] }
+        .assert(&stage, &ran, "stop");
+    assert_eq!((gate.requests(), saved(&stage)), (1, 0));
+
+    // Where policy lets the run go on, each is counted as what it is.
+    let gate = CaptureGate::scripted(|_, _| quarantined(200));
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| profile["policy"]["stop_on_nonretryable"] = false.into());
+    let ran = stage.run_once();
+    assert_eq!((ran.code, ran.verdict(), gate.requests()), (Some(0), ("STREAMED", ""), 250), "{}", ran.stderr);
+    assert_eq!(ran.verdicts[0]["emitted"], 0, "emitted is what IG took");
+    let summary: Value = serde_json::from_slice(&common::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let text = summary.to_string();
+    assert!(text.contains(r#""quarantined":250"#), "{text}");
+}
+
+#[test]
+fn an_event_that_is_never_answered_for_good_is_tried_as_often_as_allowed() {
+    type Answer = fn() -> Reply;
+    let cases: &[(&str, Answer, &[&str])] = &[
+        (
+            "retry required",
+            || Reply::Answer(503, r#"{"error":"RETRY_REQUIRED"}"#.to_owned()),
+            &["503", "RETRY_REQUIRED"],
+        ),
+        ("rate limited", || Reply::Answer(429, r#"{"error":"RATE_LIMITED"}"#.to_owned()), &["429", "RATE_LIMITED"]),
+        ("broken", || Reply::Answer(500, "oops".to_owned()), &["500"]),
+        ("timeout", || Reply::Answer(408, String::new()), &["408"]),
+        (
+            "in flight, says the service",
+            || Reply::Answer(400, r#"{"error":"PUBLISH_IN_FLIGHT_RETRY"}"#.to_owned()),
+            &["400", "PUBLISH_IN_FLIGHT_RETRY"],
+        ),
+        ("unhealthy", || Reply::Answer(400, r#"{"error":"IG_UNHEALTHY"}"#.to_owned()), &["400", "IG_UNHEALTHY"]),
+        ("cut", || Reply::Cut, &["connection lost"]),
+    ];
+    for (case, answer, names) in cases {
+        let gate = turning(answer);
+        let stage = Stage::golden(&gate.url);
+        let ran = stage.run_once();
+        Refused { reason: "IG_PUSH_RETRY_EXHAUSTED", came: Came::Started, emitted: GOOD, names }
+            .assert(&stage, &ran, case);
+        let bodies = gate.bodies();
+        assert_eq!((bodies.len(), saved(&stage)), (GOOD + 5, GOOD), "{case}");
+        assert_prefix(&bodies[..=GOOD], GOOD + 1, case);
+        assert!(bodies[GOOD..].iter().all(|body| *body == bodies[GOOD]), "{case}: every attempt sends the same bytes");
+    }
+}
+
+#[test]
+fn a_gate_that_is_not_there_refuses_the_run_before_anything_is_sent() {
+    // A port that was free a moment ago: bound, and let go.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let stage = Stage::golden(&format!("http://{free}"));
+    let ran = stage.run_once();
+    Refused { reason: "IG_PUSH_RETRY_EXHAUSTED", came: Came::Started, emitted: 0, names: &["no connection"] }.assert(
+        &stage,
+        &ran,
+        "nobody listens",
+    );
+    assert_eq!(saved(&stage), 0);
+}
+
+/// The producer in place reports `emitted` 0 and leaves the facts of a first failure standing alone.
+#[test]
+fn a_run_that_failed_and_then_streams_tells_both_ends() {
+    let gate = CaptureGate::scripted(|n, _| match n {
+        GOOD => Reply::Answer(413, String::new()),
+        200 => quarantined(200),
+        _ => admit(),
+    });
+    let stage = Stage::golden(&gate.url);
+    let verdicts: Vec<_> = (0..3).map(|_| stage.run_once().verdicts.remove(0)).collect();
+    let told: Vec<_> = verdicts.iter().map(|v| (v["status"].clone(), v["emitted"].as_u64().unwrap())).collect();
+    // The second start begins with the event that was refused: its 80th push is the gate's 200th.
+    assert_eq!(told, [("FAILED".into(), 120), ("FAILED".into(), 79), ("STREAMED".into(), 51)]);
+    let ends: Vec<_> = stage.ends().into_iter().map(|(status, _, emitted)| (Value::from(status), emitted)).collect();
+    assert_eq!(ends, told);
+    assert_eq!(stage.record(), verdicts);
+    let mut ids: Vec<_> = stage.governance().iter().map(|fact| fact["event_id"].to_string()).collect();
+    assert_eq!(ids.len(), 5, "one READY_SEEN, one STARTED, three ends");
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+    // Each refused event was sent once more, by the start after; nothing else twice.
+    let mut bodies = gate.bodies();
+    bodies.remove(200);
+    bodies.remove(GOOD);
+    assert_prefix(&bodies, 250, "all in order");
+}

@@ -1,0 +1,280 @@
+//! Every reason that lies in the sealed world: receipt, manifest, seal, gates and stream views, each doctored in one
+//! place while READY and facts agree.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
+
+mod common;
+
+use common::capture::CaptureGate;
+use common::refused::{Came, all_refused};
+use common::{FRAUD, Stage};
+use serde_json::{Value, json};
+
+fn zeros(n: usize) -> Value {
+    "0".repeat(n).into()
+}
+
+const RECEIPT: &str = "world/run_receipt.json";
+const PACK: &str = "world/_oracle_pack_manifest.json";
+const SEAL: &str = "world/_SEALED.json";
+const GATE_5B: &str = "world/data/layer2/5B/validation/\
+                       manifest_fingerprint=fa05c8320eddfe6a1a9ff1ab3ac172a520f3d250fa795f34e06ad732393357c4/_passed.flag";
+const ARRIVALS: &str = "arrival_events_5B";
+
+fn manifest(output: &str) -> String {
+    Stage::in_view(output, "_stream_view_manifest.json")
+}
+
+fn sort_receipt(output: &str) -> String {
+    Stage::in_view(output, "_stream_sort_receipt.json")
+}
+
+fn part(output: &str) -> String {
+    Stage::in_view(output, "part-000000.parquet")
+}
+
+/// READY and facts agree, and the world is another one.
+#[test]
+fn a_world_that_is_not_the_runs_is_refused() {
+    fn both(stage: &Stage, pin: &str, value: Value) {
+        if pin != "seed" {
+            stage.edit_ready(|ready| ready[pin] = value.clone());
+        }
+        stage.edit_facts(|facts| facts["pins"][pin] = value);
+    }
+    all_refused(
+        Came::Started,
+        &[
+            ("fingerprint", |s, _| both(s, "manifest_fingerprint", zeros(64)), "WORLD_KEY_MISMATCH", &[RECEIPT]),
+            ("parameters", |s, _| both(s, "parameter_hash", zeros(64)), "WORLD_KEY_MISMATCH", &[RECEIPT]),
+            ("seed", |s, _| both(s, "seed", json!(43)), "WORLD_KEY_MISMATCH", &[RECEIPT, "seed"]),
+            (
+                "scenario",
+                |s, _| {
+                    both(s, "scenario_id", json!("other"));
+                    s.edit_ready(|r| {
+                        r["scenario_id"] = json!("other");
+                        r["oracle_pack_ref"]["scenario_id"] = json!("other");
+                    });
+                    s.edit_facts(|f| f["oracle_pack_ref"]["scenario_id"] = json!("other"));
+                },
+                "WORLD_KEY_MISMATCH",
+                &[PACK, "scenario_id"],
+            ),
+            (
+                "the profile's scenario",
+                |s, g| s.profile(g, |p| p["wiring"]["oracle_scenario_id"] = json!("other")),
+                "WORLD_KEY_MISMATCH",
+                &["oracle_scenario_id"],
+            ),
+            (
+                "the profile's engine root",
+                |s, g| s.profile(g, |p| p["wiring"]["oracle_engine_run_root"] = json!("elsewhere")),
+                "RUN_RECEIPT_UNREADABLE",
+                &["elsewhere/run_receipt.json"],
+            ),
+            ("receipt gone", |s, _| s.remove(RECEIPT), "RUN_RECEIPT_UNREADABLE", &[RECEIPT]),
+            ("receipt broken", |s, _| s.put(RECEIPT, "{"), "RUN_RECEIPT_UNREADABLE", &[RECEIPT]),
+            (
+                "receipt without seed",
+                |s, _| s.edit(RECEIPT, |r| drop(r.as_object_mut().unwrap().remove("seed"))),
+                "WORLD_KEY_MISSING",
+                &[RECEIPT, "seed"],
+            ),
+            (
+                "receipt's seed",
+                |s, _| s.edit(RECEIPT, |r| r["seed"] = json!(43)),
+                "WORLD_KEY_MISMATCH",
+                &[RECEIPT, "seed"],
+            ),
+            ("manifest gone", |s, _| s.remove(PACK), "PACK_MANIFEST_MISSING", &[PACK]),
+            ("manifest broken", |s, _| s.put(PACK, "{"), "PACK_MANIFEST_INVALID", &[PACK]),
+            ("manifest open", |s, _| s.edit(PACK, |p| p["more"] = json!(1)), "PACK_MANIFEST_INVALID", &[PACK, "more"]),
+            (
+                "manifest's world",
+                |s, _| s.edit(PACK, |p| p["world_key"]["seed"] = json!(43)),
+                "WORLD_KEY_MISMATCH",
+                &[PACK, "world_key.seed"],
+            ),
+            ("another pack", |s, _| s.edit(PACK, |p| p["oracle_pack_id"] = zeros(64)), "WORLD_KEY_MISMATCH", &[PACK]),
+            ("seal gone", |s, _| s.remove(SEAL), "PACK_NOT_SEALED", &["world"]),
+            (
+                "seal a folder",
+                |s, _| {
+                    s.remove(SEAL);
+                    std::fs::create_dir(s.path(SEAL)).unwrap();
+                },
+                "PACK_NOT_SEALED",
+                &[SEAL, "not a regular file"],
+            ),
+            (
+                "seal a link out of the world",
+                |s, _| {
+                    std::fs::rename(s.path(SEAL), s.path("seal.json")).unwrap();
+                    std::os::unix::fs::symlink(s.path("seal.json"), s.path(SEAL)).unwrap();
+                },
+                "REF_OUTSIDE_ROOT",
+                &[SEAL],
+            ),
+            ("seal broken", |s, _| s.put(SEAL, "{"), "PACK_NOT_SEALED", &[SEAL]),
+            (
+                "seal failed",
+                |s, _| s.edit(SEAL, |seal| seal["seal_status"] = json!("SEALED_FAILED")),
+                "PACK_NOT_SEALED",
+                &[SEAL, "SEALED_FAILED"],
+            ),
+            (
+                "seal of another pack",
+                |s, _| s.edit(SEAL, |seal| seal["oracle_pack_id"] = zeros(64)),
+                "PACK_NOT_SEALED",
+                &[SEAL, "oracle_pack_id"],
+            ),
+            ("gate gone", |s, _| s.remove(GATE_5B), "GATE_PASS_MISSING", &[GATE_5B, "gate.layer2.5B.validation"]),
+            ("gate empty", |s, _| s.put(GATE_5B, ""), "GATE_PASS_MISSING", &[GATE_5B]),
+            (
+                "gate failed by the facts",
+                |s, _| s.edit_facts(|f| f["gate_receipts"][1]["status"] = json!("FAIL")),
+                "GATE_PASS_MISSING",
+                &["gate_receipts", "gate.layer2.5B.validation"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_seal_may_be_missing_only_where_policy_says_so() {
+    let gate = CaptureGate::admitting();
+    for (profile_id, require_seal, sealed, expected) in [
+        ("dev_min", None, false, ("FAILED", "PACK_NOT_SEALED")),
+        ("local", None, false, ("STREAMED", "")),
+        ("dev_min", Some(false), false, ("STREAMED", "")),
+        ("local", Some(false), true, ("FAILED", "PACK_NOT_SEALED")),
+    ] {
+        let stage = Stage::golden(&gate.url);
+        stage.profile(&gate.url, |profile| {
+            profile["profile_id"] = profile_id.into();
+            profile["policy"].as_object_mut().unwrap().remove("require_seal");
+            if let Some(require_seal) = require_seal {
+                profile["policy"]["require_seal"] = require_seal.into();
+            }
+        });
+        if sealed {
+            stage.edit(SEAL, |seal| seal["seal_status"] = "SEALED_FAILED".into());
+        } else {
+            stage.remove(SEAL);
+        }
+        let ran = stage.run_once();
+        assert_eq!(ran.verdict(), expected, "{profile_id} {require_seal:?}: {}", ran.stderr);
+        if expected.0 == "STREAMED" {
+            let start = String::from_utf8(common::read(&stage.evidence("wsp/wsp_start.json"))).unwrap();
+            assert!(start.contains("policy.require_seal is false"), "the evidence says so: {start}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_view_that_is_not_whole_or_not_this_one_is_refused() {
+    all_refused(
+        Came::Started,
+        &[
+            ("no view", |s, _| s.remove(&Stage::in_view(FRAUD, "")), "STREAM_VIEW_MISSING", &[FRAUD]),
+            ("no manifest", |s, _| s.remove(&manifest(FRAUD)), "STREAM_VIEW_MISSING", &["_stream_view_manifest.json"]),
+            (
+                "no receipt",
+                |s, _| s.remove(&sort_receipt(FRAUD)),
+                "STREAM_VIEW_MISSING",
+                &["_stream_sort_receipt.json"],
+            ),
+            ("manifest broken", |s, _| s.put(&manifest(FRAUD), "{"), "STREAM_VIEW_MANIFEST_INVALID", &[FRAUD]),
+            (
+                "sorted otherwise",
+                |s, _| s.edit(&manifest(FRAUD), |m| m["sort_keys"] = json!(["flow_id"])),
+                "STREAM_VIEW_MANIFEST_INVALID",
+                &[FRAUD, "sort_keys"],
+            ),
+            (
+                "of another world",
+                |s, _| s.edit(&manifest(FRAUD), |m| m["world_key"]["seed"] = json!(43)),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, "world_key.seed"],
+            ),
+            (
+                "of another engine run",
+                |s, _| s.edit(&manifest(FRAUD), |m| m["engine_run_id"] = zeros(32)),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, "engine_run_id"],
+            ),
+            (
+                "manifest of another output",
+                |s, _| s.edit(&manifest(FRAUD), |m| m["output_id"] = json!(ARRIVALS)),
+                "STREAM_VIEW_OUTPUT_MISMATCH",
+                &[FRAUD, "output_id"],
+            ),
+            (
+                "receipt of another output",
+                |s, _| s.edit(&sort_receipt(FRAUD), |r| r["output_id"] = json!(ARRIVALS)),
+                "STREAM_VIEW_OUTPUT_MISMATCH",
+                &[FRAUD, "output_id"],
+            ),
+            (
+                "manifest's id",
+                |s, _| s.edit(&manifest(FRAUD), |m| m["stream_view_id"] = zeros(64)),
+                "STREAM_VIEW_ID_MISMATCH",
+                &[FRAUD, "stream_view_id"],
+            ),
+            (
+                "receipt's id",
+                |s, _| s.edit(&sort_receipt(FRAUD), |r| r["stream_view_id"] = zeros(64)),
+                "STREAM_VIEW_ID_MISMATCH",
+                &["_stream_sort_receipt.json", "stream_view_id"],
+            ),
+            (
+                "the root spelt otherwise",
+                |s, g| s.profile(g, |p| p["wiring"]["oracle_engine_run_root"] = json!("./world")),
+                "STREAM_VIEW_ID_MISMATCH",
+                &[ARRIVALS, "engine_run_root"],
+            ),
+            ("receipt broken", |s, _| s.put(&sort_receipt(FRAUD), "[]"), "STREAM_VIEW_RECEIPT_BAD", &[FRAUD]),
+            (
+                "sort failed",
+                |s, _| s.edit(&sort_receipt(FRAUD), |r| r["status"] = json!("FAILED")),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &[FRAUD, "status"],
+            ),
+            (
+                "sort lost a row",
+                |s, _| s.edit(&sort_receipt(FRAUD), |r| r["sorted_stats"]["row_count"] = json!(99)),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &[FRAUD, "row_count"],
+            ),
+            ("no part", |s, _| s.remove(&part(FRAUD)), "STREAM_VIEW_EMPTY", &[FRAUD]),
+            (
+                "a part twice",
+                |s, _| s.put(&Stage::in_view(FRAUD, "part-000001.parquet"), common::read(&s.path(&part(FRAUD)))),
+                "STREAM_VIEW_ROWS_MISMATCH",
+                &[FRAUD, "200 rows", "100"],
+            ),
+            (
+                "no Parquet",
+                |s, _| s.put(&part(FRAUD), "PAR1"),
+                "STREAM_VIEW_UNREADABLE",
+                &[FRAUD, "part-000000.parquet"],
+            ),
+            (
+                "a part cut short",
+                |s, _| {
+                    let bytes = common::read(&s.path(&part(FRAUD)));
+                    s.put(&part(FRAUD), &bytes[..bytes.len() - 9]);
+                },
+                "STREAM_VIEW_UNREADABLE",
+                &[FRAUD, "part-000000.parquet"],
+            ),
+            (
+                "a part of another view",
+                |s, _| s.put(&Stage::in_view(FRAUD, "part-000001.parquet"), common::read(&s.path(&part(ARRIVALS)))),
+                "STREAM_VIEW_UNREADABLE",
+                &[FRAUD, "part-000001.parquet"],
+            ),
+        ],
+    );
+}
