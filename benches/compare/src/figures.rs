@@ -87,6 +87,7 @@ impl fmt::Display for Figures {
         for (of, to) in [
             ("wsp", "bare client"),
             ("wsp", "other wsp"),
+            ("its gate", "other gate"),
             ("bare client", "bare pair"),
             ("gate of bare", "bare server"),
             ("its gate", "gate of bare"),

@@ -95,10 +95,12 @@ fn compare(options: &Options) -> Result<()> {
     let mut figures = Figures::default();
     for round in 1..=options.rounds {
         let mut row = Vec::new();
-        for (name, program) in [("wsp", Some(&wsp)), ("other wsp", options.other.as_ref())] {
+        for (name, at, program) in
+            [("wsp", "its gate", Some(&wsp)), ("other wsp", "other gate", options.other.as_ref())]
+        {
             let Some(program) = program else { continue };
             let (client, gate) = stream(program, &stage, options)?;
-            row.extend([(name, client), ("its gate", gate)]);
+            row.extend([(name, client), (at, gate)]);
         }
         let (client, gate) = send(&wsp, &stage, options)?;
         row.extend([("bare client", client), ("gate of bare", gate)]);
