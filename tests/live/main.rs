@@ -6,6 +6,7 @@
 #[path = "../checkpoint/contract.rs"]
 mod checkpoint_contract;
 mod kafka;
+mod matrix;
 mod postgres_checkpoints;
 mod s3;
 mod servers;

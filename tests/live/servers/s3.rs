@@ -102,6 +102,17 @@ impl S3Server {
         own.stop();
     }
 
+    /// The environment in which a program reaches it.
+    pub(crate) fn environment(&self) -> [(&'static str, &str); 5] {
+        [
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+            ("AWS_REGION", &self.region),
+            ("AWS_ACCESS_KEY_ID", &self.key_id),
+            ("AWS_SECRET_ACCESS_KEY", &self.key),
+            ("WSP_S3_PATH_STYLE", "true"),
+        ]
+    }
+
     /// What a store on this server is opened with.
     pub(crate) fn options(&self) -> S3Options {
         S3Options {
