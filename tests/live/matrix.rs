@@ -1,5 +1,5 @@
-//! The whole producer on dev_min's parts: READY on Kafka, world, facts and evidence in S3, checkpoints in Postgres, events to
-//! a gate over HTTP, by `wsp run` with dev_min's profile.
+//! The whole producer on `dev_min`'s parts: READY on Kafka, world, facts and evidence in S3, checkpoints in Postgres, events to
+//! a gate over HTTP, by `wsp run` with `dev_min`'s profile.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -67,7 +67,7 @@ impl Matrix {
         self.kafka.publish(&self.topic, 0, Some(ready.to_string().as_bytes()));
     }
 
-    /// `wsp run --once` with dev_min's profile: its exit code, verdicts and log.
+    /// `wsp run --once` with `dev_min`'s profile: its exit code, verdicts and log.
     fn run(&self) -> (Option<i32>, Vec<Value>, String) {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut wsp = Command::new(env!("CARGO_BIN_EXE_wsp"));
