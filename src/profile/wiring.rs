@@ -22,7 +22,7 @@ pub struct Policy {
     pub stop_on_nonretryable: bool,
     /// Older READYs are refused.
     pub ready_max_age: Option<Duration>,
-    /// Traffic outputs as listed; a run wants exactly one ([`OutputPlan::new`]).
+    /// Traffic outputs as listed; a run wants exactly one ([`super::OutputPlan::new`]).
     pub traffic_output_ids: Vec<String>,
     /// Context outputs in rank order.
     pub context_output_ids: Vec<String>,
