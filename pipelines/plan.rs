@@ -21,9 +21,10 @@ use crate::ready::Ready;
 use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
+use super::evidence::{evidence_of, not_streamed};
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
-use super::service::{checkpoints, evidence_of, not_streamed, resumed_at};
+use super::service::{checkpoints, resumed_at};
 
 /// A run as it would be.
 #[derive(Debug, Clone, Serialize)]

@@ -17,8 +17,8 @@ use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, Postg
 use crate::clock::Clock;
 use crate::deliver::{DeliveryMode, Gate, PushStats};
 use crate::evidence::{
-    Cancelled, CheckpointSaved, DeliverySettings, End, Facts, Pins, Provenance, ReadySource, Records, RunEvidence,
-    RunIds, SessionEvent, SessionLog, Start, StartOutput, Status, Summaries, Summary, Tally, Verdict, WorldOutputs,
+    Cancelled, CheckpointSaved, DeliverySettings, End, Facts, Pins, ReadySource, Records, RunEvidence, RunIds,
+    SessionEvent, SessionLog, Start, StartOutput, Status, Summaries, Summary, Tally, Verdict,
 };
 use crate::model::{CheckList, Hex64, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
@@ -28,6 +28,7 @@ use crate::run::identity::RunIdentity;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 
+use super::evidence::{evidence_of, not_streamed, provenance, world_outputs};
 use super::prepare::{self, Prepared};
 use super::producer::{self, Counter, Parts, Settings};
 use super::progress::Progress;
@@ -447,67 +448,4 @@ fn due(outputs: &[StartOutput], settings: &Settings) -> u64 {
 #[must_use]
 pub fn resumed_at(view: &crate::oracle::View, from: Resume) -> u64 {
     view.parts.iter().take(from.file).map(|part| part.rows).sum::<u64>() + from.row
-}
-
-/// Where a run's evidence is kept: under the run that is at home here.
-///
-/// # Errors
-///
-/// As [`Facts::new`].
-pub fn evidence_of(
-    profile: &Profile,
-    store: &Arc<dyn ObjectStore>,
-    home: &PlatformRunId,
-    identity: &RunIdentity,
-) -> Result<RunEvidence, Refusal> {
-    let facts = Facts::new(store.clone(), pins(identity), provenance(profile))?.kept_by(home)?;
-    Ok(RunEvidence { records: Records::new(store.clone(), home)?, facts }.of_lane(profile.lane))
-}
-
-/// The run must not have been streamed under another READY.
-///
-/// # Errors
-///
-/// `RUN_ALREADY_STREAMED`, or `STORE_UNAVAILABLE`.
-pub async fn not_streamed(identity: &RunIdentity, evidence: &RunEvidence) -> Result<(), Refusal> {
-    match evidence.already_streamed(&identity.run_id, &identity.message_id).await? {
-        None => Ok(()),
-        Some(other) => {
-            let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
-            Err(Refusal::new(Reason::RunAlreadyStreamed, detail))
-        }
-    }
-}
-
-fn provenance(profile: &Profile) -> Provenance {
-    Provenance {
-        service_release_id: profile.service.release_id.clone(),
-        environment: profile.service.environment.clone(),
-        ..Provenance::default()
-    }
-}
-
-fn pins(identity: &RunIdentity) -> Pins {
-    Pins {
-        platform_run_id: identity.platform_run_id.clone(),
-        scenario_run_id: identity.scenario_run_id.clone(),
-        manifest_fingerprint: Some(identity.world.manifest_fingerprint.clone()),
-        parameter_hash: Some(identity.world.parameter_hash.clone()),
-        seed: Some(identity.world.seed),
-        scenario_id: Some(identity.world.scenario_id.clone()),
-    }
-}
-
-fn world_outputs(prepared: &Prepared) -> WorldOutputs {
-    let output_ids = prepared.output_ids();
-    let (traffic, context) = output_ids
-        .split_last()
-        .map_or((Vec::new(), Vec::new()), |(traffic, context)| (vec![traffic.clone()], context.to_vec()));
-    WorldOutputs {
-        engine_run_root: prepared.engine_root.clone(),
-        scenario_id: prepared.identity.world.scenario_id.clone(),
-        output_ids,
-        traffic_output_ids: traffic,
-        context_output_ids: context,
-    }
 }
