@@ -229,7 +229,10 @@ async fn a_broker_that_goes_away_and_comes_back_is_waited_for() {
     assert_eq!(digit(&incoming), 'b');
     incoming.settle(Settlement::Verdict);
     leave(feed).await;
-    assert!(bus.left().await.is_empty());
+    // The group's coordinator may still be coming back when the feed leaves; then the last verdict's message comes
+    // again, and no other.
+    let left = bus.left().await;
+    assert!(left.iter().all(|left| *left == 'b') && left.len() <= 1, "{left:?}");
 }
 
 #[tokio::test]
