@@ -21,6 +21,7 @@ use crate::ready::Ready;
 use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
+use super::deferral::PacksLook;
 use super::evidence::{evidence_of, not_streamed};
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
@@ -143,6 +144,8 @@ async fn check<C: Clock>(
     })?;
     let home = active.as_ref().unwrap_or(&identity.platform_run_id);
     checks.note("record", unseen(profile, store, home, &identity).await, |()| "no verdict stands yet".to_owned());
+    let packs = PacksLook::take(&profile.required_packs, Path::new(""), ready.payload.platform_run_id.as_ref());
+    checks.note("required packs", packs.verdict(), Clone::clone);
     let root = checks.note("engine run root", prepare::engine_root(profile, ready), Clone::clone)?;
     prepare::prepare(profile, ready, identity, root, checks).await
 }

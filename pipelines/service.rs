@@ -28,6 +28,7 @@ use crate::run::identity::RunIdentity;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 
+use super::deferral::{PacksLook, Waiting};
 use super::evidence::{evidence_of, not_streamed, provenance, world_outputs};
 use super::prepare::{self, Prepared};
 use super::producer::{self, Counter, Parts, Settings};
@@ -43,6 +44,7 @@ pub struct Service<G, C> {
     clock: C,
     stop: Stop,
     folder: PathBuf,
+    waiting: Waiting,
 }
 
 /// What came of a READY.
@@ -64,7 +66,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     /// Settings or an object store that can't be used.
     pub fn new(profile: Profile, settings: Settings, gate: G, clock: C, stop: Stop) -> Result<Self, ConfigError> {
         let store = prepare::open_own(&profile).map_err(|refusal| ConfigError::new(refusal.to_string()))?;
-        Ok(Self { profile, settings, store, gate, clock, stop, folder: PathBuf::new() })
+        let waiting = Waiting::new(store.clone(), profile.lane);
+        Ok(Self { profile, settings, store, gate, clock, stop, folder: PathBuf::new(), waiting })
     }
 
     /// Counts `runs/fraud-platform` (the active run, session logs) from `folder`, not from the working directory.
@@ -117,6 +120,12 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             records.append(&taken.verdict).await?;
             return Ok(taken);
         }
+        if self.waiting.knows(message_id)
+            && let Some(taken) = self.defer_for_packs(ready, home).await?
+        {
+            // Its identity was looked at when it was deferred first; each look after that costs no store.
+            return Ok(taken);
+        }
         let identity = match prepare::identify(&*self.store, ready).await {
             Ok(identity) => identity,
             // The store's failure says nothing about the run; the READY comes again.
@@ -159,14 +168,18 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 return Ok(taken);
             }
         };
-        self.admit(Admission { ready, source, identity, engine_root, evidence, session }).await
+        if let Some(taken) = self.defer_for_packs(ready, home).await? {
+            return Ok(taken);
+        }
+        self.admit(Admission { ready, source, home, identity, engine_root, evidence, session }).await
     }
 
     /// Checks the world, takes hold of the checkpoint, and streams.
     async fn admit(&self, admission: Admission<'_, C>) -> Result<Taken, Refusal> {
-        let Admission { ready, source, identity, engine_root, evidence, session } = admission;
+        let Admission { ready, source, home, identity, engine_root, evidence, session } = admission;
         let message_id = &ready.payload.message_id;
         let mut checks = CheckList::new();
+        checks.note("required packs", self.look_at_packs(ready).verdict(), Clone::clone);
         let prepared = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks).await;
         let opened = match &prepared {
             Some(prepared) => self.open_scope(prepared).await,
@@ -175,9 +188,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         if let Err(refusal) = &opened
             && refusal.reason == Reason::CheckpointScopeBusy
         {
-            return Ok(self.refused(ready, Some(refusal.clone()), Status::DeferredDownstreamNotReady));
+            return self.defer(ready, home, refusal).await;
         }
-        evidence.facts.started(message_id, &engine_root, self.clock.utc()).await?;
+        let deferred = self.waiting.over(message_id, home, self.clock.utc()).await?;
+        evidence.facts.started(message_id, &engine_root, deferred, self.clock.utc()).await?;
         session.write(&SessionEvent::engine_world_selected(&engine_root));
         let streamed = match (prepared, opened) {
             (Some(prepared), Ok((store, scope, from))) => {
@@ -191,7 +205,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         };
         if let Some(lost) = streamed.refusal.as_ref().filter(|refusal| refusal.reason == Reason::CheckpointLeaseLost) {
             // Another producer has the run now, and its verdict is that one's to give.
-            return Ok(self.refused(ready, Some(lost.clone()), Status::DeferredDownstreamNotReady));
+            return self.defer(ready, home, lost).await;
         }
         let status = if streamed.refusal.is_none() { Status::Streamed } else { Status::Failed };
         let mut taken = self.refused(ready, streamed.refusal, status);
@@ -337,6 +351,23 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         Ok((store, scope, from))
     }
 
+    fn look_at_packs(&self, ready: &Ready) -> PacksLook {
+        PacksLook::take(&self.profile.required_packs, &self.folder, ready.payload.platform_run_id.as_ref())
+    }
+
+    /// The deferral of a READY whose required packs are not up; `None` where they are.
+    async fn defer_for_packs(&self, ready: &Ready, home: &PlatformRunId) -> Result<Option<Taken>, Refusal> {
+        let packs = self.look_at_packs(ready);
+        let Err(refusal) = packs.verdict() else { return Ok(None) };
+        self.waiting.for_packs(ready, home, &packs, self.clock.utc()).await?;
+        Ok(Some(self.refused(ready, Some(refusal), Status::DeferredDownstreamNotReady)))
+    }
+
+    async fn defer(&self, ready: &Ready, home: &PlatformRunId, refusal: &Refusal) -> Result<Taken, Refusal> {
+        self.waiting.because(ready, home, refusal, self.clock.utc()).await?;
+        Ok(self.refused(ready, Some(refusal.clone()), Status::DeferredDownstreamNotReady))
+    }
+
     fn refused(&self, ready: &Ready, refusal: Option<Refusal>, status: Status) -> Taken {
         let payload = &ready.payload;
         let verdict = Verdict {
@@ -404,6 +435,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
 struct Admission<'a, C> {
     ready: &'a Ready,
     source: &'a Source,
+    home: &'a PlatformRunId,
     identity: RunIdentity,
     engine_root: String,
     evidence: RunEvidence,

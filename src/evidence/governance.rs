@@ -176,13 +176,22 @@ impl Facts {
         self.write(Family::RunReadySeen, &format!("ready_seen:{message_id}"), &details, ts).await
     }
 
-    /// Streaming starts.
+    /// Streaming starts. `deferred` tells of the time that READY had to wait, where it had to.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
-    pub async fn started(&self, message_id: &Hex64, engine_run_root: &str, ts: Micros) -> Result<(), Refusal> {
+    pub async fn started(
+        &self,
+        message_id: &Hex64,
+        engine_run_root: &str,
+        deferred: Option<Value>,
+        ts: Micros,
+    ) -> Result<(), Refusal> {
         let mut details = json!({"engine_run_root": engine_run_root, "message_id": message_id});
+        if let Some(deferred) = deferred {
+            details["deferred"] = deferred;
+        }
         self.add_lane(&mut details);
         self.write(Family::RunStarted, &of_lane("started", message_id, self.lane), &details, ts).await
     }

@@ -5,12 +5,14 @@
 //! verdict ──► RunEvidence
 //!              └─► Facts     obs/governance/…                    body, line, marker: each once
 //! Delivered ─► Tally ──────► Summary  wsp/wsp_summary.json
+//! waiting ───► Deferrals  wsp/deferrals/<message_id>.json
 //! stages ────► SessionLog             session.jsonl, best effort
 //! ```
 //!
 //! Everything but the session log goes through an [`ObjectStore`](crate::store::ObjectStore). A write that was cut
 //! off by a crash is completed by the next try of the same write, and never made twice.
 
+mod deferral;
 mod governance;
 mod prefix;
 mod record;
@@ -20,6 +22,7 @@ mod session_file;
 mod summary;
 mod tally;
 
+pub use deferral::{Deferral, Deferrals, Stretch};
 pub use governance::{Cancelled, Facts, Family, Pins, Provenance};
 pub use prefix::run_prefix;
 pub use record::{RecordLine, Records, Status, Streamed, Verdict};

@@ -113,7 +113,7 @@ mod tests {
         let mut verdict = verdict(Status::Streamed, 250);
         let facts_view_ref = facts[0]["details"]["facts_view_ref"].as_str().unwrap();
         evidence.facts.ready_seen(&verdict.message_id, &verdict.run_id, facts_view_ref, at(&facts[0])).await?;
-        evidence.facts.started(&verdict.message_id, "world", at(&facts[1])).await?;
+        evidence.facts.started(&verdict.message_id, "world", None, at(&facts[1])).await?;
         verdict.ts = at(&facts[2]);
         evidence.end(&verdict).await
     }

@@ -62,6 +62,24 @@ reasons! {
     RunAlreadyStreamed = "RUN_ALREADY_STREAMED", "Nothing; a second streaming needs a new scenario run.";
     /// A reference leaves the roots that the profile configures (`..`, another bucket, an absolute path elsewhere).
     RefOutsideRoot = "REF_OUTSIDE_ROOT", "Correct the reference named in the detail, or the root in the profile.";
+    /// The file of a required pack can't be read.
+    PackFileMissing = "PACK_FILE_MISSING", "Correct `WSP_READY_REQUIRED_PACKS`, or put the pack's file there; the READY is looked at again.";
+    /// The file of a required pack is not one: version 1, `pack_id`, `processes` with an `id` each.
+    PackSpecInvalid = "PACK_SPEC_INVALID", "Correct the pack's file; the detail says what is wrong. The READY is looked at again.";
+    /// A required pack has no state: it was never started here.
+    PackStateMissing = "PACK_STATE_MISSING", "Start the pack; the READY is looked at again.";
+    /// The state of a required pack can't be read.
+    PackStateInvalid = "PACK_STATE_INVALID", "Start the pack again, which writes its state anew; the READY is looked at again.";
+    /// The state of a required pack names no active run.
+    PackActiveRunMissing = "PACK_ACTIVE_RUN_MISSING", "Start the pack for this run, or set `WSP_READY_REQUIRE_ACTIVE_RUN_MATCH=0`.";
+    /// A required pack is up for another run.
+    PackActiveRunMismatch = "PACK_ACTIVE_RUN_MISMATCH", "Start the pack for this run, or set `WSP_READY_REQUIRE_ACTIVE_RUN_MATCH=0`.";
+    /// The state of a required pack holds no process.
+    PackProcessesMissing = "PACK_PROCESSES_MISSING", "Start the pack; the READY is looked at again.";
+    /// The state of a required pack lacks one of its processes.
+    PackProcessMissing = "PACK_PROCESS_MISSING", "Start that process of the pack; the READY is looked at again.";
+    /// A process of a required pack does not run, or another one has its id.
+    PackProcessNotRunning = "PACK_PROCESS_NOT_RUNNING", "Find out why it ended and start it; the READY is looked at again.";
     /// Neither profile nor READY says where the engine run is.
     EngineRootMissing = "ENGINE_ROOT_MISSING", "Set `wiring.oracle_engine_run_root`, or have SR send `oracle_pack_ref.engine_run_root`.";
     /// `run_receipt.json` can't be read or lacks what identifies the world.

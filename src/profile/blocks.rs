@@ -7,7 +7,7 @@ use super::outputs::{self, BASELINE_TRAFFIC, default_context};
 use super::reader::Reader;
 use super::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
-    StoreWiring, reference, settings as s,
+    RequiredPacks, StoreWiring, reference, settings as s,
 };
 use crate::model::{Micros, Secret};
 
@@ -177,9 +177,10 @@ pub(super) fn rate(r: &mut Reader<'_>) -> RateWiring {
     }
 }
 
-/// What the platform can ask for and this build can't do is refused, not ignored.
-pub(super) fn refuse_unbuilt(r: &mut Reader<'_>) {
-    if r.given(&s::REQUIRED_PACKS).is_some() {
-        r.problem(format!("{}: required packs are not built yet", s::REQUIRED_PACKS.name()));
+/// Which packs have to be up. A strict profile has to say so, be it that none has to.
+pub(super) fn required_packs(r: &mut Reader<'_>) -> RequiredPacks {
+    RequiredPacks {
+        files: r.given_list(&s::REQUIRED_PACKS).map(|files| files.into_iter().map(PathBuf::from).collect()),
+        same_run: r.switch(&s::REQUIRE_ACTIVE_RUN_MATCH).unwrap_or(true),
     }
 }

@@ -21,7 +21,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Lane, PlatformRunId};
-use blocks::{checkpoint, control_bus, delivery, is_local, oracle, policy, rate, refuse_unbuilt, store};
+use blocks::{checkpoint, control_bus, delivery, is_local, oracle, policy, rate, required_packs, store};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
@@ -30,7 +30,7 @@ use settings as s;
 pub use strict::is_remote;
 pub use wiring::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
-    ServiceIdentity, StoreWiring,
+    RequiredPacks, ServiceIdentity, StoreWiring,
 };
 
 /// Everything that is wrong with a profile, or with the wish to use it.
@@ -92,6 +92,8 @@ pub struct Profile {
     pub lane: Lane,
     /// `PLATFORM_RUN_ID`, where it is set.
     pub platform_run_id: Option<PlatformRunId>,
+    /// What has to be up before a stream starts.
+    pub required_packs: RequiredPacks,
     /// For governance facts.
     pub service: ServiceIdentity,
 }
@@ -137,13 +139,13 @@ impl Profile {
             rate: rate(&mut r),
             max_events_per_output: r.number(&s::MAX_EVENTS_PER_OUTPUT, 0, u64::MAX),
             platform_run_id: r.get(&s::PLATFORM_RUN_ID),
+            required_packs: required_packs(&mut r),
             service: ServiceIdentity {
                 release_id: r.required(&s::SERVICE_RELEASE_ID, ""),
                 environment: r.required(&s::ENVIRONMENT, ""),
             },
             profile_id,
         };
-        refuse_unbuilt(&mut r);
         if profile.is_strict() {
             for problem in strict::problems(&profile) {
                 r.problem(problem);

@@ -139,6 +139,11 @@ impl<'a> Reader<'a> {
         listed
     }
 
+    /// A comma list from the environment, where the empty text is an answer too. `None` where it isn't set at all.
+    pub(super) fn given_list(&self, setting: &Setting) -> Option<Vec<String>> {
+        setting.env.iter().find_map(|name| (self.env)(name)).map(|text| comma_list(&text))
+    }
+
     fn at(&self, path: &str) -> Option<&Value> {
         if path.is_empty() {
             return None;

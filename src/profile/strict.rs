@@ -14,6 +14,9 @@ pub(super) fn problems(profile: &Profile) -> Vec<String> {
     if profile.platform_run_id.is_none() {
         refuse("PLATFORM_RUN_ID: it is missing".to_owned());
     }
+    if profile.required_packs.files.is_none() {
+        refuse("WSP_READY_REQUIRED_PACKS: it is not set; name the packs, or set it to nothing where none is needed".into());
+    }
     let oracle = &profile.oracle;
     let roots = [
         ("wiring.object_store.root", Some(&profile.store.root)),

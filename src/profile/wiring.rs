@@ -159,6 +159,15 @@ pub struct RateWiring {
     pub no_replay_delay_with_plan: bool,
 }
 
+/// What has to be up before a stream starts (contract, section 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiredPacks {
+    /// Pack files, in the order given; empty where none is required on purpose, `None` where nothing was said.
+    pub files: Option<Vec<PathBuf>>,
+    /// Whether they have to be up for the run of the READY.
+    pub same_run: bool,
+}
+
 /// Who we are, for evidence.
 #[derive(Debug, Clone)]
 pub struct ServiceIdentity {

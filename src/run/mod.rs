@@ -7,3 +7,4 @@
 pub mod facts;
 pub mod identity;
 pub mod roots;
+pub mod packs;

@@ -1,0 +1,82 @@
+//! The file of a run/operate pack: which processes it has.
+//!
+//! ```text
+//! version: 1
+//! pack_id: ingest
+//! processes: [{id: gate, …}]      keys beside these are the operator's
+//! ```
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::model::{Reason, Refusal};
+
+/// A pack that can be looked at: version 1, an id that is a file name, and at least one process, none twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    pack_id: String,
+    processes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    version: u64,
+    pack_id: String,
+    processes: Vec<Process>,
+}
+
+#[derive(Deserialize)]
+struct Process {
+    id: String,
+}
+
+impl Spec {
+    /// Its id.
+    #[must_use]
+    pub fn pack_id(&self) -> &str {
+        &self.pack_id
+    }
+
+    /// The ids of its processes, in the file's order.
+    #[must_use]
+    pub fn processes(&self) -> &[String] {
+        &self.processes
+    }
+
+    /// Reads the pack file at `path`, at most 1 MiB.
+    ///
+    /// # Errors
+    ///
+    /// `PACK_FILE_MISSING` where it can't be read, `PACK_SPEC_INVALID` where it is no pack.
+    pub fn read(path: &Path) -> Result<Self, Refusal> {
+        let name = path.display().to_string();
+        let text = super::state::read_bounded(path)
+            .map_err(|error| Refusal::new(Reason::PackFileMissing, format!("{name}: {error}")).file(&name))?;
+        Self::parse(&text).map_err(|why| Refusal::new(Reason::PackSpecInvalid, format!("{name}: {why}")).file(&name))
+    }
+
+    /// Reads a pack file's text.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: File = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        if file.version != 1 {
+            return Err(format!("version {} is not 1", file.version));
+        }
+        let may_be_in_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if file.pack_id.is_empty() || file.pack_id.starts_with('.') || !file.pack_id.chars().all(may_be_in_a_name) {
+            return Err(format!("pack_id {:?} is no plain name (letters, digits, `_`, `-`, `.`)", file.pack_id));
+        }
+        let processes: Vec<String> = file.processes.into_iter().map(|process| process.id).collect();
+        if processes.is_empty() {
+            return Err("it has no process".to_owned());
+        }
+        if let Some((at, id)) = processes.iter().enumerate().find(|(at, id)| processes[..*at].contains(id)) {
+            return Err(format!("process {at} has the id {id:?}, which stands before"));
+        }
+        Ok(Self { pack_id: file.pack_id, processes })
+    }
+}

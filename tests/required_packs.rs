@@ -1,0 +1,142 @@
+//! Required packs: nothing streams before what has to be up is up, each wait is told, and it ends by itself.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use common::capture::CaptureGate;
+use common::{MESSAGE, RUN, Ran, Stage};
+use serde_json::{Value, json};
+
+const SPEC: &str = "version: 1\npack_id: ingest\nprocesses: [{id: gate}]\n";
+const STATE: &str = "runs/fraud-platform/operate/ingest/state.json";
+
+/// The golden run with one required pack, whose process is this very test.
+fn stage(gate: &CaptureGate) -> Stage {
+    let stage = Stage::golden(&gate.url);
+    stage.put("ingest.yaml", SPEC);
+    stage.put(STATE, state().to_string());
+    stage
+}
+
+fn state() -> Value {
+    json!({
+        "active_platform_run_id": RUN,
+        "processes": {"gate": {"pid": std::process::id(), "pid_create_time": started_at(std::process::id())}},
+    })
+}
+
+/// When a process was created, as the platform's operator notes it: from the boot and the ticks since then.
+fn started_at(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks: f64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let machine = std::fs::read_to_string("/proc/stat").unwrap();
+    let boot: f64 = machine.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().parse().unwrap();
+    boot + ticks / 100.0
+}
+
+fn run_once(stage: &Stage, packs: &str) -> Ran {
+    let mut wsp = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    Ran::of(wsp.env("WSP_READY_REQUIRED_PACKS", packs).output().unwrap())
+}
+
+fn deferral(stage: &Stage) -> Value {
+    let path = stage.evidence(&format!("wsp/deferrals/{MESSAGE}.json"));
+    serde_json::from_slice(&std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
+}
+
+#[test]
+fn a_pack_that_is_not_up_defers_and_the_evidence_says_why() {
+    type Doctor = fn(&Stage);
+    let cases: &[(&str, Doctor)] = &[
+        ("PACK_FILE_MISSING", |s| s.remove("ingest.yaml")),
+        ("PACK_SPEC_INVALID", |s| s.put("ingest.yaml", "version: 3")),
+        ("PACK_STATE_MISSING", |s| s.remove(STATE)),
+        ("PACK_STATE_INVALID", |s| s.put(STATE, "[]")),
+        ("PACK_ACTIVE_RUN_MISSING", |s| s.edit(STATE, |state| state["active_platform_run_id"] = Value::Null)),
+        ("PACK_ACTIVE_RUN_MISMATCH", |s| {
+            s.edit(STATE, |state| state["active_platform_run_id"] = "platform_20250101T000000Z".into());
+        }),
+        ("PACK_PROCESSES_MISSING", |s| s.edit(STATE, |state| state["processes"] = json!({}))),
+        ("PACK_PROCESS_MISSING", |s| {
+            s.edit(STATE, |state| state["processes"] = json!({"bus": state["processes"]["gate"]}));
+        }),
+        ("PACK_PROCESS_NOT_RUNNING", |s| {
+            s.edit(STATE, |state| state["processes"]["gate"]["pid_create_time"] = json!(1.5));
+        }),
+    ];
+    for (reason, doctor) in cases {
+        let gate = CaptureGate::admitting();
+        let stage = stage(&gate);
+        doctor(&stage);
+        let ran = run_once(&stage, "ingest.yaml");
+        assert_eq!(ran.verdict(), ("DEFERRED_DOWNSTREAM_NOT_READY", *reason), "{}", ran.stderr);
+        assert_eq!(gate.requests(), 0, "{reason}");
+        assert_eq!(stage.record(), Vec::<Value>::new(), "{reason}: a deferral is no verdict");
+        let deferral = deferral(&stage);
+        let stretch = &deferral["stretches"][0];
+        assert!(stretch["reasons"][0].as_str().unwrap().starts_with(&format!("{reason}:")), "{deferral}");
+        assert_eq!(stretch["looked_at"]["required_packs"][0]["pack_file"], "ingest.yaml", "{deferral}");
+        assert_eq!((&deferral["looks"], &deferral["ended_ts_utc"]), (&json!(1), &Value::Null), "{deferral}");
+        let families: Vec<_> = stage.governance().iter().map(|fact| fact["event_family"].clone()).collect();
+        assert_eq!(families, ["RUN_READY_SEEN"], "{reason}");
+
+        let mut plan = stage.wsp(&["plan", "--profile", "profile.yaml", "--json"]);
+        let plan = plan.env("WSP_READY_REQUIRED_PACKS", "ingest.yaml").output().unwrap();
+        let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+        let check = plan["checks"].as_array().unwrap().iter().find(|c| c["name"] == "required packs").unwrap();
+        assert_eq!((&plan["admitted"], &check["reason"]), (&json!(false), &json!(reason)), "{plan}");
+    }
+}
+
+#[test]
+fn a_wait_ends_when_the_pack_comes_up_and_the_run_tells_of_it() {
+    let gate = CaptureGate::admitting();
+    let stage = stage(&gate);
+    stage.remove(STATE);
+    // The first look is by a process that is gone when the pack comes up.
+    run_once(&stage, "ingest.yaml");
+    let mut wsp = stage.wsp(&["run", "--profile", "profile.yaml"]);
+    wsp.env("WSP_READY_REQUIRED_PACKS", "ingest.yaml");
+    let mut child = wsp.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut verdicts = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&verdicts.next().unwrap().unwrap()).unwrap();
+    let mut looks = 1;
+    while looks < 3 {
+        assert_eq!(next()["reason"], "PACK_STATE_MISSING");
+        looks += 1;
+    }
+    assert_eq!(gate.requests(), 0);
+    stage.put(STATE, state().to_string());
+    // A look may have been under way.
+    while next()["status"] != "STREAMED" {
+        looks += 1;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(gate.requests(), 250);
+    let deferral = deferral(&stage);
+    assert!(deferral["ended_ts_utc"].is_string(), "{deferral}");
+    assert_eq!(deferral["looks"], looks, "{deferral}");
+    assert_eq!(deferral["stretches"].as_array().unwrap().len(), 1, "{deferral}");
+    let started = stage.governance().into_iter().find(|fact| fact["event_family"] == "RUN_STARTED").unwrap();
+    let told = &started["details"]["deferred"];
+    assert_eq!((&told["looks"], &told["first_ts_utc"]), (&deferral["looks"], &deferral["first_ts_utc"]));
+    assert!(told["reasons"][0].as_str().unwrap().starts_with("PACK_STATE_MISSING:"), "{told}");
+}
+
+#[test]
+fn what_was_required_is_kept_with_the_runs_start() {
+    for (packs, detail) in [("ingest.yaml", "up: ingest"), ("", "none is required: WSP_READY_REQUIRED_PACKS is empty")] {
+        let gate = CaptureGate::admitting();
+        let stage = stage(&gate);
+        let ran = run_once(&stage, packs);
+        assert_eq!(ran.verdict().0, "STREAMED", "{}", ran.stderr);
+        let start: Value = serde_json::from_slice(&std::fs::read(stage.evidence("wsp/wsp_start.json")).unwrap()).unwrap();
+        let check = start["checks"].as_array().unwrap().iter().find(|c| c["name"] == "required packs").unwrap();
+        assert_eq!((&check["status"], &check["detail"]), (&"passed".into(), &detail.into()), "{check}");
+    }
+}
