@@ -20,7 +20,9 @@ fn yaml(name: &str) -> Vec<Value> {
 fn pods() -> Vec<(&'static str, Value)> {
     ["kubernetes/service.yaml", "kubernetes/lanes.yaml"]
         .into_iter()
-        .flat_map(|name| yaml(name).into_iter().map(move |document| (name, document["spec"]["template"]["spec"].clone())))
+        .flat_map(|name| {
+            yaml(name).into_iter().map(move |document| (name, document["spec"]["template"]["spec"].clone()))
+        })
         .filter(|(_, pod)| !pod.is_null())
         .collect()
 }

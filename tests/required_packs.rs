@@ -130,12 +130,14 @@ fn a_wait_ends_when_the_pack_comes_up_and_the_run_tells_of_it() {
 
 #[test]
 fn what_was_required_is_kept_with_the_runs_start() {
-    for (packs, detail) in [("ingest.yaml", "up: ingest"), ("", "none is required: WSP_READY_REQUIRED_PACKS is empty")] {
+    for (packs, detail) in [("ingest.yaml", "up: ingest"), ("", "none is required: WSP_READY_REQUIRED_PACKS is empty")]
+    {
         let gate = CaptureGate::admitting();
         let stage = stage(&gate);
         let ran = run_once(&stage, packs);
         assert_eq!(ran.verdict().0, "STREAMED", "{}", ran.stderr);
-        let start: Value = serde_json::from_slice(&std::fs::read(stage.evidence("wsp/wsp_start.json")).unwrap()).unwrap();
+        let start: Value =
+            serde_json::from_slice(&std::fs::read(stage.evidence("wsp/wsp_start.json")).unwrap()).unwrap();
         let check = start["checks"].as_array().unwrap().iter().find(|c| c["name"] == "required packs").unwrap();
         assert_eq!((&check["status"], &check["detail"]), (&"passed".into(), &detail.into()), "{check}");
     }

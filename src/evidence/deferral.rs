@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn causes_that_take_turns_for_a_day_stay_bounded() {
         let mut deferral = deferral();
-        (0..1000).for_each(|n| _ = deferral.note(at(n), &reasons(if n % 2 == 0 { "A:x" } else { "B:y" }), &Value::Null));
+        (0..1000)
+            .for_each(|n| _ = deferral.note(at(n), &reasons(if n % 2 == 0 { "A:x" } else { "B:y" }), &Value::Null));
         assert_eq!(deferral.stretches.len(), STRETCHES);
         assert_eq!((deferral.stretches_left_out, deferral.looks), (1000 - STRETCHES as u64, 1000));
         assert_eq!(deferral.stretches[0].from_ts_utc, deferral.first_ts_utc);

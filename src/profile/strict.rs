@@ -15,7 +15,9 @@ pub(super) fn problems(profile: &Profile) -> Vec<String> {
         refuse("PLATFORM_RUN_ID: it is missing".to_owned());
     }
     if profile.required_packs.files.is_none() {
-        refuse("WSP_READY_REQUIRED_PACKS: it is not set; name the packs, or set it to nothing where none is needed".into());
+        refuse(
+            "WSP_READY_REQUIRED_PACKS: it is not set; name the packs, or set it to nothing where none is needed".into(),
+        );
     }
     let oracle = &profile.oracle;
     let roots = [

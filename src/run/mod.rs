@@ -6,5 +6,5 @@
 
 pub mod facts;
 pub mod identity;
-pub mod roots;
 pub mod packs;
+pub mod roots;

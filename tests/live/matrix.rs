@@ -78,6 +78,7 @@ impl Matrix {
         wsp.env("CONTROL_BUS_TOPIC", &self.topic).env("KAFKA_BOOTSTRAP_SERVERS", &self.kafka.bootstrap);
         wsp.env("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT");
         wsp.env("WSP_CHECKPOINT_DSN", self.postgres.dsn("sslmode=require").expose());
+        wsp.env("WSP_READY_REQUIRED_PACKS", "");
         wsp.env("IG_INGEST_URL", self.gate.base_url()).env("IG_API_KEY", KEY);
         wsp.env("ENGINE_CATALOGUE_PATH", repository.join("config/oracle/engine_outputs.catalogue.yaml"));
         wsp.env("WSP_PRODUCER_ALLOWLIST_REF", repository.join("config/producers.txt"));

@@ -136,7 +136,11 @@ mod tests {
 
     impl Processes for Seven {
         fn is_alive(&self, process: &ProcessState) -> Result<(), String> {
-            if *process == (ProcessState { pid: 7, pid_create_time: Some(100.0) }) { Ok(()) } else { Err("gone".into()) }
+            if *process == (ProcessState { pid: 7, pid_create_time: Some(100.0) }) {
+                Ok(())
+            } else {
+                Err("gone".into())
+            }
         }
     }
 

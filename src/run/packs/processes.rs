@@ -30,8 +30,7 @@ impl Processes for LiveProcesses {
             return Err(format!("no pid_create_time, so another process may have pid {} by now", noted.pid));
         };
         let pid = Pid::from_u32(noted.pid);
-        let mut system = System::new();
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
+        let system = system_with(pid).map_err(|error| format!("the system's processes can't be read: {error}"))?;
         let Some(process) = system.process(pid) else {
             return Err(format!("there is no process {}", noted.pid));
         };
@@ -46,15 +45,19 @@ impl Processes for LiveProcesses {
     }
 }
 
+fn system_with(pid: Pid) -> Result<System, sysinfo::Error> {
+    let mut system = System::new()?;
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
+    Ok(system)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn started(pid: u32) -> f64 {
-        let mut system = System::new();
         let pid = Pid::from_u32(pid);
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
-        system.process(pid).unwrap().start_time() as f64
+        system_with(pid).unwrap().process(pid).unwrap().start_time() as f64
     }
 
     #[test]
