@@ -6,8 +6,12 @@
 
 use std::sync::Arc;
 
-use crate::evidence::{Facts, Pins, Provenance, Records, RunEvidence, WorldOutputs};
-use crate::model::{PlatformRunId, Reason, Refusal};
+use crate::checkpoint::SavedCursor;
+use crate::clock::Clock;
+use crate::evidence::{
+    CheckpointSaved, Facts, Pins, Provenance, Records, RunEvidence, SessionEvent, SessionLog, WorldOutputs,
+};
+use crate::model::{Hex64, PlatformRunId, Reason, Refusal};
 use crate::profile::Profile;
 use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
@@ -41,6 +45,31 @@ pub async fn not_streamed(identity: &RunIdentity, evidence: &RunEvidence) -> Res
             let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
             Err(Refusal::new(Reason::RunAlreadyStreamed, detail))
         }
+    }
+}
+
+/// Writes each saved cursor to the session log.
+pub(super) fn saved_logger<C: Clock>(
+    profile: &Profile,
+    prepared: &Prepared,
+    scope_key: &Hex64,
+    session: SessionLog<C>,
+) -> impl FnMut(SavedCursor) + Send + 'static + use<C> {
+    let attempt = Some(profile.checkpoint.attempt_id.clone()).filter(|attempt| !attempt.is_empty());
+    let (identity, scope, pack_key) = (prepared.identity.clone(), scope_key.clone(), prepared.pack_key.clone());
+    move |SavedCursor { cursor, reason }| {
+        session.write(&SessionEvent::checkpoint_saved(&CheckpointSaved {
+            scope: &scope,
+            pack_key: &pack_key,
+            attempt_id: attempt.as_deref(),
+            platform_run_id: &identity.platform_run_id,
+            scenario_run_id: &identity.scenario_run_id,
+            output_id: &cursor.output_id,
+            last_file: &cursor.last_file,
+            last_row_index: cursor.last_row_index,
+            last_ts_utc: cursor.last_ts_utc.as_deref(),
+            reason: reason.as_str(),
+        }));
     }
 }
 

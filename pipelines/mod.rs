@@ -12,3 +12,4 @@ pub mod prepare;
 pub mod producer;
 mod progress;
 pub mod service;
+pub mod telemetry;

@@ -26,6 +26,7 @@ use super::evidence::{evidence_of, not_streamed};
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
 use super::service::{checkpoints, resumed_at};
+use super::telemetry::{RunMeter, Telemetry};
 
 /// A run as it would be.
 #[derive(Debug, Clone, Serialize)]
@@ -91,7 +92,7 @@ pub struct PlannedOutput {
     pub cursor: Option<Cursor>,
 }
 
-/// Plans the run of `ready`.
+/// Plans the run of `ready`, and tells `telemetry` how far the look at its event times is.
 ///
 /// # Errors
 ///
@@ -101,17 +102,20 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
     settings: &Settings,
     ready: &Ready,
     clock: C,
+    telemetry: &Telemetry,
 ) -> Result<Plan, Refusal> {
     let store = prepare::open_own(profile)?;
     let mut checks = CheckList::new();
     let prepared = check(profile, &store, ready, &clock, &mut checks).await;
     let run = match prepared {
         None => None,
-        Some(prepared) => match resume(profile, &prepared, clock).await {
+        Some(prepared) => match resume(profile, &prepared, clock.clone()).await {
             Ok((from, cursors)) => {
                 let places = from.iter().zip(&prepared.outputs).map(|(from, output)| resumed_at(&output.view, *from));
                 checks.pass("checkpoint", format!("{} rows delivered before", places.sum::<u64>()));
-                let run = look_ahead(profile, settings, &prepared, &from, &cursors).await;
+                let meter = telemetry.look_ahead(&prepared, &from, settings, ready, &clock);
+                let run = look_ahead(profile, settings, &prepared, &from, &cursors, &meter).await;
+                meter.over();
                 checks.note("event times", run, |run| format!("{} events in order", run.events))
             }
             Err(refusal) => {
@@ -187,6 +191,7 @@ async fn look_ahead(
     run: &Prepared,
     from: &[Resume],
     cursors: &[Cursor],
+    meter: &RunMeter,
 ) -> Result<PlannedRun, Refusal> {
     use crate::merge::RunsExt;
     let scan = Scan::new().times_only().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
@@ -196,6 +201,7 @@ async fn look_ahead(
     let (mut paced, longest) = (Duration::ZERO, profile.policy.max_idle_gap.unwrap_or(Duration::MAX));
     while let Some(runs) = merged.try_next().await? {
         for run in runs {
+            meter.looked_at(run.batch.rank(), &run.batch.times()[run.from..run.to]);
             for ts in &run.batch.times()[run.from..run.to] {
                 let before: Micros = last.unwrap_or(*ts);
                 let idle = Duration::from_micros(ts.0.abs_diff(before.0));

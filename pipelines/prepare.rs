@@ -27,7 +27,8 @@ use crate::ready::Ready;
 use crate::run::facts;
 use crate::run::identity::{self, RunIdentity};
 use crate::run::roots::{Origin, Roots};
-use crate::store::{Key, ObjectStore, S3Options, StoreOptions, open_store};
+use crate::store::{CountedStore, Key, ObjectStore, S3Options, StoreOptions, open_store};
+use crate::telemetry::Counter;
 
 /// A run that may stream.
 #[derive(Debug, Clone)]
@@ -100,6 +101,16 @@ impl Prepared {
     ) -> Vec<impl Stream<Item = Result<RowBatch, Refusal>> + Send + use<>> {
         let outputs = self.outputs.iter().zip(from);
         outputs.map(|(output, from)| output.view.batches_where(scan.resume(*from), self.row_filter(output))).collect()
+    }
+
+    /// The same run, with the bytes that are read of its views counted.
+    #[must_use]
+    pub fn counting(&self, read: &Counter) -> Self {
+        let mut run = self.clone();
+        for output in &mut run.outputs {
+            output.view.store = Arc::new(CountedStore::new(output.view.store.clone(), read.clone()));
+        }
+        run
     }
 
     /// Whether any row of the lane is left from these places on. A row that can't be read is one that is left.

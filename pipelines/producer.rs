@@ -1,11 +1,10 @@
 //! The whole producer: a run's rows to answers that are saved, one stage below the other.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt, stream};
+use tracing::info_span;
 
 use crate::ahead::AheadExt;
 use crate::checkpoint::{CheckpointExt, CheckpointOptions, CheckpointScope, HeldExt, SavedCursor};
@@ -19,6 +18,7 @@ use crate::oracle::{Resume, Scan};
 use crate::pace::{Anchor, PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
 use crate::profile::{ConfigError, Profile};
 use crate::stop::Stop;
+use crate::telemetry::Counter;
 
 use super::prepare::Prepared;
 
@@ -141,30 +141,19 @@ pub struct Parts<G, C> {
     pub stop: Stop,
     /// Where attempts are counted.
     pub stats: PushStats,
+    /// Where rows are counted as they are decoded, and bytes as they are read.
+    pub read: ReadCounts,
     /// Where events are counted before they are sent.
     pub framed: Counter,
 }
 
-/// A count that stages add to and others read. Clones share it.
+/// What was read of the views to be streamed.
 #[derive(Debug, Clone, Default)]
-pub struct Counter(Arc<AtomicU64>);
-
-impl Counter {
-    /// At zero.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The count.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
+pub struct ReadCounts {
+    /// Bytes, footers among them.
+    pub bytes: Counter,
+    /// Decoded rows.
+    pub rows: Counter,
 }
 
 /// Streams `run` from `from` on (one place an output, by rank). Every event is answered in the end, or the last item
@@ -185,11 +174,20 @@ where
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
-    let Parts { gate, clock, scope, stop, stats, framed } = parts;
+    let Parts { gate, clock, scope, stop, stats, read, framed } = parts;
     let lease = scope.lease();
     let credit = Credit::new(settings.bound());
     let scan = Scan::new().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
-    let outputs = run.batches(scan, from);
+    let rows = read.rows;
+    let outputs =
+        run.counting(&read.bytes).batches(scan, from).into_iter().zip(&run.outputs).map(|(batches, output)| {
+            let (rows, span) = (rows.clone(), info_span!("read", output_id = %output.view.output_id));
+            batches.inspect_ok(move |batch| {
+                rows.add(batch.times().len() as u64);
+                held(&span);
+            })
+        });
+    let framing = info_span!("frame");
     let anchor = match (settings.campaign_start, run.first_ts()) {
         (Some(utc), Some(ts)) => Anchor::At { utc, ts },
         _ => Anchor::First,
@@ -211,13 +209,16 @@ where
         .on_saved(on_saved);
 
     // Rows of all outputs, the lane's alone, in the one order that everybody means: time, then output, file, row.
-    merge(outputs)
+    merge(outputs.collect())
         // A cap counts in that order too, so a capped run is a prefix of the whole one.
         .take_rows(settings.max_events.unwrap_or(u64::MAX))
         // Bodies are made once; every attempt sends these bytes.
         .frame(run.framer())
         // A lane's rows are known only by reading them; this says how many answers are due.
-        .inspect_ok(move |events| framed.add(events.len() as u64))
+        .inspect_ok(move |events| {
+            framed.add(events.len() as u64);
+            held(&framing);
+        })
         // All of the above is work, what follows is waiting: they get a thread each.
         .ahead("wsp-frame", CHUNKS_AHEAD)
         .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
@@ -233,6 +234,9 @@ where
         // Last: only what IG has answered moves a cursor.
         .checkpoint(scope, save)
 }
+
+/// Keeps a span in the closure that calls this: it ends with the stream that it tells of.
+fn held(_: &tracing::Span) {}
 
 #[cfg(test)]
 mod tests {

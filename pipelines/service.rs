@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::StreamExt;
+use tracing::{Instrument, info_span};
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, PostgresCheckpoints, SavedCursor};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, PostgresCheckpoints};
 use crate::clock::Clock;
 use crate::deliver::{DeliveryMode, Gate, PushStats};
 use crate::evidence::{
-    Cancelled, CheckpointSaved, DeliverySettings, End, Facts, Pins, ReadySource, Records, RunEvidence, RunIds,
-    SessionEvent, SessionLog, Start, StartOutput, Status, Summaries, Summary, Tally, Verdict,
+    Cancelled, DeliverySettings, End, Facts, Pins, ReadySource, Records, RunEvidence, RunIds, SessionEvent, SessionLog,
+    Start, StartOutput, Status, Summaries, Summary, Tally, Verdict,
 };
 use crate::model::{CheckList, Hex64, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
@@ -27,12 +28,14 @@ use crate::ready::{Incoming, Ready, Source};
 use crate::run::identity::RunIdentity;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
+use crate::telemetry::Counter;
 
 use super::deferral::{PacksLook, Waiting};
-use super::evidence::{evidence_of, not_streamed, provenance, world_outputs};
+use super::evidence::{evidence_of, not_streamed, provenance, saved_logger, world_outputs};
 use super::prepare::{self, Prepared};
-use super::producer::{self, Counter, Parts, Settings};
+use super::producer::{self, Parts, ReadCounts, Settings};
 use super::progress::Progress;
+use super::telemetry::{RunOutput, RunParts, Telemetry, spans};
 
 /// Takes READYs, one at a time.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub struct Service<G, C> {
     gate: G,
     clock: C,
     stop: Stop,
+    telemetry: Telemetry,
     folder: PathBuf,
     waiting: Waiting,
 }
@@ -67,7 +71,15 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     pub fn new(profile: Profile, settings: Settings, gate: G, clock: C, stop: Stop) -> Result<Self, ConfigError> {
         let store = prepare::open_own(&profile).map_err(|refusal| ConfigError::new(refusal.to_string()))?;
         let waiting = Waiting::new(store.clone(), profile.lane);
-        Ok(Self { profile, settings, store, gate, clock, stop, folder: PathBuf::new(), waiting })
+        let telemetry = Telemetry::new(&clock);
+        Ok(Self { profile, settings, store, gate, clock, stop, telemetry, folder: PathBuf::new(), waiting })
+    }
+
+    /// Tells of verdicts and runs through `telemetry`.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.telemetry = telemetry;
+        self
     }
 
     /// Counts `runs/fraud-platform` (the active run, session logs) from `folder`, not from the working directory.
@@ -84,6 +96,14 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     /// Where the verdict could not be reached or recorded because a store failed, or the active run can't be told. The
     /// READY is not used up then.
     pub async fn take(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
+        let span = spans::run(&incoming.ready);
+        let taken = self.judged(incoming).instrument(span.clone()).await?;
+        spans::judged(&span, &taken.verdict);
+        self.telemetry.verdict(&taken.verdict);
+        Ok(taken)
+    }
+
+    async fn judged(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
         let Incoming { ready, source, .. } = incoming;
         let active = self.active_run()?;
         let Some(home) = active.as_ref().or(ready.payload.platform_run_id.as_ref()) else {
@@ -126,7 +146,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             // Its identity was looked at when it was deferred first; each look after that costs no store.
             return Ok(taken);
         }
-        let identity = match prepare::identify(&*self.store, ready).await {
+        let identity = match prepare::identify(&*self.store, ready).instrument(info_span!("identify")).await {
             Ok(identity) => identity,
             // The store's failure says nothing about the run; the READY comes again.
             Err(refusal) if refusal.reason == Reason::StoreUnavailable => return Err(refusal),
@@ -140,6 +160,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 return Ok(taken);
             }
         };
+        tracing::Span::current().record("platform_run_id", tracing::field::display(&identity.platform_run_id));
         let evidence = evidence_of(&self.profile, &self.store, home, &identity)?;
         let ts = self.clock.utc();
         evidence.facts.ready_seen(message_id, &identity.run_id, &ready.payload.facts_view_ref, ts).await?;
@@ -180,9 +201,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let message_id = &ready.payload.message_id;
         let mut checks = CheckList::new();
         checks.note("required packs", self.look_at_packs(ready).verdict(), Clone::clone);
-        let prepared = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks).await;
+        let checking = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks);
+        let prepared = checking.instrument(info_span!("check")).await;
         let opened = match &prepared {
-            Some(prepared) => self.open_scope(prepared).await,
+            Some(prepared) => self.open_scope(prepared).instrument(info_span!("hold")).await,
             None => Err(prepare::first_refusal(&checks)),
         };
         if let Err(refusal) = &opened
@@ -195,7 +217,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         session.write(&SessionEvent::engine_world_selected(&engine_root));
         let streamed = match (prepared, opened) {
             (Some(prepared), Ok((store, scope, from))) => {
-                let streamed = self.stream(ready, source, &prepared, &checks, scope, &from, session).await;
+                let streaming = self.stream(ready, source, &prepared, &checks, scope, &from, session);
+                let streamed = streaming.instrument(info_span!("stream")).await;
                 // Whoever comes next, here or elsewhere, may have the checkpoint now.
                 store.released().await;
                 streamed?
@@ -214,7 +237,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         taken.summary = streamed.summary;
         let reason = taken.verdict.reason;
         session.write(&SessionEvent::stream_complete(&engine_root, status, reason, streamed.emitted));
-        evidence.end(&taken.verdict).await?;
+        evidence.end(&taken.verdict).instrument(info_span!("evidence")).await?;
         Ok(taken)
     }
 
@@ -234,29 +257,51 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let start = self.start(source, prepared, checks, from, &scope_key, started);
         let summaries = Summaries::new(self.store.clone(), &prepared.identity.platform_run_id)?;
         summaries.put_start(&start).await?;
-        let outputs = world_outputs(prepared);
-        session.write(&SessionEvent::stream_start(&outputs, &prepared.pack_key, &self.profile.producer_id));
-        let due = due(&start.outputs, &self.settings);
+        let world = world_outputs(prepared);
+        session.write(&SessionEvent::stream_start(&world, &prepared.pack_key, &self.profile.producer_id));
+        let outputs = RunOutput::of(prepared, from, &self.settings);
+        let due = RunOutput::due(&outputs, &self.settings);
         tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
 
+        let output_spans = spans::outputs(world.output_ids.iter());
         let mut tally = Tally::new(prepared.outputs.len())?;
-        let (pushes, framed) = (PushStats::new(), Counter::new());
+        let (pushes, framed, read) = (PushStats::new(), Counter::new(), ReadCounts::default());
+        let meter = self.telemetry.run(RunParts {
+            message_id: ready.payload.message_id.clone(),
+            platform_run_id: prepared.identity.platform_run_id.clone(),
+            started,
+            started_at: self.clock.now(),
+            outputs,
+            due: prepared.lane.is_whole().then_some(due),
+            speedup: if self.settings.pacing.is_off() { 0.0 } else { self.profile.policy.stream_speedup },
+            pushes: pushes.clone(),
+            framed: framed.clone(),
+            read: read.clone(),
+            lease: scope.lease(),
+        });
         let parts = Parts {
             gate: self.gate.clone(),
             clock: self.clock.clone(),
             scope,
             stop: self.stop.clone(),
             stats: pushes.clone(),
+            read,
             framed: framed.clone(),
         };
-        let log_saved = self.saved_logger(prepared, &scope_key, session.clone());
-        let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, log_saved));
+        let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
+        let (saved, clock) = (meter.clone(), self.clock.clone());
+        let on_saved = move |cursor| {
+            saved.saved(clock.now());
+            log_saved(cursor);
+        };
+        let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, on_saved));
         let mut refusal = None;
         let mut progress = Progress::new(&self.clock, from);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(delivered) => {
                     tally.count(&delivered);
+                    meter.answered(&delivered);
                     progress.note(&self.clock, delivered.position, due);
                 }
                 Err(error) => refusal = Some(error),
@@ -264,6 +309,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         }
         // The stream holds the checkpoint.
         drop(answers);
+        meter.over();
+        spans::answered(output_spans, &tally);
         let answered = tally.totals().answered;
         // Of the whole run it is known beforehand how many there are; of a lane, now that all rows were looked at.
         let due = if prepared.lane.is_whole() { due } else { framed.get() };
@@ -281,7 +328,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
         let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
         if refusal.is_none() {
-            session.write(&SessionEvent::engine_world_streamed(&outputs, emitted));
+            session.write(&SessionEvent::engine_world_streamed(&world, emitted));
         }
         // The run is what it is, whether or not its summary could be written; the record still is.
         if let Err(error) = summaries.put_summary(&summary).await {
@@ -398,30 +445,6 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         Facts::new(self.store.clone(), pins, provenance(&self.profile))?.kept_by(home).map(Some)
     }
 
-    fn saved_logger(
-        &self,
-        prepared: &Prepared,
-        scope_key: &Hex64,
-        session: SessionLog<C>,
-    ) -> impl FnMut(SavedCursor) + Send + 'static + use<G, C> {
-        let attempt = Some(self.profile.checkpoint.attempt_id.clone()).filter(|attempt| !attempt.is_empty());
-        let (identity, scope, pack_key) = (prepared.identity.clone(), scope_key.clone(), prepared.pack_key.clone());
-        move |SavedCursor { cursor, reason }| {
-            session.write(&SessionEvent::checkpoint_saved(&CheckpointSaved {
-                scope: &scope,
-                pack_key: &pack_key,
-                attempt_id: attempt.as_deref(),
-                platform_run_id: &identity.platform_run_id,
-                scenario_run_id: &identity.scenario_run_id,
-                output_id: &cursor.output_id,
-                last_file: &cursor.last_file,
-                last_row_index: cursor.last_row_index,
-                last_ts_utc: cursor.last_ts_utc.as_deref(),
-                reason: reason.as_str(),
-            }));
-        }
-    }
-
     fn session_path(&self, platform_run_id: &PlatformRunId) -> PathBuf {
         self.folder.join("runs/fraud-platform").join(platform_run_id.as_str()).join("session.jsonl")
     }
@@ -467,13 +490,6 @@ pub fn checkpoints<C: Clock + std::fmt::Debug>(
         }
         CheckpointBackend::Postgres { dsn } => Box::new(PostgresCheckpoints::new(dsn, clock)?),
     })
-}
-
-/// Events that a start has to bring: what is left, within its caps.
-fn due(outputs: &[StartOutput], settings: &Settings) -> u64 {
-    let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
-    let all: u64 = outputs.iter().map(|output| (output.rows - output.resumed_at).min(cap)).sum();
-    all.min(settings.max_events.unwrap_or(u64::MAX))
 }
 
 /// Rows of a view that lie before `from`.

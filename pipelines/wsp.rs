@@ -4,37 +4,27 @@
 
 mod commands;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use commands::args::Cli;
-use commands::{Exit, run};
+use commands::screen::Screen;
+use commands::{Exit, Failure, logs, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log_to_stderr(&cli.log) {
-        eprintln!("wsp: --log: {error}");
-        return Exit::Usage.into();
+    let screen = Screen::of_stderr();
+    if let Err(error) = logs::start(&cli.log, &screen) {
+        return told(&Failure { exit: Exit::Usage, message: format!("--log: {error}") });
     }
-    match run(cli.command) {
+    match run(cli.command, &screen) {
         Ok(exit) => exit.into(),
-        Err(failure) => {
-            eprintln!("wsp: {}", failure.message);
-            failure.exit.into()
-        }
+        Err(failure) => told(&failure),
     }
 }
 
-/// People read text on a terminal; machines read JSON lines elsewhere.
-fn log_to_stderr(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.with_target(false).init();
-    } else {
-        builder.json().flatten_event(true).init();
-    }
-    Ok(())
+fn told(failure: &Failure) -> ExitCode {
+    eprintln!("wsp: {}", failure.message);
+    failure.exit.into()
 }

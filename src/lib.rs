@@ -22,3 +22,4 @@ pub mod reference;
 pub mod run;
 pub mod stop;
 pub mod store;
+pub mod telemetry;

@@ -27,12 +27,13 @@ use wsp::envelope::{LaneFilter, OutputFrame};
 use wsp::model::{CheckList, Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
 use wsp::oracle::{Resume, RowFilter, Scan, View};
 use wsp::pipelines::prepare::{self, Prepared};
-use wsp::pipelines::producer::{self, Counter, Parts, Settings};
+use wsp::pipelines::producer::{self, Parts, ReadCounts, Settings};
 use wsp::profile::Profile;
 use wsp::ready::{Parsed, message};
 use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
 use wsp::reference::world::{WorldSpec, generate};
 use wsp::stop::Stop;
+use wsp::telemetry::Counter;
 
 const START: i64 = 1_767_225_600_000_000;
 const KINDS: [LaneKey; 2] = [LaneKey::EventId, LaneKey::OrderKey];
@@ -335,7 +336,15 @@ async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duratio
     });
     let scope = MemoryCheckpoints::new().open(&run.scope("")).await.unwrap();
     let framed = Counter::new();
-    let parts = Parts { gate, clock, scope, stop: Stop::new(), stats: PushStats::new(), framed: framed.clone() };
+    let parts = Parts {
+        gate,
+        clock,
+        scope,
+        stop: Stop::new(),
+        stats: PushStats::new(),
+        read: ReadCounts::default(),
+        framed: framed.clone(),
+    };
     let from = vec![Resume::default(); run.outputs.len()];
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let told = reasons.clone();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use wsp::model::PlatformRunId;
+use wsp::profile::settings::TELEMETRY_LISTEN;
 
 /// Replays a sealed world of recorded events, in order and at a chosen pace, into a live HTTP intake.
 ///
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Show everything a run would check and do, without sending anything.
     Plan(Plan),
+    /// Ask a running `wsp run` how it stands.
+    Status(Status),
     /// Check a profile and its environment.
     Validate(ProfileArg),
     /// Look at, or drop, the checkpoint of a run.
@@ -59,6 +62,8 @@ pub(crate) enum DocsPage {
     Reasons,
     /// docs/profile.md: the settings.
     Profile,
+    /// docs/telemetry.md: the metrics.
+    Telemetry,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +98,16 @@ pub(crate) struct Plan {
     /// The READY to plan for. Default: the newest on the control bus.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Where it listens: its `wiring.wsp_telemetry.listen`.
+    #[arg(long, value_name = "ADDR", env = "WSP_TELEMETRY_LISTEN", default_value = TELEMETRY_LISTEN.default)]
+    pub(crate) address: SocketAddr,
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,

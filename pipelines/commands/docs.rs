@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use wsp::model::Reason;
 use wsp::profile::settings;
+use wsp::telemetry::catalogue;
 
 use super::args::DocsPage;
 
@@ -21,14 +22,28 @@ const PROFILE: &str = "# Profile reference
 Made by `wsp docs profile`. A profile is a YAML file of the platform; WSP reads `profile_id`, `policy` and `wiring` and leaves
 everything else alone. A scalar that is wholly `${NAME}` or `${NAME:-default}` is read from the environment. Numbers and
 switches may be given as text. Relative file references count from the working directory where the file exists there, else from
-the profile's folder. An unknown key in `wsp_checkpoint`, `wsp_producer`, `wsp_retry` or `wsp_delivery` is an error. `wins`
+the profile's folder. An unknown key in `wsp_checkpoint`, `wsp_producer`, `wsp_retry`, `wsp_delivery` or `wsp_telemetry` is an error. `wins`
 means that the variable overrides the profile, `where absent` that it fills what the profile leaves out.
+
+";
+
+const TELEMETRY: &str = "# Metrics
+
+Made by `wsp docs telemetry`. `wsp run` serves them at `/metrics` of its listener (`wiring.wsp_telemetry.listen`), in the
+Prometheus text format. `/livez` answers while the process turns, `/readyz` says with 200 or 503 whether control topic, store, gate and lease are in order, `/status` says as
+JSON what `wsp status` prints.
+
+**Names.** `wsp_[of what_]<unit>`, with `_total` behind it where it only counts up. The unit is the last word, in full and without
+a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what is told (`info`, `epoch`, `ready`). A point
+in time is `timestamp_seconds`, since 1970. **Labels** take few values: outputs of the profile, words of a closed list, nothing
+that a message brings. A test holds the names to the rule.
 
 ";
 
 pub(crate) fn page(page: DocsPage) -> String {
     match page {
         DocsPage::Profile => format!("{PROFILE}{}", settings::reference()),
+        DocsPage::Telemetry => format!("{TELEMETRY}{}", catalogue::reference()),
         DocsPage::Reasons => Reason::ALL.iter().fold(REASONS.to_owned(), |mut out, reason| {
             let _ = writeln!(out, "| `{}` | {} | {} |", reason.code(), reason.meaning(), reason.next());
             out
@@ -49,6 +64,10 @@ mod tests {
         assert!(
             include_str!("../../docs/profile.md") == page(DocsPage::Profile),
             "write it again: wsp docs profile > docs/profile.md"
+        );
+        assert!(
+            include_str!("../../docs/telemetry.md") == page(DocsPage::Telemetry),
+            "write it again: wsp docs telemetry > docs/telemetry.md"
         );
     }
 }

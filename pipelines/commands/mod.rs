@@ -5,9 +5,13 @@ mod checkpoint;
 mod demo;
 mod docs;
 mod gate;
+pub(crate) mod logs;
 mod plan;
+pub(crate) mod screen;
 mod service;
+mod status;
 mod table;
+mod view;
 mod world;
 
 use std::process::ExitCode;
@@ -16,6 +20,7 @@ use clap::CommandFactory;
 use wsp::profile::{ConfigError, Profile};
 
 use args::{Cli, Command, ProfileArg};
+use screen::Screen;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +72,12 @@ impl From<ConfigError> for Failure {
 /// What a command comes to.
 pub(crate) type Outcome = Result<Exit, Failure>;
 
-pub(crate) fn run(command: Command) -> Outcome {
+pub(crate) fn run(command: Command, screen: &Screen) -> Outcome {
     match command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Run(args) => service::run(&args),
-        Command::Plan(args) => plan::run(&args),
+        Command::Demo(args) => demo::run(&args, screen),
+        Command::Run(args) => service::run(&args, screen),
+        Command::Plan(args) => plan::run(&args, screen),
+        Command::Status(args) => status::run(&args),
         Command::Validate(args) => validate(&args),
         Command::Checkpoint(args) => checkpoint::run(args),
         Command::Gate(args) => gate::run(args),

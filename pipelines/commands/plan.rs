@@ -7,19 +7,24 @@ use wsp::clock::SystemClock;
 use wsp::model::Verdict;
 use wsp::pipelines::plan::{self, Plan, PlannedRun};
 use wsp::pipelines::producer::Settings;
+use wsp::pipelines::telemetry::Telemetry;
 use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{Parsed, Ready, message, read_message};
 
 use super::args;
-use super::service::control_root;
+use super::screen::Screen;
+use super::service::{control_root, watched};
 use super::table::{grouped, table};
 use super::{Exit, Failure, Outcome, block_on, load};
 
-pub(crate) fn run(args: &args::Plan) -> Outcome {
+pub(crate) fn run(args: &args::Plan, screen: &Screen) -> Outcome {
     let profile = load(&args.profile)?;
     let settings = Settings::new(&profile, None, None)?;
     let ready = ready(&profile, args.ready.as_deref())?;
-    let planned = block_on(plan::plan(&profile, &settings, &ready, SystemClock::new()))?;
+    let clock = SystemClock::new();
+    let telemetry = Telemetry::new(&clock);
+    let planned =
+        block_on(watched(plan::plan(&profile, &settings, &ready, clock, &telemetry), &telemetry, &clock, screen))?;
     let plan = planned.map_err(|refusal| Failure::usage(refusal.to_string()))?;
     if args.json {
         let text = serde_json::to_string_pretty(&plan).map_err(|error| Failure::failed(error.to_string()))?;

@@ -11,13 +11,19 @@ use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Reason, Refusal};
+use wsp::pipelines::prepare;
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
+use wsp::pipelines::telemetry::Telemetry;
+use wsp::pipelines::telemetry::listener::Listener;
+use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
+use wsp::profile::settings::TELEMETRY_LISTEN;
 use wsp::profile::{ConfigError, ControlBus, KafkaWiring, Profile, active_run, run_scoped};
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Settlement};
 use wsp::stop::Stop;
 
 use super::args::Run;
+use super::screen::Screen;
 use super::{Exit, Failure, Outcome, block_on, load};
 
 /// Between two looks at the control bus.
@@ -25,16 +31,19 @@ const POLL: Duration = Duration::from_millis(500);
 /// For the last commits to the control topic.
 const CLOSING: Duration = Duration::from_secs(15);
 
-pub(crate) fn run(args: &Run) -> Outcome {
+pub(crate) fn run(args: &Run, screen: &Screen) -> Outcome {
     let profile = load(&args.profile)?;
     let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
     let clock = SystemClock::new();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
-        let gate = gate(&profile, clock)?;
-        let (readies, closed) = feed(&profile, clock, args.once)?;
-        let service = Service::new(profile, settings, gate, clock, stop.clone())?;
-        let outcome = serve(&service, readies, args, &stop).await;
+        let telemetry = Telemetry::new(&clock);
+        let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
+        let Feed { readies, closed, control } = feed(&profile, clock, args.once)?;
+        let _listener = listen(&profile, &telemetry, control, &gate, clock).await?;
+        let service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
+        let serving = serve(&service, readies, args, &stop, screen);
+        let outcome = watched(serving, &telemetry, &clock, screen).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
         select(closed, Box::pin(clock.sleep_until(clock.now() + CLOSING))).await;
         outcome
@@ -46,6 +55,7 @@ async fn serve(
     readies: Readies,
     args: &Run,
     stop: &Stop,
+    screen: &Screen,
 ) -> Outcome {
     let mut taken = 0;
     let mut failed = false;
@@ -66,7 +76,7 @@ async fn serve(
             Err(_) => Settlement::Deferred,
         };
         match &outcome {
-            Ok(taken) => tell(taken),
+            Ok(taken) => screen.aside(|| tell(taken)),
             Err(refusal) => tracing::error!(%refusal, "no verdict; the READY is looked at again"),
         }
         if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
@@ -84,11 +94,55 @@ async fn serve(
     Ok(if failed && bounded { Exit::Failed } else { Exit::Done })
 }
 
+/// `work`, with its progress on the terminal meanwhile.
+pub(crate) async fn watched<T>(
+    work: impl Future<Output = T>,
+    telemetry: &Telemetry,
+    clock: &impl Clock,
+    screen: &Screen,
+) -> T {
+    let done = tokio::select! {
+        biased;
+        done = work => done,
+        () = screen.follow(telemetry, clock) => std::future::pending().await,
+    };
+    screen.aside(|| ());
+    done
+}
+
 /// A verdict as data, and its reason as a line for people.
 fn tell(taken: &Taken) {
     print!("{}", taken.verdict.line());
     if let Some(refusal) = &taken.refusal {
         tracing::warn!(status = %taken.verdict.status, %refusal, next = refusal.reason.next(), "not streamed to its end");
+    }
+}
+
+/// Serves what the process tells of itself, where the profile says so.
+async fn listen(
+    profile: &Profile,
+    telemetry: &Telemetry,
+    control: ControlTopic,
+    gate: &HttpGate<SystemClock>,
+    clock: SystemClock,
+) -> Result<Option<Listener>, Failure> {
+    let Some(address) = profile.telemetry.listen else { return Ok(None) };
+    let store = prepare::open_own(profile).map_err(|refusal| Failure::usage(refusal.to_string()))?;
+    let gate = gate.probe().map_err(|error| Failure::usage(error.to_string()))?;
+    let readiness = Readiness::new(telemetry.clone(), control, store, gate, clock);
+    match Listener::start(address, telemetry.clone(), readiness, clock).await {
+        Ok(listener) => {
+            tracing::info!(address = %listener.address(), "telemetry is served");
+            Ok(Some(listener))
+        }
+        Err(error) if profile.telemetry.asked_for => {
+            Err(Failure::usage(format!("{}: {address}: {error}", TELEMETRY_LISTEN.name())))
+        }
+        Err(error) => {
+            let setting = TELEMETRY_LISTEN.name();
+            tracing::warn!(%address, %error, %setting, "telemetry is not served: the default address can't be had");
+            Ok(None)
+        }
     }
 }
 
@@ -109,19 +163,29 @@ pub(crate) fn control_root(profile: &Profile, root: &Path) -> Result<PathBuf, Co
 
 type Readies = Pin<Box<dyn Stream<Item = Result<Incoming, Refusal>> + Send>>;
 
-/// READYs from the profile's control bus, and what to wait for in the end so that the last verdicts are committed.
-fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<(Readies, BoxFuture<'static, ()>), Failure> {
+/// The profile's control bus.
+struct Feed {
+    readies: Readies,
+    /// What to wait for in the end, so that the last verdicts are committed.
+    closed: BoxFuture<'static, ()>,
+    /// For readiness.
+    control: ControlTopic,
+}
+
+fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<Feed, Failure> {
     match &profile.control_bus {
         ControlBus::File { root } => {
             let root = control_root(profile, root)?;
+            let control = ControlTopic::Folder(root.join(&profile.topic));
             let options = FileFeedOptions { root, topic: profile.topic.clone(), once, poll_interval: POLL };
-            Ok((Box::pin(FileFeed::new(options, clock).stream()), Box::pin(std::future::ready(()))))
+            let readies = Box::pin(FileFeed::new(options, clock).stream());
+            Ok(Feed { readies, closed: Box::pin(std::future::ready(())), control })
         }
         ControlBus::Kafka(wiring) => {
             let feed = KafkaFeed::open(kafka_options(profile, wiring, once)?, clock)
                 .map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let closed = feed.closed();
-            Ok((Box::pin(feed.stream()), Box::pin(closed)))
+            let (closed, control) = (Box::pin(feed.closed()), ControlTopic::Kafka(feed.probe()));
+            Ok(Feed { readies: Box::pin(feed.stream()), closed, control })
         }
     }
 }

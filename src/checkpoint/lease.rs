@@ -38,6 +38,7 @@ pub(super) struct Hold {
 #[derive(Debug, Clone)]
 pub struct Lease {
     hold: watch::Receiver<Hold>,
+    epoch: Option<u64>,
 }
 
 impl Lease {
@@ -45,7 +46,19 @@ impl Lease {
     #[must_use]
     pub fn unlimited() -> Self {
         let (_, hold) = watch::channel(Hold { until: Duration::MAX, lost: None });
-        Self { hold }
+        Self { hold, epoch: None }
+    }
+
+    /// The same hold, known as the scope's `epoch`-th.
+    #[must_use]
+    pub fn of_epoch(self, epoch: u64) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
+    /// Which of the scope's holds it is, where the store counts them.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
     }
 
     /// How the hold stands at `now`, in the terms of the clock that the store was given.
@@ -89,7 +102,7 @@ impl Keeper {
     }
 
     pub(super) fn lease(&self) -> Lease {
-        Lease { hold: self.hold.subscribe() }
+        Lease { hold: self.hold.subscribe(), epoch: None }
     }
 
     /// Notes a renewal that holds until `until`. It never shortens the hold and doesn't bring back a lost one.

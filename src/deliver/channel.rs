@@ -89,6 +89,7 @@ async fn deliver<G: GateChannel, C: Clock>(
         }
         let started = *first_start.get_or_insert_with(|| shared.clock.now());
         attempts += 1;
+        shared.stats.started();
         let attempt = gate.push(event).await;
         shared.stats.attempt(attempts, &attempt);
         let (why, retry_after) = match taxonomy::judge(&attempt) {

@@ -29,6 +29,7 @@ use super::timer::Timer;
 use super::wire::{self, Wire};
 use crate::clock::Clock;
 use crate::model::{Event, Micros};
+use crate::telemetry::{TraceMark, trace_mark};
 
 /// The most of an answer's body that is read, in bytes.
 const BODY_LIMIT: usize = 1 << 20;
@@ -47,6 +48,7 @@ struct Settings<C> {
     tls: Option<Arc<ClientConfig>>,
     attempt_timeout: Duration,
     idle_limit: Duration,
+    trace: TraceMark,
 }
 
 impl<C: Clock> HttpGate<C> {
@@ -73,13 +75,21 @@ impl<C: Clock> HttpGate<C> {
         let attempt_timeout = Duration::from_secs(30);
         // Below the 60 s after which load balancers drop idle connections.
         let idle_limit = Duration::from_secs(50);
-        Self { settings: Arc::new(Settings { clock, endpoint, uri, tls, attempt_timeout, idle_limit }) }
+        let trace = TraceMark::default();
+        Self { settings: Arc::new(Settings { clock, endpoint, uri, tls, attempt_timeout, idle_limit, trace }) }
     }
 
     /// How long an attempt may last: connection, request and answer together (30 s unless told).
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         Arc::make_mut(&mut self.settings).attempt_timeout = timeout;
+        self
+    }
+
+    /// Marks requests by the trace they belong to, while there is one.
+    #[must_use]
+    pub fn traced(mut self, trace: TraceMark) -> Self {
+        Arc::make_mut(&mut self.settings).trace = trace;
         self
     }
 
@@ -125,7 +135,7 @@ impl<C: Clock> GateChannel for HttpChannel<C> {
         let started = settings.clock.now();
         let deadline = started + settings.attempt_timeout;
         let answered = {
-            let mut attempt = pin!(attempt(settings, link, &event.body, started, deadline));
+            let mut attempt = pin!(attempt(settings, link, event, started, deadline));
             poll_fn(|cx| match attempt.as_mut().poll(cx) {
                 Poll::Ready(attempt) => Poll::Ready(Some(attempt)),
                 Poll::Pending => timer.poll(cx, deadline).map(|()| None),
@@ -143,7 +153,7 @@ impl<C: Clock> GateChannel for HttpChannel<C> {
 async fn attempt<C: Clock>(
     settings: &Settings<C>,
     slot: &mut Option<Box<Link>>,
-    body: &Bytes,
+    event: &Event,
     now: Duration,
     deadline: Duration,
 ) -> Attempt {
@@ -155,10 +165,13 @@ async fn attempt<C: Clock>(
             Err(cause) => return Attempt::ConnectFailed(cause),
         },
     };
-    let mut request = Request::new(Full::new(body.clone()));
+    let mut request = Request::new(Full::new(event.body.clone()));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = settings.uri.clone();
     *request.headers_mut() = settings.endpoint.headers.clone();
+    if let Some(value) = settings.trace.header(&event.event_id).and_then(|mark| HeaderValue::from_bytes(&mark).ok()) {
+        request.headers_mut().insert(trace_mark::HEADER, value);
+    }
     match link.exchange(request).await {
         Ok(exchange) => {
             let retry_after =

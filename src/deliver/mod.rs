@@ -30,3 +30,4 @@ pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
 pub use stats::{PushCounts, PushStats};
 pub use window::Window;
+pub use wire::{platform_tls, unused_tls};

@@ -198,6 +198,7 @@ impl<C: Clock> Running<C> {
             self.idle.pop().unwrap_or_default()
         };
         let seq = self.window.send();
+        self.shared.stats.handed();
         // A channel that is gone has said why in its report, or its panic is seen among the tasks.
         let _ = self.queues[channel].send(Handed { seq, event });
     }

@@ -20,6 +20,8 @@ pub struct PushStats {
 
 #[derive(Debug, Default)]
 struct Counters {
+    handed: AtomicU64,
+    started: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
     ambiguous: AtomicU64,
@@ -66,6 +68,17 @@ pub struct PushCounts {
     pub exhausted: u64,
 }
 
+/// What is on its way at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OnTheWay {
+    /// Events handed to a channel so far, answered or not.
+    pub handed: u64,
+    /// Events handed to a channel and not yet answered.
+    pub unanswered: u64,
+    /// Requests without an answer yet.
+    pub requests: u64,
+}
+
 impl PushStats {
     /// All counters at zero.
     #[must_use]
@@ -93,6 +106,27 @@ impl PushStats {
             rejected: read(&c.rejected),
             exhausted: read(&c.exhausted),
         }
+    }
+
+    /// What is on its way now.
+    #[must_use]
+    pub fn on_the_way(&self) -> OnTheWay {
+        let counts = self.counts();
+        let ended = counts.admitted + counts.duplicates + counts.quarantined + counts.rejected + counts.exhausted;
+        // Read after what ends them, so that neither difference is below zero for long.
+        let handed = self.counters.handed.load(Ordering::Relaxed);
+        let started = self.counters.started.load(Ordering::Relaxed);
+        OnTheWay { handed, unanswered: handed.saturating_sub(ended), requests: started.saturating_sub(counts.attempts) }
+    }
+
+    /// Counts an event that goes to a channel.
+    pub(super) fn handed(&self) {
+        add(&self.counters.handed);
+    }
+
+    /// Counts an attempt that begins.
+    pub(super) fn started(&self) {
+        add(&self.counters.started);
     }
 
     /// Counts an attempt, the `nth` (1, 2, …) of its event.

@@ -28,7 +28,11 @@ pub(super) enum Wire {
 }
 
 /// TLS as the gate's clients use it: the platform's trust, ring, HTTP/1.1 alone.
-pub(super) fn platform_tls() -> Result<ClientConfig, rustls::Error> {
+///
+/// # Errors
+///
+/// If the platform's trust can't be loaded.
+pub fn platform_tls() -> Result<ClientConfig, rustls::Error> {
     let mut config = tls_builder()?.with_platform_verifier()?.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
@@ -36,7 +40,11 @@ pub(super) fn platform_tls() -> Result<ClientConfig, rustls::Error> {
 
 /// TLS that trusts nobody, for where a configuration is asked for and none is used: the platform's trust
 /// need not even be there.
-pub(super) fn unused_tls() -> Result<ClientConfig, rustls::Error> {
+///
+/// # Errors
+///
+/// None in practice: its versions are those of the provider.
+pub fn unused_tls() -> Result<ClientConfig, rustls::Error> {
     Ok(tls_builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 

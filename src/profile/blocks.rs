@@ -7,7 +7,7 @@ use super::outputs::{self, BASELINE_TRAFFIC, default_context};
 use super::reader::Reader;
 use super::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
-    RequiredPacks, StoreWiring, reference, settings as s,
+    RequiredPacks, StoreWiring, TelemetryWiring, reference, settings as s,
 };
 use crate::model::{Micros, Secret};
 
@@ -175,6 +175,12 @@ pub(super) fn rate(r: &mut Reader<'_>) -> RateWiring {
         campaign_start: instant(r, &s::CAMPAIGN_START_UTC),
         no_replay_delay_with_plan: r.switch(&s::NO_REPLAY_DELAY_WITH_PLAN).unwrap_or(false),
     }
+}
+
+pub(super) fn telemetry(r: &mut Reader<'_>) -> TelemetryWiring {
+    let asked_for = r.given(&s::TELEMETRY_LISTEN).is_some();
+    let off = r.text(&s::TELEMETRY_LISTEN).is_some_and(|text| text.trim() == "off");
+    TelemetryWiring { listen: if off { None } else { r.get(&s::TELEMETRY_LISTEN) }, asked_for }
 }
 
 /// Which packs have to be up. A strict profile has to say so, be it that none has to.

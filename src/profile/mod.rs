@@ -21,7 +21,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Lane, PlatformRunId};
-use blocks::{checkpoint, control_bus, delivery, is_local, oracle, policy, rate, required_packs, store};
+use blocks::{checkpoint, control_bus, delivery, is_local, oracle, policy, rate, required_packs, store, telemetry};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
@@ -30,7 +30,7 @@ use settings as s;
 pub use strict::is_remote;
 pub use wiring::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
-    RequiredPacks, ServiceIdentity, StoreWiring,
+    RequiredPacks, ServiceIdentity, StoreWiring, TelemetryWiring,
 };
 
 /// Everything that is wrong with a profile, or with the wish to use it.
@@ -94,6 +94,8 @@ pub struct Profile {
     pub platform_run_id: Option<PlatformRunId>,
     /// What has to be up before a stream starts.
     pub required_packs: RequiredPacks,
+    /// Where it tells of itself.
+    pub telemetry: TelemetryWiring,
     /// For governance facts.
     pub service: ServiceIdentity,
 }
@@ -140,6 +142,7 @@ impl Profile {
             max_events_per_output: r.number(&s::MAX_EVENTS_PER_OUTPUT, 0, u64::MAX),
             platform_run_id: r.get(&s::PLATFORM_RUN_ID),
             required_packs: required_packs(&mut r),
+            telemetry: telemetry(&mut r),
             service: ServiceIdentity {
                 release_id: r.required(&s::SERVICE_RELEASE_ID, ""),
                 environment: r.required(&s::ENVIRONMENT, ""),

@@ -119,6 +119,7 @@ settings! {
     RATE_PLAN_START_UTC: "", ["WSP_RATE_PLAN_START_UTC"], Environment, "", "What the plan's offsets count from. Default: the campaign's start, else the stream's.";
     CAMPAIGN_START_UTC: "", ["WSP_CAMPAIGN_START_UTC"], Environment, "", "Wall time at which the run's first event time is due; shared by the lanes of a run.";
     NO_REPLAY_DELAY_WITH_PLAN: "", ["WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN"], Environment, "false", "With a rate plan, event time does not pace.";
+    TELEMETRY_LISTEN: "wiring.wsp_telemetry.listen", ["WSP_TELEMETRY_LISTEN"], Environment, "127.0.0.1:9464", "Where `wsp run` serves `/metrics`, `/livez`, `/readyz` and `/status`: an address with port, or `off`. Nobody who asks there has to log in, so anything but loopback has to be told. Where the default is taken already, the run goes on without.";
     PLATFORM_RUN_ID: "", ["PLATFORM_RUN_ID"], Environment, "", "The active run. Default: the first line of `runs/fraud-platform/ACTIVE_RUN_ID`.";
     REQUIRED_PACKS: "", ["WSP_READY_REQUIRED_PACKS"], Environment, "", "Comma list of run/operate pack files that must be up before a stream starts. Strict profiles have to set it; set to nothing, no pack is required.";
     REQUIRE_ACTIVE_RUN_MATCH: "", ["WSP_READY_REQUIRE_ACTIVE_RUN_MATCH"], Environment, "true", "Whether a required pack has to be up for the same run.";
@@ -127,8 +128,13 @@ settings! {
 }
 
 /// Blocks of the profile that are WSP's alone: any other key in them is a mistake.
-pub const CLOSED_BLOCKS: &[&str] =
-    &["wiring.wsp_checkpoint", "wiring.wsp_producer", "wiring.wsp_retry", "wiring.wsp_delivery"];
+pub const CLOSED_BLOCKS: &[&str] = &[
+    "wiring.wsp_checkpoint",
+    "wiring.wsp_producer",
+    "wiring.wsp_retry",
+    "wiring.wsp_delivery",
+    "wiring.wsp_telemetry",
+];
 
 /// The reference page, `docs/profile.md`, below its introduction.
 #[must_use]

@@ -1,5 +1,6 @@
 //! What a profile holds, block by block.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -175,4 +176,13 @@ pub struct ServiceIdentity {
     pub release_id: String,
     /// Environment.
     pub environment: String,
+}
+
+/// The telemetry listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TelemetryWiring {
+    /// Where it listens, if at all.
+    pub listen: Option<SocketAddr>,
+    /// Somebody asked for that address; the default may be taken.
+    pub asked_for: bool,
 }

@@ -7,6 +7,7 @@
 //! A store is opened on one root and addressed by [`Key`]s below it, so nothing that comes from a
 //! message can reach beyond the roots that the profile names.
 
+mod counted;
 pub(crate) mod files;
 mod local;
 mod memory;
@@ -20,6 +21,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+pub use counted::CountedStore;
 pub use local::LocalStore;
 pub use memory::{Fault, MemoryStore};
 pub use open::{OpenError, StoreOptions, open_store};

@@ -38,6 +38,7 @@ type Script = dyn Fn(usize, &[u8]) -> Reply + Send + Sync;
 pub struct CaptureGate {
     pub url: String,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
+    marks: Arc<Mutex<Vec<String>>>,
     heard: Arc<AtomicUsize>,
     valve: Arc<Valve>,
 }
@@ -59,16 +60,19 @@ impl CaptureGate {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let bodies = Arc::new(Mutex::new(Vec::new()));
+        let marks = Arc::new(Mutex::new(Vec::new()));
+        let noted = marks.clone();
         let (heard, valve) = (Arc::new(AtomicUsize::new(0)), Arc::new(Valve::default()));
         let (kept, script): (_, Arc<Script>) = (bodies.clone(), Arc::new(script));
         let (asked, held) = (heard.clone(), valve.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (kept, held, asked, script) = (kept.clone(), held.clone(), asked.clone(), script.clone());
-                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &held, &asked, &*script));
+                let noted = noted.clone();
+                std::thread::spawn(move || serve(&stream.unwrap(), &kept, &noted, &held, &asked, &*script));
             }
         });
-        Self { url, bodies, heard, valve }
+        Self { url, bodies, marks, heard, valve }
     }
 
     /// Lets held answers go, now and from now on.
@@ -80,6 +84,11 @@ impl CaptureGate {
     /// The bodies so far, in the order they came.
     pub fn bodies(&self) -> Vec<Vec<u8>> {
         self.bodies.lock().unwrap().clone()
+    }
+
+    /// The `traceparent` of each push that had one.
+    pub fn marks(&self) -> Vec<String> {
+        self.marks.lock().unwrap().clone()
     }
 
     /// How many requests came, whatever they asked for.
@@ -97,6 +106,7 @@ impl CaptureGate {
 fn serve(
     stream: &TcpStream,
     kept: &Mutex<Vec<Vec<u8>>>,
+    marks: &Mutex<Vec<String>>,
     release: &Valve,
     heard: &AtomicUsize,
     script: &Script,
@@ -116,6 +126,7 @@ fn serve(
             match field.to_ascii_lowercase().as_str() {
                 "content-length" => length = text.parse().ok()?,
                 "x-ig-api-key" => key = text == super::KEY,
+                "traceparent" => marks.lock().unwrap().push(text.to_owned()),
                 "content-type" => fit &= text == "application/json",
                 _ => {}
             }

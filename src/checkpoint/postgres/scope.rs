@@ -151,7 +151,7 @@ impl<T: ScopeTable, C: Clock> CheckpointScope for LeasedScope<T, C> {
     }
 
     fn lease(&self) -> Lease {
-        self.keeper.lease()
+        self.keeper.lease().of_epoch(self.claim.epoch.unsigned_abs())
     }
 }
 

@@ -127,6 +127,25 @@ async fn requests_go_over_one_connection_with_the_headers_of_the_contract() {
 }
 
 #[tokio::test]
+async fn requests_of_a_traced_run_carry_its_trace_and_the_event() {
+    let (address, seen) = server([]).await;
+    let mark = TraceMark::default();
+    let mut channel = gate(address).traced(mark.clone()).channel();
+    for trace_id in [0, 0xfe] {
+        mark.set(trace_id);
+        answered(channel.push(&Event { event_id: [0xab; 32], ..event() }).await);
+    }
+    let marks: Vec<_> = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, request)| request.lines().find_map(|line| Some(line.strip_prefix("traceparent: ")?.to_owned())))
+        .collect();
+    let expected = format!("00-{:032x}-{}-01", 0xfe, "ab".repeat(8));
+    assert_eq!(marks, [None, Some(expected)]);
+}
+
+#[tokio::test]
 async fn a_connection_that_closes_after_its_answer_is_replaced_without_a_loss() {
     let close = OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     // With the announcement, and without it.

@@ -1,0 +1,115 @@
+//! What does telemetry cost an event?
+//!
+//! ```text
+//! ready-made bodies ──► push, 64 channels ──► tally                          ┐
+//!                                      └────► tally, meter, a scrape at work ┼──► trivial server on another thread
+//!                                      └────► the same, requests marked      ┘
+//! ```
+//!
+//! The three take turns, and medians of their ratios within a round are printed: CPU an event is the figure to go by,
+//! because it doesn't suffer from what else runs on the machine. Metrics are asked for ten times a second, a hundred
+//! times as often as Prometheus does. `TELEMETRY_BENCH_EVENTS` and `TELEMETRY_BENCH_ROUNDS` set how long it takes.
+
+#![allow(clippy::unwrap_used, reason = "a bench that can't run shall say where")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{BODY_BYTES, CHANNELS, Figure, event, median, runtime, serve, setting, timed};
+use futures::StreamExt;
+use wsp::checkpoint::Lease;
+use wsp::clock::{Clock, SystemClock};
+use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions, PushStats};
+use wsp::evidence::Tally;
+use wsp::model::Secret;
+use wsp::pipelines::producer::ReadCounts;
+use wsp::pipelines::telemetry::{RunOutput, RunParts, Telemetry};
+use wsp::telemetry::{Counter, prometheus};
+
+const SCRAPE: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Told {
+    Nothing,
+    Metrics,
+    MetricsAndTrace,
+}
+
+async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
+    let clock = SystemClock::new();
+    let telemetry = Telemetry::new(&clock);
+    let endpoint = Endpoint::new(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("k")).unwrap();
+    let gate = HttpGate::new(endpoint, clock).unwrap().traced(telemetry.trace_mark());
+    if told == Told::MetricsAndTrace {
+        telemetry.trace_mark().set(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+    }
+    let stats = PushStats::new();
+    let meter = telemetry.run(RunParts {
+        message_id: "0".repeat(64).parse().unwrap(),
+        platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
+        started: clock.utc(),
+        started_at: clock.now(),
+        outputs: vec![RunOutput {
+            output_id: "s3_event_stream_with_fraud_6B".parse().unwrap(),
+            due: events,
+            span: None,
+        }],
+        due: Some(events),
+        speedup: 0.0,
+        pushes: stats.clone(),
+        framed: Counter::new(),
+        read: ReadCounts::default(),
+        lease: Lease::unlimited(),
+    });
+    let scraped = telemetry.clone();
+    let scraping = tokio::spawn(async move {
+        while told != Told::Nothing {
+            assert!(prometheus::text(&scraped.families(&clock)).len() > 1000);
+            clock.sleep_until(clock.now() + SCRAPE).await;
+        }
+    });
+    let mode = DeliveryMode::Keyed(NonZeroUsize::new(CHANNELS).unwrap());
+    let bodies = futures::stream::iter((0..events).map(|i| Ok(event(i, body))));
+    let mut answers = bodies.push(gate, PushOptions::new(clock).mode(mode).stats(stats));
+    let mut tally = Tally::new(1).unwrap();
+    while let Some(answer) = answers.next().await {
+        let delivered = answer.unwrap();
+        tally.count(&delivered);
+        if told != Told::Nothing {
+            meter.answered(&delivered);
+        }
+    }
+    assert_eq!(tally.totals().answered, events);
+    scraping.abort();
+}
+
+fn main() {
+    let events = setting("TELEMETRY_BENCH_EVENTS", 50_000);
+    let rounds = setting("TELEMETRY_BENCH_ROUNDS", 9);
+    let address = serve();
+    let body = Bytes::from(vec![b'x'; BODY_BYTES]);
+    let clock = runtime().block_on(async { SystemClock::new() });
+    let mut kinds = [("nothing", Told::Nothing), ("metrics", Told::Metrics), ("metrics, trace", Told::MetricsAndTrace)];
+    let mut figures: Vec<[Figure; 3]> = Vec::new();
+    println!("{events} events of {BODY_BYTES} bytes a round, {CHANNELS} connections");
+    for round in 1..=rounds {
+        let mut all = [Figure { rate: 0.0, cpu: 0.0 }; 3];
+        for (name, told) in kinds {
+            let figure = timed(&clock, events, || runtime().block_on(push(address, events, &body, told)));
+            print!("{name} {:.0}/s {:.2} us  ", figure.rate, figure.cpu);
+            all[told as usize] = figure;
+        }
+        println!("(round {round})");
+        figures.push(all);
+        // No kind is always the first.
+        kinds.rotate_left(1);
+    }
+    for (name, told) in [("metrics", Told::Metrics), ("metrics and trace", Told::MetricsAndTrace)] {
+        let ratios = figures.iter().map(|all| all[told as usize].cpu / all[0].cpu).collect();
+        println!("{name}: {:.3} of the CPU an event without", median(ratios));
+    }
+}

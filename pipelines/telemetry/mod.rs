@@ -1,0 +1,173 @@
+//! What a running WSP tells of itself: to Prometheus, to probes, to `wsp status`, to the terminal.
+//!
+//! ```text
+//! service ──verdicts──────────────► Telemetry ──► families ──► /metrics
+//!    └─ run ──answers, saves──► RunMeter ──┘ └──► status ────► /status, the terminal
+//!                                  Readiness (control topic, store, gate, lease) ──► /readyz
+//! ```
+//!
+//! An answer costs a few additions. All else is worked out when somebody asks.
+
+mod families;
+pub mod listener;
+pub mod readiness;
+mod run;
+pub(super) mod spans;
+pub mod status;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::checkpoint::Lease;
+use crate::clock::Clock;
+use crate::deliver::{PushCounts, PushStats};
+use crate::evidence::Verdict;
+use crate::model::{Micros, OutputId};
+use crate::oracle::Resume;
+use crate::ready::Ready;
+use crate::telemetry::{Counter, Histogram, TraceMark};
+
+use super::prepare::Prepared;
+use super::producer::{ReadCounts, Settings};
+use run::OutputMeter;
+pub use run::{RunMeter, RunOutput, RunParts};
+use status::Rates;
+
+/// The figures of a process. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    started: Micros,
+    trace: TraceMark,
+    latency: Histogram,
+    lag: Histogram,
+    saves: Counter,
+    state: Mutex<State>,
+}
+
+/// What changes with a READY or a run, not with an event.
+#[derive(Debug, Default)]
+struct State {
+    outputs: BTreeMap<OutputId, Arc<OutputMeter>>,
+    /// By status and reason.
+    verdicts: BTreeMap<(&'static str, &'static str), u64>,
+    /// Whether each part answered when it was last asked.
+    parts: BTreeMap<&'static str, bool>,
+    /// Of the runs that are over.
+    before: Finished,
+    run: Option<RunMeter>,
+    rates: Rates,
+}
+
+/// What runs that are over have left.
+#[derive(Debug, Default)]
+struct Finished {
+    pushes: PushCounts,
+    framed: u64,
+    read_bytes: u64,
+    read_rows: u64,
+}
+
+impl Telemetry {
+    /// Nothing done yet, in a process that starts now.
+    #[must_use]
+    pub fn new(clock: &impl Clock) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                started: clock.utc(),
+                trace: TraceMark::default(),
+                latency: Histogram::default(),
+                lag: Histogram::default(),
+                saves: Counter::new(),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The mark for the gate's requests; it is set while a traced run streams.
+    #[must_use]
+    pub fn trace_mark(&self) -> TraceMark {
+        self.shared.trace.clone()
+    }
+
+    /// Counts a verdict.
+    pub fn verdict(&self, verdict: &Verdict) {
+        let reason = verdict.reason.map_or("", crate::model::Reason::code);
+        *self.state().verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
+    }
+
+    /// A run begins to stream, until its meter is told that it is over.
+    #[must_use]
+    pub fn run(&self, parts: RunParts) -> RunMeter {
+        let mut state = self.state();
+        let meters: Vec<_> = parts
+            .outputs
+            .iter()
+            .map(|output| state.outputs.entry(output.output_id.clone()).or_default().clone())
+            .collect();
+        meters.iter().for_each(|meter| meter.begin());
+        let run = RunMeter::new(self.clone(), parts, meters);
+        state.rates = Rates::default();
+        state.run = Some(run.clone());
+        run
+    }
+
+    /// A plan begins to look at the event times of a run from `from` on: told of like a run, with rows for answers.
+    pub(super) fn look_ahead(
+        &self,
+        run: &Prepared,
+        from: &[Resume],
+        settings: &Settings,
+        ready: &Ready,
+        clock: &impl Clock,
+    ) -> RunMeter {
+        let outputs = RunOutput::of(run, from, settings);
+        self.run(RunParts {
+            message_id: ready.payload.message_id.clone(),
+            platform_run_id: run.identity.platform_run_id.clone(),
+            started: clock.utc(),
+            started_at: clock.now(),
+            due: run.lane.is_whole().then(|| RunOutput::due(&outputs, settings)),
+            outputs,
+            speedup: 0.0,
+            pushes: PushStats::new(),
+            framed: Counter::new(),
+            read: ReadCounts::default(),
+            lease: Lease::unlimited(),
+        })
+    }
+
+    /// The present run's hold on its checkpoint.
+    fn lease(&self) -> Option<Lease> {
+        self.state().run.as_ref().map(|run| run.parts().lease.clone())
+    }
+
+    /// Notes whether a part answered.
+    fn part(&self, part: &'static str, ready: bool) {
+        self.state().parts.insert(part, ready);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Finished {
+    /// These, and what the present run has come to.
+    fn with(&self, run: Option<&RunMeter>) -> Self {
+        let mut sum =
+            Self { pushes: self.pushes, framed: self.framed, read_bytes: self.read_bytes, read_rows: self.read_rows };
+        if let Some(run) = run {
+            let RunParts { pushes, framed, read: ReadCounts { bytes, rows }, .. } = run.parts();
+            sum.pushes = families::sum(sum.pushes, pushes.counts());
+            sum.framed += framed.get();
+            sum.read_bytes += bytes.get();
+            sum.read_rows += rows.get();
+        }
+        sum
+    }
+}

@@ -1,0 +1,49 @@
+//! The spans of a run: what a trace shows, and what log lines stand in.
+//!
+//! ```text
+//! run ─┬─ identify · check · hold
+//!      ├─ stream ─┬─ read, one an output ─ frame
+//!      │          └─ output, one an output: from the start to its last answer
+//!      └─ evidence
+//! ```
+//!
+//! None is made for an event: at full rate that would cost more than the event itself.
+
+use tracing::field::{Empty, display};
+use tracing::{Span, info_span};
+
+use crate::evidence::{Tally, Verdict};
+use crate::model::OutputId;
+use crate::ready::Ready;
+
+/// From a READY to its verdict.
+pub(in crate::pipelines) fn run(ready: &Ready) -> Span {
+    let message_id = &ready.payload.message_id;
+    info_span!("run", %message_id, platform_run_id = Empty, status = Empty, reason = Empty, emitted = Empty)
+}
+
+/// Notes how the run came out.
+pub(in crate::pipelines) fn judged(run: &Span, verdict: &Verdict) {
+    run.record("status", display(verdict.status));
+    if let Some(reason) = verdict.reason {
+        run.record("reason", reason.code());
+    }
+    run.record("emitted", verdict.emitted);
+}
+
+/// One an output, below the present span.
+pub(in crate::pipelines) fn outputs<'a>(output_ids: impl Iterator<Item = &'a OutputId>) -> Vec<Span> {
+    let span = |output_id| info_span!("output", %output_id, admitted = Empty, duplicates = Empty, quarantined = Empty, retries = Empty);
+    output_ids.map(span).collect()
+}
+
+/// Notes what the outputs came to, and ends their spans.
+pub(in crate::pipelines) fn answered(outputs: Vec<Span>, tally: &Tally) {
+    for (span, output) in outputs.iter().zip(tally.outputs()) {
+        let counts = output.counts();
+        span.record("admitted", counts.admitted);
+        span.record("duplicates", counts.duplicates);
+        span.record("quarantined", counts.quarantined);
+        span.record("retries", counts.retries);
+    }
+}

@@ -1,0 +1,88 @@
+//! Every metric, once: its name, its labels and what it says. The page `docs/telemetry.md` is made from this list.
+//!
+//! The rule of names: `wsp_[of what_]<unit>`, and `_total` behind it where it only counts up. The unit is the last
+//! word, in full and without a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what
+//! is told (`info`, `epoch`, `ready`). A point in time is `timestamp_seconds`, since 1970.
+
+use super::family::{Kind, Metric};
+
+macro_rules! metrics {
+    ($($name:ident: $text:literal, $kind:ident, [$($label:literal),*], $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub static $name: Metric = Metric { name: $text, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+        )+
+
+        /// All of them, in the order of the pipeline.
+        pub static ALL: &[&Metric] = &[$(&$name,)+];
+    };
+}
+
+metrics! {
+    BUILD: "wsp_build_info", Gauge, ["version"], "Always 1; its label names the build.";
+    STARTED: "wsp_start_timestamp_seconds", Gauge, [], "When the process started.";
+    READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when readiness was last asked for: 1 or 0. Parts: control_topic, store, gate, lease.";
+    VERDICTS: "wsp_ready_verdicts_total", Counter, ["status", "reason"], "READY messages by verdict; the reason is empty where nothing was refused.";
+    ACTIVE: "wsp_active_runs", Gauge, [], "Runs that are being streamed now: 0 or 1.";
+    DUE: "wsp_due_events", Gauge, ["output"], "Events that the present run has to bring, from where it resumed and within the caps per output; with lanes, those of all lanes.";
+    READ_BYTES: "wsp_read_bytes_total", Counter, [], "Bytes of stream views read to be streamed.";
+    READ_ROWS: "wsp_read_rows_total", Counter, [], "Rows decoded.";
+    MERGE: "wsp_merge_held_rows", Gauge, [], "Depth of the merge: rows that are decoded and not yet framed, because rows of other outputs come first.";
+    FRAMED: "wsp_framed_events_total", Counter, [], "Events framed.";
+    AHEAD: "wsp_framed_ahead_events", Gauge, [], "Events framed and not yet handed to a connection: they wait for their time, for the rate or for the window.";
+    UNANSWERED: "wsp_unanswered_events", Gauge, [], "Events handed to a connection and not yet answered.";
+    IN_FLIGHT: "wsp_in_flight_requests", Gauge, [], "Requests on their way to the gate.";
+    ATTEMPTS: "wsp_attempts_total", Counter, ["outcome"], "Attempts by what came of them: answered, throttled (429), server_error (5xx), connect_failed, connection_lost, timed_out.";
+    RETRIES: "wsp_retries_total", Counter, [], "Attempts beyond the first of an event.";
+    AMBIGUOUS: "wsp_ambiguous_attempts_total", Counter, [], "Attempts without an answer that the gate may have admitted.";
+    FAILED: "wsp_failed_events_total", Counter, ["failure"], "Events that ended a run: rejected for good, or exhausted (tried as often as allowed).";
+    ANSWERED: "wsp_answered_events_total", Counter, ["output", "decision"], "Events by the gate's decision.";
+    LATENCY: "wsp_answer_latency_seconds", Histogram, [], "From an event's first attempt to its answer.";
+    LAG: "wsp_schedule_lag_seconds", Histogram, [], "From when an event was due to its first attempt; zero without pacing.";
+    EVENT_TIME: "wsp_event_time_timestamp_seconds", Gauge, ["output"], "Event time of the latest answered event of the present run.";
+    EVENT_TIME_END: "wsp_event_time_end_timestamp_seconds", Gauge, ["output"], "Event time at which the present run's output ends.";
+    SAVES: "wsp_saved_cursors_total", Counter, [], "Checkpoint cursors saved.";
+    CHECKPOINT_AGE: "wsp_checkpoint_age_seconds", Gauge, [], "Since the present run's last save of its checkpoint, or since its start.";
+    EPOCH: "wsp_lease_epoch", Gauge, [], "Epoch of the hold on the present run's checkpoint, where the store counts them.";
+}
+
+/// The table of `docs/telemetry.md`.
+#[must_use]
+pub fn reference() -> String {
+    use std::fmt::Write;
+    let mut out = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
+    for metric in ALL {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
+        let _ = writeln!(out, "| `{}` | {} | {labels} | {} |", metric.name, metric.kind.as_str(), metric.help);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNITS: &[&str] = &[
+        "info", "seconds", "ready", "verdicts", "runs", "events", "bytes", "rows", "requests", "attempts", "retries",
+        "cursors", "epoch",
+    ];
+
+    #[test]
+    fn names_follow_the_rule() {
+        for metric in ALL {
+            let name = metric.name;
+            assert!(name.starts_with("wsp_") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert!(UNITS.contains(&metric.unit()), "{name} ends in {}", metric.unit());
+            assert!(metric.kind != Kind::Histogram || metric.unit() == "seconds", "{name}");
+            assert!(metric.help.ends_with('.') && !metric.help.contains('|'), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_used_once() {
+        let names: std::collections::BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

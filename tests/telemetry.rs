@@ -1,0 +1,240 @@
+//! What a running `wsp run` tells of itself: metrics, probes, status, and the terminal.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+use common::capture::{CaptureGate, Reply};
+use common::live::Running;
+use common::{FRAUD, KEY, MESSAGE, OUTPUTS, RUN, Stage};
+use serde_json::{Value, json};
+use wsp::model::Secret;
+use wsp::reference::gate::{GateOptions, GateServer};
+use wsp::telemetry::catalogue;
+
+const RUN_ARGS: &[&str] = &["run", "--profile", "profile.yaml"];
+
+/// `wsp run` on a free port, and the address it tells.
+fn start(stage: &Stage, args: &[&str]) -> (Running, String) {
+    let mut command = stage.wsp(args);
+    command.env("WSP_TELEMETRY_LISTEN", "127.0.0.1:0");
+    let mut running = Running::spawn(stage, "run", &mut command);
+    let err = stage.path("run.err");
+    let mut address = None;
+    running.until("it listens", || {
+        let log = std::fs::read_to_string(&err).unwrap();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let line = lines.into_iter().find(|line| line["message"] == "telemetry is served");
+        address = line.and_then(|line| line["address"].as_str().map(str::to_owned));
+        address.is_some()
+    });
+    (running, address.unwrap())
+}
+
+/// One request on a connection of its own: status and body.
+fn ask(address: &str, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// The figure of one line of `/metrics`.
+fn figure(metrics: &str, series: &str) -> Option<f64> {
+    let line = metrics.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// A gate that answers 100 events and then holds the rest back.
+fn half_open() -> CaptureGate {
+    CaptureGate::scripted(|nth, _| if nth < 100 { Reply::admit() } else { Reply::admit_held() })
+}
+
+#[test]
+fn a_run_under_way_is_told_in_figures() {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let (mut running, address) = start(&stage, RUN_ARGS);
+    running.until("a held request", || gate.requests() == 101);
+
+    let metrics = || ask(&address, "GET /metrics").1;
+    let answered = |metrics: &str, output: &str| {
+        figure(metrics, &format!("wsp_answered_events_total{{output=\"{output}\",decision=\"ADMIT\"}}")).unwrap()
+    };
+    running.until("the hundredth answer", || {
+        OUTPUTS.iter().map(|output| answered(&metrics(), output)).sum::<f64>() >= 100.0
+    });
+    let text = metrics();
+    for (series, expected) in [
+        ("wsp_active_runs", 1.0),
+        ("wsp_in_flight_requests", 1.0),
+        ("wsp_framed_events_total", 250.0),
+        ("wsp_read_rows_total", 250.0),
+        ("wsp_merge_held_rows", 0.0),
+        ("wsp_attempts_total{outcome=\"answered\"}", 100.0),
+        ("wsp_attempts_total{outcome=\"timed_out\"}", 0.0),
+        ("wsp_answer_latency_seconds_count", 100.0),
+        (&format!("wsp_due_events{{output=\"{FRAUD}\"}}"), 100.0),
+    ] {
+        assert_eq!(figure(&text, series), Some(expected), "{series} in\n{text}");
+    }
+    // As many as the checkpoint's credit allows are handed over; all others wait.
+    let unanswered = figure(&text, "wsp_unanswered_events").unwrap();
+    assert!((1.0..=11.0).contains(&unanswered), "{text}");
+    assert_eq!(figure(&text, "wsp_framed_ahead_events").unwrap() + unanswered, 150.0, "{text}");
+    assert!(figure(&text, "wsp_read_bytes_total").unwrap() > 10_000.0, "{text}");
+    assert!(figure(&text, "wsp_checkpoint_age_seconds").unwrap() < 60.0);
+    let time = |metric: &str| figure(&text, &format!("{metric}{{output=\"{FRAUD}\"}}")).unwrap();
+    assert!(time("wsp_event_time_timestamp_seconds") < time("wsp_event_time_end_timestamp_seconds"));
+
+    let told: Value = serde_json::from_str(&ask(&address, "GET /status").1).unwrap();
+    let run = &told["run"];
+    assert_eq!((&run["message_id"], &run["platform_run_id"]), (&json!(MESSAGE), &json!(RUN)));
+    assert_eq!((&run["total"]["answered"], &run["total"]["due"]), (&json!(100), &json!(250)));
+    let asked = stage.wsp(&["status", "--address", &address]).output().unwrap();
+    let out = String::from_utf8(asked.stdout).unwrap();
+    assert!(asked.status.success() && out.contains("100 of 250 events") && out.contains(FRAUD), "{out}");
+
+    gate.release();
+    running.until("the verdict", || running_verdicts(&address) == 1.0);
+    let text = metrics();
+    assert_eq!(figure(&text, "wsp_active_runs"), Some(0.0));
+    assert_eq!(answered(&text, FRAUD), 100.0, "what was counted stays");
+    assert_eq!(figure(&text, "wsp_attempts_total{outcome=\"answered\"}"), Some(250.0));
+    assert_eq!(figure(&text, "wsp_saved_cursors_total").map(|saved| saved >= 4.0), Some(true));
+    running.signal("TERM");
+    assert_eq!(running.exit().0, Some(0));
+}
+
+fn running_verdicts(address: &str) -> f64 {
+    figure(&ask(address, "GET /metrics").1, "wsp_ready_verdicts_total{status=\"STREAMED\",reason=\"\"}").unwrap_or(0.0)
+}
+
+#[test]
+fn every_metric_of_the_page_is_served_and_no_other() {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let (mut running, address) = start(&stage, RUN_ARGS);
+    running.until("a held request", || gate.requests() == 101);
+    ask(&address, "GET /readyz");
+    let text = ask(&address, "GET /metrics").1;
+    let typed: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    // A verdict comes at the end, and files count no epochs.
+    let known = catalogue::ALL.iter().map(|metric| metric.name);
+    let expected: BTreeSet<_> =
+        known.filter(|name| !["wsp_ready_verdicts_total", "wsp_lease_epoch"].contains(name)).collect();
+    assert_eq!(typed, expected);
+}
+
+#[test]
+fn probes_tell_a_live_process_from_a_ready_one() {
+    let gate = GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap();
+    let stage = Stage::golden(&gate.base_url());
+    stage.remove(&format!("control_bus/{}/{MESSAGE}.json", common::TOPIC));
+    let (mut running, address) = start(&stage, RUN_ARGS);
+    assert_eq!(ask(&address, "GET /livez"), (200, "alive\n".to_owned()));
+    let (status, report) = ask(&address, "GET /readyz");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((status, &report["ready"]), (200, &json!(true)), "{report}");
+    assert_eq!(figure(&ask(&address, "GET /metrics").1, "wsp_part_ready{part=\"gate\"}"), Some(1.0));
+
+    drop(gate);
+    let unready = || {
+        let (status, report) = ask(&address, "GET /readyz");
+        (status == 503).then(|| serde_json::from_str::<Value>(&report).unwrap())
+    };
+    let mut report = None;
+    running.until("it is not ready", || {
+        report = unready();
+        report.is_some()
+    });
+    let parts = report.unwrap()["parts"].as_array().unwrap().clone();
+    let down: Vec<_> = parts.iter().filter(|part| part["ready"] == false).map(|part| part["part"].clone()).collect();
+    assert_eq!(down, [json!("gate")]);
+    assert_eq!(ask(&address, "GET /livez").0, 200);
+    assert_eq!((ask(&address, "POST /metrics").0, ask(&address, "GET /").0), (405, 404));
+}
+
+#[test]
+fn an_address_that_was_asked_for_has_to_be_free() {
+    let stage = Stage::golden("http://127.0.0.1:1");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = stage.wsp(RUN_ARGS);
+    command.env("WSP_TELEMETRY_LISTEN", taken.local_addr().unwrap().to_string());
+    let ran = command.output().unwrap();
+    let err = String::from_utf8(ran.stderr).unwrap();
+    assert!(ran.status.code() == Some(2) && err.contains("wiring.wsp_telemetry.listen"), "{err}");
+
+    let nobody = stage.wsp(&["status", "--address", "127.0.0.1:1"]).output().unwrap();
+    let err = String::from_utf8(nobody.stderr).unwrap();
+    assert!(nobody.status.code() == Some(1) && err.contains("nobody tells of a run at 127.0.0.1:1"), "{err}");
+}
+
+#[test]
+#[ignore = "needs promtool (Debian's package prometheus)"]
+fn promtool_finds_nothing_wrong() {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let (mut running, address) = start(&stage, RUN_ARGS);
+    running.until("a held request", || gate.requests() == 101);
+    ask(&address, "GET /readyz");
+    let metrics = ask(&address, "GET /metrics").1;
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let told = promtool.wait_with_output().unwrap();
+    let told = (told.status.code(), String::from_utf8(told.stdout).unwrap(), String::from_utf8(told.stderr).unwrap());
+    assert_eq!(told, (Some(0), String::new(), String::new()), "{metrics}");
+}
+
+/// What `script` (util-linux) sees of `wsp run --once` on a terminal of this kind.
+fn on_a_terminal(env: &[(&str, &str)], columns: u16) -> String {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let wsp = env!("CARGO_BIN_EXE_wsp");
+    let inner = format!("stty cols {columns} rows 24; {wsp} run --profile profile.yaml --once");
+    let plain_command = stage.wsp(&[]);
+    let mut terminal = Command::new("script");
+    terminal.args(["-qefc", &inner, "/dev/null"]).current_dir(stage.folder.path()).env_clear();
+    terminal.envs(plain_command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));
+    terminal.env("TERM", "xterm").env("WSP_TELEMETRY_LISTEN", "off").envs(env.iter().copied());
+    let mut running = Running::spawn(&stage, "terminal", terminal.stdin(Stdio::null()));
+    running.until("a held request", || gate.requests() == 101);
+    let drawn = |out: &str| out.matches("100 of 250").count() >= 3;
+    let plain = env.contains(&("TERM", "dumb"));
+    let out = stage.path("terminal.out");
+    running.until("it is drawn", || plain || drawn(&String::from_utf8_lossy(&common::read(&out))));
+    gate.release();
+    let (code, out) = running.exit();
+    assert_eq!(code, Some(0), "{out}");
+    out
+}
+
+#[test]
+#[ignore = "needs script (util-linux)"]
+fn a_terminal_shows_progress_in_place() {
+    let out = on_a_terminal(&[], 100);
+    assert!(out.contains("\x1b[5A"), "five lines are drawn over: {out:?}");
+    assert!(out.contains("\x1b[1m") && out.contains(FRAUD) && out.contains("STREAMED"), "{out:?}");
+
+    let out = on_a_terminal(&[("NO_COLOR", "1")], 50);
+    assert!(!out.contains("\x1b[1m") && out.contains("\x1b[5A"), "{out:?}");
+    let drawn = out.split(['\n', '\r']).filter(|line| line.contains("\x1b[K"));
+    let widths = drawn.map(|line| line.replace("\x1b[K", "").replace("\x1b[5A", "").chars().count());
+    assert!(widths.max().is_some_and(|widest| widest < 50), "{out:?}");
+
+    let out = on_a_terminal(&[("TERM", "dumb")], 100);
+    assert!(!out.contains("\x1b["), "{out:?}");
+}
