@@ -7,21 +7,30 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::Parser;
+use wsp::pipelines::telemetry::otlp::Otlp;
 
 use commands::args::Cli;
 use commands::screen::Screen;
-use commands::{Exit, Failure, logs, run};
+use commands::{Around, Failure, logs, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let screen = Screen::of_stderr();
-    if let Err(error) = logs::start(&cli.log, &screen) {
-        return told(&Failure { exit: Exit::Usage, message: format!("--log: {error}") });
-    }
-    match run(cli.command, &screen) {
+    let around = match around(&cli.log) {
+        Ok(around) => around,
+        Err(failure) => return told(&failure),
+    };
+    match run(cli.command, &around) {
         Ok(exit) => exit.into(),
         Err(failure) => told(&failure),
     }
+}
+
+/// Terminal, logs and collector, before anything else happens.
+fn around(log: &str) -> Result<Around, Failure> {
+    let otlp = Otlp::from_env(&|name| std::env::var(name).ok())?;
+    let around = Around { screen: Screen::of_stderr(), otlp };
+    logs::start(log, &around).map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    Ok(around)
 }
 
 fn told(failure: &Failure) -> ExitCode {

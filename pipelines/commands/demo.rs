@@ -19,7 +19,6 @@ use wsp::oracle::Scan;
 use wsp::pipelines::prepare::{self, Prepared};
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
-use wsp::pipelines::telemetry::Telemetry;
 use wsp::profile::Profile;
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming};
 use wsp::reference::gate::audit::{AuditReport, Expected, audit};
@@ -28,21 +27,20 @@ use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
 use wsp::reference::world::{CATALOGUE, GATE_MAP, WorldSpec, WorldSummary, generate};
 
 use super::args::Demo;
-use super::screen::Screen;
 use super::service::{gate, stop_on_signals, watched};
 use super::table::{grouped, table};
-use super::{Exit, Failure, Outcome, block_on};
+use super::{Around, Exit, Failure, Outcome, block_on};
 
 const KEY: &str = "demo-key";
 const SR_RUN: &str = "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0";
 
-pub(crate) fn run(args: &Demo, screen: &Screen) -> Outcome {
+pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
     let folder = folder(args.dir.as_deref())?;
     eprintln!("making a world of {} events in {}", grouped(args.events), folder.display());
     let stage = Stage::set(args, folder)?;
     eprintln!("streaming it into a gate at {}", stage.gate.base_url());
     let clock = SystemClock::new();
-    let (incoming, taken) = block_on(stage.stream(clock, screen))??;
+    let (incoming, taken) = block_on(stage.stream(clock, around))??;
     let Some(summary) = &taken.summary else {
         let why = taken.refusal.map_or_else(|| taken.verdict.status.to_string(), |refusal| refusal.to_string());
         return Err(Failure::failed(format!("the run was not streamed: {why}")));
@@ -97,7 +95,7 @@ impl Stage {
     }
 
     /// The run, as the service would make it.
-    async fn stream(&self, clock: SystemClock, screen: &Screen) -> Result<(Incoming, Taken), Failure> {
+    async fn stream(&self, clock: SystemClock, around: &Around) -> Result<(Incoming, Taken), Failure> {
         let stop = stop_on_signals(|| std::process::exit(3))?;
         let settings = Settings::new(&self.profile, None, None)?;
         let options = FileFeedOptions {
@@ -109,11 +107,13 @@ impl Stage {
         let mut readies = pin!(FileFeed::new(options, clock).stream());
         let none = || Failure::failed("no READY came from the control bus");
         let incoming = readies.next().await.ok_or_else(none)?.map_err(failed)?;
-        let telemetry = Telemetry::new(&clock);
+        let telemetry = around.telemetry(&clock);
         let gate = gate(&self.profile, clock)?.traced(telemetry.trace_mark());
         let service = Service::new(self.profile.clone(), settings, gate, clock, stop)?;
         let service = service.in_folder(&self.folder).telemetry(telemetry.clone());
-        let taken = watched(service.take(&incoming), &telemetry, &clock, screen).await.map_err(failed)?;
+        let taken = watched(service.take(&incoming), &telemetry, &clock, &around.screen, around.otlp.as_ref())
+            .await
+            .map_err(failed)?;
         Ok((incoming, taken))
     }
 

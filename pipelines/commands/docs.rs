@@ -30,13 +30,21 @@ means that the variable overrides the profile, `where absent` that it fills what
 const TELEMETRY: &str = "# Metrics
 
 Made by `wsp docs telemetry`. `wsp run` serves them at `/metrics` of its listener (`wiring.wsp_telemetry.listen`), in the
-Prometheus text format. `/livez` answers while the process turns, `/readyz` says with 200 or 503 whether control topic, store, gate and lease are in order, `/status` says as
+Prometheus text format, and sends the same figures over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set. `/livez` answers while
+the process turns, `/readyz` says with 200 or 503 whether control topic, store, gate and lease are in order, `/status` says as
 JSON what `wsp status` prints.
 
 **Names.** `wsp_[of what_]<unit>`, with `_total` behind it where it only counts up. The unit is the last word, in full and without
 a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what is told (`info`, `epoch`, `ready`). A point
 in time is `timestamp_seconds`, since 1970. **Labels** take few values: outputs of the profile, words of a closed list, nothing
 that a message brings. A test holds the names to the rule.
+
+**OTLP** (http/protobuf) is on where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, or the one of a signal (`…_TRACES_ENDPOINT`,
+`…_METRICS_ENDPOINT`). Heeded too: `…_HEADERS`, `…_TIMEOUT`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SERVICE_NAME` (else `wsp`),
+`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_EXPORTER=none`, `OTEL_METRICS_EXPORTER=none`, `OTEL_SDK_DISABLED`. A run is one trace:
+`run`, below it `identify`, `check`, `hold` (the checkpoint), `stream` with `read` and `output` for each output and `frame`, and
+`evidence`. Log lines of a run name its `trace_id`. While it is traced, requests to the gate carry `traceparent`: the run's trace,
+and the first 16 digits of the event id.
 
 ";
 

@@ -1,16 +1,18 @@
-//! Where logs go: text to a terminal, JSON lines elsewhere.
+//! Where logs and spans go: text to a terminal, JSON lines elsewhere, and traces to a collector where one is named.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
+use wsp::pipelines::telemetry::otlp::Otlp;
 
-use super::screen::Screen;
+use super::Around;
 
 /// Starts logging what `filter` lets through.
-pub(crate) fn start(filter: &str, screen: &Screen) -> Result<(), ParseError> {
+pub(crate) fn start(filter: &str, around: &Around) -> Result<(), ParseError> {
+    let Around { screen, otlp } = around;
     let filter = EnvFilter::try_new(filter)?;
     let logs = fmt::layer().with_writer(screen.clone());
     // People read text on a terminal, where the spans around a line would only make it long. Machines read JSON.
@@ -18,8 +20,11 @@ pub(crate) fn start(filter: &str, screen: &Screen) -> Result<(), ParseError> {
         let text = logs.with_target(false).with_ansi(screen.color());
         text.with_filter(filter).boxed()
     } else {
-        logs.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
+        logs.json().flatten_event(true).with_current_span(false).with_filter(filter).boxed()
     };
-    tracing_subscriber::registry().with(logs).init();
+    // A trace has the spans of a run, not those of libraries.
+    let spans = Targets::new().with_target("wsp", tracing::Level::INFO);
+    let traces = otlp.as_ref().and_then(Otlp::layer).map(|layer| layer.with_filter(spans));
+    tracing_subscriber::registry().with(logs).with(traces).init();
     Ok(())
 }

@@ -17,6 +17,9 @@ mod world;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use wsp::clock::Clock;
+use wsp::pipelines::telemetry::Telemetry;
+use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::profile::{ConfigError, Profile};
 
 use args::{Cli, Command, ProfileArg};
@@ -72,11 +75,27 @@ impl From<ConfigError> for Failure {
 /// What a command comes to.
 pub(crate) type Outcome = Result<Exit, Failure>;
 
-pub(crate) fn run(command: Command, screen: &Screen) -> Outcome {
+/// What a command tells of itself through, beside stdout.
+#[derive(Debug)]
+pub(crate) struct Around {
+    /// The terminal.
+    pub(crate) screen: Screen,
+    /// A collector, where the environment names one.
+    pub(crate) otlp: Option<Otlp>,
+}
+
+impl Around {
+    /// For a process whose runs are traced if a collector wants them.
+    pub(crate) fn telemetry(&self, clock: &impl Clock) -> Telemetry {
+        Telemetry::traced(clock, self.otlp.as_ref().is_some_and(Otlp::traces))
+    }
+}
+
+pub(crate) fn run(command: Command, around: &Around) -> Outcome {
     match command {
-        Command::Demo(args) => demo::run(&args, screen),
-        Command::Run(args) => service::run(&args, screen),
-        Command::Plan(args) => plan::run(&args, screen),
+        Command::Demo(args) => demo::run(&args, around),
+        Command::Run(args) => service::run(&args, around),
+        Command::Plan(args) => plan::run(&args, around),
         Command::Status(args) => status::run(&args),
         Command::Validate(args) => validate(&args),
         Command::Checkpoint(args) => checkpoint::run(args),

@@ -12,19 +12,18 @@ use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{Parsed, Ready, message, read_message};
 
 use super::args;
-use super::screen::Screen;
 use super::service::{control_root, watched};
 use super::table::{grouped, table};
-use super::{Exit, Failure, Outcome, block_on, load};
+use super::{Around, Exit, Failure, Outcome, block_on, load};
 
-pub(crate) fn run(args: &args::Plan, screen: &Screen) -> Outcome {
+pub(crate) fn run(args: &args::Plan, around: &Around) -> Outcome {
     let profile = load(&args.profile)?;
     let settings = Settings::new(&profile, None, None)?;
     let ready = ready(&profile, args.ready.as_deref())?;
     let clock = SystemClock::new();
     let telemetry = Telemetry::new(&clock);
-    let planned =
-        block_on(watched(plan::plan(&profile, &settings, &ready, clock, &telemetry), &telemetry, &clock, screen))?;
+    let planning = plan::plan(&profile, &settings, &ready, clock, &telemetry);
+    let planned = block_on(watched(planning, &telemetry, &clock, &around.screen, None))?;
     let plan = planned.map_err(|refusal| Failure::usage(refusal.to_string()))?;
     if args.json {
         let text = serde_json::to_string_pretty(&plan).map_err(|error| Failure::failed(error.to_string()))?;

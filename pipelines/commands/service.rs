@@ -16,6 +16,7 @@ use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
 use wsp::pipelines::telemetry::Telemetry;
 use wsp::pipelines::telemetry::listener::Listener;
+use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
 use wsp::profile::settings::TELEMETRY_LISTEN;
 use wsp::profile::{ConfigError, ControlBus, KafkaWiring, Profile, active_run, run_scoped};
@@ -24,26 +25,26 @@ use wsp::stop::Stop;
 
 use super::args::Run;
 use super::screen::Screen;
-use super::{Exit, Failure, Outcome, block_on, load};
+use super::{Around, Exit, Failure, Outcome, block_on, load};
 
 /// Between two looks at the control bus.
 const POLL: Duration = Duration::from_millis(500);
 /// For the last commits to the control topic.
 const CLOSING: Duration = Duration::from_secs(15);
 
-pub(crate) fn run(args: &Run, screen: &Screen) -> Outcome {
+pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     let profile = load(&args.profile)?;
     let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
     let clock = SystemClock::new();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
-        let telemetry = Telemetry::new(&clock);
+        let telemetry = around.telemetry(&clock);
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
         let Feed { readies, closed, control } = feed(&profile, clock, args.once)?;
         let _listener = listen(&profile, &telemetry, control, &gate, clock).await?;
         let service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
-        let serving = serve(&service, readies, args, &stop, screen);
-        let outcome = watched(serving, &telemetry, &clock, screen).await;
+        let serving = serve(&service, readies, args, &stop, around);
+        let outcome = watched(serving, &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
         select(closed, Box::pin(clock.sleep_until(clock.now() + CLOSING))).await;
         outcome
@@ -55,7 +56,7 @@ async fn serve(
     readies: Readies,
     args: &Run,
     stop: &Stop,
-    screen: &Screen,
+    around: &Around,
 ) -> Outcome {
     let mut taken = 0;
     let mut failed = false;
@@ -76,7 +77,7 @@ async fn serve(
             Err(_) => Settlement::Deferred,
         };
         match &outcome {
-            Ok(taken) => screen.aside(|| tell(taken)),
+            Ok(taken) => around.screen.aside(|| tell(taken)),
             Err(refusal) => tracing::error!(%refusal, "no verdict; the READY is looked at again"),
         }
         if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
@@ -94,19 +95,31 @@ async fn serve(
     Ok(if failed && bounded { Exit::Failed } else { Exit::Done })
 }
 
-/// `work`, with its progress on the terminal meanwhile.
+/// `work`, with its progress on the terminal and its figures sent to the collector meanwhile.
 pub(crate) async fn watched<T>(
     work: impl Future<Output = T>,
     telemetry: &Telemetry,
-    clock: &impl Clock,
+    clock: &SystemClock,
     screen: &Screen,
+    otlp: Option<&Otlp>,
 ) -> T {
+    let send = async {
+        match otlp {
+            Some(otlp) => otlp.send_metrics(telemetry, clock).await,
+            None => std::future::pending().await,
+        }
+    };
     let done = tokio::select! {
         biased;
         done = work => done,
         () = screen.follow(telemetry, clock) => std::future::pending().await,
+        () = send => std::future::pending().await,
     };
     screen.aside(|| ());
+    if let Some(otlp) = otlp {
+        otlp.send_figures(telemetry, clock);
+        otlp.finish(clock).await;
+    }
     done
 }
 

@@ -1,7 +1,7 @@
-//! What a running WSP tells of itself: to Prometheus, to probes, to `wsp status`, to the terminal.
+//! What a running WSP tells of itself: to Prometheus, to probes, to `wsp status`, to the terminal, and over OTLP.
 //!
 //! ```text
-//! service ──verdicts──────────────► Telemetry ──► families ──► /metrics
+//! service ──verdicts──────────────► Telemetry ──► families ──► /metrics, OTLP
 //!    └─ run ──answers, saves──► RunMeter ──┘ └──► status ────► /status, the terminal
 //!                                  Readiness (control topic, store, gate, lease) ──► /readyz
 //! ```
@@ -10,6 +10,7 @@
 
 mod families;
 pub mod listener;
+pub mod otlp;
 pub mod readiness;
 mod run;
 pub(super) mod spans;
@@ -42,6 +43,7 @@ pub struct Telemetry {
 #[derive(Debug)]
 struct Shared {
     started: Micros,
+    traced: bool,
     trace: TraceMark,
     latency: Histogram,
     lag: Histogram,
@@ -73,12 +75,19 @@ struct Finished {
 }
 
 impl Telemetry {
-    /// Nothing done yet, in a process that starts now.
+    /// Nothing done yet, in a process that starts now and whose runs are not traced.
     #[must_use]
     pub fn new(clock: &impl Clock) -> Self {
+        Self::traced(clock, false)
+    }
+
+    /// The same, with each run traced or not: the gate's requests are marked where it is.
+    #[must_use]
+    pub fn traced(clock: &impl Clock, traced: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
                 started: clock.utc(),
+                traced,
                 trace: TraceMark::default(),
                 latency: Histogram::default(),
                 lag: Histogram::default(),
@@ -92,6 +101,13 @@ impl Telemetry {
     #[must_use]
     pub fn trace_mark(&self) -> TraceMark {
         self.shared.trace.clone()
+    }
+
+    /// Marks the gate's requests from now on, until the run is over, where runs are traced.
+    pub(super) fn mark(&self, trace_id: u128) {
+        if self.shared.traced {
+            self.shared.trace.set(trace_id);
+        }
     }
 
     /// Counts a verdict.

@@ -9,17 +9,26 @@
 //!
 //! None is made for an event: at full rate that would cost more than the event itself.
 
+use sha2::{Digest, Sha256};
 use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
 
 use crate::evidence::{Tally, Verdict};
-use crate::model::OutputId;
+use crate::model::{Micros, OutputId};
 use crate::ready::Ready;
 
+/// The id of the trace of a run that starts at `now`: no two starts have the same.
+pub(in crate::pipelines) fn trace_id(ready: &Ready, now: Micros) -> u128 {
+    let text = format!("{}|{}|{}", ready.payload.message_id, now.0, std::process::id());
+    let digest = Sha256::digest(text);
+    u128::from_be_bytes(std::array::from_fn(|i| digest[i]))
+}
+
 /// From a READY to its verdict.
-pub(in crate::pipelines) fn run(ready: &Ready) -> Span {
+pub(in crate::pipelines) fn run(ready: &Ready, trace_id: u128) -> Span {
     let message_id = &ready.payload.message_id;
-    info_span!("run", %message_id, platform_run_id = Empty, status = Empty, reason = Empty, emitted = Empty)
+    let trace_id = format_args!("{trace_id:032x}");
+    info_span!("run", %trace_id, %message_id, platform_run_id = Empty, status = Empty, reason = Empty, emitted = Empty)
 }
 
 /// Notes how the run came out.
