@@ -22,8 +22,8 @@ const PROFILE: &str = "# Profile reference
 Made by `wsp docs profile`. A profile is a YAML file of the platform; WSP reads `profile_id`, `policy` and `wiring` and leaves
 everything else alone. A scalar that is wholly `${NAME}` or `${NAME:-default}` is read from the environment. Numbers and
 switches may be given as text. Relative file references count from the working directory where the file exists there, else from
-the profile's folder. An unknown key in `wsp_checkpoint`, `wsp_producer`, `wsp_retry`, `wsp_delivery` or `wsp_telemetry` is an error. `wins`
-means that the variable overrides the profile, `where absent` that it fills what the profile leaves out.
+the profile's folder. An unknown key in `wsp_checkpoint`, `wsp_producer`, `wsp_retry`, `wsp_delivery` or `wsp_telemetry` is an
+error. `wins` means that the variable overrides the profile, `where absent` that it fills what the profile leaves out.
 
 ";
 
