@@ -6,8 +6,8 @@
 //! append: lock ──► close a torn line ──► one write ──► fsync
 //! ```
 //!
-//! Reads block the calling thread: what is read here is either a small JSON object or a range of Parquet on
-//! a thread made for it. Writes wait for the disk, so they go to tokio's blocking threads.
+//! Small JSON objects are read on the calling thread. Ranges of Parquet are read, and everything is written, on tokio's
+//! blocking threads: there is work to do while the disk is waited for.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -92,21 +92,44 @@ impl LocalStore {
         if bytes.len() as u64 > limit { Err(too_large(bytes.len() as u64)) } else { Ok(Some(bytes.into())) }
     }
 
-    fn read_ranges(&self, key: &Key, version: &Version, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+    /// The file, if it is of this version, and room for each range.
+    fn open_ranges(
+        &self,
+        key: &Key,
+        version: &Version,
+        ranges: &[Range<u64>],
+    ) -> Result<(File, Vec<Vec<u8>>), StoreError> {
         let changed = || StoreError::Changed { object: self.full_name(key) };
-        let failed = |error: &io::Error| self.failed(key, "cannot be read", error);
-        let (file, before) = self.open_file(key)?.ok_or_else(changed)?;
-        if version_of(&before) != *version {
+        let (file, meta) = self.open_file(key)?.ok_or_else(changed)?;
+        if version_of(&meta) != *version {
             return Err(changed());
         }
-        let mut parts = Vec::with_capacity(ranges.len());
-        for range in ranges {
-            if range.end < range.start || range.end > before.len() {
-                return Err(failed(&io::Error::other(format!("range {range:?} of {} bytes", before.len()))));
+        let room = |range: &Range<u64>| {
+            if range.end < range.start || range.end > meta.len() {
+                let error = io::Error::other(format!("range {range:?} of {} bytes", meta.len()));
+                return Err(self.failed(key, "cannot be read", &error));
             }
-            let mut part = vec![0; (range.end - range.start) as usize];
-            match file.read_exact_at(&mut part, range.start) {
-                Ok(()) => parts.push(part.into()),
+            Ok(vec![0; (range.end - range.start) as usize])
+        };
+        let rooms = ranges.iter().map(room).collect::<Result<_, _>>()?;
+        Ok((file, rooms))
+    }
+
+    /// Fills `rooms`; a file that was written to meanwhile has changed.
+    fn fill(
+        &self,
+        key: &Key,
+        version: &Version,
+        file: &File,
+        ranges: &[Range<u64>],
+        rooms: Vec<Vec<u8>>,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let changed = || StoreError::Changed { object: self.full_name(key) };
+        let failed = |error: &io::Error| self.failed(key, "cannot be read", error);
+        let mut parts = Vec::with_capacity(rooms.len());
+        for (mut room, range) in rooms.into_iter().zip(ranges) {
+            match file.read_exact_at(&mut room, range.start) {
+                Ok(()) => parts.push(room.into()),
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(changed()),
                 Err(error) => return Err(failed(&error)),
             }
@@ -210,7 +233,15 @@ impl ObjectStore for LocalStore {
         version: &'a Version,
         ranges: &'a [Range<u64>],
     ) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>> {
-        async move { self.read_ranges(key, version, ranges) }.boxed()
+        async move {
+            // Room is made by the caller's thread, which lets go of it too; else each reading thread would keep some.
+            let (file, rooms) = self.open_ranges(key, version, ranges)?;
+            let (store, key, version, ranges) = (self.clone(), key.clone(), version.clone(), ranges.to_vec());
+            let object = store.full_name(&key);
+            let done = tokio::task::spawn_blocking(move || store.fill(&key, &version, &file, &ranges, rooms));
+            done.await.unwrap_or_else(|error| Err(StoreError::Io { object, message: format!("read: {error}") }))
+        }
+        .boxed()
     }
 
     fn list<'a>(&'a self, prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>> {
