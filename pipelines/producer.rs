@@ -53,6 +53,8 @@ pub struct Settings {
     pub max_events: Option<u64>,
     /// Cap an output.
     pub max_events_per_output: Option<u64>,
+    /// Bytes that reading all outputs may take.
+    pub read_memory: u64,
 }
 
 impl Settings {
@@ -96,6 +98,7 @@ impl Settings {
             flush_every: checkpoint.flush_every,
             max_events,
             max_events_per_output: per_output.or(profile.max_events_per_output),
+            read_memory: profile.oracle.read_memory,
         })
     }
 
@@ -177,7 +180,8 @@ where
     let Parts { gate, clock, scope, stop, stats, read, framed } = parts;
     let lease = scope.lease();
     let credit = Credit::new(settings.bound());
-    let scan = Scan::new().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
+    let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
+    let scan = Scan::new().limit(cap).memory(settings.read_memory);
     let rows = read.rows;
     let outputs =
         run.counting(&read.bytes).batches(scan, from).into_iter().zip(&run.outputs).map(|(batches, output)| {

@@ -1,7 +1,8 @@
 //! A view's rows as batches with their event times, from any row on.
 //!
 //! ```text
-//! View ──one file, one row group at a time──► decode ──► times and their order ──► RowBatch
+//! View ──one slice of a row group at a time──► decode ──► times and their order ──► RowBatch
+//!              └─ the next one, fetched meanwhile
 //! ```
 
 use std::sync::Arc;
@@ -11,20 +12,17 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use futures::{Stream, stream};
 use parquet::DecodeResult;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelector};
-use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
+use parquet::arrow::push_decoder::ParquetPushDecoder;
 
 use super::filter::{RowFilter, Sieve};
-use super::footer::{self, Footer};
-use super::source::Source;
+use super::loading::{Loaded, Loading, Place};
+use super::part::Part;
 use super::times;
-use super::view_files::{TIME_COLUMN, View, ViewPart};
+use super::view_files::{TIME_COLUMN, View};
 use crate::model::{Micros, Reason, Refusal, RowBatch};
 
-/// Decoded values of a filter's columns kept until the picked rows are decoded, in bytes a part; beyond it they are
-/// decoded twice.
-const FILTER_CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Memory that reading one output may take where nothing else is said, in bytes.
+const DEFAULT_MEMORY: u64 = 64 << 20;
 
 /// The first row to deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,16 +37,17 @@ pub struct Resume {
 #[derive(Debug, Clone, Copy)]
 pub struct Scan {
     from: Resume,
-    limit: u64,
-    batch_rows: usize,
-    times_only: bool,
+    pub(super) limit: u64,
+    pub(super) batch_rows: usize,
+    pub(super) times_only: bool,
+    pub(super) memory: u64,
 }
 
 impl Scan {
     /// All rows, 4,096 a batch.
     #[must_use]
     pub fn new() -> Self {
-        Self { from: Resume::default(), limit: u64::MAX, batch_rows: 4096, times_only: false }
+        Self { from: Resume::default(), limit: u64::MAX, batch_rows: 4096, times_only: false, memory: DEFAULT_MEMORY }
     }
 
     /// From this row on.
@@ -78,6 +77,27 @@ impl Scan {
         self.batch_rows = rows.max(1);
         self
     }
+
+    /// Bytes that reading may take, 64 MiB where not set: rows being decoded, stored and decompressed, and the next
+    /// ones, fetched ahead. A row group that takes more than half of it is read in slices, page by page, if its writer
+    /// left an offset index for all columns; without one it is read whole, whatever it takes, and the next one is
+    /// fetched ahead only if it fits.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// See [`Scan::memory`].
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory
+    }
+
+    /// What one slice may take, so that there is room for the next one.
+    pub(super) fn slice_bytes(&self) -> u64 {
+        self.memory / 2
+    }
 }
 
 impl Default for Scan {
@@ -88,8 +108,8 @@ impl Default for Scan {
 
 impl View {
     /// The rows that `scan` asks for, in order; [`RowBatch::position`] counts `seq` from the first of
-    /// them. Skipped row groups are not fetched, skipped rows not decoded. Memory is one
-    /// row group and one batch.
+    /// them. Skipped row groups are not fetched, skipped rows not decoded. While rows are decoded and delivered the
+    /// next row group is fetched, within [`Scan::memory`].
     ///
     /// The stream ends with its first error; every good row before the one that refuses comes first.
     ///
@@ -104,7 +124,7 @@ impl View {
 
     /// Of the rows that `scan` asks for those that `filter` picks, all of them where there is none. A limit counts picked
     /// rows, and so does `seq`. The filter's columns are decoded for all rows, the others for picked ones; of a row
-    /// group without a picked row nothing else is fetched.
+    /// group without a picked row nothing else is fetched, and ahead only the filter's columns are.
     ///
     /// # Errors
     ///
@@ -117,7 +137,7 @@ impl View {
         filter: Option<RowFilter>,
     ) -> impl Stream<Item = Result<RowBatch, Refusal>> + Send + use<> {
         let reader = Reader {
-            view: self.clone(),
+            view: Arc::new(self.clone()),
             scan,
             filter,
             file: scan.from.file,
@@ -125,6 +145,7 @@ impl View {
             delivered: 0,
             last: None,
             open: None,
+            ahead: None,
             refused: None,
         };
         stream::unfold(Some(reader), |reader| async move {
@@ -139,7 +160,7 @@ impl View {
 }
 
 struct Reader {
-    view: View,
+    view: Arc<View>,
     scan: Scan,
     filter: Option<RowFilter>,
     file: usize,
@@ -147,7 +168,9 @@ struct Reader {
     row: u64,
     delivered: u64,
     last: Option<Micros>,
-    open: Option<Part>,
+    open: Option<Open>,
+    /// What comes after it.
+    ahead: Option<Loading>,
     /// What the row after the rows handed out last was refused for.
     refused: Option<Refusal>,
 }
@@ -161,55 +184,79 @@ impl Reader {
             if self.delivered == self.scan.limit {
                 return Ok(None);
             }
-            let Some(part) = self.view.parts.get(self.file) else {
-                return self.at_the_end();
-            };
             let open = match &mut self.open {
                 Some(open) => open,
-                closed => {
-                    if self.row > part.rows {
-                        return Err(beyond(part, self.row));
-                    }
-                    if self.row == part.rows {
-                        self.file += 1;
-                        self.row = 0;
-                        continue;
-                    }
-                    let left = self.scan.limit - self.delivered;
-                    let filter =
-                        self.filter.as_ref().map(|filter| (filter, Sieve::new(part.name.clone(), self.row, self.last)));
-                    closed.insert(Part::open(&self.view, part, self.row, self.scan.limit(left), filter).await?)
-                }
+                None => match self.open_next().await? {
+                    Some(open) => self.open.insert(open),
+                    None => return Ok(None),
+                },
             };
             let rows = open.next().await?;
-            if let Some(sieve) = open.sieve.clone() {
-                if let Some(batch) = self.accept_picked(rows, &sieve)? {
-                    return Ok(Some(batch));
+            self.look_ahead().await;
+            let batch = match (rows, self.open.as_ref().and_then(|open| open.sieve.clone())) {
+                (rows, Some(sieve)) => self.accept_picked(rows, &sieve)?,
+                (Some(rows), None) => self.accept(rows)?,
+                (None, None) => {
+                    self.end_slice(self.row)?;
+                    None
                 }
-                continue;
-            }
-            match rows {
-                Some(rows) => {
-                    if let Some(batch) = self.accept(rows)? {
-                        return Ok(Some(batch));
-                    }
-                }
-                None if self.row == part.rows => self.open = None,
-                None => {
-                    let detail = format!("{} rows could be read, its footer says {}", self.row, part.rows);
-                    return Err(open.source.unreadable(detail));
-                }
+            };
+            if batch.is_some() {
+                return Ok(batch);
             }
         }
     }
 
-    /// Only the place just after the last row is an end; a resume may name anything.
-    fn at_the_end(&self) -> Result<Option<RowBatch>, Refusal> {
-        if self.file == self.view.parts.len() && self.row == 0 {
-            return Ok(None);
+    /// The slice with the next row, as it was fetched ahead or from the start; `None` behind the last row.
+    async fn open_next(&mut self) -> Result<Option<Open>, Refusal> {
+        let Some((file, row)) = self.view.place(self.file, self.row)? else { return Ok(None) };
+        (self.file, self.row) = (file, row);
+        let ahead = match self.ahead.take() {
+            Some(ahead) => ahead.done().await.and_then(Result::ok),
+            None => None,
+        };
+        let loaded = match ahead {
+            Some(loaded) => loaded,
+            None => self.place(file, row, None, 0).load().await?,
+        };
+        let left = self.scan.limit - self.delivered;
+        let name = self.view.parts[file].name.clone();
+        let sieve = self.filter.as_ref().map(|_| Sieve::new(name, row, self.last));
+        Open::new(loaded, left, self.filter.as_ref(), sieve).map(Some)
+    }
+
+    /// Fetches the slice after the one at hand, as far as the memory goes that this one leaves.
+    async fn look_ahead(&mut self) {
+        let Some(Open { loaded: Loaded { part, slice, .. }, .. }) = &self.open else { return };
+        if self.ahead.is_none() {
+            // Rows before the limit may all come from the slice at hand.
+            if self.scan.limit - self.delivered <= slice.end().saturating_sub(self.row) {
+                return;
+            }
+            let Ok(Some((file, row))) = self.view.place(self.file, slice.end()) else { return };
+            let part = (file == self.file).then(|| part.clone());
+            let room = self.scan.memory.saturating_sub(slice.cost.all());
+            self.ahead = Some(Loading::new(self.place(file, row, part, room)));
         }
-        let detail = format!("part {} of {}", self.file, self.view.parts.len());
-        Err(Refusal::new(Reason::CheckpointForeign, detail))
+        if let Some(ahead) = &mut self.ahead {
+            ahead.nudge().await;
+        }
+    }
+
+    fn place(&self, file: usize, row: u64, part: Option<Arc<Part>>, room: u64) -> Place {
+        let (view, filter) = (self.view.clone(), self.filter.clone());
+        Place { view, scan: self.scan, filter, file, row, part, room }
+    }
+
+    /// Leaves the slice at hand, if `next` is the row behind it.
+    fn end_slice(&mut self, next: u64) -> Result<(), Refusal> {
+        let Some(Open { loaded: Loaded { part, slice, .. }, .. }) = self.open.take() else { return Ok(()) };
+        if next == slice.end() {
+            self.row = next;
+            return Ok(());
+        }
+        let rows = self.view.parts[self.file].rows;
+        Err(part.source.unreadable(format!("{next} rows could be read, its footer says {rows}")))
     }
 
     /// Takes in the rows up to the first that has no time or stands before its predecessor.
@@ -255,11 +302,10 @@ impl Reader {
                 return Err(refusal);
             }
             // The end of the rows, unless the limit ended them.
-            if self.delivered < self.scan.limit && seen.next != part.rows {
-                let detail = format!("{} rows could be read, its footer says {}", seen.next, part.rows);
-                return Err(Refusal::new(Reason::StreamViewUnreadable, detail).file(part.name.clone()));
+            if self.delivered < self.scan.limit {
+                self.last = seen.last;
+                self.end_slice(seen.next)?;
             }
-            (self.last, self.row, self.open) = (seen.last, part.rows, None);
             return Ok(None);
         };
         let Some((places, times)) = seen.take(rows.num_rows()) else {
@@ -276,79 +322,62 @@ impl Reader {
     }
 }
 
-fn beyond(part: &ViewPart, row: u64) -> Refusal {
-    let detail = format!("the part has {} rows", part.rows);
-    Refusal::new(Reason::CheckpointForeign, detail).file(part.name.clone()).row(row)
+impl View {
+    /// This place, or where the row after it stands: what lies behind a part's last row is the next part's first. `None`
+    /// behind the last part.
+    fn place(&self, mut file: usize, mut row: u64) -> Result<Option<(usize, u64)>, Refusal> {
+        while let Some(part) = self.parts.get(file) {
+            if row < part.rows {
+                return Ok(Some((file, row)));
+            }
+            if row > part.rows {
+                let detail = format!("the part has {} rows", part.rows);
+                return Err(Refusal::new(Reason::CheckpointForeign, detail).file(part.name.clone()).row(row));
+            }
+            (file, row) = (file + 1, 0);
+        }
+        // Only the place just after the last row is an end; a resume may name anything.
+        if (file, row) == (self.parts.len(), 0) {
+            return Ok(None);
+        }
+        let detail = format!("part {file} of {}", self.parts.len());
+        Err(Refusal::new(Reason::CheckpointForeign, detail))
+    }
 }
 
-/// A part being read.
-struct Part {
-    source: Source,
+/// A slice being decoded.
+struct Open {
+    loaded: Loaded,
     decoder: ParquetPushDecoder,
-    unchecked_text: bool,
     /// What its filter has seen, where it has one.
     sieve: Option<Sieve>,
 }
 
-impl Part {
-    /// Starts reading at `row`, for what is left of `scan`.
-    async fn open(
-        view: &View,
-        part: &ViewPart,
-        row: u64,
-        scan: Scan,
-        filter: Option<(&RowFilter, Sieve)>,
-    ) -> Result<Self, Refusal> {
-        let source = Source::new(view.store.clone(), part.file.clone());
-        // The footer is read anew rather than kept: a view may have thousands of parts, and planning looks at all.
-        let Footer { metadata, projection, unchecked_text, .. } = footer::read(&source).await?;
-        let (mut first, mut skipped) = (0, 0);
-        while let Some(group) = part.row_groups.get(first).filter(|group| skipped + group.rows <= row) {
-            skipped += group.rows;
-            first += 1;
-        }
-        let projection = if scan.times_only { time_column(&metadata) } else { projection };
-        let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
-        let sieve = filter.as_ref().map(|(_, sieve)| sieve.clone());
-        let decoder = source.decode(|| {
-            let filter = filter.map(|(filter, sieve)| filter.decoder(&metadata, unchecked_text, sieve));
-            let decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata)
-                .with_batch_size(scan.batch_rows)
-                .with_projection(projection)
-                .with_row_groups((first..part.row_groups.len()).collect())
-                .with_limit(count(scan.limit));
-            match filter {
-                None => decoder.with_offset(count(row - skipped)),
-                // An offset would count picked rows.
-                Some(filter) => decoder
-                    .with_row_selection(RowSelection::from(vec![
-                        RowSelector::skip(count(row - skipped)),
-                        RowSelector::select(count(part.rows - row)),
-                    ]))
-                    .with_row_filter(filter)
-                    .with_max_predicate_cache_size(FILTER_CACHE_BYTES),
-            }
-            .build()
-        })?;
-        Ok(Self { source, decoder, unchecked_text, sieve })
+impl Open {
+    fn new(loaded: Loaded, limit: u64, filter: Option<&RowFilter>, sieve: Option<Sieve>) -> Result<Self, Refusal> {
+        let decoder = loaded.part.decoder(&loaded.slice, limit, filter.zip(sieve.clone()))?;
+        Ok(Self { loaded, decoder, sieve })
     }
 
     /// The next rows, or `None` after the last.
     async fn next(&mut self) -> Result<Option<RecordBatch>, Refusal> {
+        let Self { loaded: Loaded { part, bytes, .. }, decoder, .. } = self;
         loop {
-            let decoder = &mut self.decoder;
-            match self.source.decode(|| decoder.try_decode())? {
+            match part.source.decode(|| decoder.try_decode())? {
                 DecodeResult::NeedsData(ranges) => {
                     // No row behind a refused one is needed.
                     if let Some(refusal) = self.sieve.as_ref().and_then(|sieve| sieve.lock().refusal()) {
                         return Err(refusal);
                     }
-                    let chunks = self.source.ranges(&ranges).await?;
-                    self.source.decode(|| decoder.push_ranges(ranges, chunks))?;
+                    let missing: Vec<_> = ranges.iter().filter(|range| bytes.get(range).is_none()).cloned().collect();
+                    let fetched = if missing.is_empty() { Vec::new() } else { part.source.ranges(&missing).await? };
+                    bytes.add(missing, fetched);
+                    let chunks = ranges.iter().filter_map(|range| bytes.get(range)).collect();
+                    part.source.decode(|| decoder.push_ranges(ranges, chunks))?;
                 }
                 DecodeResult::Data(rows) => {
-                    if self.unchecked_text && !rows.columns().iter().all(is_utf8) {
-                        return Err(self.source.unreadable("a text column holds bytes that are not UTF-8"));
+                    if part.unchecked_text && !rows.columns().iter().all(is_utf8) {
+                        return Err(part.source.unreadable("a text column holds bytes that are not UTF-8"));
                     }
                     return Ok(Some(rows));
                 }
@@ -356,11 +385,6 @@ impl Part {
             }
         }
     }
-}
-
-fn time_column(metadata: &ArrowReaderMetadata) -> ProjectionMask {
-    let index = metadata.schema().index_of(TIME_COLUMN).ok();
-    ProjectionMask::roots(metadata.parquet_schema(), index)
 }
 
 /// Whether every text in `array` is UTF-8, which the decoder only checks for columns annotated so.

@@ -38,12 +38,17 @@ impl RowFilter {
         Self { columns, keep: Arc::new(keep) }
     }
 
-    /// The filter as the decoder of one part takes it, telling `sieve` of each row.
-    pub(super) fn decoder(&self, metadata: &ArrowReaderMetadata, check_text: bool, sieve: Sieve) -> DecoderFilter {
+    /// The columns that it looks at, and the time.
+    pub(super) fn projection(&self, metadata: &ArrowReaderMetadata) -> ProjectionMask {
         let fields = metadata.schema().fields().iter().enumerate();
         let wanted = fields.filter(|(_, field)| field.name() == TIME_COLUMN || self.columns.contains(field.name()));
         let columns: Vec<usize> = wanted.map(|(i, _)| i).collect();
-        let projection = ProjectionMask::roots(metadata.parquet_schema(), columns);
+        ProjectionMask::roots(metadata.parquet_schema(), columns)
+    }
+
+    /// The filter as the decoder of one part takes it, telling `sieve` of each row.
+    pub(super) fn decoder(&self, metadata: &ArrowReaderMetadata, check_text: bool, sieve: Sieve) -> DecoderFilter {
+        let projection = self.projection(metadata);
         let filter = self.clone();
         let judge = move |rows: RecordBatch| Ok(sieve.lock().judge(&filter, &rows, check_text));
         DecoderFilter::new(vec![Box::new(ArrowPredicateFn::new(projection, judge))])

@@ -5,6 +5,7 @@
 //! Source ──last bytes──► metadata ──check──► columns to read, rows of each row group
 //! ```
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -61,15 +62,23 @@ pub(super) async fn read(source: &Source) -> Result<Footer, Refusal> {
 
 async fn fetch(source: &Source) -> Result<ParquetMetaData, Refusal> {
     let size = source.size();
-    let mut decoder = source
+    let decoder = source
         .decode(|| Ok(ParquetMetaDataPushDecoder::try_new(size)?.with_page_index_policy(PageIndexPolicy::Skip)))?;
     let tail = size.saturating_sub(TAIL_BYTES)..size;
-    let mut ranges = Vec::from([tail]);
+    complete(source, decoder, Vec::from([tail])).await
+}
+
+/// Gives the decoder what it asks for, `ranges` before it asks.
+async fn complete(
+    source: &Source,
+    mut decoder: ParquetMetaDataPushDecoder,
+    mut ranges: Vec<Range<u64>>,
+) -> Result<ParquetMetaData, Refusal> {
     loop {
         if ranges.iter().any(|range| range.end.saturating_sub(range.start) > MAX_FOOTER_BYTES) {
             return Err(source.unreadable(format!("its footer is larger than {MAX_FOOTER_BYTES} bytes")));
         }
-        let chunks = source.ranges(&ranges).await?;
+        let chunks = if ranges.is_empty() { Vec::new() } else { source.ranges(&ranges).await? };
         let step = source.decode(|| {
             decoder.push_ranges(ranges, chunks)?;
             decoder.try_decode()
@@ -156,6 +165,22 @@ fn columns_to_read(schema: &Schema) -> Vec<usize> {
 }
 
 impl Footer {
+    /// The metadata with the places of all pages, where the writer left any.
+    pub(super) async fn with_pages(&self, source: &Source) -> Result<Option<ArrowReaderMetadata>, Refusal> {
+        let metadata = self.metadata.metadata().as_ref().clone();
+        let decoder = source.decode(|| {
+            Ok(ParquetMetaDataPushDecoder::try_new_with_metadata(source.size(), metadata)?
+                .with_column_index_policy(PageIndexPolicy::Skip)
+                .with_offset_index_policy(PageIndexPolicy::Optional))
+        })?;
+        let metadata = complete(source, decoder, Vec::new()).await?;
+        if metadata.page_index().is_none_or(|index| !index.has_offset_indexes()) {
+            return Ok(None);
+        }
+        let options = ArrowReaderOptions::new().with_schema(self.metadata.schema().clone());
+        source.decode(|| ArrowReaderMetadata::try_new(Arc::new(metadata), options)).map(Some)
+    }
+
     /// The row groups in file order.
     pub(super) fn row_groups(&self) -> Vec<RowGroup> {
         let groups = self.metadata.metadata().row_groups();
@@ -163,10 +188,15 @@ impl Footer {
         groups
             .iter()
             .enumerate()
-            .map(|(i, group)| RowGroup {
-                rows: u64::try_from(group.num_rows()).unwrap_or(0),
-                bytes: u64::try_from(group.compressed_size()).unwrap_or(0),
-                span: spans.get(i).copied().flatten(),
+            .map(|(i, group)| {
+                let read = group.columns().iter().enumerate().filter(|(leaf, _)| self.projection.leaf_included(*leaf));
+                let sizes = read.map(|(_, column)| (column.compressed_size(), column.uncompressed_size()));
+                let (bytes, decoded) = sizes.fold((0_u64, 0_u64), |sum, (bytes, decoded)| {
+                    let size = |size| u64::try_from(size).unwrap_or(0);
+                    (sum.0.saturating_add(size(bytes)), sum.1.saturating_add(size(decoded)))
+                });
+                let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+                RowGroup { rows, bytes, decoded, span: spans.get(i).copied().flatten() }
             })
             .collect()
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! engine run root ──► receipt ─► pack ─► seal ─► gates (by the catalogue) ─► views ──► World
 //!                       every check goes into a CheckList; all are made before the first event
-//! SealedView ──► ViewFiles ──footers──► View ──row group by row group──► RowBatch …
+//! SealedView ──► ViewFiles ──footers──► View ──slice by slice, the next one fetched ahead──► RowBatch …
 //! ```
 
 pub mod batches;
@@ -11,10 +11,14 @@ pub mod catalogue;
 mod filter;
 mod footer;
 pub mod gates;
+mod loading;
 mod object;
 pub mod pack;
+mod part;
 pub mod receipt;
 pub mod seal;
+mod share;
+mod slices;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -25,4 +29,5 @@ pub mod world;
 
 pub use batches::{Resume, Scan};
 pub use filter::RowFilter;
+pub use share::shares;
 pub use view_files::{RowGroup, View, ViewFile, ViewFiles, ViewPart};

@@ -49,8 +49,10 @@ pub struct ViewFiles {
 pub struct RowGroup {
     /// Rows.
     pub rows: u64,
-    /// Compressed bytes.
+    /// Bytes of the columns that are read, as stored.
     pub bytes: u64,
+    /// The same bytes decompressed.
+    pub decoded: u64,
     /// First and last event time, where the statistics hold them.
     pub span: Option<(Micros, Micros)>,
 }

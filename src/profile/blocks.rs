@@ -107,6 +107,7 @@ pub(super) fn oracle(r: &mut Reader<'_>, folder: &Path) -> OracleWiring {
         scenario_id: r.get(&s::ORACLE_SCENARIO_ID),
         stream_view_root: r.text(&s::ORACLE_STREAM_VIEW_ROOT),
         catalogue_path: reference(&r.required(&s::CATALOGUE_PATH, ""), folder),
+        read_memory: r.number(&s::READ_MEMORY, 1_u64, 1 << 20).unwrap_or(256) << 20,
     }
 }
 

@@ -86,6 +86,8 @@ pub struct OracleWiring {
     pub stream_view_root: Option<String>,
     /// The engine's catalogue of outputs.
     pub catalogue_path: PathBuf,
+    /// Bytes that reading its rows may take.
+    pub read_memory: u64,
 }
 
 /// Where and how checkpoints are kept.

@@ -4,6 +4,7 @@
 
 mod contract;
 mod fake_s3;
+mod reading;
 mod s3;
 
 use std::os::unix::fs::symlink;

@@ -1,0 +1,69 @@
+//! How the memory for reading a run is shared among its outputs.
+//!
+//! ```text
+//! what each output could use ──► shares: small wishes whole, what is left in equal parts to the others
+//! ```
+//!
+//! Shares are fixed before the first row is read, so no output ever waits for memory that another one holds: a merge,
+//! which needs a batch of each, can't come to a standstill.
+
+use super::batches::Resume;
+use super::view_files::View;
+
+/// What each wish gets of `total` bytes: as much as it wants, as long as nobody who wants more gets less than it; no
+/// share is more than its wish, and all of them together are no more than `total`.
+#[must_use]
+pub fn shares(total: u64, wishes: &[u64]) -> Vec<u64> {
+    let mut by_wish: Vec<usize> = (0..wishes.len()).collect();
+    by_wish.sort_by_key(|i| wishes[*i]);
+    let mut shares = vec![0; wishes.len()];
+    let mut left = total;
+    for (served, i) in by_wish.into_iter().enumerate() {
+        let equal = left / (wishes.len() - served) as u64;
+        shares[i] = wishes[i].min(equal);
+        left -= shares[i];
+    }
+    shares
+}
+
+impl View {
+    /// The memory, in bytes, with which rows from `from` on are read as fast as can be: its largest row group, stored and
+    /// decoded, twice, for one is fetched while another one is read.
+    #[must_use]
+    pub fn memory_wish(&self, from: Resume) -> u64 {
+        let groups = self.parts.iter().skip(from.file).flat_map(|part| &part.row_groups);
+        let largest = groups.map(|group| group.bytes.saturating_add(group.decoded)).max();
+        largest.unwrap_or(0).saturating_mul(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_the_small_ones_leave_goes_to_the_large_ones() {
+        assert_eq!(shares(100, &[10, 500, 20, 400]), [10, 35, 20, 35]);
+        assert_eq!(shares(100, &[1, 2, 3]), [1, 2, 3]);
+        assert_eq!(shares(0, &[1, 2]), [0, 0]);
+        assert_eq!(shares(7, &[]), Vec::<u64>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn shares_are_fair(total in 0_u64..1_000_000, wishes in prop::collection::vec(0_u64..500_000, 0..8)) {
+            let given = shares(total, &wishes);
+            prop_assert!(given.iter().sum::<u64>() <= total);
+            for (share, wish) in given.iter().zip(&wishes) {
+                prop_assert!(share <= wish);
+                // Who does not get all gets at least an equal part, and nobody gets more by more than rounding.
+                if share < wish {
+                    prop_assert!(*share >= total / wishes.len() as u64);
+                    prop_assert!(given.iter().all(|other| *other <= share + wishes.len() as u64));
+                }
+            }
+        }
+    }
+}
