@@ -8,6 +8,7 @@ mod checkpoint_contract;
 mod kafka;
 mod matrix;
 mod postgres_checkpoints;
+mod reading;
 mod s3;
 mod servers;
 #[path = "../store/contract.rs"]
