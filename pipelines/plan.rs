@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use serde::Serialize;
 
-use crate::checkpoint::Cursor;
+use crate::checkpoint::{Cursor, Earlier, Kept};
 use crate::clock::Clock;
 use crate::merge::merge;
 use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal};
@@ -55,6 +55,8 @@ pub struct PlannedRun {
     pub outputs: Vec<PlannedOutput>,
     /// Events to send, those of the lane, caps included.
     pub events: u64,
+    /// Events left that an earlier start saw answered. They are not sent again, and not among `events`.
+    pub answered_earlier: u64,
     /// First and last event time of what is left.
     pub first_ts_utc: Option<String>,
     /// See above.
@@ -110,11 +112,11 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
     let run = match prepared {
         None => None,
         Some(prepared) => match resume(profile, &prepared, clock.clone()).await {
-            Ok((from, cursors)) => {
+            Ok(Resumed { from, earlier, cursors }) => {
                 let places = from.iter().zip(&prepared.outputs).map(|(from, output)| resumed_at(&output.view, *from));
                 checks.pass("checkpoint", format!("{} rows delivered before", places.sum::<u64>()));
                 let meter = telemetry.look_ahead(&prepared, &from, settings, ready, &clock);
-                let run = look_ahead(profile, settings, &prepared, &from, &cursors, &meter).await;
+                let run = look_ahead(profile, settings, &prepared, &from, (earlier, &cursors), &meter).await;
                 meter.over();
                 checks.note("event times", run, |run| format!("{} events in order", run.events))
             }
@@ -169,19 +171,23 @@ async fn unseen(
     not_streamed(identity, &evidence).await
 }
 
+/// Where a run would go on.
+struct Resumed {
+    from: Vec<Resume>,
+    earlier: Earlier,
+    cursors: Vec<Cursor>,
+}
+
 /// Where the run would go on. The scope is looked at, not held: another producer may be at work on it.
 ///
 /// # Errors
 ///
 /// As [`prepare::resume`] and [`CheckpointStore::peek`](crate::checkpoint::CheckpointStore::peek).
-pub async fn resume<C: Clock + std::fmt::Debug>(
-    profile: &Profile,
-    run: &Prepared,
-    clock: C,
-) -> Result<(Vec<Resume>, Vec<Cursor>), Refusal> {
+async fn resume<C: Clock + std::fmt::Debug>(profile: &Profile, run: &Prepared, clock: C) -> Result<Resumed, Refusal> {
     let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
-    let cursors = store.peek(&run.scope(&profile.checkpoint.attempt_id), &run.output_ids()).await?;
-    Ok((prepare::resume(run, &cursors)?, cursors))
+    let kept: Kept = store.peek(&run.scope(&profile.checkpoint.attempt_id), &run.output_ids()).await?;
+    let (from, earlier) = prepare::resume(run, &kept)?;
+    Ok(Resumed { from, earlier, cursors: kept.cursors })
 }
 
 /// Reads the event times of all that is left, and nothing else of it.
@@ -190,19 +196,25 @@ async fn look_ahead(
     settings: &Settings,
     run: &Prepared,
     from: &[Resume],
-    cursors: &[Cursor],
+    (mut earlier, cursors): (Earlier, &[Cursor]),
     meter: &RunMeter,
 ) -> Result<PlannedRun, Refusal> {
     use crate::merge::RunsExt;
     let scan = Scan::new().times_only().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
     let mut merged = merge(run.batches(scan, from)).take_rows(settings.max_events.unwrap_or(u64::MAX));
     let (mut events, mut first, mut last) = (0, None, None);
+    let mut answered_earlier = 0;
     let mut gap = (Duration::ZERO, None);
     let (mut paced, longest) = (Duration::ZERO, profile.policy.max_idle_gap.unwrap_or(Duration::MAX));
     while let Some(runs) = merged.try_next().await? {
         for run in runs {
             meter.looked_at(run.batch.rank(), &run.batch.times()[run.from..run.to]);
-            for ts in &run.batch.times()[run.from..run.to] {
+            for i in run.from..run.to {
+                if earlier.take(run.batch.position(i)) {
+                    answered_earlier += 1;
+                    continue;
+                }
+                let ts = &run.batch.times()[i];
                 let before: Micros = last.unwrap_or(*ts);
                 let idle = Duration::from_micros(ts.0.abs_diff(before.0));
                 if idle > gap.0 {
@@ -223,6 +235,7 @@ async fn look_ahead(
         lane: Some(run.lane).filter(|lane| !lane.is_whole()),
         outputs: run.outputs.iter().zip(from).map(|(output, from)| planned(output, *from, cursors)).collect(),
         events,
+        answered_earlier,
         first_ts_utc: text(first),
         last_ts_utc: text(last),
         largest_idle_gap_seconds: gap.0.as_secs_f64(),

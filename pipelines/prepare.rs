@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 
-use crate::checkpoint::{Cursor, FileRows, OutputFiles, ScopeKey};
+use crate::checkpoint::{Earlier, FileRows, Kept, OutputFiles, ScopeKey};
 use crate::envelope::{Framer, LaneFilter, OutputFrame, RunPins, check_schema};
 use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, RowBatch};
 use crate::oracle::catalogue::{self, Catalogue};
@@ -234,17 +234,15 @@ pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> 
     resolve(profile, root, Origin::Message).map_err(|refusal| refusal.field("oracle_pack_ref.engine_run_root"))
 }
 
-/// Where each output goes on, by rank.
+/// Where each output goes on, by rank, and which rows beyond are answered already.
 ///
 /// # Errors
 ///
 /// `CHECKPOINT_FOREIGN`.
-pub fn resume(run: &Prepared, cursors: &[Cursor]) -> Result<Vec<Resume>, Refusal> {
-    let from = |output: &OutputFiles| {
-        let cursor = cursors.iter().find(|cursor| cursor.output_id == output.output_id);
-        output.resume(cursor).map(|at| Resume { file: at.file as usize, row: at.row })
-    };
-    run.output_files().iter().map(from).collect()
+pub fn resume(run: &Prepared, kept: &Kept) -> Result<(Vec<Resume>, Earlier), Refusal> {
+    let earlier = Earlier::new(&run.output_files(), kept)?;
+    let from = earlier.from().into_iter().map(|at| Resume { file: at.file as usize, row: at.row }).collect();
+    Ok((from, earlier))
 }
 
 /// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers and small

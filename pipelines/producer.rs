@@ -7,7 +7,9 @@ use futures::{Stream, TryStreamExt, stream};
 use tracing::info_span;
 
 use crate::ahead::AheadExt;
-use crate::checkpoint::{CheckpointExt, CheckpointOptions, CheckpointScope, HeldExt, SavedCursor};
+use crate::checkpoint::{
+    ApartExt, CheckpointExt, CheckpointOptions, CheckpointScope, Earlier, HeldExt, RejoinExt, SavedCursor,
+};
 use crate::clock::Clock;
 use crate::credit::Credit;
 use crate::deliver::{DeliveryMode, Gate, PushExt, PushOptions, PushStats, RetryPolicy};
@@ -108,15 +110,11 @@ impl Settings {
         self.max_events.is_some() || self.max_events_per_output.is_some()
     }
 
-    /// How far sending may run ahead of what is saved, and so what a crash can repeat: `flush_every` + the window.
+    /// How far sending may run ahead of what is saved, and so what a crash can repeat: `flush_every` + the requests in
+    /// flight, however large the window.
     #[must_use]
     pub fn bound(&self) -> u64 {
-        let window = match self.mode {
-            DeliveryMode::Strict => 1,
-            DeliveryMode::Keyed(_) => self.window,
-            DeliveryMode::Free(n) => n.get(),
-        };
-        self.flush_every + window as u64
+        self.flush_every + self.mode.in_flight() as u64
     }
 }
 
@@ -140,6 +138,8 @@ pub struct Parts<G, C> {
     pub clock: C,
     /// Where positions are saved.
     pub scope: Box<dyn CheckpointScope>,
+    /// What an earlier start left there.
+    pub earlier: Earlier,
     /// Who may end it early.
     pub stop: Stop,
     /// Where attempts are counted.
@@ -177,7 +177,7 @@ where
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
-    let Parts { gate, clock, scope, stop, stats, read, framed } = parts;
+    let Parts { gate, clock, scope, earlier, stop, stats, read, framed } = parts;
     let lease = scope.lease();
     let credit = Credit::new(settings.bound());
     let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
@@ -207,13 +207,14 @@ where
         .stats(stats);
     let save = CheckpointOptions::new(clock.clone(), run.output_files())
         .flush_every(settings.flush_every)
+        .earlier(earlier.clone())
         .settle(credit)
         // A lane's last event is rarely its view's last row; without a cap, the end of the stream is the outputs' end.
         .ends_complete(!settings.is_capped())
         .on_saved(on_saved);
 
     // Rows of all outputs, the lane's alone, in the one order that everybody means: time, then output, file, row.
-    merge(outputs.collect())
+    let (events, answered_earlier) = merge(outputs.collect())
         // A cap counts in that order too, so a capped run is a prefix of the whole one.
         .take_rows(settings.max_events.unwrap_or(u64::MAX))
         // Bodies are made once; every attempt sends these bytes.
@@ -227,6 +228,9 @@ where
         .ahead("wsp-frame", CHUNKS_AHEAD)
         .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
         .try_flatten()
+        // What an earlier start saw answered beyond its cursors is read and checked, and goes past the sending.
+        .set_apart(earlier);
+    events
         // Before the push, so that waiting for an event's time never holds up requests in flight.
         .pace(clock.clone(), settings.pacing.anchor(anchor))
         // The rate caps what event time asks for, so it stands behind it.
@@ -235,6 +239,8 @@ where
         .while_held(lease, clock)
         // Retries happen inside, in the event's own channel, so that its key stays in line.
         .push(gate, push)
+        // Here it counts again: for the cursors, and for the digest.
+        .rejoin(answered_earlier)
         // Last: only what IG has answered moves a cursor.
         .checkpoint(scope, save)
 }

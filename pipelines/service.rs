@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tracing::{Instrument, info_span};
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, FileCheckpoints, PostgresCheckpoints};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, FileCheckpoints, PostgresCheckpoints};
 use crate::clock::Clock;
 use crate::deliver::{DeliveryMode, Gate, PushStats};
 use crate::evidence::{
@@ -218,8 +218,9 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         evidence.facts.started(message_id, &engine_root, deferred, self.clock.utc()).await?;
         session.write(&SessionEvent::engine_world_selected(&engine_root));
         let streamed = match (prepared, opened) {
-            (Some(prepared), Ok((store, scope, from))) => {
-                let streaming = self.stream(ready, source, &prepared, &checks, scope, &from, session);
+            (Some(prepared), Ok(Opened { store, scope, from, earlier })) => {
+                let held = (scope, earlier);
+                let streaming = self.stream(ready, source, &prepared, &checks, held, &from, session);
                 let streamed = streaming.instrument(info_span!("stream")).await;
                 // Whoever comes next, here or elsewhere, may have the checkpoint now.
                 store.released().await;
@@ -250,7 +251,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         source: &Source,
         prepared: &Prepared,
         checks: &CheckList,
-        scope: Box<dyn CheckpointScope>,
+        (scope, earlier): (Box<dyn CheckpointScope>, Earlier),
         from: &[Resume],
         session: &SessionLog<C>,
     ) -> Result<Streamed, Refusal> {
@@ -285,6 +286,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             gate: self.gate.clone(),
             clock: self.clock.clone(),
             scope,
+            earlier,
             stop: self.stop.clone(),
             stats: pushes.clone(),
             read,
@@ -313,11 +315,11 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         drop(answers);
         meter.over();
         spans::answered(output_spans, &tally);
-        let answered = tally.totals().answered;
+        let settled = tally.totals().settled();
         // Of the whole run it is known beforehand how many there are; of a lane, now that all rows were looked at.
         let due = if prepared.lane.is_whole() { due } else { framed.get() };
-        if refusal.is_none() && (answered != due || answered != framed.get()) {
-            let detail = format!("{due} events were due, {} were framed, {answered} were answered", framed.get());
+        if refusal.is_none() && (settled != due || settled != framed.get()) {
+            let detail = format!("{due} events were due, {} were framed, {settled} were answered", framed.get());
             refusal = Some(Refusal::new(Reason::InternalError, detail));
         }
         let emitted = tally.totals().emitted();
@@ -395,9 +397,9 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     async fn open_scope(&self, prepared: &Prepared) -> Result<Opened, Refusal> {
         let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;
         let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
-        let cursors = scope.load(&prepared.output_ids()).await?;
-        let from = prepare::resume(prepared, &cursors)?;
-        Ok((store, scope, from))
+        let kept = scope.load(&prepared.output_ids()).await?;
+        let (from, earlier) = prepare::resume(prepared, &kept)?;
+        Ok(Opened { store, scope, from, earlier })
     }
 
     fn look_at_packs(&self, ready: &Ready) -> PacksLook {
@@ -467,8 +469,15 @@ struct Admission<'a, C> {
     session: &'a SessionLog<C>,
 }
 
-/// A held checkpoint: its store, the hold, and where each output goes on.
-type Opened = (Box<dyn CheckpointStore>, Box<dyn CheckpointScope>, Vec<Resume>);
+/// A held checkpoint.
+struct Opened {
+    store: Box<dyn CheckpointStore>,
+    scope: Box<dyn CheckpointScope>,
+    /// Where each output goes on.
+    from: Vec<Resume>,
+    /// What is answered beyond.
+    earlier: Earlier,
+}
 
 struct Streamed {
     emitted: u64,

@@ -125,6 +125,106 @@ fn a_position_that_cannot_be_saved_ends_the_run_within_what_may_be_repeated() {
     assert_eq!(ran.verdicts[0]["emitted"].as_u64(), Some(sent as u64), "what IG took is told, saved or not");
 }
 
+fn answered() -> String {
+    format!("checkpoints/{SCOPE}/answered.json")
+}
+
+/// A run of which all is delivered but for rows of the traffic: the cursor stands at row 59 of 100, and beyond it rows 70
+/// to 79 and 90 to 99 are kept as answered.
+fn answered_beyond(gate: &str) -> Stage {
+    let stage = delivered(gate);
+    let file = format!("world/stream_view/ts_utc/output_id={FRAUD}/part-000000.parquet");
+    let beyond = json!({
+        "output_id": FRAUD,
+        "cursor": {"file": file, "row": 59},
+        "files": [{"file": file, "rows": [[70, 79], [90, 99]]}],
+    });
+    stage.edit(&cursor(FRAUD), |cursor| cursor["last_row_index"] = json!(59));
+    stage.put(&answered(), json!({"version": 1, "scope_key": SCOPE, "outputs": [beyond]}).to_string());
+    stage
+}
+
+#[test]
+fn rows_answered_beyond_a_cursor_are_not_sent_again() {
+    type Edit = fn(&Stage);
+    let cases: &[(&str, Edit, u64, u64)] = &[
+        ("as it was left", |_| (), 20, 20),
+        ("the producer in place went on", |s| s.edit(&cursor(FRAUD), |c| c["last_row_index"] = json!(74)), 10, 15),
+        ("and over all of it", |s| s.edit(&cursor(FRAUD), |c| c["last_row_index"] = json!(99)), 0, 0),
+        // Somebody wants events again.
+        ("the cursor was taken back", |s| s.edit(&cursor(FRAUD), |c| c["last_row_index"] = json!(39)), 60, 0),
+        ("the cursor was removed", |s| s.remove(&cursor(FRAUD)), 100, 0),
+        ("another cursor was removed", |s| s.remove(&cursor(OUTPUTS[0])), 50 + 20, 20),
+        ("it was removed", |s| s.remove(&answered()), 40, 0),
+        (
+            "of an output that the run lacks",
+            |s| s.edit(&answered(), |a| a["outputs"][0]["output_id"] = json!("o")),
+            40,
+            0,
+        ),
+        ("a key of a later producer", |s| s.edit(&answered(), |a| a["outputs"][0]["more"] = json!(1)), 20, 20),
+    ];
+    for (case, edit, sent, earlier) in cases {
+        let gate = CaptureGate::admitting();
+        let stage = answered_beyond(&gate.url);
+        edit(&stage);
+        let ran = stage.run_once();
+        assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{case}: {}", ran.stderr);
+        assert_eq!((gate.requests() as u64, &ran.verdicts[0]["emitted"]), (*sent, &json!(sent)), "{case}");
+        let summary: Value = serde_json::from_slice(&common::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+        let outputs = summary["outputs"].as_array().unwrap();
+        let traffic = outputs.iter().find(|output| output["output_id"] == FRAUD).unwrap();
+        assert_eq!(traffic["answered_earlier"], json!(earlier), "{case}");
+        let digested = traffic["answered"].as_u64().unwrap() + earlier;
+        assert_eq!(traffic["event_id_digest_events"], json!(digested), "{case}: in neither count twice");
+        assert_eq!(stage.cursors()[FRAUD]["last_row_index"], json!(99), "{case}: the cursor is at the end");
+    }
+}
+
+#[test]
+fn rows_kept_as_answered_that_are_not_this_runs_are_refused() {
+    type Spoil = fn(&Stage);
+    let cases: &[(&str, Spoil, &str, &[&str])] = &[
+        ("empty", |s| s.put(&answered(), ""), "CHECKPOINT_UNREADABLE", &["answered.json"]),
+        ("cut", |s| s.put(&answered(), "{\"version\":1,"), "CHECKPOINT_UNREADABLE", &["answered.json", "sends"]),
+        ("a later form", |s| s.edit(&answered(), |a| a["version"] = json!(2)), "CHECKPOINT_UNREADABLE", &["version 2"]),
+        (
+            "a run that ends before it begins",
+            |s| s.edit(&answered(), |a| a["outputs"][0]["files"][0]["rows"][0] = json!([79, 70])),
+            "CHECKPOINT_UNREADABLE",
+            &["answered.json", FRAUD],
+        ),
+        (
+            "another scope",
+            |s| s.edit(&answered(), |a| a["scope_key"] = json!("0".repeat(64))),
+            "CHECKPOINT_FOREIGN",
+            &["answered.json", "scope_key"],
+        ),
+        (
+            "a row beyond the file",
+            |s| s.edit(&answered(), |a| a["outputs"][0]["files"][0]["rows"][1] = json!([90, 100])),
+            "CHECKPOINT_FOREIGN",
+            &["part-000000.parquet at row 100"],
+        ),
+        (
+            "a file of another view",
+            |s| s.edit(&answered(), |a| a["outputs"][0]["files"][0]["file"] = json!("other/part-000000.parquet")),
+            "CHECKPOINT_FOREIGN",
+            &["other/part-000000.parquet"],
+        ),
+    ];
+    for (case, spoil, reason, names) in cases {
+        let gate = CaptureGate::admitting();
+        let stage = answered_beyond(&gate.url);
+        spoil(&stage);
+        let before = common::read(&stage.path(&answered()));
+        let ran = stage.run_once();
+        Refused { reason, came: Came::Started, emitted: 0, names }.assert(&stage, &ran, case);
+        assert_eq!(gate.requests(), 0, "{case}");
+        assert_eq!(common::read(&stage.path(&answered())), before, "{case}: it is left as it was");
+    }
+}
+
 /// A gate that admits everything, push `n` only once the test releases it; it says when that push came.
 fn holding(n: usize) -> (CaptureGate, mpsc::Receiver<()>) {
     let (arrived, arrival) = mpsc::channel();

@@ -19,7 +19,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
 use data_path::{framed, framer, merged, parquet, pins, read, view_of};
 use futures::StreamExt as _;
 use proptest::prelude::*;
-use wsp::checkpoint::{CheckpointStore as _, MemoryCheckpoints};
+use wsp::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints};
 use wsp::clock::Clock;
 use wsp::deliver::PushStats;
 use wsp::deliver::memory::{MemoryGate, Step};
@@ -340,6 +340,7 @@ async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duratio
         gate,
         clock,
         scope,
+        earlier: Earlier::default(),
         stop: Stop::new(),
         stats: PushStats::new(),
         read: ReadCounts::default(),

@@ -1,6 +1,6 @@
 //! `wsp checkpoint`: the saved positions of a run.
 
-use wsp::checkpoint::Cursor;
+use wsp::checkpoint::{Beyond, Kept};
 use wsp::clock::SystemClock;
 use wsp::model::{CheckList, Hex64, OutputId, Refusal};
 use wsp::pipelines::prepare;
@@ -26,12 +26,12 @@ pub(crate) fn run(command: Checkpoint) -> Outcome {
 fn show(args: &CheckpointArgs) -> Outcome {
     let run = find(args)?;
     let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
-    let cursors = block_on(store.peek(&run.scope, &run.outputs))?.map_err(failed)?;
+    let kept = block_on(store.peek(&run.scope, &run.outputs))?.map_err(failed)?;
     if args.json {
-        let text = serde_json::to_string_pretty(&cursors).map_err(|error| Failure::failed(error.to_string()))?;
+        let text = serde_json::to_string_pretty(&kept).map_err(|error| Failure::failed(error.to_string()))?;
         println!("{text}");
     } else {
-        print!("{}", told(&run.scope, &cursors));
+        print!("{}", told(&run.scope, &kept));
     }
     Ok(Exit::Done)
 }
@@ -78,12 +78,12 @@ fn failed(refusal: Refusal) -> Failure {
     Failure::failed(format!("{refusal}\n{}", refusal.reason.next()))
 }
 
-fn told(scope: &Hex64, cursors: &[Cursor]) -> String {
-    if cursors.is_empty() {
+fn told(scope: &Hex64, kept: &Kept) -> String {
+    if kept.cursors.is_empty() && kept.beyond.is_empty() {
         return format!("scope {scope}: nothing saved; the run starts from its first event\n");
     }
     let mut rows = vec![["output", "last row", "last ts_utc", "last file"].map(str::to_owned).to_vec()];
-    for cursor in cursors {
+    for cursor in &kept.cursors {
         rows.push(vec![
             cursor.output_id.to_string(),
             cursor.last_row_index.to_string(),
@@ -91,5 +91,9 @@ fn told(scope: &Hex64, cursors: &[Cursor]) -> String {
             cursor.last_file.clone(),
         ]);
     }
-    format!("scope {scope}\n{}", table(&rows))
+    let beyond = |beyond: &Beyond| {
+        let runs: usize = beyond.files.iter().map(|file| file.rows.len()).sum();
+        format!("{}: answered beyond, not sent again: {} rows in {runs} runs\n", beyond.output_id, beyond.rows())
+    };
+    format!("scope {scope}\n{}{}", table(&rows), kept.beyond.iter().map(beyond).collect::<String>())
 }

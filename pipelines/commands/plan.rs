@@ -117,6 +117,9 @@ fn told_run(run: &PlannedRun) -> String {
         let _ = writeln!(out, "lane              {} of {}, by {}", lane.index(), lane.count(), lane.by().as_str());
     }
     let _ = writeln!(out, "events to send    {}", grouped(run.events));
+    if run.answered_earlier > 0 {
+        let _ = writeln!(out, "answered already  {}", grouped(run.answered_earlier));
+    }
     if let (Some(first), Some(last)) = (&run.first_ts_utc, &run.last_ts_utc) {
         let _ = writeln!(out, "event time        {first} to {last}");
     }

@@ -1,12 +1,14 @@
-//! Cursors in memory, with faults on request: the double that tests and simulations run on.
+//! Checkpoints in memory, with faults on request: the double that tests and simulations run on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{CheckpointScope, CheckpointStore, Cursor};
+use super::lease::{Keeper, Lease};
+use super::{Beyond, CheckpointScope, CheckpointStore, Cursor, Kept};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// Checkpoints in memory. Clones share them.
@@ -18,8 +20,11 @@ pub struct MemoryCheckpoints {
 #[derive(Debug, Default)]
 struct State {
     cursors: BTreeMap<(Hex64, OutputId), Cursor>,
-    held: BTreeSet<Hex64>,
-    history: Vec<Vec<Cursor>>,
+    beyond: BTreeMap<Hex64, Vec<Beyond>>,
+    /// Who holds a scope, by epoch.
+    held: BTreeMap<Hex64, u64>,
+    epochs: u64,
+    history: Vec<Kept>,
     failing: u64,
 }
 
@@ -35,9 +40,14 @@ impl MemoryCheckpoints {
         self.state().failing = n;
     }
 
+    /// Takes a scope from whoever holds it, as a lease that ran out does: the next opening gets it.
+    pub fn expire(&self, scope: &Hex64) {
+        self.state().held.remove(scope);
+    }
+
     /// Every save so far, as it was asked for.
     #[must_use]
-    pub fn history(&self) -> Vec<Vec<Cursor>> {
+    pub fn history(&self) -> Vec<Kept> {
         self.state().history.clone()
     }
 
@@ -45,27 +55,63 @@ impl MemoryCheckpoints {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, scope: &Hex64, outputs: &[OutputId]) -> Vec<Cursor> {
+    fn read(&self, scope: &Hex64, outputs: &[OutputId]) -> Kept {
         let state = self.state();
-        outputs.iter().filter_map(|output| state.cursors.get(&(scope.clone(), output.clone()))).cloned().collect()
+        let cursors = outputs.iter().filter_map(|output| state.cursors.get(&(scope.clone(), output.clone())));
+        Kept { cursors: cursors.cloned().collect(), beyond: state.beyond.get(scope).cloned().unwrap_or_default() }
     }
 
     fn hold(&self, scope: &Hex64) -> Result<Held, Refusal> {
-        if !self.state().held.insert(scope.clone()) {
+        let mut state = self.state();
+        if state.held.contains_key(scope) {
             return Err(Refusal::new(Reason::CheckpointScopeBusy, format!("scope {scope} is held")));
         }
-        Ok(Held { store: self.clone(), scope: scope.clone() })
+        state.epochs += 1;
+        let epoch = state.epochs;
+        state.held.insert(scope.clone(), epoch);
+        Ok(Held { store: self.clone(), scope: scope.clone(), epoch, keeper: Keeper::new(Duration::MAX) })
     }
 }
 
 struct Held {
     store: MemoryCheckpoints,
     scope: Hex64,
+    epoch: u64,
+    keeper: Keeper,
+}
+
+impl Held {
+    fn save_all(&self, kept: &Kept) -> Result<(), Refusal> {
+        let mut state = self.store.state();
+        if state.held.get(&self.scope) != Some(&self.epoch) {
+            let refusal = Refusal::new(Reason::CheckpointLeaseLost, format!("scope {} was taken", self.scope));
+            self.keeper.lose(refusal.clone());
+            return Err(refusal);
+        }
+        let failed = |detail: &str| Err(Refusal::new(Reason::CheckpointSaveFailed, detail));
+        if state.failing > 0 {
+            state.failing -= 1;
+            return failed("injected fault");
+        }
+        let key = |cursor: &Cursor| (self.scope.clone(), cursor.output_id.clone());
+        for cursor in &kept.cursors {
+            if state.cursors.get(&key(cursor)).is_some_and(|known| known.is_passed_by(cursor)) {
+                return failed("the new position is before the saved one");
+            }
+        }
+        state.cursors.extend(kept.cursors.iter().map(|cursor| (key(cursor), cursor.clone())));
+        state.beyond.insert(self.scope.clone(), kept.beyond.clone());
+        state.history.push(kept.clone());
+        Ok(())
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.store.state().held.remove(&self.scope);
+        let mut state = self.store.state();
+        if state.held.get(&self.scope) == Some(&self.epoch) {
+            state.held.remove(&self.scope);
+        }
     }
 }
 
@@ -74,7 +120,7 @@ impl CheckpointStore for MemoryCheckpoints {
         async move { self.hold(scope).map(|held| Box::new(held) as Box<dyn CheckpointScope>) }.boxed()
     }
 
-    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>> {
+    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move { Ok(self.read(scope, outputs)) }.boxed()
     }
 
@@ -85,6 +131,7 @@ impl CheckpointStore for MemoryCheckpoints {
             for output in outputs {
                 state.cursors.remove(&(scope.clone(), output.clone()));
             }
+            state.beyond.remove(scope);
             // Letting go takes the same mutex.
             drop(state);
             drop(held);
@@ -95,23 +142,15 @@ impl CheckpointStore for MemoryCheckpoints {
 }
 
 impl CheckpointScope for Held {
-    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>> {
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move { Ok(self.store.read(&self.scope, outputs)) }.boxed()
     }
 
-    fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>> {
-        async move {
-            let mut state = self.store.state();
-            if state.failing > 0 {
-                state.failing -= 1;
-                return Err(Refusal::new(Reason::CheckpointSaveFailed, "injected fault"));
-            }
-            for cursor in cursors {
-                state.cursors.insert((self.scope.clone(), cursor.output_id.clone()), cursor.clone());
-            }
-            state.history.push(cursors.to_vec());
-            Ok(())
-        }
-        .boxed()
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+        async move { self.save_all(kept) }.boxed()
+    }
+
+    fn lease(&self) -> Lease {
+        self.keeper.lease()
     }
 }

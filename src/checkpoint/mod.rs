@@ -1,16 +1,22 @@
 //! Where a run stands, kept so that a crash loses nothing and repeats little (contract, section 7).
 //!
 //! ```text
-//! push ──Delivered──► watermark (contiguous, per output) ──► saver ──► CheckpointStore: file · memory · postgres
+//! push ──Delivered──► watermark (contiguous · beyond, per output) ──► saver ──► CheckpointStore: file · memory · postgres
+//! CheckpointStore ──Kept──► Earlier: where reading goes on, and which rows are set apart there
 //! ```
 
+mod apart;
+mod beyond;
 mod contiguous;
+mod earlier;
 mod file;
 mod held;
 mod lease;
 mod memory;
+mod owner;
 mod postgres;
 mod resume;
+mod runs;
 mod saver;
 mod scope;
 mod stage;
@@ -23,7 +29,10 @@ use std::fmt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use apart::{Apart, ApartExt, RejoinExt, Rejoined, Rest};
+pub use beyond::{AnsweredRows, Beyond, Kept, Place};
 pub use contiguous::Contiguous;
+pub use earlier::Earlier;
 pub use file::FileCheckpoints;
 pub use held::{HeldExt, WhileHeld};
 pub use lease::{Lease, LeaseState};
@@ -49,6 +58,13 @@ pub struct Cursor {
     pub last_ts_utc: Option<String>,
 }
 
+impl Cursor {
+    /// Whether `new` is before this one, as far as can be told without the view's list of files: within one file.
+    fn is_passed_by(&self, new: &Cursor) -> bool {
+        self.output_id == new.output_id && self.last_file == new.last_file && self.last_row_index > new.last_row_index
+    }
+}
+
 /// A place that keeps cursors.
 pub trait CheckpointStore: fmt::Debug + Send + Sync {
     /// Takes hold of a scope, alone. The hold ends when the answer is dropped or the process dies.
@@ -58,14 +74,14 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     /// `CHECKPOINT_SCOPE_BUSY` where another producer holds it; `CHECKPOINT_SAVE_FAILED` where the place can't be used.
     fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope>, Refusal>>;
 
-    /// Reads a scope's cursors without taking hold of it.
+    /// Reads what is kept of a scope without taking hold of it.
     ///
     /// # Errors
     ///
     /// `CHECKPOINT_UNREADABLE`, naming the file.
-    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>>;
+    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>>;
 
-    /// Drops a scope's cursors.
+    /// Drops the cursors of a scope's `outputs`, and all that is kept beyond cursors.
     ///
     /// # Errors
     ///
@@ -81,19 +97,21 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
 
 /// A scope that this process holds.
 pub trait CheckpointScope: Send {
-    /// The saved cursors, at most one an output.
+    /// What is kept of `outputs`.
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_UNREADABLE`.
-    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>>;
+    /// `CHECKPOINT_UNREADABLE`; `CHECKPOINT_FOREIGN` where it is another scope's.
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>>;
 
-    /// Saves cursors; durable when it returns.
+    /// Saves the cursors given, leaving others as they are, and what is beyond cursors in place of all that was kept
+    /// there; durable when it returns. A crash amid it may leave new cursors beside what was kept before, never
+    /// the other way round.
     ///
     /// # Errors
     ///
     /// `CHECKPOINT_SAVE_FAILED`; `CHECKPOINT_LEASE_LOST` where another producer has the scope now: nothing was saved.
-    fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>>;
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>>;
 
     /// What tells, at any time, whether this process still holds the scope.
     fn lease(&self) -> Lease {

@@ -1,4 +1,8 @@
-//! Decides when the watermark is saved, and keeps one save on its way at a time.
+//! Decides when what is answered is saved, and keeps one save on its way at a time.
+//!
+//! ```text
+//! answered ─► enough by the end of a save? ─► Kept { cursors that moved, rows beyond } ─► scope.save ─► durable
+//! ```
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,18 +10,23 @@ use std::task::{Context, Poll, ready};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::earlier::FileRun;
 use super::stage::{CheckpointOptions, SaveReason, SavedCursor};
-use super::{CheckpointScope, Cursor, Watermark};
+use super::{AnsweredRows, Beyond, CheckpointScope, Cursor, Kept, OutputFiles, Place, Resume, Watermark};
 use crate::clock::Clock;
-use crate::model::{Delivered, Position, Reason, Refusal};
+use crate::model::{Decision, Delivered, Position, Reason, Refusal};
 
 /// The saving half of [`super::Checkpointed`].
 pub(super) struct Saver<C> {
     options: CheckpointOptions<C>,
     watermark: Watermark,
     outputs: Vec<OutputState>,
-    /// Events covered by saves that are done.
-    durable: u64,
+    /// Events answered now, not to an earlier start.
+    answered: u64,
+    /// What is kept by saves that are done.
+    durable: Covered,
+    /// Events that may be answered while a save is on its way, as the last ones had it.
+    lead: u64,
     /// An end of a file was reached since the last save was started.
     at_file_end: bool,
     /// Resolves when the oldest unsaved event has waited long enough; there is one exactly while some event waits.
@@ -26,16 +35,25 @@ pub(super) struct Saver<C> {
     scope: Scope,
 }
 
+/// How much a save keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Covered {
+    /// Of the watermark's events.
+    total: u64,
+    /// Of those answered now.
+    answered: u64,
+}
+
 /// The scope is either here or away with the save that uses it; gone after a save failed.
 enum Scope {
     Idle(Box<dyn CheckpointScope>),
-    Saving { covers: u64, saving: BoxFuture<'static, Saved> },
+    Saving { covers: Covered, saving: BoxFuture<'static, Saved> },
     Failed,
 }
 
 struct Saved {
     scope: Box<dyn CheckpointScope>,
-    cursors: Vec<Cursor>,
+    kept: Kept,
     reasons: Vec<SaveReason>,
     result: Result<(), Refusal>,
 }
@@ -56,7 +74,9 @@ impl<C: Clock> Saver<C> {
             watermark: Watermark::new(outputs.len()),
             options,
             outputs,
-            durable: 0,
+            answered: 0,
+            durable: Covered::default(),
+            lead: 0,
             at_file_end: false,
             timer: None,
             overdue: false,
@@ -76,7 +96,11 @@ impl<C: Clock> Saver<C> {
         if !self.watermark.ack(delivered.position, delivered.ts) {
             return Ok(());
         }
-        if let Some((now, _)) = self.watermark.prefix(rank) {
+        self.answered += u64::from(delivered.decision != Decision::Earlier);
+        let now = self.watermark.prefix(rank);
+        if now != before
+            && let Some((now, _)) = now
+        {
             // The prefix may jump over a file's end when a hole is filled.
             let jumped = before.is_some_and(|(before, _)| before.file != now.file && !self.is_file_end(before));
             self.at_file_end |= jumped || self.is_file_end(now);
@@ -97,13 +121,20 @@ impl<C: Clock> Saver<C> {
         }
         while let Poll::Ready(saved) = self.poll_saving(cx) {
             saved?;
-            let unsaved = self.watermark.total() - self.durable;
-            if unsaved == 0 || !(self.at_file_end || self.overdue || unsaved >= self.options.flush_every) {
+            let unsaved = self.watermark.total() - self.durable.total;
+            if unsaved == 0 || !(self.at_file_end || self.overdue || unsaved >= self.enough()) {
                 return Ok(());
             }
             self.start(SaveReason::PeriodicFlush);
         }
         Ok(())
+    }
+
+    /// Unsaved events that start a save: as many fewer than `flush_every` as will come while it is on its way, so that
+    /// the credit lasts until its end. Saves one behind the other do most with half of it each.
+    fn enough(&self) -> u64 {
+        let every = self.options.flush_every;
+        every.saturating_sub(self.lead).max(every / 2).max(1)
     }
 
     /// Saves what is left, after a good end or a bad one; ready when nothing is.
@@ -114,7 +145,7 @@ impl<C: Clock> Saver<C> {
         loop {
             match ready!(self.poll_saving(cx)) {
                 Err(refusal) => return Poll::Ready(Err(refusal)),
-                Ok(()) if self.watermark.total() == self.durable => return Poll::Ready(Ok(())),
+                Ok(()) if self.watermark.total() == self.durable.total => return Poll::Ready(Ok(())),
                 Ok(()) => self.start(reason),
             }
         }
@@ -136,26 +167,30 @@ impl<C: Clock> Saver<C> {
         }
         self.scope = Scope::Idle(saved.scope);
         self.durable = covers;
+        // A quarter more than came during this save, or nearly what came during an earlier one.
+        let came = self.watermark.total() - covers.total;
+        self.lead = (came + came / 4).max(self.lead - self.lead / 8);
         if let Some(credit) = &self.options.credit {
-            credit.settle(covers);
+            credit.settle(covers.answered);
         }
         if let Some(tell) = &mut self.options.on_saved {
-            let cursors = saved.cursors.into_iter().zip(saved.reasons);
+            let cursors = saved.kept.cursors.into_iter().zip(saved.reasons);
             cursors.for_each(|(cursor, reason)| tell(SavedCursor { cursor, reason }));
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Starts a save of all that moved, unless one is on its way. `reason` holds where no file has ended.
+    /// Starts a save of all that is answered, unless one is on its way. `reason` holds where no file has ended.
     fn start(&mut self, reason: SaveReason) {
-        let (mut cursors, mut reasons) = (Vec::new(), Vec::new());
+        let (mut kept, mut reasons) = (Kept::default(), Vec::new());
         for rank in 0..self.outputs.len() {
+            kept.beyond.extend(self.beyond(rank));
             let Some((position, ts)) = self.watermark.prefix(rank as u16) else { continue };
             let output = &self.options.outputs[rank];
             if self.outputs[rank].saved.replace(position) == Some(position) {
                 continue;
             }
-            cursors.push(Cursor {
+            kept.cursors.push(Cursor {
                 output_id: output.output_id.clone(),
                 last_file: output.files[position.file as usize].name.clone(),
                 last_row_index: position.row,
@@ -170,16 +205,52 @@ impl<C: Clock> Saver<C> {
             });
         }
         let Scope::Idle(mut scope) = std::mem::replace(&mut self.scope, Scope::Failed) else { return };
-        let covers = self.watermark.total();
+        let covers = Covered { total: self.watermark.total(), answered: self.answered };
         let saving = async move {
-            let result = scope.save(&cursors).await;
-            Saved { scope, cursors, reasons, result }
+            let result = scope.save(&kept).await;
+            Saved { scope, kept, reasons, result }
         };
         self.scope = Scope::Saving { covers, saving: saving.boxed() };
         (self.timer, self.overdue, self.at_file_end) = (None, false, false);
     }
 
+    /// What is answered of an output beyond its prefix, by this start or an earlier one.
+    fn beyond(&self, rank: usize) -> Option<Beyond> {
+        let output = &self.options.outputs[rank];
+        let place =
+            |position: Position| Place { file: output.files[position.file as usize].name.clone(), row: position.row };
+        let prefix = self.watermark.prefix(rank as u16).map(|(position, _)| position);
+        let cursor =
+            prefix.map_or_else(|| self.options.earlier.cursor(rank).cloned(), |position| Some(place(position)));
+        let from =
+            prefix.map_or_else(Resume::default, |position| Resume { file: position.file, row: position.row + 1 });
+        let ahead = self.watermark.ahead(rank as u16).flat_map(|(first, last)| output.rows_between(first, last));
+        let mut files: Vec<AnsweredRows> = Vec::new();
+        let mut at = None;
+        for run in self.options.earlier.with(rank, from, ahead) {
+            if at.replace(run.file) != Some(run.file) {
+                files.push(AnsweredRows { file: output.files[run.file as usize].name.clone(), rows: Vec::new() });
+            }
+            if let Some(file) = files.last_mut() {
+                file.rows.push((run.first, run.last));
+            }
+        }
+        (!files.is_empty()).then(|| Beyond { output_id: output.output_id.clone(), cursor, files })
+    }
+
     fn is_file_end(&self, position: Position) -> bool {
         self.options.outputs[usize::from(position.rank)].files[position.file as usize].rows == position.row + 1
+    }
+}
+
+impl OutputFiles {
+    /// The rows from `first` to `last`, a run a file. Both are of this output.
+    fn rows_between(&self, first: Position, last: Position) -> impl Iterator<Item = FileRun> {
+        (first.file..=last.file).filter_map(move |file| {
+            let rows = self.files[file as usize].rows;
+            let from = if file == first.file { first.row } else { 0 };
+            let to = if file == last.file { Some(last.row) } else { rows.checked_sub(1) };
+            to.map(|to| FileRun { file, first: from, last: to })
+        })
     }
 }

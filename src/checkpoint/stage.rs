@@ -3,6 +3,7 @@
 //! ```text
 //! Delivered ──► Checkpointed ──────────────────────────────► Delivered, unchanged
 //!                    └─ watermark ─► Saver ─► scope.save ─► Credit, on_saved
+//!                                      └─ what an earlier start left
 //! ```
 //!
 //! One save is on its way at a time; what is answered meanwhile goes into the next one. The stream's end, good
@@ -17,7 +18,7 @@ use futures::Stream;
 use pin_project_lite::pin_project;
 
 use super::saver::Saver;
-use super::{CheckpointScope, Cursor, OutputFiles};
+use super::{CheckpointScope, Cursor, Earlier, OutputFiles};
 use crate::clock::Clock;
 use crate::credit::Credit;
 use crate::model::{Delivered, Refusal};
@@ -63,6 +64,7 @@ pub(super) type OnSaved = Box<dyn FnMut(SavedCursor) + Send>;
 pub struct CheckpointOptions<C> {
     pub(super) clock: C,
     pub(super) outputs: Vec<OutputFiles>,
+    pub(super) earlier: Earlier,
     pub(super) flush_every: u64,
     pub(super) max_interval: Duration,
     pub(super) credit: Option<Credit>,
@@ -84,10 +86,27 @@ impl<C: Clock> CheckpointOptions<C> {
     #[must_use]
     pub fn new(clock: C, outputs: Vec<OutputFiles>) -> Self {
         let max_interval = Duration::from_secs(1);
-        Self { clock, outputs, flush_every: 100, max_interval, credit: None, on_saved: None, ends_complete: false }
+        Self {
+            clock,
+            outputs,
+            earlier: Earlier::default(),
+            flush_every: 100,
+            max_interval,
+            credit: None,
+            on_saved: None,
+            ends_complete: false,
+        }
     }
 
-    /// Saves every `events` events (at least 1), counted over all outputs: the profile's `flush_every`.
+    /// What an earlier start left of the run: it stays kept until cursors have passed it.
+    #[must_use]
+    pub fn earlier(mut self, earlier: Earlier) -> Self {
+        self.earlier = earlier;
+        self
+    }
+
+    /// Saves every `events` answered events (at least 1), counted over all outputs: the profile's `flush_every`. A save
+    /// starts before as many are there, where that many would be by its end.
     #[must_use]
     pub fn flush_every(mut self, events: u64) -> Self {
         self.flush_every = events.max(1);
@@ -101,7 +120,7 @@ impl<C: Clock> CheckpointOptions<C> {
         self
     }
 
-    /// Settles `credit` with the number of events that are durably covered.
+    /// Settles `credit` with the number of events of this start that are durably kept as answered, in whatever order.
     #[must_use]
     pub fn settle(mut self, credit: Credit) -> Self {
         self.credit = Some(credit);

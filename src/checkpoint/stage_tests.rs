@@ -1,8 +1,6 @@
 //! The stage on tokio's paused time: when it saves, what it holds back, how it ends.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,13 +8,13 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::credit::Credit;
-use crate::model::{Decision, Delivered, Micros, Position, Reason};
+use crate::model::{Decision, Delivered, Event, Micros, Position, Reason};
 
 type Item = Result<Delivered, Refusal>;
 
@@ -50,7 +48,7 @@ async fn scope(store: &MemoryCheckpoints) -> Box<dyn CheckpointScope> {
 /// The last row saved of each of the two outputs, counted over its files.
 async fn saved(store: &MemoryCheckpoints) -> (Option<u64>, Option<u64>) {
     let outputs = ["a".parse().unwrap(), "b".parse().unwrap()];
-    let cursors = store.peek(&Hex64::sha256("scope"), &outputs).await.unwrap();
+    let cursors = store.peek(&Hex64::sha256("scope"), &outputs).await.unwrap().cursors;
     let row = |output: &OutputId| {
         let cursor = cursors.iter().find(|cursor| cursor.output_id == *output)?;
         let file: u64 = cursor.last_file.split_once('/').unwrap().1.parse().unwrap();
@@ -69,17 +67,22 @@ fn fed() -> (mpsc::UnboundedSender<Item>, impl Stream<Item = Item>) {
 struct Slow(Box<dyn CheckpointScope>);
 
 impl CheckpointScope for Slow {
-    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>> {
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         self.0.load(outputs)
     }
 
-    fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
         async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            self.0.save(cursors).await
+            self.0.save(kept).await
         }
         .boxed()
     }
+}
+
+/// How many events may be sent before more is saved.
+fn left(credit: &Credit) -> usize {
+    std::iter::repeat_with(|| credit.try_spend()).take_while(|spent| *spent).count()
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +110,67 @@ async fn an_unanswered_event_is_never_passed() {
     let options = options().flush_every(1).settle(credit.clone());
     assert_eq!(stream::iter(items).checkpoint(scope(&store).await, options).count().await, 5);
     assert_eq!(saved(&store).await, (Some(1), None));
-    assert!(credit.covers(3) && !credit.covers(4), "two events are durable");
+    let kept = store.peek(&Hex64::sha256("scope"), &["a".parse().unwrap()]).await.unwrap();
+    let place = Place { file: "a/0".to_owned(), row: 1 };
+    let files = vec![AnsweredRows { file: "a/0".to_owned(), rows: vec![(3, 5)] }];
+    assert_eq!(kept.beyond, [Beyond { output_id: "a".parse().unwrap(), cursor: Some(place), files }]);
+    assert_eq!(left(&credit), 1 + 5, "all five are durable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_start_left_stays_kept_until_it_is_passed() {
+    let (store, outputs) = (MemoryCheckpoints::new(), vec![output("a"), output("b")]);
+    // Of `a` rows 0 and 2 to 12 were answered, of `b` the row 29 alone.
+    let first: Vec<Item> =
+        [0].into_iter().chain(2..=12).map(|seq| Ok(answer(0, seq))).chain([Ok(answer(1, 29))]).collect();
+    stream::iter(first).checkpoint(scope(&store).await, options()).count().await;
+    let ids: Vec<OutputId> = outputs.iter().map(|output| output.output_id.clone()).collect();
+    let load = async || store.peek(&Hex64::sha256("scope"), &ids).await.unwrap();
+    let rows = |kept: &Kept| -> Vec<(String, Vec<(u64, u64)>)> {
+        kept.beyond.iter().flat_map(|beyond| &beyond.files).map(|file| (file.file.clone(), file.rows.clone())).collect()
+    };
+    let at = |file: &str, rows: &[(u64, u64)]| (file.to_owned(), rows.to_vec());
+    let kept = load().await;
+    assert_eq!(rows(&kept), [at("a/0", &[(2, 9)]), at("a/1", &[(0, 2)]), at("b/2", &[(9, 9)])]);
+
+    // The next start resumes at row 1 of `a`, and gets an answer to row 14 before it is gone.
+    let earlier = Earlier::new(&outputs, &kept).unwrap();
+    assert_eq!(earlier.from(), [Resume { file: 0, row: 1 }, Resume { file: 0, row: 0 }]);
+    let counted_from_row_1 =
+        |row: u64| Delivered { position: Position { seq: row - 1, ..answer(0, row).position }, ..answer(0, row) };
+    let second: [Item; 1] = [Ok(counted_from_row_1(14))];
+    let options = options().earlier(earlier);
+    stream::iter(second).checkpoint(scope(&store).await, options).count().await;
+    let kept = load().await;
+    assert_eq!(rows(&kept), [at("a/0", &[(2, 9)]), at("a/1", &[(0, 2), (4, 4)]), at("b/2", &[(9, 9)])]);
+    assert_eq!(kept.beyond[0].cursor, Some(Place { file: "a/0".to_owned(), row: 0 }), "as the start found it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_begins_before_the_credit_would_run_out() {
+    let store = MemoryCheckpoints::new();
+    let credit = Credit::new(10 + 1);
+    let (sender, items) = fed();
+    let slow = Box::new(Slow(scope(&store).await));
+    let options = options().flush_every(10).max_interval(Duration::from_hours(1)).settle(credit.clone());
+    let mut stream = Box::pin(items.checkpoint(slow, options));
+    let mut waited = Vec::new();
+    // An event every quarter of a second: four of them while a save is on its way.
+    for seq in 0..30 {
+        for rank in 0..2 {
+            while !credit.try_spend() {
+                waited.push(seq);
+                let _ = tokio::time::timeout(Duration::from_millis(250), stream.next()).await;
+            }
+            sender.send(Ok(answer(rank, seq))).unwrap();
+            stream.next().await.unwrap().unwrap();
+            let _ = tokio::time::timeout(Duration::from_millis(250), stream.next()).await;
+        }
+    }
+    assert!(
+        !waited.is_empty() && waited.iter().all(|seq| *seq < 15),
+        "only until it knew how long saves take: {waited:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,13 +201,13 @@ async fn items_pass_during_a_save_and_go_into_the_next_one() {
         stream.next().await.unwrap().unwrap();
     }
     assert_eq!(clock.now(), Duration::ZERO, "nobody waited for a save");
-    assert!(credit.covers(1) && !credit.covers(2), "what is not durable is not settled");
+    assert_eq!(left(&credit), 1, "what is not durable is not settled");
     drop(sender);
     assert!(stream.next().await.is_none());
-    let rows: Vec<_> = store.history().iter().map(|save| save[0].last_row_index).collect();
+    let rows: Vec<_> = store.history().iter().map(|save| save.cursors[0].last_row_index).collect();
     assert_eq!(rows, [0, 8], "one save for all that came meanwhile");
     assert_eq!(clock.now(), Duration::from_secs(2), "the end was held back for the last save");
-    assert!(credit.covers(10) && !credit.covers(11));
+    assert_eq!(left(&credit), 9);
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,58 +278,224 @@ async fn an_answer_that_is_not_of_the_run_is_a_fault() {
     }
 }
 
-/// Sends 60 events of two outputs as far as `credit` goes, at most 8 at a time, and answers them in the order of `picks`.
-fn answers(picks: Vec<Index>, credit: Credit, sent: Arc<AtomicU64>) -> impl Stream<Item = Item> {
-    stream::unfold((picks.into_iter(), Vec::new()), move |(mut picks, mut waiting)| {
+/// A scope that is torn by a crash between its two steps: cursors first, then what is beyond them, a second later.
+struct Torn {
+    scope: Box<dyn CheckpointScope>,
+    beyond: Vec<Beyond>,
+}
+
+impl CheckpointScope for Torn {
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
+        self.scope.load(outputs)
+    }
+
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+        async {
+            let cursors = Kept { cursors: kept.cursors.clone(), beyond: self.beyond.clone() };
+            self.scope.save(&cursors).await?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.beyond.clone_from(&kept.beyond);
+            self.scope.save(kept).await
+        }
+        .boxed()
+    }
+}
+
+/// Rows that the simulated run has: all, or a lane's.
+fn is_of_run(row: u64, lane: bool) -> bool {
+    !lane || row % 3 != 2
+}
+
+/// The events of two outputs from `from` on, one row of each after the other.
+fn events(from: &[Resume], lane: bool) -> impl Stream<Item = Result<Event, Refusal>> + use<> {
+    let firsts: Vec<u64> = from.iter().map(|at| u64::from(at.file) * 10 + at.row).collect();
+    let mut seqs = [0, 0];
+    let mut events = Vec::new();
+    for (row, rank) in (0..30).flat_map(|row| [(row, 0_u16), (row, 1)]) {
+        let output = usize::from(rank);
+        if row >= firsts[output] && is_of_run(row, lane) {
+            let position = Position { rank, file: (row / 10) as u32, row: row % 10, seq: seqs[output] };
+            seqs[output] += 1;
+            let body = Vec::new().into();
+            let ts = Micros(row.cast_signed());
+            events.push(Ok(Event { position, ts, order_key: 0, event_id: [0; 32], body, due: None }));
+        }
+    }
+    stream::iter(events)
+}
+
+/// Events that were sent and answered, by rank and row over the files.
+type Answered = Arc<Mutex<Vec<(u16, u64)>>>;
+
+/// Sends `events` as far as `credit` goes, at most 8 at a time, and answers them as `pick` picks of those. What is sent is
+/// noted in `sent`, answered or not.
+fn pushed<S, P>(events: S, pick: P, credit: Credit, sent: Answered) -> impl Stream<Item = Item>
+where
+    S: Stream<Item = Result<Event, Refusal>> + Unpin,
+    P: FnMut(usize) -> usize,
+{
+    stream::unfold((events, pick, Vec::new()), move |(mut events, mut pick, mut waiting)| {
         let (credit, sent) = (credit.clone(), sent.clone());
         async move {
-            let pick = picks.next()?;
-            while waiting.len() < 8 && sent.load(Relaxed) < 60 {
-                let n = sent.load(Relaxed);
+            while waiting.len() < 8 {
                 if waiting.is_empty() {
-                    credit.spend(n + 1).await;
-                } else if !credit.covers(n + 1) {
+                    credit.spend().await;
+                } else if !credit.try_spend() {
                     break;
                 }
-                waiting.push(answer((n % 2) as u16, n / 2));
-                sent.fetch_add(1, Relaxed);
+                let Some(event) = events.next().await else { break };
+                let position = event.unwrap().position;
+                sent.lock().unwrap().push((position.rank, u64::from(position.file) * 10 + position.row));
+                waiting.push(position);
             }
-            let answered = waiting.remove(pick.index(waiting.len()));
-            Some((Ok(answered), (picks, waiting)))
+            if waiting.is_empty() {
+                return None;
+            }
+            let position = waiting.remove(pick(waiting.len()));
+            let row = u64::from(position.file) * 10 + position.row;
+            Some((Ok(Delivered { position, ..answer(position.rank, row) }), (events, pick, waiting)))
         }
     })
 }
 
+/// A scope in a database that can be away: a save waits for it, for a minute at most.
+struct Remote {
+    scope: Box<dyn CheckpointScope>,
+    away: watch::Receiver<bool>,
+}
+
+impl CheckpointScope for Remote {
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
+        self.scope.load(outputs)
+    }
+
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+        async {
+            let back = async { drop(self.away.wait_for(|away| !away).await) };
+            if tokio::time::timeout(Duration::from_mins(1), back).await.is_err() {
+                return Err(Refusal::new(Reason::CheckpointSaveFailed, "away for a minute"));
+            }
+            self.scope.save(kept).await
+        }
+        .boxed()
+    }
+}
+
+/// The last item that comes within `time`.
+async fn last_within(time: Duration, answers: &mut (impl Stream<Item = Item> + Unpin)) -> Option<Item> {
+    let mut last = None;
+    let all = async {
+        while let Some(item) = answers.next().await {
+            last = Some(item);
+        }
+    };
+    let _ = tokio::time::timeout(time, all).await;
+    last
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_saves_wait_sending_stops_at_the_bound_and_goes_on_after() {
+    for returns in [true, false] {
+        let (store, sent, clock) = (MemoryCheckpoints::new(), Answered::default(), SystemClock::new());
+        let (switch, away) = watch::channel(false);
+        let credit = Credit::new(10 + 8);
+        let answers = pushed(Box::pin(events(&[Resume::default(); 2], false)), |_| 0, credit.clone(), sent.clone());
+        let scope = Box::new(Remote { scope: scope(&store).await, away });
+        let mut answers = Box::pin(answers.checkpoint(scope, options().flush_every(10).settle(credit)));
+        for _ in 0..25 {
+            answers.next().await.unwrap().unwrap();
+        }
+        switch.send(true).unwrap();
+        assert!(last_within(Duration::from_secs(50), &mut answers).await.unwrap().is_ok());
+        let ids = ["a".parse().unwrap(), "b".parse().unwrap()];
+        let kept = async || rows_of(&store.peek(&Hex64::sha256("scope"), &ids).await.unwrap(), false).len();
+        let (durable, stuck) = (kept().await, sent.lock().unwrap().len());
+        assert!(stuck < 60 && stuck - durable == 18, "{stuck} sent, {durable} kept");
+        if returns {
+            switch.send(false).unwrap();
+            assert!(last_within(Duration::from_hours(1), &mut answers).await.unwrap().is_ok());
+            assert_eq!((sent.lock().unwrap().len(), saved(&store).await), (60, (Some(29), Some(29))));
+        } else {
+            let last = last_within(Duration::from_hours(1), &mut answers).await.unwrap();
+            assert_eq!(last.unwrap_err().reason, Reason::CheckpointSaveFailed);
+            assert_eq!((sent.lock().unwrap().len(), kept().await), (stuck, durable), "nothing more was sent");
+            assert!(clock.now() < Duration::from_secs(70), "it waits a minute, not for ever");
+        }
+    }
+}
+
+/// Rows of the simulated run that are kept as answered.
+fn rows_of(kept: &Kept, lane: bool) -> BTreeSet<(u16, u64)> {
+    let mut rows = BTreeSet::new();
+    let over_files = |file: &str, row: u64| file.split_once('/').unwrap().1.parse::<u64>().unwrap() * 10 + row;
+    for (rank, name) in (0..).zip(["a", "b"]) {
+        let cursor = kept.cursors.iter().find(|cursor| cursor.output_id.as_str() == name);
+        let covered = cursor.map_or(0, |cursor| over_files(&cursor.last_file, cursor.last_row_index) + 1);
+        rows.extend((0..covered).map(|row| (rank, row)));
+        for file in
+            kept.beyond.iter().filter(|beyond| beyond.output_id.as_str() == name).flat_map(|beyond| &beyond.files)
+        {
+            let runs = file.rows.iter().flat_map(|(first, last)| *first..=*last);
+            rows.extend(runs.map(|row| (rank, over_files(&file.file, row))));
+        }
+    }
+    rows.retain(|(_, row)| is_of_run(*row, lane));
+    rows
+}
+
 proptest! {
-    /// The process is gone at any answer, whatever order the answers came in.
+    /// The process is gone at any answer, again and again, whatever order the answers came in and whatever save was on
+    /// its way; the last start comes to the end.
     #[test]
-    fn a_crash_loses_nothing_and_repeats_little(
+    fn crashes_lose_nothing_and_repeat_little(
         picks in proptest::collection::vec(any::<Index>(), 60),
         limit in 1_u64..30,
         flush_every in 1_u64..20,
-        crash in 0_usize..60,
-        slow: bool,
+        crashes in proptest::collection::vec(0_usize..40, 0..5),
+        scope_kind in 0..3,
+        lane: bool,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let (store, sent, mut answered) = (MemoryCheckpoints::new(), Arc::default(), BTreeSet::new());
-        let rows = runtime.block_on(async {
-            let credit = Credit::new(limit);
-            let options = options().flush_every(flush_every).settle(credit.clone());
-            let scope = scope(&store).await;
-            let scope = if slow { Box::new(Slow(scope)) } else { scope };
-            let stream = answers(picks, credit, Arc::clone(&sent)).checkpoint(scope, options);
-            let mut stream = Box::pin(stream);
-            for _ in 0..crash {
-                let position = stream.next().await.unwrap().unwrap().position;
-                answered.insert((position.rank, position.seq));
+        let outputs = vec![output("a"), output("b")];
+        let ids: Vec<OutputId> = outputs.iter().map(|output| output.output_id.clone()).collect();
+        let all: BTreeSet<_> = (0..30).flat_map(|row| [(0, row), (1, row)]).filter(|(_, row)| is_of_run(*row, lane)).collect();
+        let store = MemoryCheckpoints::new();
+        let mut ever_sent = BTreeSet::new();
+        for crash in crashes.into_iter().chain([usize::MAX]) {
+            let sent = Answered::default();
+            let (before, rejoined, after) = runtime.block_on(async {
+                let credit = Credit::new(limit);
+                let mut held = scope(&store).await;
+                let kept = held.load(&ids).await.unwrap();
+                let before = rows_of(&kept, lane);
+                let earlier = Earlier::new(&outputs, &kept).unwrap();
+                let held: Box<dyn CheckpointScope> = match scope_kind {
+                    0 => held,
+                    1 => Box::new(Slow(held)),
+                    _ => Box::new(Torn { scope: held, beyond: kept.beyond }),
+                };
+                let (rest, apart) = events(&earlier.from(), lane).set_apart(earlier.clone());
+                let options = options().earlier(earlier).flush_every(flush_every).settle(credit.clone());
+                let mut picks = picks.iter().cycle();
+                let pick = |waiting| picks.next().map_or(0, |pick| pick.index(waiting));
+                let answers = pushed(rest, pick, credit, sent.clone()).rejoin(apart);
+                let answers = answers.checkpoint(held, options).take(crash);
+                let rejoined = answers.map(|item| item.unwrap().decision).collect::<Vec<_>>().await;
+                (before, rejoined, rows_of(&store.peek(&Hex64::sha256("scope"), &ids).await.unwrap(), lane))
+            });
+            let sent = sent.lock().unwrap().clone();
+            prop_assert!(sent.iter().all(|event| !before.contains(event)), "what is kept is not sent");
+            prop_assert!(rejoined.iter().filter(|decision| **decision != Decision::Earlier).count() <= sent.len());
+            ever_sent.extend(sent.iter().copied());
+            prop_assert!(after.is_superset(&before), "nothing that was kept is forgotten");
+            prop_assert!(after.is_subset(&ever_sent), "what is kept was sent");
+            let repeated = sent.iter().filter(|event| !after.contains(*event)).count() as u64;
+            prop_assert!(repeated <= limit, "{repeated} events would be sent again");
+            if crash == usize::MAX {
+                prop_assert_eq!(&after, &all);
+                let kept = runtime.block_on(store.peek(&Hex64::sha256("scope"), &ids)).unwrap();
+                prop_assert!(Earlier::new(&outputs, &kept).unwrap().is_empty(), "the cursors stand at the end");
             }
-            saved(&store).await
-        });
-        let durable = [rows.0, rows.1].map(|row| row.map_or(0, |row| row + 1));
-        for (rank, rows) in (0..).zip(durable) {
-            prop_assert!((0..rows).all(|seq| answered.contains(&(rank, seq))), "passed an unanswered event");
         }
-        let repeated = sent.load(Relaxed) - durable.iter().sum::<u64>();
-        prop_assert!(repeated <= limit, "{repeated} events would be sent again");
     }
 }

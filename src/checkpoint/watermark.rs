@@ -1,19 +1,19 @@
-//! How far each output is answered without a hole: the one position that may be saved.
+//! How far each output is answered: the position without a hole before it, and what was answered beyond.
 //!
 //! ```text
-//! answers, any order ──► per output: seq 0 1 2 _ 4 5 ──► prefix = 2, total = 3
+//! answers, any order ──► per output: seq 0 1 2 _ 4 5 ──► prefix = 2, ahead = 4–5, total = 5
 //! ```
 //!
 //! A cursor may never pass a row that IG has not answered (contract, section 7), so what was answered
-//! beyond a hole waits here until the hole is filled.
+//! beyond a hole is kept beside it until the hole is filled.
 
-use super::contiguous::Contiguous;
+use super::runs::{Run, Runs};
 use crate::model::{Micros, Position};
 
 /// A position and its event time.
 pub type Mark = (Position, Micros);
 
-/// The contiguous answered prefix of every output of a run.
+/// The answered events of every output of a run.
 #[derive(Debug, Default)]
 pub struct Watermark {
     outputs: Vec<Output>,
@@ -22,8 +22,22 @@ pub struct Watermark {
 
 #[derive(Debug, Default)]
 struct Output {
-    line: Contiguous<Mark>,
+    /// All events below are answered.
+    next: u64,
     prefix: Option<Mark>,
+    ahead: Runs,
+}
+
+impl Output {
+    fn ack(&mut self, position: Position, ts: Micros) -> bool {
+        if position.seq != self.next {
+            return position.seq > self.next && self.ahead.add(position, ts);
+        }
+        let Run { last, ts, .. } =
+            self.ahead.take_from(position.seq + 1).unwrap_or(Run { first: position, last: position, ts });
+        (self.prefix, self.next) = (Some((last, ts)), last.seq + 1);
+        true
+    }
 }
 
 impl Watermark {
@@ -33,16 +47,13 @@ impl Watermark {
         Self { outputs: std::iter::repeat_with(Output::default).take(outputs).collect(), total: 0 }
     }
 
-    /// Notes that the event at `position` is answered; says whether its output's prefix grew. An event noted
-    /// before, or one of an output that the run doesn't have, changes nothing.
+    /// Notes that the event at `position` is answered; says whether that is news. An event noted before, or
+    /// one of an output that the run doesn't have, changes nothing.
     pub fn ack(&mut self, position: Position, ts: Micros) -> bool {
         let Some(output) = self.outputs.get_mut(usize::from(position.rank)) else { return false };
-        let before = output.line.taken();
-        let prefix = &mut output.prefix;
-        output.line.give(position.seq, (position, ts), |mark| *prefix = Some(mark));
-        let grown = output.line.taken() - before;
-        self.total += grown;
-        grown > 0
+        let new = output.ack(position, ts);
+        self.total += u64::from(new);
+        new
     }
 
     /// The last event of output `rank` that is answered with all before it.
@@ -51,7 +62,13 @@ impl Watermark {
         self.outputs.get(usize::from(rank))?.prefix
     }
 
-    /// How many events are within the prefixes of all outputs.
+    /// What is answered of output `rank` beyond its prefix: the first and the last event of each run, ascending.
+    pub fn ahead(&self, rank: u16) -> impl Iterator<Item = (Position, Position)> {
+        let output = self.outputs.get(usize::from(rank));
+        output.into_iter().flat_map(|output| output.ahead.iter()).map(|run| (run.first, run.last))
+    }
+
+    /// How many events are answered, over all outputs.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
@@ -75,23 +92,19 @@ mod tests {
             let mut watermark = Watermark::new(3);
             let mut answered = BTreeSet::new();
             for (rank, seq) in acks {
-                let grew = watermark.ack(position(rank, seq), Micros(seq.cast_signed()));
-                let before = naive(&answered, rank);
-                if rank < 3 {
-                    answered.insert((rank, seq));
-                }
-                prop_assert_eq!(grew, naive(&answered, rank) > before);
+                let new = watermark.ack(position(rank, seq), Micros(seq.cast_signed()));
+                prop_assert_eq!(new, rank < 3 && answered.insert((rank, seq)));
                 for rank in 0..3 {
-                    let expected = naive(&answered, rank).checked_sub(1);
+                    let prefix = (0..25).take_while(|seq| answered.contains(&(rank, *seq))).count() as u64;
+                    let expected = prefix.checked_sub(1);
                     let expected = expected.map(|seq| (position(rank, seq), Micros(seq.cast_signed())));
                     prop_assert_eq!(watermark.prefix(rank), expected);
+                    let ahead: Vec<_> = watermark.ahead(rank).flat_map(|(first, last)| first.seq..=last.seq).collect();
+                    let expected: Vec<_> = (prefix..25).filter(|seq| answered.contains(&(rank, *seq))).collect();
+                    prop_assert_eq!(ahead, expected);
                 }
-                prop_assert_eq!(watermark.total(), (0..3).map(|rank| naive(&answered, rank)).sum::<u64>());
+                prop_assert_eq!(watermark.total(), answered.len() as u64);
             }
         }
-    }
-
-    fn naive(answered: &BTreeSet<(u16, u64)>, rank: u16) -> u64 {
-        (0..25).take_while(|seq| answered.contains(&(rank, *seq))).count() as u64
     }
 }

@@ -18,6 +18,7 @@ use super::gate::{Attempt, GateChannel};
 use super::stats::PushStats;
 use super::taxonomy::{self, Verdict};
 use crate::clock::Clock;
+use crate::credit::Credit;
 use crate::model::{Decision, Delivered, Event, Reason, Refusal};
 use crate::stop::Stop;
 
@@ -40,6 +41,8 @@ pub(super) struct Shared<C> {
     pub(super) retry: RetryPolicy,
     pub(super) stop_on_quarantine: bool,
     pub(super) stats: PushStats,
+    /// What an event's first attempt is spent from.
+    pub(super) credit: Option<Credit>,
     /// The run's wish to stop.
     pub(super) stop: Stop,
     /// The stage's own: some event failed, or nobody wants more.
@@ -49,6 +52,18 @@ pub(super) struct Shared<C> {
 impl<C> Shared<C> {
     fn halted(&self) -> bool {
         self.halt.requested() || self.stop.requested()
+    }
+
+    /// Waits until one more event may be sent; says whether it may, or sending has to stop. Events that wait in a queue
+    /// have spent nothing: a crash can't repeat them.
+    async fn may_send(&self) -> bool {
+        let Some(credit) = self.credit.as_ref().filter(|credit| !credit.try_spend()) else { return true };
+        tokio::select! {
+            biased;
+            () = self.halt.wait() => false,
+            () = self.stop.wait() => false,
+            () = credit.spend() => true,
+        }
     }
 }
 
@@ -83,6 +98,9 @@ async fn deliver<G: GateChannel, C: Clock>(
     let mut attempts = 0;
     let mut ambiguous = false;
     let mut first_start = None;
+    if !shared.may_send().await {
+        return None;
+    }
     loop {
         if shared.halted() {
             return None;

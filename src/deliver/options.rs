@@ -91,7 +91,7 @@ impl<C: Clock> PushOptions<C> {
         self
     }
 
-    /// The account that bounds what is sent beyond the durable checkpoint.
+    /// The account that bounds what is sent beyond the durable checkpoint. Each event's first attempt is spent from it.
     #[must_use]
     pub fn credit(mut self, credit: Credit) -> Self {
         self.credit = Some(credit);

@@ -1,7 +1,7 @@
 //! The push stage: events in, the gate's answers out.
 //!
 //! ```text
-//!            window, credit         ┌─► channel ─┐
+//!                window             ┌─► channel ─┐ credit,
 //! events ──────────┬────────────────┼─► channel ─┼──► answers, as they come
 //!           (order key mixed) mod n └─► channel ─┘
 //! ```
@@ -26,7 +26,6 @@ use super::gate::Gate;
 use super::options::{DeliveryMode, PushOptions};
 use super::window::Window;
 use crate::clock::Clock;
-use crate::credit::Credit;
 use crate::model::{Delivered, Event, Reason, Refusal};
 use crate::stop::Stop;
 
@@ -87,8 +86,6 @@ struct Running<C> {
     done: UnboundedReceiver<Done>,
     tasks: JoinSet<()>,
     window: Window,
-    credit: Option<Credit>,
-    credit_wait: Option<BoxFuture<'static, ()>>,
     stop_wait: Option<BoxFuture<'static, ()>>,
     deadline: Option<BoxFuture<'static, ()>>,
     drain_deadline: Duration,
@@ -107,6 +104,7 @@ impl<C: Clock> Running<C> {
             retry: options.retry,
             stop_on_quarantine: options.stop_on_quarantine,
             stats: options.stats,
+            credit: options.credit,
             stop: options.stop,
             halt: Stop::new(),
         });
@@ -127,8 +125,6 @@ impl<C: Clock> Running<C> {
             done,
             tasks,
             window: Window::new(if free { n } else { options.window }),
-            credit: options.credit,
-            credit_wait: None,
             stop_wait: Some(stop_wait),
             deadline: None,
             drain_deadline: options.drain_deadline,
@@ -158,7 +154,7 @@ impl<C: Clock> Running<C> {
         }
     }
 
-    /// Takes events as far as window, credit and input allow, and says whether it broke off only to let
+    /// Takes events as far as window and input allow, and says whether it broke off only to let
     /// others run.
     fn take_events<S>(&mut self, mut upstream: Pin<&mut S>, cx: &mut Context<'_>) -> bool
     where
@@ -169,7 +165,7 @@ impl<C: Clock> Running<C> {
             return false;
         }
         for _ in 0..TAKE_AT_ONCE {
-            if !self.window.may_send() || (!self.keyed && self.idle.is_empty()) || !self.poll_credit(cx) {
+            if !self.window.may_send() || (!self.keyed && self.idle.is_empty()) {
                 return false;
             }
             match upstream.as_mut().poll_next(cx) {
@@ -201,21 +197,6 @@ impl<C: Clock> Running<C> {
         self.shared.stats.handed();
         // A channel that is gone has said why in its report, or its panic is seen among the tasks.
         let _ = self.queues[channel].send(Handed { seq, event });
-    }
-
-    fn poll_credit(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(credit) = &self.credit else { return true };
-        let nth = self.window.sent() + 1;
-        if credit.covers(nth) {
-            self.credit_wait = None;
-            return true;
-        }
-        // The wait is for this very event: none is handed over while it lasts.
-        let covered = self.credit_wait.get_or_insert_with(|| Box::pin(credit.spend(nth))).as_mut().poll(cx).is_ready();
-        if covered {
-            self.credit_wait = None;
-        }
-        covered
     }
 
     fn finish(&mut self) {

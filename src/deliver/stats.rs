@@ -156,6 +156,8 @@ impl PushStats {
             Decision::Admit => &self.counters.admitted,
             Decision::Duplicate => &self.counters.duplicates,
             Decision::Quarantine => &self.counters.quarantined,
+            // No answer of the gate says so.
+            Decision::Earlier => return,
         });
     }
 

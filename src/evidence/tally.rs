@@ -31,6 +31,9 @@ pub struct Counts {
     pub quarantined: u64,
     /// Repeated requests: attempts beyond an event's first.
     pub retries: u64,
+    /// Events beyond the place where this start resumed that an earlier one saw answered: not sent again, and in none of
+    /// the other counts.
+    pub answered_earlier: u64,
 }
 
 impl Counts {
@@ -40,7 +43,17 @@ impl Counts {
         self.admitted + self.duplicates
     }
 
+    /// Events brought: those that IG answered now, and those it had answered.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.answered + self.answered_earlier
+    }
+
     fn count(&mut self, delivered: &Delivered) {
+        if delivered.decision == Decision::Earlier {
+            self.answered_earlier += 1;
+            return;
+        }
         self.answered += 1;
         self.attempts += u64::from(delivered.attempts);
         self.retries += u64::from(delivered.attempts.saturating_sub(1));
@@ -51,6 +64,7 @@ impl Counts {
                 self.duplicates_after_retry += u64::from(delivered.ambiguous);
             }
             Decision::Quarantine => self.quarantined += 1,
+            Decision::Earlier => {}
         }
     }
 }
@@ -71,13 +85,14 @@ impl OutputTally {
         self.counts
     }
 
-    /// Event times of its earliest and latest answered event.
+    /// Event times of the earliest and the latest event that IG answered now.
     #[must_use]
     pub fn times(&self) -> Option<(Micros, Micros)> {
         self.times
     }
 
-    /// How many events its digest covers: those answered without a hole, from where the run resumed.
+    /// How many events its digest covers: those answered without a hole, by this start or an earlier one, from where
+    /// the run resumed.
     #[must_use]
     pub fn digested(&self) -> u64 {
         self.line.taken()
@@ -119,12 +134,17 @@ impl Tally {
     /// Counts an answer. One for an output that the run doesn't have is counted in the totals alone.
     pub fn count(&mut self, delivered: &Delivered) {
         self.totals.count(delivered);
-        self.latency.saturating_record(delivered.latency.as_micros() as u64);
-        self.lag.saturating_record(delivered.lag.as_micros() as u64);
+        let now = delivered.decision != Decision::Earlier;
+        if now {
+            self.latency.saturating_record(delivered.latency.as_micros() as u64);
+            self.lag.saturating_record(delivered.lag.as_micros() as u64);
+        }
         let Some(output) = self.outputs.get_mut(usize::from(delivered.position.rank)) else { return };
         output.counts.count(delivered);
-        let (first, last) = output.times.unwrap_or((delivered.ts, delivered.ts));
-        output.times = Some((first.min(delivered.ts), last.max(delivered.ts)));
+        if now {
+            let (first, last) = output.times.unwrap_or((delivered.ts, delivered.ts));
+            output.times = Some((first.min(delivered.ts), last.max(delivered.ts)));
+        }
         let digest = &mut output.digest;
         output.line.give(delivered.position.seq, delivered.event_id, |event_id| digest.update(event_id));
     }
@@ -211,6 +231,9 @@ mod tests {
         for (seq, (decision, attempts)) in (0..).zip(answers) {
             tally.count(&delivered(seq, decision, attempts));
         }
+        // In neither counts nor times, but in the digest.
+        tally.count(&delivered(4, Decision::Earlier, 0));
+        assert_eq!((tally.outputs()[1].digested(), tally.totals().settled()), (5, 5));
         let expected = Counts {
             answered: 4,
             attempts: 7,
@@ -219,6 +242,7 @@ mod tests {
             duplicates_after_retry: 1,
             quarantined: 1,
             retries: 3,
+            answered_earlier: 1,
         };
         assert_eq!((tally.totals(), tally.outputs()[1].counts()), (expected, expected));
         assert_eq!(expected.emitted(), 3);

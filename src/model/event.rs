@@ -142,7 +142,7 @@ pub struct Event {
     pub due: Option<Duration>,
 }
 
-/// IG's decision about an event (contract, section 6).
+/// What is known of an event: IG's decision about it (contract, section 6), or that an earlier start saw one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// Written to the event bus.
@@ -151,21 +151,24 @@ pub enum Decision {
     Duplicate,
     /// Refused into quarantine; only where policy lets the run go on.
     Quarantine,
+    /// An earlier start of the run saw it answered; this one doesn't send it.
+    Earlier,
 }
 
 impl Decision {
-    /// The word on the wire.
+    /// The word on the wire, where it comes from there.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Decision::Admit => "ADMIT",
             Decision::Duplicate => "DUPLICATE",
             Decision::Quarantine => "QUARANTINE",
+            Decision::Earlier => "EARLIER",
         }
     }
 }
 
-/// An event that IG has answered.
+/// An event that IG has answered, now or to an earlier start.
 #[derive(Debug, Clone)]
 pub struct Delivered {
     /// Where its row stands.
@@ -174,9 +177,9 @@ pub struct Delivered {
     pub ts: Micros,
     /// The event id before hex.
     pub event_id: [u8; 32],
-    /// IG's answer.
+    /// The answer.
     pub decision: Decision,
-    /// Attempts it took, 1 or more.
+    /// Attempts it took; 0 for [`Decision::Earlier`] alone.
     pub attempts: u32,
     /// Some attempt before the last ended without an answer, so it may have been admitted by that one.
     pub ambiguous: bool,

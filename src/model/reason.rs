@@ -155,7 +155,7 @@ reasons! {
     /// Another producer holds this run's checkpoint.
     CheckpointScopeBusy = "CHECKPOINT_SCOPE_BUSY", "Nothing, if a second producer was started by mistake; this READY is looked at again later.";
     /// The hold on this run's checkpoint went to another producer, or was dropped, in the middle of the run.
-    CheckpointLeaseLost = "CHECKPOINT_LEASE_LOST", "Nothing, if the other producer streams the run to its end. Find out what kept this one away from the database for longer than its lease.";
+    CheckpointLeaseLost = "CHECKPOINT_LEASE_LOST", "Nothing, if the other producer streams the run to its end. Find out what kept this one away from the database for longer than its lease, or who removed its lock file.";
     /// Evidence or facts could not be read from or written to the object store.
     StoreUnavailable = "STORE_UNAVAILABLE", "Restore the store; then re-emit READY or restart.";
     /// The run was told to stop before its end.

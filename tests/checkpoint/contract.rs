@@ -1,6 +1,8 @@
 //! What every checkpoint store owes its callers; a store joins by a call of [`holds`].
 
-use wsp::checkpoint::{CheckpointStore, Cursor};
+use std::time::Duration;
+
+use wsp::checkpoint::{AnsweredRows, Beyond, CheckpointStore, Cursor, Kept, LeaseState, Place};
 use wsp::model::{Hex64, OutputId, Reason};
 
 /// A scope key made of one digit.
@@ -17,44 +19,137 @@ pub(crate) fn cursor(name: &str, file: &str, row: u64) -> Cursor {
     Cursor { output_id: output(name), last_file: file.to_owned(), last_row_index: row, last_ts_utc }
 }
 
-/// Runs the suite on a store in which scopes `a` and `b` were never used.
-pub(crate) async fn holds(store: &dyn CheckpointStore) {
+/// Rows answered beyond that cursor, or beyond none.
+pub(crate) fn beyond(name: &str, at: Option<(&str, u64)>, rows: &[(u64, u64)]) -> Beyond {
+    let cursor = at.map(|(file, row)| Place { file: file.to_owned(), row });
+    let file = at.map_or("first", |(file, _)| file).to_owned();
+    Beyond { output_id: output(name), cursor, files: vec![AnsweredRows { file, rows: rows.to_vec() }] }
+}
+
+/// Runs the suite on a store in which scopes `a` to `d` were never used. `take` takes a scope that is held from its
+/// holder, as an operator's mistake or a lease that ran out does.
+pub(crate) async fn holds(store: &dyn CheckpointStore, take: impl AsyncFn(&Hex64)) {
+    cursors_are_kept_and_never_go_back(store).await;
+    rows_beyond_are_kept_beside_them(store).await;
+    who_lost_a_scope_saves_nothing_more(store, take).await;
+}
+
+async fn cursors_are_kept_and_never_go_back(store: &dyn CheckpointStore) {
     let (a, b, outputs) = (scope('a'), scope('b'), [output("traffic"), output("context"), output("never")]);
-    assert_eq!(store.peek(&a, &outputs).await.unwrap(), [], "a scope that was never used has no cursors");
+    assert_eq!(store.peek(&a, &outputs).await.unwrap(), Kept::default(), "a scope that was never used has none");
 
     let mut held = store.open(&a).await.unwrap();
-    assert_eq!(held.load(&outputs).await.unwrap(), []);
-    held.save(&[]).await.unwrap();
+    assert_eq!(held.load(&outputs).await.unwrap(), Kept::default());
+    held.save(&Kept::default()).await.unwrap();
     let odd = Cursor { last_ts_utc: None, ..cursor("context", "s3://b/pré fix/'part' \\ \"0\".parquet", 0) };
-    held.save(&[cursor("traffic", "/z/part-000009.parquet", 7), odd.clone()]).await.unwrap();
+    held.save(&Kept::at([cursor("traffic", "/z/part-000009.parquet", 7), odd.clone()])).await.unwrap();
     // A later file may sort before an earlier one; a smaller row in it is no step back.
-    held.save(&[cursor("traffic", "/a/part-000010.parquet", 3)]).await.unwrap();
-    held.save(&[cursor("traffic", "/a/part-000010.parquet", 3)]).await.unwrap();
+    held.save(&Kept::at([cursor("traffic", "/a/part-000010.parquet", 3)])).await.unwrap();
+    held.save(&Kept::at([cursor("traffic", "/a/part-000010.parquet", 3)])).await.unwrap();
     let saved = [cursor("traffic", "/a/part-000010.parquet", 3), odd];
-    assert_eq!(held.load(&outputs).await.unwrap(), saved);
-    assert_eq!(store.peek(&a, &outputs).await.unwrap(), saved, "peeking needs no hold");
-    assert_eq!(store.peek(&a, &outputs[1..]).await.unwrap(), saved[1..]);
+    assert_eq!(held.load(&outputs).await.unwrap().cursors, saved);
+    assert_eq!(store.peek(&a, &outputs).await.unwrap().cursors, saved, "peeking needs no hold");
+    assert_eq!(store.peek(&a, &outputs[1..]).await.unwrap().cursors, saved[1..]);
 
     for busy in [store.open(&a).await.map(drop), store.reset(&a, &outputs).await] {
         assert_eq!(busy.unwrap_err().reason, Reason::CheckpointScopeBusy);
     }
-    assert_eq!(store.peek(&a, &outputs).await.unwrap(), saved, "a reset that is refused drops nothing");
+    assert_eq!(store.peek(&a, &outputs).await.unwrap().cursors, saved, "a reset that is refused drops nothing");
     let mut other = store.open(&b).await.unwrap();
-    assert_eq!(other.load(&outputs).await.unwrap(), [], "scopes are apart");
+    assert_eq!(other.load(&outputs).await.unwrap(), Kept::default(), "scopes are apart");
     drop(other);
 
     drop(held);
     store.released().await;
     let mut again = store.open(&a).await.unwrap();
-    assert_eq!(again.load(&outputs).await.unwrap(), saved, "cursors outlive their writer");
-    let back = again.save(&[cursor("traffic", "/a/part-000010.parquet", 2)]).await.unwrap_err();
-    assert_eq!(back.reason, Reason::CheckpointSaveFailed, "a lower row of the same file is a step back");
+    assert_eq!(again.load(&outputs).await.unwrap().cursors, saved, "cursors outlive their writer");
+    let back = Kept {
+        cursors: vec![cursor("traffic", "/a/part-000010.parquet", 2)],
+        beyond: vec![beyond("context", None, &[(5, 6)])],
+    };
+    let refused = again.save(&back).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::CheckpointSaveFailed, "a lower row of the same file is a step back");
+    assert_eq!(again.load(&outputs).await.unwrap(), Kept::at(saved.clone()), "and nothing else of it was saved");
     drop(again);
     store.released().await;
 
     store.reset(&a, &outputs[..1]).await.unwrap();
-    assert_eq!(store.peek(&a, &outputs).await.unwrap(), saved[1..], "a reset drops what it was asked to");
+    assert_eq!(store.peek(&a, &outputs).await.unwrap().cursors, saved[1..], "a reset drops what it was asked to");
     store.released().await;
     store.open(&a).await.unwrap();
+    store.released().await;
+}
+
+async fn rows_beyond_are_kept_beside_them(store: &dyn CheckpointStore) {
+    let (c, b, outputs) = (scope('c'), scope('b'), [output("traffic"), output("context")]);
+    let mut held = store.open(&c).await.unwrap();
+    // Before any cursor, with a cursor, and alone again.
+    let first = Kept { cursors: vec![], beyond: vec![beyond("context", None, &[(1, 1), (4, 1 << 40)])] };
+    held.save(&first).await.unwrap();
+    assert_eq!(held.load(&outputs).await.unwrap(), first);
+    let file = "s3://b/pré fix/'part' \\ \"0\".parquet";
+    let both = Kept {
+        cursors: vec![cursor("traffic", file, 7)],
+        beyond: vec![beyond("traffic", Some((file, 7)), &[(9, 11)]), beyond("context", None, &[(1, 2)])],
+    };
+    held.save(&both).await.unwrap();
+    assert_eq!(held.load(&outputs).await.unwrap(), both, "all that was beyond is replaced");
+    let wider = vec![beyond("traffic", Some((file, 7)), &[(9, 11), (13, 13)])];
+    held.save(&Kept { cursors: vec![], beyond: wider.clone() }).await.unwrap();
+    let kept = Kept { cursors: both.cursors, beyond: wider };
+    assert_eq!(store.peek(&c, &outputs).await.unwrap(), kept);
+    assert_eq!(store.peek(&b, &outputs).await.unwrap().beyond, [], "scopes are apart");
+    drop(held);
+    store.released().await;
+
+    let mut again = store.open(&c).await.unwrap();
+    assert_eq!(again.load(&outputs).await.unwrap(), kept, "they outlive their writer");
+    again.save(&Kept::at([cursor("traffic", file, 13)])).await.unwrap();
+    assert_eq!(again.load(&outputs).await.unwrap(), Kept::at([cursor("traffic", file, 13)]), "passed, and gone");
+    again
+        .save(&Kept { cursors: vec![], beyond: vec![beyond("traffic", Some((file, 13)), &[(20, 21)])] })
+        .await
+        .unwrap();
+    drop(again);
+    store.released().await;
+    store.reset(&c, &outputs).await.unwrap();
+    assert_eq!(store.peek(&c, &outputs).await.unwrap(), Kept::default(), "a reset drops them too");
+    store.released().await;
+}
+
+async fn who_lost_a_scope_saves_nothing_more(store: &dyn CheckpointStore, take: impl AsyncFn(&Hex64)) {
+    let (d, outputs) = (scope('d'), [output("traffic")]);
+    let mut first = store.open(&d).await.unwrap();
+    first.save(&Kept::at([cursor("traffic", "part-000000", 10)])).await.unwrap();
+    let lease = first.lease();
+    assert!(!matches!(lease.state(Duration::ZERO), LeaseState::Lost(_)));
+    take(&d).await;
+    let mut second = store.open(&d).await.unwrap();
+    assert_eq!(second.load(&outputs).await.unwrap(), Kept::at([cursor("traffic", "part-000000", 10)]));
+    let now = Kept {
+        cursors: vec![cursor("traffic", "part-000000", 11)],
+        beyond: vec![beyond("traffic", Some(("part-000000", 11)), &[(13, 13)])],
+    };
+    second.save(&now).await.unwrap();
+
+    for late in [12, 11, 9] {
+        let late = Kept {
+            cursors: vec![cursor("traffic", "part-000000", late)],
+            beyond: vec![beyond("traffic", Some(("part-000000", late)), &[(20, 21)])],
+        };
+        let lost = first.save(&late).await.unwrap_err();
+        assert_eq!(lost.reason, Reason::CheckpointLeaseLost, "{lost}");
+        assert_eq!(lease.state(Duration::ZERO), LeaseState::Lost(lost), "whoever sends hears of it");
+    }
+    assert_eq!(store.peek(&d, &outputs).await.unwrap(), now);
+    drop(first);
+    store.released().await;
+    assert_eq!(
+        store.open(&d).await.map(drop).unwrap_err().reason,
+        Reason::CheckpointScopeBusy,
+        "the second's hold lasts"
+    );
+    second.save(&now).await.unwrap();
+    drop(second);
     store.released().await;
 }

@@ -6,7 +6,7 @@
 //!                  └── due events, canonical order ──► audit ◄── the gate's ledger
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
@@ -82,14 +82,19 @@ impl Live {
         covered(&self.stage, &self.run)
     }
 
-    /// The cursors against the gate: events they cover that the gate never admitted, and events it admitted that they
-    /// don't cover (the next start repeats these).
-    pub fn cursors_against_gate(&self) -> (u64, u64) {
-        let covered = self.covered();
+    /// Events that the next start won't send, by rank: those that the cursors cover, and those kept beyond.
+    pub fn kept(&self) -> Vec<BTreeSet<u64>> {
+        kept(&self.stage, &self.run)
+    }
+
+    /// What is kept against the gate: events in it that the gate never admitted, and events it admitted that are not
+    /// (the next start repeats these).
+    pub fn kept_against_gate(&self) -> (u64, u64) {
+        let kept = self.kept();
         let (mut lost, mut repeated) = (0, 0);
         self.gate.journal(|ledger| {
             for due in &self.events {
-                let behind = due.nth < covered[usize::from(due.rank)];
+                let behind = kept[usize::from(due.rank)].contains(&due.nth);
                 let admitted = ledger.find_in(RUN, due.expected.class, &due.event_id).is_some();
                 lost += u64::from(behind && !admitted);
                 repeated += u64::from(!behind && admitted);
@@ -187,6 +192,27 @@ pub fn covered(stage: &Stage, run: &Prepared) -> Vec<u64> {
         before + cursor["last_row_index"].as_u64().unwrap() + 1
     };
     run.output_files().iter().map(rows).collect()
+}
+
+/// Events that the next start won't send, by rank.
+pub fn kept(stage: &Stage, run: &Prepared) -> Vec<BTreeSet<u64>> {
+    let scope = stage.path("checkpoints").join(run.scope("").as_str());
+    let beyond: Value =
+        std::fs::read(scope.join("answered.json")).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
+    let beyond = beyond["outputs"].as_array().cloned().unwrap_or_default();
+    let rows = |(output, covered): (wsp::checkpoint::OutputFiles, u64)| {
+        let mut kept: BTreeSet<u64> = (0..covered).collect();
+        let of_output = beyond.iter().filter(|beyond| beyond["output_id"] == output.output_id.as_str());
+        for answered in of_output.flat_map(|beyond| beyond["files"].as_array().unwrap()) {
+            let file = output.files.iter().position(|file| answered["file"] == file.name.as_str()).unwrap();
+            let before: u64 = output.files[..file].iter().map(|file| file.rows).sum();
+            for run in answered["rows"].as_array().unwrap() {
+                kept.extend(before + run[0].as_u64().unwrap()..=before + run[1].as_u64().unwrap());
+            }
+        }
+        kept
+    };
+    run.output_files().into_iter().zip(covered(stage, run)).map(rows).collect()
 }
 
 /// The `RUN_ENDED` facts of a message in the order they were told, after checking that the n-th has the id of an n-th end

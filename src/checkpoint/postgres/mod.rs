@@ -17,7 +17,6 @@ mod table;
 mod tls;
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ use self::database::Database;
 use self::dsn::Dsn;
 use self::scope::{LeasedScope, Releases, Times};
 use self::table::ScopeTable;
-use super::{CheckpointScope, CheckpointStore, Cursor};
+use super::{CheckpointScope, CheckpointStore, Kept, owner};
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId, Reason, Refusal, Secret};
 
@@ -67,7 +66,7 @@ impl<C: Clock> PostgresCheckpoints<C> {
             open_limit: Duration::from_secs(10),
             save_limit: Duration::from_mins(1),
         };
-        Ok(Self { dsn, tls, clock, times, request_timeout, owner: this_process(), releases: Releases::new() })
+        Ok(Self { dsn, tls, clock, times, request_timeout, owner: owner::this_process(), releases: Releases::new() })
     }
 
     /// How long a hold lasts without a renewal; 15 s, renewed every third of it. After a crash another producer
@@ -110,14 +109,9 @@ impl<C: Clock> PostgresCheckpoints<C> {
         Database::new(self.dsn.clone(), self.tls.clone(), self.clock.clone(), self.request_timeout)
     }
 
-    /// A name that no opening had before: a random number stands behind the readable part.
-    fn new_owner(&self) -> String {
-        format!("{} {:016x}", self.owner, RandomState::new().build_hasher().finish())
-    }
-
     async fn reset_all(&self, scope: &Hex64, outputs: &[OutputId]) -> Result<(), Refusal> {
         let database = self.database();
-        let (claim, _) = scope::acquire(&database, scope, self.new_owner(), &self.clock, self.times).await?;
+        let (claim, _) = scope::acquire(&database, scope, owner::unique(&self.owner), &self.clock, self.times).await?;
         let deleted = retry::persist(&self.clock, self.times.open_limit, || database.delete(&claim, outputs)).await;
         let released = database.release(&claim).await;
         let failed = |fault: retry::Fault| Refusal::new(Reason::CheckpointSaveFailed, fault.to_string());
@@ -138,13 +132,14 @@ impl<C: Clock> CheckpointStore for PostgresCheckpoints<C> {
     fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope>, Refusal>> {
         async move {
             let (table, clock, releases) = (Arc::new(self.database()), self.clock.clone(), self.releases.clone());
-            let opened = LeasedScope::open(table, scope, self.new_owner(), clock, self.times, releases).await?;
+            let opened =
+                LeasedScope::open(table, scope, owner::unique(&self.owner), clock, self.times, releases).await?;
             Ok(Box::new(opened) as Box<dyn CheckpointScope>)
         }
         .boxed()
     }
 
-    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>> {
+    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move { scope::load(&self.database(), scope, outputs, &self.clock, self.times).await }.boxed()
     }
 
@@ -155,10 +150,4 @@ impl<C: Clock> CheckpointStore for PostgresCheckpoints<C> {
     fn released(&self) -> BoxFuture<'_, ()> {
         self.releases.done().boxed()
     }
-}
-
-fn this_process() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = Some(host.trim()).filter(|host| !host.is_empty()).unwrap_or("unknown host");
-    format!("{host} pid {}", std::process::id())
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! open ─► acquire ─► epoch ─┬─► renewing task ─every third of the lease─► renew ──┐
-//!                           └─► save ─► (claim, seq, cursors) ─► one statement ───┴─► Keeper ─► Lease
+//!                           └─► save ─► (claim, seq, what to keep) ─► one statement ┴─► Keeper ─► Lease
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,9 +14,10 @@ use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
 use super::retry::{Fault, delay, persist};
-use super::table::{Acquired, Answer, Claim, Holder, ScopeTable};
+use super::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
+use crate::checkpoint::beyond::Unfit;
 use crate::checkpoint::lease::Keeper;
-use crate::checkpoint::{CheckpointScope, Cursor, Lease, LeaseState};
+use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept, Lease, LeaseState};
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 
@@ -101,21 +102,19 @@ impl<T: ScopeTable, C: Clock> LeasedScope<T, C> {
         Ok(Self { table, claim, clock, times, keeper, seq: 0, releases, let_go: Some(let_go) })
     }
 
-    async fn save_all(&mut self, cursors: &[Cursor]) -> Result<(), Refusal> {
-        let latest: BTreeMap<_, _> = cursors.iter().map(|cursor| (&cursor.output_id, cursor)).collect();
+    async fn save_all(&mut self, kept: &Kept) -> Result<(), Refusal> {
+        let latest: BTreeMap<_, _> = kept.cursors.iter().map(|cursor| (&cursor.output_id, cursor)).collect();
         let cursors: Vec<Cursor> = latest.into_values().cloned().collect();
         let (table, claim, clock, lease) = (&*self.table, &self.claim, &self.clock, self.times.lease);
         if let LeaseState::Lost(refusal) = self.keeper.lease().state(clock.now()) {
             return Err(refusal);
         }
-        if cursors.is_empty() {
-            return Ok(());
-        }
+        let beyond = Beyond::write(&claim.scope, &kept.beyond);
         self.seq += 1;
         let (seq, mut asked) = (self.seq, clock.now());
         let saving = persist(clock, self.times.save_limit, || {
             asked = clock.now();
-            table.save(claim, seq, &cursors, lease)
+            table.save(claim, Saving { seq, cursors: &cursors, beyond: &beyond }, lease)
         });
         let answer = tokio::select! {
             biased;
@@ -142,12 +141,12 @@ impl<T: ScopeTable, C: Clock> LeasedScope<T, C> {
 }
 
 impl<T: ScopeTable, C: Clock> CheckpointScope for LeasedScope<T, C> {
-    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>> {
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         load(&*self.table, &self.claim.scope, outputs, &self.clock, self.times).boxed()
     }
 
-    fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>> {
-        self.save_all(cursors).boxed()
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.save_all(kept).boxed()
     }
 
     fn lease(&self) -> Lease {
@@ -186,16 +185,28 @@ pub(super) async fn acquire<T: ScopeTable, C: Clock>(
     }
 }
 
-/// Reads the cursors of `outputs`, in that order.
+/// Reads what is kept: cursors of `outputs`, in that order, and what is beyond.
 pub(super) async fn load<T: ScopeTable, C: Clock>(
     table: &T,
     scope: &Hex64,
     outputs: &[OutputId],
     clock: &C,
     times: Times,
-) -> Result<Vec<Cursor>, Refusal> {
+) -> Result<Kept, Refusal> {
+    let unreadable = |detail: String| Refusal::new(Reason::CheckpointUnreadable, detail);
     let loaded = persist(clock, times.open_limit, || table.load(scope, outputs)).await;
-    loaded.map_err(|fault| Refusal::new(Reason::CheckpointUnreadable, fault.to_string()))
+    let Loaded { cursors, beyond } = loaded.map_err(|fault| unreadable(fault.to_string()))?;
+    let beyond = beyond.map_or(Ok(Vec::new()), |text| Beyond::read(scope, text.as_bytes()));
+    let beyond = beyond.map_err(|unfit| match unfit {
+        Unfit::Damaged(detail) => unreadable(format!(
+            "wsp_checkpoint_answered: {detail}; without the scope's row the run goes on, and sends what it lists again"
+        )),
+        Unfit::Foreign(other) => {
+            let detail = format!("wsp_checkpoint_answered: the row of {scope} holds what is {other}'s");
+            Refusal::new(Reason::CheckpointForeign, detail).field("scope_key")
+        }
+    })?;
+    Ok(Kept { cursors, beyond })
 }
 
 /// Renews until told to let go, then lets go.

@@ -15,6 +15,7 @@ struct Sim {
     save_seq: i64,
     expires: Duration,
     saved: Option<Cursor>,
+    beyond: Option<String>,
     saves: u32,
     /// Owners whose requests don't get through; the empty one stands for all.
     away: Vec<String>,
@@ -81,13 +82,15 @@ impl ScopeTable for SimTable {
         })
     }
 
-    async fn save(&self, claim: &Claim, seq: i64, cursors: &[Cursor], lease: Duration) -> Result<Answer, Fault> {
+    async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
+        let Saving { seq, cursors, beyond } = saving;
         self.reached(&claim.owner, |sim, now| {
             if !sim.holds(claim) {
                 return Answer::Lost(Some(sim.holder()));
             }
             assert!(sim.save_seq <= seq);
-            (sim.save_seq, sim.expires, sim.saved) = (seq, now + lease, Some(cursors[0].clone()));
+            (sim.save_seq, sim.expires, sim.beyond) = (seq, now + lease, Some(beyond.to_owned()));
+            sim.saved = cursors.first().cloned().or(sim.saved.take());
             sim.saves += 1;
             Answer::Done
         })
@@ -105,8 +108,8 @@ impl ScopeTable for SimTable {
         })
     }
 
-    async fn load(&self, _: &Hex64, _: &[OutputId]) -> Result<Vec<Cursor>, Fault> {
-        self.reached("", |sim, _| sim.saved.iter().cloned().collect())
+    async fn load(&self, _: &Hex64, _: &[OutputId]) -> Result<Loaded, Fault> {
+        self.reached("", |sim, _| Loaded { cursors: sim.saved.iter().cloned().collect(), beyond: sim.beyond.clone() })
     }
 }
 
@@ -177,18 +180,18 @@ async fn a_dead_owner_is_followed_when_its_lease_has_run_out() {
 async fn an_owner_that_was_away_for_too_long_saves_nothing_more() {
     let world = World::new();
     let mut first = world.open("first").await.unwrap();
-    first.save(&[cursor(10)]).await.unwrap();
+    first.save(&Kept::at([cursor(10)])).await.unwrap();
     world.table.sim().away.push("first".into());
     pass(16).await;
     assert_eq!(world.state(&first), LeaseState::Lapsed, "it stops before anybody tells it to");
     let mut second = world.open("second").await.unwrap();
-    second.save(&[cursor(20)]).await.unwrap();
+    second.save(&Kept::at([cursor(20)])).await.unwrap();
 
     world.table.sim().away.clear();
-    let refusal = first.save(&[cursor(11)]).await.unwrap_err();
+    let refusal = first.save(&Kept::at([cursor(11)])).await.unwrap_err();
     assert_eq!(refusal.reason, Reason::CheckpointLeaseLost);
     assert!(refusal.detail.contains("now held by second, epoch 2"), "{refusal}");
-    assert_eq!(reason(first.save(&[cursor(12)]).await), Some(Reason::CheckpointLeaseLost));
+    assert_eq!(reason(first.save(&Kept::at([cursor(12)])).await), Some(Reason::CheckpointLeaseLost));
     assert_eq!(world.state(&first), LeaseState::Lost(refusal.clone()));
     assert_eq!(world.table.sim().saved, Some(cursor(20)));
 
@@ -225,7 +228,7 @@ async fn a_save_outlasts_an_outage_and_the_hold_comes_back() {
         lapsed_at
     });
     let lease = scope.lease();
-    scope.save(&[cursor(10)]).await.unwrap();
+    scope.save(&Kept::at([cursor(10)])).await.unwrap();
     assert_eq!(lease.state(back.await.unwrap() + Duration::from_secs(14)), LeaseState::Held);
     let sim = world.table.sim();
     assert_eq!((sim.saved.clone(), sim.epoch), (Some(cursor(10)), 1));
@@ -248,7 +251,7 @@ async fn an_outage_has_a_limit() {
     let world = World::new();
     let mut scope = world.open("first").await.unwrap();
     world.table.sim().away.push(String::new());
-    assert_eq!(reason(scope.save(&[cursor(10)]).await), Some(Reason::CheckpointSaveFailed));
+    assert_eq!(reason(scope.save(&Kept::at([cursor(10)])).await), Some(Reason::CheckpointSaveFailed));
     let failed_at = world.table.clock.now().as_secs();
     assert!((58..=60).contains(&failed_at), "{failed_at}");
     assert_eq!(reason(scope.load(&["traffic".parse().unwrap()]).await), Some(Reason::CheckpointUnreadable));
@@ -265,7 +268,7 @@ async fn a_save_that_waits_ends_when_the_scope_is_lost() {
         pass(20).await;
         lose.lose(Refusal::new(Reason::CheckpointLeaseLost, "told by the renewal"));
     });
-    assert_eq!(first.save(&[cursor(10)]).await.unwrap_err().detail, "told by the renewal");
+    assert_eq!(first.save(&Kept::at([cursor(10)])).await.unwrap_err().detail, "told by the renewal");
     losing.await.unwrap();
 }
 
@@ -276,7 +279,7 @@ async fn lost_answers_change_nothing() {
     let mut scope = world.open("first").await.unwrap();
     assert_eq!(scope.claim.epoch, 1, "the same owner asking again is the same epoch");
     world.table.sim().lose_answers = 2;
-    scope.save(&[cursor(10)]).await.unwrap();
+    scope.save(&Kept::at([cursor(10)])).await.unwrap();
     let sim = world.table.sim();
     assert_eq!((sim.saves, sim.save_seq, sim.saved.clone()), (3, 1, Some(cursor(10))));
 }
@@ -285,8 +288,7 @@ async fn lost_answers_change_nothing() {
 async fn of_two_cursors_of_one_output_the_later_is_saved() {
     let world = World::new();
     let mut scope = world.open("first").await.unwrap();
-    scope.save(&[]).await.unwrap();
-    scope.save(&[cursor(10), cursor(11)]).await.unwrap();
+    scope.save(&Kept::at([cursor(10), cursor(11)])).await.unwrap();
     let sim = world.table.sim();
     assert_eq!((sim.saves, sim.saved.clone()), (1, Some(cursor(11))));
 }

@@ -1,5 +1,5 @@
 //! The tables and the statements. `wsp_checkpoint` is the one of contract, section 7, shared with the producer in
-//! place; `wsp_checkpoint_lease` is ours, and that one never looks at it.
+//! place; `wsp_checkpoint_lease` and `wsp_checkpoint_answered` are ours, and that one never looks at them.
 //!
 //! Each change is one statement, so it is one transaction and one round trip. It starts by updating the lease's row
 //! where owner and epoch are still the claim's: the lock on that row is what sets a save and a takeover apart, and
@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::database::Database;
 use super::retry::Fault;
-use super::table::{Acquired, Answer, Claim, Holder, ScopeTable};
+use super::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
 use crate::checkpoint::Cursor;
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId};
@@ -34,6 +34,12 @@ const LEASES: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_lease (
     epoch bigint NOT NULL,
     save_seq bigint NOT NULL,
     expires_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+)";
+
+const ANSWERED: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_answered (
+    scope_key text PRIMARY KEY,
+    answered text NOT NULL,
     updated_at timestamptz NOT NULL
 )";
 
@@ -72,18 +78,26 @@ const SAVE: &str = "
             SELECT FROM wsp_checkpoint AS c JOIN new USING (output_id)
             WHERE c.pack_key = $1 AND c.last_file = new.last_file AND c.last_row_index > new.last_row_index)
         RETURNING scope_key
+    ), kept AS (
+        INSERT INTO wsp_checkpoint_answered (scope_key, answered, updated_at)
+        SELECT scope_key, $10, clock_timestamp() FROM held
+        ON CONFLICT (scope_key) DO UPDATE SET answered = excluded.answered, updated_at = excluded.updated_at
+    ), moved AS (
+        INSERT INTO wsp_checkpoint (pack_key, output_id, last_file, last_row_index, last_ts_utc, updated_at_utc)
+        SELECT scope_key, output_id, last_file, last_row_index, last_ts_utc, clock_timestamp() FROM held, new
+        ON CONFLICT (pack_key, output_id) DO UPDATE SET
+            last_file = excluded.last_file,
+            last_row_index = excluded.last_row_index,
+            last_ts_utc = excluded.last_ts_utc,
+            updated_at_utc = excluded.updated_at_utc
     )
-    INSERT INTO wsp_checkpoint (pack_key, output_id, last_file, last_row_index, last_ts_utc, updated_at_utc)
-    SELECT scope_key, output_id, last_file, last_row_index, last_ts_utc, clock_timestamp() FROM held, new
-    ON CONFLICT (pack_key, output_id) DO UPDATE SET
-        last_file = excluded.last_file,
-        last_row_index = excluded.last_row_index,
-        last_ts_utc = excluded.last_ts_utc,
-        updated_at_utc = excluded.updated_at_utc";
+    SELECT scope_key FROM held";
 
 const DELETE: &str = "
     WITH held AS (
         SELECT scope_key FROM wsp_checkpoint_lease WHERE scope_key = $1 AND owner = $2 AND epoch = $3 FOR UPDATE
+    ), beyond AS (
+        DELETE FROM wsp_checkpoint_answered AS a USING held WHERE a.scope_key = held.scope_key
     )
     DELETE FROM wsp_checkpoint USING held WHERE pack_key = held.scope_key AND output_id = ANY($4)";
 
@@ -95,6 +109,8 @@ const RELEASE: &str = "
 const LOAD: &str = "
     SELECT output_id, last_file, last_row_index::bigint, last_ts_utc
     FROM wsp_checkpoint WHERE pack_key = $1 AND output_id = ANY($2)";
+
+const LOAD_ANSWERED: &str = "SELECT answered FROM wsp_checkpoint_answered WHERE scope_key = $1";
 
 impl<C: Clock> ScopeTable for Database<C> {
     async fn acquire(&self, scope: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
@@ -132,7 +148,8 @@ impl<C: Clock> ScopeTable for Database<C> {
         .await
     }
 
-    async fn save(&self, claim: &Claim, seq: i64, cursors: &[Cursor], lease: Duration) -> Result<Answer, Fault> {
+    async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
+        let Saving { seq, cursors, beyond } = saving;
         let (scope, owner, secs) = (claim.scope.as_str(), claim.owner.as_str(), lease.as_secs_f64());
         let outputs: Vec<_> = cursors.iter().map(|cursor| cursor.output_id.as_str()).collect();
         let files: Vec<_> = cursors.iter().map(|cursor| cursor.last_file.as_str()).collect();
@@ -150,8 +167,9 @@ impl<C: Clock> ScopeTable for Database<C> {
                 (&rows as _, Type::INT8_ARRAY),
                 (&times as _, Type::TEXT_ARRAY),
                 (&secs as _, Type::FLOAT8),
+                (&beyond as _, Type::TEXT),
             ];
-            if client.execute_typed(SAVE, &params).await? > 0 {
+            if client.query_typed_opt(SAVE, &params).await?.is_some() {
                 return Ok(Answer::Done);
             }
             let holder = holder(&client, scope).await?;
@@ -185,28 +203,38 @@ impl<C: Clock> ScopeTable for Database<C> {
         .await
     }
 
-    async fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> Result<Vec<Cursor>, Fault> {
+    async fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> Result<Loaded, Fault> {
         let scope = scope.as_str();
         let names: Vec<_> = outputs.iter().map(OutputId::as_str).collect();
-        let rows = self.request(async |client| {
+        let loaded = self.request(async |client| {
+            // What is beyond is read first: cursors that move on meanwhile don't spoil it.
+            let beyond = read_if_there(client.query_typed(LOAD_ANSWERED, &[(&scope as _, Type::TEXT)]).await)?;
             let params = [(&scope as _, Type::TEXT), (&names as _, Type::TEXT_ARRAY)];
-            match client.query_typed(LOAD, &params).await {
-                // Nobody has streamed with this database yet, and reading is no reason to change that.
-                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Vec::new()),
-                rows => rows,
-            }
+            let cursors = read_if_there(client.query_typed(LOAD, &params).await)?;
+            Ok((beyond.first().map(|row| row.try_get(0)).transpose()?, cursors))
         });
-        let rows = rows.await?;
+        let (beyond, rows) = loaded.await?;
         let find =
             |output: &&OutputId| rows.iter().find(|row| row.try_get(0).is_ok_and(|name: &str| name == output.as_str()));
         let found = outputs.iter().filter_map(|output| find(&output).map(|row| (output, row)));
-        found.map(|(output, row)| cursor(output, row)).collect()
+        let cursors = found.map(|(output, row)| cursor(output, row)).collect::<Result<_, _>>()?;
+        Ok(Loaded { cursors, beyond })
+    }
+}
+
+/// Rows of a table, none where there is no such table: nobody has streamed with this database yet, and reading is no
+/// reason to change that.
+fn read_if_there(rows: Result<Vec<Row>, Error>) -> Result<Vec<Row>, Error> {
+    match rows {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Vec::new()),
+        rows => rows,
     }
 }
 
 /// Makes the tables that are not there. Looking first spares a role that may not create any from needing the right.
 async fn create_missing(client: &Client) -> Result<(), Error> {
-    for (name, statement) in [("wsp_checkpoint", CURSORS), ("wsp_checkpoint_lease", LEASES)] {
+    let tables = [("wsp_checkpoint", CURSORS), ("wsp_checkpoint_lease", LEASES), ("wsp_checkpoint_answered", ANSWERED)];
+    for (name, statement) in tables {
         let there = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&name, Type::TEXT)]).await?;
         if there.try_get(0)? {
             continue;

@@ -1,4 +1,5 @@
-//! What the scope asks of the database: one row of the lease table, and the cursors that it guards.
+//! What the scope asks of the database: one row of the lease table, and what it guards: the cursors, and a text that says
+//! what was answered beyond them.
 
 use std::fmt;
 use std::time::Duration;
@@ -54,6 +55,24 @@ pub(super) enum Answer {
     Back(String),
 }
 
+/// What a save puts down.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saving<'a> {
+    /// Counts the saves of a claim: a statement that comes after one with a higher number does nothing.
+    pub(super) seq: i64,
+    /// One an output at most.
+    pub(super) cursors: &'a [Cursor],
+    /// In place of the text that was kept before.
+    pub(super) beyond: &'a str,
+}
+
+/// What is kept of a scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Loaded {
+    pub(super) cursors: Vec<Cursor>,
+    pub(super) beyond: Option<String>,
+}
+
 /// The database's side of a scope. Each call is one statement that either happens whole or not at all, and may be
 /// made again after an answer that got lost.
 pub(super) trait ScopeTable: Send + Sync + 'static {
@@ -68,22 +87,20 @@ pub(super) trait ScopeTable: Send + Sync + 'static {
     /// Lets the lease run anew. It may have run out, as long as nobody took the scope.
     fn renew(&self, claim: &Claim, lease: Duration) -> impl Future<Output = Result<Answer, Fault>> + Send;
 
-    /// Saves all of `cursors` (one an output) or none, and renews. `seq` counts the saves of a claim: a statement
-    /// that comes after one with a higher number does nothing.
+    /// Saves all of it or nothing, and renews.
     fn save(
         &self,
         claim: &Claim,
-        seq: i64,
-        cursors: &[Cursor],
+        saving: Saving<'_>,
         lease: Duration,
     ) -> impl Future<Output = Result<Answer, Fault>> + Send;
 
-    /// Drops the cursors of `outputs`.
+    /// Drops the cursors of `outputs`, and the text.
     fn delete(&self, claim: &Claim, outputs: &[OutputId]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Sets the scope free, if it is still the claim's.
     fn release(&self, claim: &Claim) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// The cursors of `outputs`.
-    fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> impl Future<Output = Result<Vec<Cursor>, Fault>> + Send;
+    /// The cursors of `outputs`, and the text.
+    fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> impl Future<Output = Result<Loaded, Fault>> + Send;
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::credit::Credit;
 use crate::deliver::backoff::RetryPolicy;
 use crate::deliver::gate::{Answer, Attempt};
 use crate::deliver::memory::{Ending, MemoryGate, Step};

@@ -1,0 +1,107 @@
+//! Where a scope's files are, and what is in them.
+//!
+//! ```text
+//! Place ──answered.json, then cursor.json of each output──► Kept
+//! ```
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::checkpoint::beyond::Unfit;
+use crate::checkpoint::{Beyond, Cursor, Kept};
+use crate::model::{Hex64, OutputId, Reason, Refusal};
+
+/// What a cursor file may hold at most, in bytes; a real one has some 500.
+pub(super) const LIMIT: u64 = 64 * 1024;
+
+/// What `answered.json` may hold at most, in bytes: a run for every second event of the widest window has a third of it.
+const BEYOND_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Where a scope's files are.
+pub(super) struct Place {
+    pub(super) scope: Hex64,
+    pub(super) folder: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(scope: Hex64, folder: PathBuf) -> Self {
+        Self { scope, folder }
+    }
+
+    pub(super) fn cursor_file(&self, output: &OutputId) -> PathBuf {
+        self.folder.join(format!("output_id={output}")).join("cursor.json")
+    }
+
+    pub(super) fn beyond_file(&self) -> PathBuf {
+        self.folder.join("answered.json")
+    }
+
+    /// What is beyond is read first: cursors that move on meanwhile don't spoil it.
+    pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
+        let beyond = self.read_beyond()?;
+        let cursors = outputs.iter().filter_map(|output| self.read(output).transpose()).collect::<Result<_, _>>()?;
+        Ok(Kept { cursors, beyond })
+    }
+
+    fn read_beyond(&self) -> Result<Vec<Beyond>, Refusal> {
+        let path = self.beyond_file();
+        let Some(bytes) = read_file(&path, BEYOND_LIMIT)? else { return Ok(Vec::new()) };
+        Beyond::read(&self.scope, &bytes).map_err(|unfit| match unfit {
+            Unfit::Damaged(detail) => {
+                let detail = format!("{detail}; without this file the run goes on, and sends what it lists again");
+                Refusal::new(Reason::CheckpointUnreadable, detail).file(path.to_string_lossy())
+            }
+            Unfit::Foreign(other) => foreign(&path, "scope_key", other.as_str(), self.scope.as_str()),
+        })
+    }
+
+    fn read(&self, output: &OutputId) -> Result<Option<Cursor>, Refusal> {
+        let path = self.cursor_file(output);
+        let Some(bytes) = read_file(&path, LIMIT)? else { return Ok(None) };
+        let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| unreadable(&path, error.to_string()))?;
+        if saved.pack_key != self.scope {
+            return Err(foreign(&path, "pack_key", saved.pack_key.as_str(), self.scope.as_str()));
+        }
+        if saved.cursor.output_id != *output {
+            return Err(foreign(&path, "output_id", saved.cursor.output_id.as_str(), output.as_str()));
+        }
+        Ok(Some(saved.cursor))
+    }
+}
+
+/// The whole file; `None` where there is none.
+fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(path, error.to_string())),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, error.to_string()))?;
+    if bytes.len() as u64 > limit {
+        return Err(unreadable(path, format!("more than {limit} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+fn unreadable(path: &Path, detail: String) -> Refusal {
+    Refusal::new(Reason::CheckpointUnreadable, detail).file(path.to_string_lossy())
+}
+
+fn foreign(path: &Path, field: &str, inside: &str, folder: &str) -> Refusal {
+    let detail = format!("the file says {inside}, its folder {folder}");
+    Refusal::new(Reason::CheckpointForeign, detail).file(path.to_string_lossy()).field(field)
+}
+
+/// A cursor file. Keys that a later producer may add are left alone; the ones we know have to be there.
+#[derive(Deserialize)]
+struct Saved {
+    pack_key: Hex64,
+    #[serde(flatten)]
+    cursor: Cursor,
+    #[serde(rename = "updated_at_utc")]
+    _updated_at_utc: String,
+}

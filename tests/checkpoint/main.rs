@@ -1,0 +1,24 @@
+//! The contract of checkpoint stores, on those that need no server.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
+
+mod contract;
+
+use wsp::checkpoint::{FileCheckpoints, MemoryCheckpoints};
+use wsp::clock::SystemClock;
+
+#[tokio::test]
+async fn files_keep_the_contract() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FileCheckpoints::new(root.path().join("checkpoints"), SystemClock::new());
+    contract::holds(&store, async |scope| {
+        std::fs::remove_file(root.path().join("checkpoints").join(scope.as_str()).join(".lock")).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let store = MemoryCheckpoints::new();
+    contract::holds(&store, async |scope| store.expire(scope)).await;
+}
