@@ -4,6 +4,7 @@
 //! items ──► pace (schedule: event time ÷ speed-up) ──► throttle (rate: tokens, plan) ──► items, on time
 //! ```
 
+mod late;
 #[allow(clippy::module_inception, reason = "the stage is called what it does")]
 mod pace;
 mod plan;
@@ -11,6 +12,7 @@ mod rate;
 mod schedule;
 mod throttle;
 
+pub use late::{Late, SLACK};
 pub use pace::{EARLY, Pace, PaceExt, Timed};
 pub use plan::{PlanError, RatePlan, Segment};
 pub use rate::{Admission, Governor, RateError, RateLimit};

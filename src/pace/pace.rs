@@ -1,7 +1,7 @@
 //! The pace stage: holds each item until its event time has come on the wall.
 //!
 //! ```text
-//! items ──► Schedule (due) ──► wait ──► items with their due time
+//! items ──► Schedule (due, and moved where they are late) ──► wait ──► items with their due time
 //! ```
 
 use std::pin::Pin;
@@ -45,16 +45,10 @@ impl Timed for Event {
 /// Streams that can be played back on time.
 pub trait PaceExt<T: Timed>: Stream<Item = Result<T, Refusal>> + Sized {
     /// Holds each item until it is due by `pacing` (never more than [`EARLY`] before), and tells it when that
-    /// was. Items that are late go on at once, errors too. Nothing is read ahead of the item that is held.
+    /// was. Items that are late go on at once and may move those behind them ([`Late`](super::Late)); errors go on at
+    /// once. Nothing is read ahead of the item that is held.
     fn pace<C: Clock>(self, clock: C, pacing: Pacing) -> Pace<Self, T, C> {
-        Pace {
-            upstream: self,
-            clock,
-            off: pacing.is_off(),
-            schedule: Schedule::new(pacing),
-            seen: Duration::ZERO,
-            held: None,
-        }
+        Pace { upstream: self, clock, off: pacing.is_off(), schedule: Schedule::new(pacing), held: None }
     }
 }
 
@@ -69,10 +63,15 @@ pin_project! {
         clock: C,
         off: bool,
         schedule: Schedule,
-        // The clock when it was last looked at: what was due then needs no other look.
-        seen: Duration,
-        held: Option<(T, BoxFuture<'static, ()>)>,
+        held: Option<Held<T>>,
     }
+}
+
+/// An item that waits for its time.
+struct Held<T> {
+    item: T,
+    due: Duration,
+    wait: BoxFuture<'static, ()>,
 }
 
 impl<S, T, C> Stream for Pace<S, T, C>
@@ -97,19 +96,19 @@ where
                 return Poll::Ready(Some(Ok(item)));
             };
             item.set_due(due);
-            let release = due.saturating_sub(EARLY);
-            if release > *this.seen {
-                *this.seen = this.clock.now();
-            }
-            if release <= *this.seen {
+            let now = this.clock.now();
+            let release = this.schedule.release(due, now).saturating_sub(EARLY);
+            if release <= now {
                 return Poll::Ready(Some(Ok(item)));
             }
-            *this.held = Some((item, Box::pin(this.clock.sleep_until(release))));
+            *this.held = Some(Held { item, due, wait: Box::pin(this.clock.sleep_until(release)) });
         }
-        if let Some((_, sleep)) = this.held {
-            ready!(sleep.as_mut().poll(cx));
+        if let Some(Held { due, wait, .. }) = this.held {
+            ready!(wait.as_mut().poll(cx));
+            // Nobody may have asked for it when its time came.
+            this.schedule.release(*due, this.clock.now());
         }
-        Poll::Ready(this.held.take().map(|(item, _)| Ok(item)))
+        Poll::Ready(this.held.take().map(|held| Ok(held.item)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -124,6 +123,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::model::Reason;
+    use crate::pace::Late;
     use futures::{StreamExt, stream};
 
     #[derive(Debug, Clone, PartialEq)]
@@ -156,9 +156,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_does_not_shift_the_schedule() {
+    async fn a_stall_moves_what_comes_after_it_and_nothing_else() {
         let clock = SystemClock::new();
-        let mut paced = ticks(&[0, 1_000_000, 2_000_000, 10_000_000]).pace(clock, Pacing::new(1.0).unwrap());
+        let mut paced = ticks(&[0, 1_000_000, 2_000_000, 2_500_000]).pace(clock, Pacing::new(1.0).unwrap());
+        paced.next().await;
+        // The second item is waited for already when its time comes and nobody asks.
+        assert!(tokio::time::timeout(Duration::from_millis(10), paced.next()).await.is_err());
+        clock.sleep_until(Duration::from_secs(5)).await;
+        for (goes, due) in [(5000, 1000), (6000, 2000), (6500, 2500)] {
+            let Tick(_, told) = paced.next().await.unwrap().unwrap();
+            assert_eq!(told, Some(Duration::from_millis(due)), "lag counts from the time first meant");
+            let goes = Duration::from_millis(goes);
+            assert!(clock.now() + EARLY >= goes && clock.now() <= goes + EARLY, "{:?} for {goes:?}", clock.now());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_catches_up_meets_the_schedule_again() {
+        let clock = SystemClock::new();
+        let pacing = Pacing::new(1.0).unwrap().late(Late::CatchUp(Duration::from_secs(60)));
+        let mut paced = ticks(&[0, 1_000_000, 2_000_000, 10_000_000]).pace(clock, pacing);
         paced.next().await;
         clock.sleep_until(Duration::from_secs(5)).await;
         for _ in 0..2 {

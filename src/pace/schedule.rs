@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::late::{Late, Moved};
 use crate::model::Micros;
 
 /// How event time is played back.
@@ -16,6 +17,7 @@ pub struct Pacing {
     speedup: Ratio,
     max_idle_gap: Option<Duration>,
     anchor: Anchor,
+    late: Late,
 }
 
 /// A speed-up or an idle gap that can't be used.
@@ -53,13 +55,14 @@ impl Pacing {
         if !usable {
             return Err(PacingError::Speedup(speedup));
         }
-        Ok(Self { speedup: Ratio::of(speedup), max_idle_gap: None, anchor: Anchor::First })
+        Ok(Self { speedup: Ratio::of(speedup), ..Self::off() })
     }
 
     /// No pacing: everything is let through as it comes.
     #[must_use]
     pub fn off() -> Self {
-        Self { speedup: Ratio { over: 0, under: 1 }, max_idle_gap: None, anchor: Anchor::First }
+        let speedup = Ratio { over: 0, under: 1 };
+        Self { speedup, max_idle_gap: None, anchor: Anchor::First, late: Late::default() }
     }
 
     /// A gap in event time longer than `gap` counts as `gap`. Off unless told.
@@ -73,6 +76,13 @@ impl Pacing {
     #[must_use]
     pub fn anchor(mut self, anchor: Anchor) -> Self {
         self.anchor = anchor;
+        self
+    }
+
+    /// What becomes of the schedule when items are taken later than they are due; [`Late::Stretch`] unless told.
+    #[must_use]
+    pub fn late(mut self, late: Late) -> Self {
+        self.late = late;
         self
     }
 
@@ -111,6 +121,7 @@ impl Ratio {
 pub struct Schedule {
     pacing: Pacing,
     fixed: Option<Fixed>,
+    moved: Moved,
 }
 
 /// The anchor once it is known, and how far idle gaps have been cut.
@@ -128,11 +139,20 @@ impl Schedule {
     /// A schedule that starts with its first item.
     #[must_use]
     pub fn new(pacing: Pacing) -> Self {
-        Self { pacing, fixed: None }
+        Self { pacing, fixed: None, moved: Moved::default() }
+    }
+
+    /// When an item that [`Schedule::due`] wants at `due` shall go, if whoever takes it asks at `now`: as due, or as
+    /// much later as the schedule has been moved ([`Late`]). It is asked in the order of the items, for each as often
+    /// as it was waited for.
+    pub fn release(&mut self, due: Duration, now: Duration) -> Duration {
+        self.moved.release(self.pacing.late, due, now)
     }
 
     /// When an item of event time `ts` is due on the run's clock, `None` without pacing. `now` and `utc` are
     /// looked at for the first item alone, whichever it is that fixes the schedule to the wall.
+    ///
+    /// It is the time first meant, whatever was late since: lag counts from it.
     ///
     /// Event time that lies before the anchor, or whose wall time lies before the clock's origin, is due at
     /// the anchor or the origin.
