@@ -12,12 +12,14 @@ use crate::checkpoint::{
 };
 use crate::clock::Clock;
 use crate::credit::Credit;
-use crate::deliver::{DeliveryMode, Gate, PushExt, PushOptions, PushStats, RetryPolicy};
+use crate::deliver::{
+    Adaptive, CircuitPolicy, DeliveryMode, Gate, PushExt, PushOptions, PushStats, RetryBudget, RetryPolicy,
+};
 use crate::envelope::FrameExt;
 use crate::merge::{RunsExt, merge};
 use crate::model::{Delivered, Micros, Refusal};
 use crate::oracle::{Resume, Scan};
-use crate::pace::{Anchor, PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
+use crate::pace::{Anchor, Late, PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
 use crate::profile::{ConfigError, Profile};
 use crate::stop::Stop;
 use crate::telemetry::Counter;
@@ -43,8 +45,18 @@ pub struct Settings {
     pub mode: DeliveryMode,
     /// Events between the newest sent and the oldest unanswered one.
     pub window: usize,
+    /// Unanswered events in memory.
+    pub held: usize,
     /// Attempts and delays.
     pub retry: RetryPolicy,
+    /// Time for all attempts of an event.
+    pub event_deadline: Option<Duration>,
+    /// Retries of all events together.
+    pub budget: RetryBudget,
+    /// When IG is taken for down.
+    pub circuit: CircuitPolicy,
+    /// Requests in flight that follow what IG can take.
+    pub adaptive: Option<Adaptive>,
     /// Time for answers in flight on a stop.
     pub drain_deadline: Duration,
     /// QUARANTINE ends the run.
@@ -82,19 +94,36 @@ impl Settings {
         } else {
             Pacing::new(policy.stream_speedup).map_err(|e| error(&e))?.max_idle_gap(policy.max_idle_gap)
         };
+        let late = match policy.late.as_deref() {
+            Some("catch_up") => Late::CatchUp(policy.catch_up),
+            // Lanes share a campaign's schedule: one that moves would leave the others.
+            None if rates.campaign_start.is_some() => Late::CatchUp(policy.catch_up),
+            _ => Late::Stretch,
+        };
+        let mode = mode(delivery.mode.as_deref(), delivery.in_flight);
+        let in_flight = u32::try_from(mode.in_flight()).unwrap_or(u32::MAX);
         Ok(Self {
-            pacing,
+            pacing: pacing.late(late),
             campaign_start: rates.campaign_start,
             rate,
             rate_start: rates.plan_start.or(rates.campaign_start),
-            mode: mode(delivery.mode.as_deref(), delivery.in_flight),
+            mode,
             window: delivery.window,
+            held: delivery.held,
             retry: RetryPolicy {
                 max_attempts: delivery.max_attempts,
                 base_delay: delivery.base_delay,
                 max_delay: delivery.max_delay,
-                ..RetryPolicy::default()
+                max_retry_after: delivery.max_retry_after,
             },
+            event_deadline: delivery.event_deadline,
+            budget: RetryBudget { share: delivery.budget_share, floor: delivery.budget_floor },
+            circuit: CircuitPolicy {
+                failures: delivery.circuit_failures.unwrap_or(delivery.max_attempts.saturating_add(in_flight)),
+                limit: delivery.circuit_limit,
+                ..CircuitPolicy::default()
+            },
+            adaptive: delivery.adaptive.then_some(Adaptive { min: delivery.in_flight_min, slow: delivery.slow_answer }),
             drain_deadline: delivery.drain_deadline,
             stop_on_quarantine: policy.stop_on_nonretryable,
             flush_every: checkpoint.flush_every,
@@ -200,6 +229,11 @@ where
         .mode(settings.mode)
         .retry(settings.retry)
         .window(settings.window)
+        .held(settings.held)
+        .event_deadline(settings.event_deadline)
+        .budget(settings.budget)
+        .circuit(settings.circuit)
+        .adaptive(settings.adaptive)
         .credit(credit.clone())
         .stop(stop)
         .drain_deadline(settings.drain_deadline)

@@ -6,9 +6,11 @@
 mod common;
 
 use common::capture::{CaptureGate, Reply};
+use common::live::Live;
 use common::refused::{Came, Refused, assert_prefix};
 use common::{Stage, canonical};
 use serde_json::Value;
+use wsp::reference::world::WorldSpec;
 
 /// Pushes that are admitted before the gate changes its mind.
 const GOOD: usize = 120;
@@ -177,4 +179,81 @@ fn a_run_that_failed_and_then_streams_tells_both_ends() {
     bodies.remove(200);
     bodies.remove(GOOD);
     assert_prefix(&bodies, 250, "all in order");
+}
+
+/// Answers that are lost after the gate took the event: the resend finds it there, and the evidence tells these
+/// duplicates from others.
+#[test]
+fn a_lost_answer_is_a_duplicate_of_our_own_and_told_as_one() {
+    let spec = WorldSpec { seed: 5, ..WorldSpec::new(2_000) };
+    let mut live = Live::new(&spec, "cut-after=4%,half=2%,cut-before=2%", |profile| {
+        profile["wiring"]["wsp_delivery"] = serde_json::json!({"in_flight": 8});
+        profile["wiring"]["wsp_retry"]["max_attempts"] = 12.into();
+    });
+    let ran = live.start().end();
+    assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
+    assert!(live.audit(&live.events).is_clean());
+    let summary: Value = serde_json::from_slice(&common::read(&live.stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let count = |at: &str| summary.pointer(at).and_then(Value::as_u64).unwrap();
+    let (events, stats) = (live.events.len() as u64, live.gate.stats());
+    assert!(stats.faults.cut_after > 40 && stats.faults.half > 20, "{stats:?}");
+    assert_eq!((count("/totals/admitted") + count("/totals/duplicates"), count("/emitted")), (events, events));
+    assert_eq!(count("/totals/duplicates"), count("/totals/duplicates_after_retry"));
+    // Each answer that was lost is ambiguous, whether or not the gate had the event.
+    let lost = stats.faults.cut_after + stats.faults.half + stats.faults.cut_before;
+    assert_eq!((count("/pushes/ambiguous"), count("/pushes/retries")), (lost, lost));
+    assert!((1..=lost).contains(&count("/totals/duplicates")));
+    assert_eq!((count("/pushes/payload_mismatches"), count("/failures")), (0, 0));
+}
+
+/// What the gate holds under our id is not what we sent, so somebody else's run is mixed up with ours.
+#[test]
+fn another_payload_under_an_id_ends_the_run_whatever_the_policy() {
+    let mismatch = || {
+        let receipt = r#"{"reason_codes":["PAYLOAD_HASH_MISMATCH"]}"#;
+        Reply::Answer(200, format!(r#"{{"decision":"QUARANTINE","receipt":{receipt},"receipt_ref":"x"}}"#))
+    };
+    let gate = CaptureGate::scripted(move |n, _| match n {
+        0..GOOD => admit(),
+        GOOD => Reply::Cut,
+        _ => mismatch(),
+    });
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| profile["policy"]["stop_on_nonretryable"] = false.into());
+    let ran = stage.run_once();
+    let names = ["after 2 attempts", "PAYLOAD_HASH_MISMATCH", canonical()[GOOD]["event_id"].as_str().unwrap()]
+        .map(str::to_owned);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Refused { reason: "IG_PAYLOAD_MISMATCH", came: Came::Started, emitted: GOOD, names: &names }.assert(
+        &stage,
+        &ran,
+        "after a lost answer",
+    );
+    let bodies = gate.bodies();
+    assert_eq!((bodies.len(), saved(&stage)), (GOOD + 2, GOOD));
+    assert_eq!(bodies[GOOD], bodies[GOOD + 1], "the resend is the same bytes");
+    let summary: Value = serde_json::from_slice(&common::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let pushes = &summary["pushes"];
+    assert_eq!(
+        (&pushes["payload_mismatches"], &pushes["ambiguous"], &summary["failures"]),
+        (&1.into(), &1.into(), &1.into())
+    );
+}
+
+#[test]
+fn a_gate_that_stays_away_is_given_up_after_the_limit() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let stage = Stage::golden(&url);
+    stage.profile(&url, |profile| {
+        let delivery = serde_json::json!({"in_flight": 4, "circuit_failures": 3, "circuit_limit_seconds": 1});
+        profile["wiring"]["wsp_delivery"] = delivery;
+    });
+    let ran = stage.run_once();
+    Refused { reason: "IG_UNAVAILABLE", came: Came::Started, emitted: 0, names: &["nothing was taken for", "health"] }
+        .assert(&stage, &ran, "nobody listens");
+    let summary: Value = serde_json::from_slice(&common::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    // Three in a row opened it; the channels had one on the way each.
+    let attempts = summary["pushes"]["attempts"].as_u64().unwrap();
+    assert!((3..=7).contains(&attempts) && summary["pushes"]["circuit_opened"] == 1, "{summary}");
 }

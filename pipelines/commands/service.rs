@@ -165,7 +165,7 @@ pub(crate) fn gate(profile: &Profile, clock: SystemClock) -> Result<HttpGate<Sys
     let endpoint = Endpoint::new(&delivery.ig_ingest_url, &delivery.api_key_header, &delivery.api_key)
         .map_err(|error| Failure::usage(format!("the Ingestion Gate: {error}")))?;
     let gate = HttpGate::new(endpoint, clock).map_err(|error| Failure::usage(format!("TLS: {error}")))?;
-    Ok(gate.attempt_timeout(delivery.attempt_timeout))
+    Ok(gate.attempt_timeout(delivery.attempt_timeout).idle_limit(delivery.idle_limit))
 }
 
 /// The folder of the file control bus, scoped to the active run.

@@ -1,20 +1,29 @@
-//! One channel: a short queue, one request on the way, retries in place.
+//! One channel: a short queue, one request on the way, and a pen for what has to be tried again.
 //!
 //! ```text
 //! push ──Handed──► queue ──► attempt ──► taxonomy ──► Done ──► push
-//!                              ▲            │ retry
-//!                              └── backoff ◄┘
+//!                    │  ▲       ▲            │ retry
+//!   line blocked     ▼  │       │ due, free  │
+//!                    pen ◄──────┴────────────┘
 //! ```
 //!
-//! Events of one channel never overtake each other: the next is not looked at before the one in front has
-//! its answer. That is what keeps the order of a key.
+//! Events of one line (order key; in strict order all of them) never overtake each other: whoever waits for another
+//! try blocks its line, and those behind it wait in the pen. Other lines go on, so a retry costs the channel a
+//! request and not its backoff.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::admission::{Admission, Way};
 use super::backoff::RetryPolicy;
 use super::gate::{Attempt, GateChannel};
+use super::pen::Pen;
+use super::regulator::{Failure, Permit};
 use super::stats::PushStats;
 use super::taxonomy::{self, Verdict};
 use crate::clock::Clock;
@@ -39,7 +48,12 @@ pub(super) struct Done {
 pub(super) struct Shared<C> {
     pub(super) clock: C,
     pub(super) retry: RetryPolicy,
+    /// No attempt of an event starts later than this after its first one.
+    pub(super) event_deadline: Option<Duration>,
+    /// The whole stream is one line: strict order.
+    pub(super) one_line: bool,
     pub(super) stop_on_quarantine: bool,
+    pub(super) admission: Admission,
     pub(super) stats: PushStats,
     /// What an event's first attempt is spent from.
     pub(super) credit: Option<Credit>,
@@ -54,98 +68,327 @@ impl<C> Shared<C> {
         self.halt.requested() || self.stop.requested()
     }
 
-    /// Waits until one more event may be sent; says whether it may, or sending has to stop. Events that wait in a queue
+    fn line(&self, event: &Event) -> u64 {
+        if self.one_line { 0 } else { event.order_key }
+    }
+
+    /// Spends for an event's first attempt if the bound allows one more to be out; says whether it does. Events that wait
     /// have spent nothing: a crash can't repeat them.
-    async fn may_send(&self) -> bool {
-        let Some(credit) = self.credit.as_ref().filter(|credit| !credit.try_spend()) else { return true };
-        tokio::select! {
-            biased;
-            () = self.halt.wait() => false,
-            () = self.stop.wait() => false,
-            () = credit.spend() => true,
-        }
+    fn may_send(&self) -> bool {
+        self.credit.as_ref().is_none_or(Credit::try_spend)
     }
 }
 
-/// Delivers what comes through `queue` until it is closed and empty, an event fails, or sending has to stop.
-/// Events that are still queued then are dropped unsent.
-pub(super) async fn run<G: GateChannel, C: Clock>(
-    channel: usize,
-    mut gate: G,
-    mut queue: UnboundedReceiver<Handed>,
+/// An event with what became of its attempts so far.
+struct Parcel {
+    seq: u64,
+    event: Event,
+    attempts: u32,
+    /// Some attempt may have been admitted although it brought no answer.
+    ambiguous: bool,
+    /// When its first attempt began.
+    started: Duration,
+}
+
+impl Parcel {
+    fn new(Handed { seq, event }: Handed) -> Self {
+        Self { seq, event, attempts: 0, ambiguous: false, started: Duration::ZERO }
+    }
+
+    /// With a body of its own: the one it came with shares its memory with hundreds of other events, all of which
+    /// would stay as long as this one waits.
+    fn detached(mut self) -> Self {
+        self.event.body = Bytes::copy_from_slice(&self.event.body);
+        self
+    }
+}
+
+/// What an attempt led to.
+enum Outcome {
+    Over(Result<Delivered, Refusal>),
+    /// Another attempt at this time.
+    Again(Duration),
+}
+
+pub(super) struct Channel<G, C> {
+    number: usize,
+    gate: G,
+    queue: UnboundedReceiver<Handed>,
+    /// Nothing more comes through the queue.
+    queue_ended: bool,
+    pen: Pen<Parcel>,
+    /// The event, with its line, that waits for leave to be sent for the first time.
+    unpaid: Option<(u64, Parcel)>,
+    /// The gate's budget has no retry left before this time.
+    no_retry_before: Duration,
     done: UnboundedSender<Done>,
-    shared: std::sync::Arc<Shared<C>>,
-) {
-    while let Some(Handed { seq, event }) = queue.recv().await {
-        let Some(outcome) = deliver(&mut gate, &event, &shared).await else { return };
-        let failed = outcome.is_err();
-        if failed {
-            // Before the report: the other channels shall not wait for the stage to be looked at.
-            shared.halt.request();
-        }
-        if done.send(Done { seq, channel, outcome }).is_err() || failed {
-            return;
-        }
-    }
+    shared: Arc<Shared<C>>,
 }
 
-/// Tries until there is a verdict; `None` if sending had to stop before there was one.
-async fn deliver<G: GateChannel, C: Clock>(
-    gate: &mut G,
-    event: &Event,
-    shared: &Shared<C>,
-) -> Option<Result<Delivered, Refusal>> {
-    let mut attempts = 0;
-    let mut ambiguous = false;
-    let mut first_start = None;
-    if !shared.may_send().await {
-        return None;
+impl<G: GateChannel, C: Clock> Channel<G, C> {
+    pub(super) fn new(
+        number: usize,
+        gate: G,
+        queue: UnboundedReceiver<Handed>,
+        done: UnboundedSender<Done>,
+        shared: Arc<Shared<C>>,
+    ) -> Self {
+        let no_retry_before = Duration::ZERO;
+        Self { number, gate, queue, queue_ended: false, pen: Pen::new(), unpaid: None, no_retry_before, done, shared }
     }
-    loop {
-        if shared.halted() {
+
+    /// Delivers what comes through the queue until it is closed and everything is answered, an event fails, or
+    /// sending has to stop. Events that wait then are dropped unsent.
+    pub(super) async fn run(mut self) {
+        while let Some((line, mut parcel)) = self.next().await {
+            let outcome = match self.permit(&parcel).await {
+                Ok(Some(permit)) => self.attempt(&mut parcel, permit).await,
+                Ok(None) => return,
+                Err(refusal) => Outcome::Over(Err(refusal)),
+            };
+            match outcome {
+                Outcome::Again(due) => {
+                    let parcel = if parcel.attempts == 1 { parcel.detached() } else { parcel };
+                    self.pen.hold(line, parcel, due);
+                }
+                Outcome::Over(outcome) => {
+                    if !self.pen.is_empty() {
+                        self.pen.settle(line);
+                    }
+                    let failed = outcome.is_err();
+                    if failed {
+                        // Before the report: the other channels shall not wait for the stage to be looked at.
+                        self.shared.halt.request();
+                    }
+                    if self.done.send(Done { seq: parcel.seq, channel: self.number, outcome }).is_err() || failed {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next event to be sent, with its line: out of the pen if one may go, else a new one whose line is free.
+    /// `None` when there is none left, or sending has to stop.
+    async fn next(&mut self) -> Option<(u64, Parcel)> {
+        loop {
+            if self.shared.halted() {
+                return None;
+            }
+            if self.pen.is_empty() && self.unpaid.is_none() {
+                let handed = self.queue.recv().await?;
+                self.unpaid = Some((self.shared.line(&handed.event), Parcel::new(handed)));
+            }
+            if let Some(next) = self.first_attempt().or_else(|| self.another_attempt()) {
+                return Some(next);
+            }
+            if self.unpaid.is_none() && self.take_new() {
+                continue;
+            }
+            if let Some(next) = self.wait().await {
+                return Some(next);
+            }
+        }
+    }
+
+    /// An event that has not been tried, if the bound allows it out: the one that waits for that, else one whose turn
+    /// came in the pen.
+    fn first_attempt(&mut self) -> Option<(u64, Parcel)> {
+        if self.unpaid.is_none() {
+            self.unpaid = self.pen.take_free();
+        }
+        if self.unpaid.is_some() && self.shared.may_send() { self.unpaid.take() } else { None }
+    }
+
+    /// An event whose next attempt is due, if the gate's budget allows it.
+    fn another_attempt(&mut self) -> Option<(u64, Parcel)> {
+        let due = self.pen.next_due()?.max(self.no_retry_before);
+        let now = self.shared.clock.now();
+        if due > now {
             return None;
         }
-        let started = *first_start.get_or_insert_with(|| shared.clock.now());
-        attempts += 1;
-        shared.stats.started();
-        let attempt = gate.push(event).await;
-        shared.stats.attempt(attempts, &attempt);
-        let (why, retry_after) = match taxonomy::judge(&attempt) {
-            Verdict::Decided(decision) => {
-                shared.stats.decided(decision);
-                if decision == Decision::Quarantine && shared.stop_on_quarantine {
-                    return Some(Err(refusal(Reason::IgPushRejected, event, attempts, &describe(&attempt))));
-                }
-                return Some(Ok(Delivered {
-                    position: event.position,
-                    ts: event.ts,
-                    event_id: event.event_id,
-                    decision,
-                    attempts,
-                    ambiguous,
-                    latency: shared.clock.now().saturating_sub(started),
-                    lag: event.due.map_or_else(Default::default, |due| started.saturating_sub(due)),
-                }));
-            }
-            Verdict::Rejected { why } => {
-                shared.stats.rejected();
-                return Some(Err(refusal(Reason::IgPushRejected, event, attempts, &why)));
-            }
-            Verdict::Retry { why, retry_after } => (why, retry_after),
-        };
-        if !shared.retry.allows_another(attempts) {
-            shared.stats.exhausted();
-            return Some(Err(refusal(Reason::IgPushRetryExhausted, event, attempts, &why)));
+        if let Err(until) = self.shared.admission.pay(now, self.shared.stats.firsts()) {
+            self.shared.stats.retry_delayed();
+            self.no_retry_before = until;
+            return None;
         }
-        ambiguous |= taxonomy::is_ambiguous(&attempt);
-        let delay = shared.retry.delay(&event.event_id, attempts, retry_after);
-        tracing::debug!(event_id = %hex(&event.event_id), attempts, %why, ?delay, "push is tried again");
+        self.pen.take_due(now)
+    }
+
+    /// Takes a new event if there is one; says whether it did.
+    fn take_new(&mut self) -> bool {
+        match self.queue.try_recv() {
+            Ok(handed) => self.place(handed),
+            Err(TryRecvError::Disconnected) => {
+                self.queue_ended = true;
+                return false;
+            }
+            Err(TryRecvError::Empty) => return false,
+        }
+        true
+    }
+
+    /// A new event goes behind its line, or is the next to be tried.
+    fn place(&mut self, handed: Handed) {
+        let (line, parcel) = (self.shared.line(&handed.event), Parcel::new(handed));
+        if self.pen.blocks(line) {
+            self.pen.follow(line, parcel.detached());
+        } else {
+            self.unpaid = Some((line, parcel));
+        }
+    }
+
+    /// Waits for whatever changes what is next: a stop, a new event, a due one, or leave to send the one at hand, which
+    /// it then hands on. Retries go on while others wait for that leave: it may hang on their answers.
+    async fn wait(&mut self) -> Option<(u64, Parcel)> {
+        let due = self.pen.next_due().map(|due| due.max(self.no_retry_before));
+        let shared = &self.shared;
+        let may_send = async {
+            match &shared.credit {
+                Some(credit) => credit.spend().await,
+                None => {}
+            }
+        };
         tokio::select! {
             biased;
-            () = shared.halt.wait() => return None,
-            () = shared.stop.wait() => return None,
-            () = shared.clock.sleep_until(shared.clock.now() + delay) => {}
+            () = shared.halt.wait() => {}
+            () = shared.stop.wait() => {}
+            () = may_send, if self.unpaid.is_some() => return self.unpaid.take(),
+            handed = self.queue.recv(), if self.unpaid.is_none() && !self.queue_ended => match handed {
+                Some(handed) => self.place(handed),
+                None => self.queue_ended = true,
+            },
+            () = shared.clock.sleep_until(due.unwrap_or_default()), if due.is_some() => {}
         }
+        None
+    }
+
+    /// The right to make an attempt. `None` if sending has to stop.
+    async fn permit(&mut self, parcel: &Parcel) -> Result<Option<Permit>, Refusal> {
+        let shared = &self.shared;
+        if let Some(permit) = shared.admission.calm() {
+            return Ok(Some(permit));
+        }
+        while !shared.halted() {
+            match shared.admission.enter(shared.clock.now()) {
+                Way::Open(permit) => return Ok(Some(permit)),
+                Way::Ask => {
+                    let answer = tokio::select! {
+                        biased;
+                        () = shared.halt.wait() => return Ok(None),
+                        () = shared.stop.wait() => return Ok(None),
+                        answer = self.gate.ask() => answer,
+                    };
+                    shared.admission.asked(shared.clock.now(), answer);
+                }
+                Way::Wait(mut turn, until) => {
+                    let permit = tokio::select! {
+                        biased;
+                        () = shared.halt.wait() => return Ok(None),
+                        () = shared.stop.wait() => return Ok(None),
+                        permit = turn.come() => permit,
+                        () = shared.clock.sleep_until(until.unwrap_or_default()), if until.is_some() => turn.leave(),
+                    };
+                    if permit.is_some() {
+                        return Ok(permit);
+                    }
+                }
+                Way::GivenUp(since, why) => {
+                    let seconds = shared.clock.now().saturating_sub(since).as_secs();
+                    let detail = format!("nothing was taken for {seconds} s; last: {why}");
+                    let refusal = Refusal::new(Reason::IgUnavailable, detail);
+                    return Err(refusal.row(parcel.event.position.row).field(hex(&parcel.event.event_id)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn attempt(&mut self, parcel: &mut Parcel, permit: Permit) -> Outcome {
+        let shared = &self.shared;
+        let started = shared.clock.now();
+        if parcel.attempts == 0 {
+            parcel.started = started;
+        }
+        parcel.attempts += 1;
+        shared.stats.started();
+        let attempt = self.gate.push(&parcel.event).await;
+        shared.stats.attempt(parcel.attempts, &attempt);
+        let now = shared.clock.now();
+        match taxonomy::judge(&attempt) {
+            Verdict::Decided(decision) => {
+                shared.admission.good(permit, started, now);
+                Outcome::Over(shared.decided(parcel, decision, &attempt, now))
+            }
+            Verdict::Rejected { why } => {
+                shared.admission.good(permit, started, now);
+                shared.stats.rejected();
+                Outcome::Over(Err(refusal(Reason::IgPushRejected, parcel, &why)))
+            }
+            Verdict::Retry { why, retry_after } => {
+                let retry_after = retry_after.map(|wish| wish.min(shared.retry.max_retry_after));
+                let failure = Failure { started, overload: taxonomy::is_overload(&attempt), retry_after };
+                if shared.admission.bad(permit, now, failure, &why) {
+                    shared.stats.circuit_opened();
+                }
+                parcel.ambiguous |= taxonomy::is_ambiguous(&attempt);
+                shared.again(parcel, now, retry_after, &why)
+            }
+        }
+    }
+}
+
+impl<C: Clock> Shared<C> {
+    /// What the gate decided about an event.
+    fn decided(
+        &self,
+        parcel: &Parcel,
+        decision: Decision,
+        attempt: &Attempt,
+        now: Duration,
+    ) -> Result<Delivered, Refusal> {
+        self.stats.decided(decision);
+        let event = &parcel.event;
+        if decision == Decision::Quarantine {
+            let differs = taxonomy::payload_differs(attempt);
+            if differs {
+                self.stats.payload_mismatch();
+            }
+            // After an attempt without an answer it is our own event that the gate may hold, and holds otherwise: no
+            // policy makes that good.
+            if self.stop_on_quarantine || (differs && parcel.ambiguous) {
+                let reason = if differs { Reason::IgPayloadMismatch } else { Reason::IgPushRejected };
+                return Err(refusal(reason, parcel, &describe(attempt)));
+            }
+        }
+        Ok(Delivered {
+            position: event.position,
+            ts: event.ts,
+            event_id: event.event_id,
+            decision,
+            attempts: parcel.attempts,
+            ambiguous: parcel.ambiguous,
+            latency: now.saturating_sub(parcel.started),
+            lag: event.due.map_or_else(Default::default, |due| parcel.started.saturating_sub(due)),
+        })
+    }
+
+    /// Whether and when an event whose attempt failed is tried again.
+    fn again(&self, parcel: &Parcel, now: Duration, retry_after: Option<Duration>, why: &str) -> Outcome {
+        let Parcel { event, attempts, .. } = parcel;
+        let exhausted = |why: &str| {
+            self.stats.exhausted();
+            Outcome::Over(Err(refusal(Reason::IgPushRetryExhausted, parcel, why)))
+        };
+        if !self.retry.allows_another(*attempts) {
+            return exhausted(why);
+        }
+        let due = now + self.retry.delay(&event.event_id, *attempts, retry_after);
+        if self.event_deadline.is_some_and(|deadline| due > parcel.started + deadline) {
+            return exhausted(&format!("{why}; another attempt would come after the event's deadline"));
+        }
+        tracing::debug!(event_id = %hex(&event.event_id), attempts, %why, delay = ?due - now, "push is tried again");
+        Outcome::Again(due)
     }
 }
 
@@ -156,11 +399,12 @@ fn describe(attempt: &Attempt) -> String {
     }
 }
 
-fn refusal(reason: Reason, event: &Event, attempts: u32, why: &str) -> Refusal {
+fn refusal(reason: Reason, parcel: &Parcel, why: &str) -> Refusal {
+    let Parcel { event, attempts, .. } = parcel;
     let position = event.position;
     let detail = format!(
         "after {attempts} attempt{}: {why} (output of rank {}, file {}, {})",
-        if attempts == 1 { "" } else { "s" },
+        if *attempts == 1 { "" } else { "s" },
         position.rank,
         position.file,
         event.ts

@@ -44,6 +44,7 @@ pub struct Endpoint {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) path: PathAndQuery,
+    pub(super) health: PathAndQuery,
     pub(super) headers: HeaderMap,
     base: Url,
 }
@@ -76,7 +77,8 @@ impl Endpoint {
 
         let path = url.path().trim_end_matches('/');
         let root = path.strip_suffix(PUSH).unwrap_or(path).to_owned();
-        let path = format!("{root}{PUSH}").parse().map_err(|_| fault("its path can't be sent"))?;
+        let below = |path: &str| format!("{root}{path}").parse().map_err(|_| fault("its path can't be sent"));
+        let (path, health) = (below(PUSH)?, below(HEALTH)?);
         url.set_path(&root);
 
         let key_name = HeaderName::from_bytes(key_header.as_bytes())
@@ -90,7 +92,7 @@ impl Endpoint {
         headers.insert(HOST, HeaderValue::from_str(&host_header).map_err(|_| fault("its host can't be sent"))?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(key_name, key);
-        Ok(Self { tls, host, port, path, headers, base: url })
+        Ok(Self { tls, host, port, path, health, headers, base: url })
     }
 
     /// Where the gate says how it is.

@@ -48,4 +48,14 @@ pub trait Gate: Send + Sync + 'static {
 pub trait GateChannel: Send + 'static {
     /// Makes one attempt, within the gate's attempt timeout.
     fn push(&mut self, event: &Event) -> impl Future<Output = Attempt> + Send;
+
+    /// Asks a gate that seemed down whether events may be tried again, in bounded time: no if it answers nothing or
+    /// says itself that it takes none. A gate that can't be asked is tried with an event at once.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, for a person.
+    fn ask(&mut self) -> impl Future<Output = Result<(), String>> + Send {
+        async { Ok(()) }
+    }
 }

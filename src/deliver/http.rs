@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Event ──► request ──► Link (hyper, Wire) ──► status, Retry-After, body ──► Attempt
+//! circuit ──ask──► GET health, on a connection of its own ──► up, or what is wrong
 //! ```
 //!
 //! There is no pool and no task a connection: whoever waits for the answer polls the connection. That
@@ -17,14 +18,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::header::{HeaderValue, RETRY_AFTER};
-use hyper::http::uri::PathAndQuery;
+use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use rustls::ClientConfig;
 
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateChannel};
-use super::health::{Probe, ProbeError};
+use super::health::{Health, Probe, ProbeError};
+use super::retry_after::retry_after;
 use super::timer::Timer;
 use super::wire::{self, Wire};
 use crate::clock::Clock;
@@ -33,6 +34,9 @@ use crate::telemetry::{TraceMark, trace_mark};
 
 /// The most of an answer's body that is read, in bytes.
 const BODY_LIMIT: usize = 1 << 20;
+
+/// How long the gate may take to say how it is.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An Ingestion Gate over HTTP/1.1, plain or TLS. Clones are the same gate.
 #[derive(Debug, Clone)]
@@ -71,7 +75,7 @@ impl<C: Clock> HttpGate<C> {
     }
 
     fn build(endpoint: Endpoint, clock: C, tls: Option<Arc<ClientConfig>>) -> Self {
-        let uri = origin_form(endpoint.path.clone());
+        let uri = Uri::from(endpoint.path.clone());
         let attempt_timeout = Duration::from_secs(30);
         // Below the 60 s after which load balancers drop idle connections.
         let idle_limit = Duration::from_secs(50);
@@ -110,10 +114,6 @@ impl<C: Clock> HttpGate<C> {
     }
 }
 
-fn origin_form(path: PathAndQuery) -> Uri {
-    Uri::from(path)
-}
-
 impl<C: Clock> Gate for HttpGate<C> {
     type Channel = HttpChannel<C>;
 
@@ -134,19 +134,46 @@ impl<C: Clock> GateChannel for HttpChannel<C> {
         let Self { settings, link, timer } = self;
         let started = settings.clock.now();
         let deadline = started + settings.attempt_timeout;
-        let answered = {
-            let mut attempt = pin!(attempt(settings, link, event, started, deadline));
-            poll_fn(|cx| match attempt.as_mut().poll(cx) {
-                Poll::Ready(attempt) => Poll::Ready(Some(attempt)),
-                Poll::Pending => timer.poll(cx, deadline).map(|()| None),
-            })
-            .await
-        };
+        let answered = within(timer, deadline, attempt(settings, link, event, started, deadline)).await;
         answered.unwrap_or_else(|| {
             // The answer may still come, and must not be taken for that of the next event.
             *link = None;
             Attempt::TimedOut
         })
+    }
+
+    /// Over a connection of its own: the channel's may be what is wrong.
+    async fn ask(&mut self) -> Result<(), String> {
+        let Self { settings, timer, .. } = self;
+        let deadline = settings.clock.now() + HEALTH_TIMEOUT;
+        let answered = within(timer, deadline, health(settings, deadline)).await;
+        answered.unwrap_or_else(|| Err("health: no answer in time".to_owned()))
+    }
+}
+
+/// What `work` comes to, unless `deadline` comes before it.
+async fn within<C: Clock, T>(timer: &mut Timer<C>, deadline: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => timer.poll(cx, deadline).map(|()| None),
+    })
+    .await
+}
+
+/// Whether the gate may be tried with an event: not if nobody answers, not on an answer that asks for another try,
+/// and not if it says itself that it is `RED`. A gate without this question, or with other words, is tried.
+async fn health<C: Clock>(settings: &Settings<C>, deadline: Duration) -> Result<(), String> {
+    let mut link = Link::connect(settings, deadline).await.map_err(|cause| format!("health: {cause}"))?;
+    let mut request = Request::new(Full::new(Bytes::new()));
+    *request.uri_mut() = Uri::from(settings.endpoint.health.clone());
+    *request.headers_mut() = settings.endpoint.headers.clone();
+    let Exchange { status, body, .. } =
+        link.exchange(request).await.map_err(|error| format!("health: {}", chain(&error)))?;
+    match serde_json::from_slice::<Health>(&body) {
+        _ if matches!(status, 408 | 429 | 500..=599) => Err(format!("health: status {status}")),
+        Ok(health) if health.state == "RED" => Err(format!("health: RED {}", health.reasons.join(", "))),
+        _ => Ok(()),
     }
 }
 
@@ -174,8 +201,10 @@ async fn attempt<C: Clock>(
     }
     match link.exchange(request).await {
         Ok(exchange) => {
-            let retry_after =
-                exchange.retry_after.and_then(|value| retry_after(value.to_str().ok()?, || settings.clock.utc()));
+            let retry_after = exchange.refused.and_then(|head| {
+                let text = |name| head.get(name)?.to_str().ok();
+                retry_after(text(RETRY_AFTER)?, text(DATE), || settings.clock.utc())
+            });
             if exchange.keep {
                 link.used = settings.clock.now();
                 *slot = Some(link);
@@ -205,7 +234,8 @@ struct Link {
 /// An answer with what decides over the connection's future.
 struct Exchange {
     status: u16,
-    retry_after: Option<HeaderValue>,
+    /// The head of an answer that is no success.
+    refused: Option<HeaderMap>,
     body: Bytes,
     keep: bool,
 }
@@ -283,8 +313,8 @@ async fn receive(
     if !more.is_empty() {
         whole = [whole, more.freeze()].concat().into();
     }
-    let retry_after = if parts.status.is_success() { None } else { parts.headers.get(RETRY_AFTER).cloned() };
-    Ok(Exchange { status: parts.status.as_u16(), retry_after, body: whole, keep })
+    let refused = (!parts.status.is_success()).then_some(parts.headers);
+    Ok(Exchange { status: parts.status.as_u16(), refused, body: whole, keep })
 }
 
 /// An error with its causes: hyper tells the cause of most things only one level down.
@@ -297,16 +327,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Reads `Retry-After`: seconds, or an HTTP date as the time from now until then.
-fn retry_after(text: &str, utc: impl FnOnce() -> Micros) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp_micros();
-    Some(Duration::from_micros(u64::try_from(at.saturating_sub(utc().0)).unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Step {
 }
 
 type Script = dyn Fn(&Event, u32) -> Step + Send + Sync;
+type Health = dyn Fn(Duration) -> Result<(), String> + Send + Sync;
 
 /// What the gate has seen.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +64,8 @@ pub struct Journal {
     pub admitted: Vec<(u64, Position)>,
     /// Attempts begun.
     pub attempts: u64,
+    /// How often it was asked how it is.
+    pub asked: u64,
     /// The most attempts that were on the way at one time.
     pub most_in_flight: usize,
     /// The most attempts of one order key that were on the way at one time.
@@ -77,6 +80,7 @@ pub struct Journal {
 pub struct MemoryGate<C> {
     clock: C,
     script: Arc<Script>,
+    health: Arc<Health>,
     journal: Arc<Mutex<Journal>>,
 }
 
@@ -90,7 +94,14 @@ impl<C: Clock> MemoryGate<C> {
     /// A gate that asks `script` how the attempt of an event (1, 2, …) shall go.
     #[must_use]
     pub fn scripted(clock: C, script: impl Fn(&Event, u32) -> Step + Send + Sync + 'static) -> Self {
-        Self { clock, script: Arc::new(script), journal: Arc::default() }
+        Self { clock, script: Arc::new(script), health: Arc::new(|_| Ok(())), journal: Arc::default() }
+    }
+
+    /// The same, with `health` to say at which times it is up when it is asked; always unless told.
+    #[must_use]
+    pub fn health(mut self, health: impl Fn(Duration) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        self.health = Arc::new(health);
+        self
     }
 
     /// What it has seen so far.
@@ -142,6 +153,11 @@ impl<C: Clock> GateChannel for MemoryGate<C> {
             }
             Ending::Panic => panic!("the script wants a panic"),
         }
+    }
+
+    async fn ask(&mut self) -> Result<(), String> {
+        self.lock().asked += 1;
+        (self.health)(self.clock.now())
     }
 }
 

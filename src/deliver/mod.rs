@@ -1,27 +1,38 @@
-//! Delivery of events to a gate: in order per key, retried in place, answered one by one.
+//! Delivery of events to a gate: in order per key, retried, answered one by one.
 //!
 //! ```text
-//! Event ──► push ──► channel (queue, one request) ──► gate: http · memory
-//!             ▲          │ taxonomy, backoff
+//!             window      admission: circuit, adaptive limit
+//! Event ──► push ──► channel (queue, pen, one request) ──► gate: http · memory
+//!             ▲          │ taxonomy, backoff, budget
 //!   Delivered ┴──────────┘
 //! ```
 
+mod admission;
+mod aimd;
 mod backoff;
+mod budget;
 mod channel;
+mod circuit;
 mod endpoint;
 pub mod gate;
 mod health;
 mod http;
 pub mod memory;
 mod options;
+mod pen;
 mod push;
+mod regulator;
+mod retry_after;
 mod stats;
 pub mod taxonomy;
 mod timer;
 mod window;
 mod wire;
 
+pub use aimd::Adaptive;
 pub use backoff::RetryPolicy;
+pub use budget::RetryBudget;
+pub use circuit::CircuitPolicy;
 pub use endpoint::{Endpoint, EndpointError};
 pub use gate::{Answer, Attempt, Gate, GateChannel};
 pub use health::{Health, Probe, ProbeError};

@@ -7,7 +7,10 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::aimd::Adaptive;
 use super::backoff::RetryPolicy;
+use super::budget::RetryBudget;
+use super::circuit::CircuitPolicy;
 use super::stats::PushStats;
 use crate::clock::Clock;
 use crate::credit::Credit;
@@ -42,7 +45,12 @@ pub struct PushOptions<C> {
     pub(super) clock: C,
     pub(super) mode: DeliveryMode,
     pub(super) retry: RetryPolicy,
+    pub(super) budget: RetryBudget,
+    pub(super) circuit: CircuitPolicy,
+    pub(super) adaptive: Option<Adaptive>,
+    pub(super) event_deadline: Option<Duration>,
     pub(super) window: usize,
+    pub(super) held: usize,
     pub(super) credit: Option<Credit>,
     pub(super) stop: Stop,
     pub(super) drain_deadline: Duration,
@@ -51,15 +59,20 @@ pub struct PushOptions<C> {
 }
 
 impl<C: Clock> PushOptions<C> {
-    /// Strict order, the retries of the contract, a window of 1,024 events, no credit, 20 s to drain, and the
-    /// first QUARANTINE ends the run.
+    /// Strict order, the retries of the contract, a window of 1,024 events all of which may be unanswered, no credit,
+    /// 20 s to drain, and the first QUARANTINE ends the run.
     #[must_use]
     pub fn new(clock: C) -> Self {
         Self {
             clock,
             mode: DeliveryMode::default(),
             retry: RetryPolicy::default(),
+            budget: RetryBudget::default(),
+            circuit: CircuitPolicy::default(),
+            adaptive: None,
+            event_deadline: None,
             window: 1024,
+            held: usize::MAX,
             credit: None,
             stop: Stop::new(),
             drain_deadline: Duration::from_secs(20),
@@ -82,12 +95,48 @@ impl<C: Clock> PushOptions<C> {
         self
     }
 
+    /// How many retries the gate as a whole is given.
+    #[must_use]
+    pub fn budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// When the gate is taken for down, and how long it may be.
+    #[must_use]
+    pub fn circuit(mut self, circuit: CircuitPolicy) -> Self {
+        self.circuit = circuit;
+        self
+    }
+
+    /// Requests in flight that follow what the gate can take, up to those of the mode, which they are without it.
+    #[must_use]
+    pub fn adaptive(mut self, adaptive: Option<Adaptive>) -> Self {
+        self.adaptive = adaptive;
+        self
+    }
+
+    /// How long after its first attempt an event may still be tried again; without it, its attempts are the bound.
+    #[must_use]
+    pub fn event_deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.event_deadline = deadline;
+        self
+    }
+
     /// How far the newest event handed to a channel may be ahead of the oldest unanswered one, in events
-    /// (0 counts as 1). Under [`DeliveryMode::Free`] it is the number of channels whatever is given here,
-    /// because that is what bounds the displacement.
+    /// (0 counts as 1). It is what others go on by while an event waits for its next attempt. Under
+    /// [`DeliveryMode::Free`] it is the number of channels whatever is given here, because that is what bounds the
+    /// displacement.
     #[must_use]
     pub fn window(mut self, window: usize) -> Self {
         self.window = window;
+        self
+    }
+
+    /// How many events may be handed over and not answered (0 counts as 1): what the stage holds in memory.
+    #[must_use]
+    pub fn held(mut self, held: usize) -> Self {
+        self.held = held;
         self
     }
 

@@ -20,10 +20,13 @@ use pin_project_lite::pin_project;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
+use super::admission::Admission;
 use super::backoff::mix;
-use super::channel::{self, Done, Handed, Shared};
+use super::budget::Purse;
+use super::channel::{Channel, Done, Handed, Shared};
 use super::gate::Gate;
 use super::options::{DeliveryMode, PushOptions};
+use super::regulator::Regulator;
 use super::window::Window;
 use crate::clock::Clock;
 use crate::model::{Delivered, Event, Reason, Refusal};
@@ -38,7 +41,8 @@ pub trait PushExt: Stream<Item = Result<Event, Refusal>> + Sized {
     ///
     /// The stream ends after the last answer, or with one error as its last item:
     /// - an error of the stream before it, after the answers of all events that precede it;
-    /// - `IG_PUSH_REJECTED` or `IG_PUSH_RETRY_EXHAUSTED`: nothing more is sent, answers on the way come first;
+    /// - `IG_PUSH_REJECTED`, `IG_PAYLOAD_MISMATCH`, `IG_PUSH_RETRY_EXHAUSTED` or `IG_UNAVAILABLE`: nothing more is
+    ///   sent, answers on the way come first;
     /// - `RUN_STOPPED` after a stop, unless everything was answered all the same;
     /// - `INTERNAL_ERROR` if a channel panicked.
     ///
@@ -99,9 +103,14 @@ impl<C: Clock> Running<C> {
         let n = options.mode.in_flight();
         let (report, done) = mpsc::unbounded_channel();
         let stop_wait: BoxFuture<'static, ()> = Box::pin(options.stop.wait());
+        let channels = u32::try_from(n).unwrap_or(u32::MAX);
+        let regulator = Regulator::new(options.circuit, options.adaptive, channels);
         let shared = Arc::new(Shared {
             clock: options.clock,
             retry: options.retry,
+            event_deadline: options.event_deadline,
+            one_line: options.mode == DeliveryMode::Strict,
+            admission: Admission::new(regulator, Purse::new(options.budget)),
             stop_on_quarantine: options.stop_on_quarantine,
             stats: options.stats,
             credit: options.credit,
@@ -112,7 +121,7 @@ impl<C: Clock> Running<C> {
         let queues = (0..n)
             .map(|i| {
                 let (queue, events) = mpsc::unbounded_channel();
-                tasks.spawn(channel::run(i, gate.channel(), events, report.clone(), shared.clone()));
+                tasks.spawn(Channel::new(i, gate.channel(), events, report.clone(), shared.clone()).run());
                 queue
             })
             .collect();
@@ -124,7 +133,7 @@ impl<C: Clock> Running<C> {
             idle: if free { (0..n).rev().collect() } else { Vec::new() },
             done,
             tasks,
-            window: Window::new(if free { n } else { options.window }),
+            window: if free { Window::new(n, n) } else { Window::new(options.window, options.held) },
             stop_wait: Some(stop_wait),
             deadline: None,
             drain_deadline: options.drain_deadline,
@@ -298,3 +307,6 @@ where
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod overload_tests;

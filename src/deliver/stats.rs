@@ -35,6 +35,9 @@ struct Counters {
     quarantined: AtomicU64,
     rejected: AtomicU64,
     exhausted: AtomicU64,
+    payload_mismatches: AtomicU64,
+    retries_delayed: AtomicU64,
+    circuit_opened: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -66,6 +69,12 @@ pub struct PushCounts {
     pub rejected: u64,
     /// Events tried as often as allowed.
     pub exhausted: u64,
+    /// Those among the quarantined whose id the gate holds with another payload.
+    pub payload_mismatches: u64,
+    /// How often a channel found the gate's retry budget empty, and waited.
+    pub retries_delayed: u64,
+    /// How often the circuit opened.
+    pub circuit_opened: u64,
 }
 
 /// What is on its way at one moment.
@@ -105,6 +114,9 @@ impl PushStats {
             quarantined: read(&c.quarantined),
             rejected: read(&c.rejected),
             exhausted: read(&c.exhausted),
+            payload_mismatches: read(&c.payload_mismatches),
+            retries_delayed: read(&c.retries_delayed),
+            circuit_opened: read(&c.circuit_opened),
         }
     }
 
@@ -167,6 +179,26 @@ impl PushStats {
 
     pub(super) fn exhausted(&self) {
         add(&self.counters.exhausted);
+    }
+
+    pub(super) fn payload_mismatch(&self) {
+        add(&self.counters.payload_mismatches);
+    }
+
+    pub(super) fn retry_delayed(&self) {
+        add(&self.counters.retries_delayed);
+    }
+
+    pub(super) fn circuit_opened(&self) {
+        add(&self.counters.circuit_opened);
+    }
+
+    /// Events of which an attempt has ended.
+    pub(super) fn firsts(&self) -> u64 {
+        let c = &*self.counters;
+        // Retries first: the difference can't fall below nothing then.
+        let retries = c.retries.load(Ordering::Relaxed);
+        c.attempts.load(Ordering::Relaxed).saturating_sub(retries)
     }
 }
 

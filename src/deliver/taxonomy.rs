@@ -35,6 +35,9 @@ pub enum Verdict {
 /// The codes with which a 400 asks for another try: the service wrapper says 400 where the managed edge says 503.
 const RETRYABLE_400: [&str; 3] = ["PUBLISH_IN_FLIGHT_RETRY", "PUBLISH_AMBIGUOUS_RETRY", "IG_UNHEALTHY"];
 
+/// The reason code of a QUARANTINE for an id that the gate holds with another payload.
+const PAYLOAD_MISMATCH: &str = "PAYLOAD_HASH_MISMATCH";
+
 /// How much of a gate's own words is repeated in a message, in characters.
 const QUOTE: usize = 200;
 
@@ -75,6 +78,29 @@ pub fn describe(answer: &Answer) -> String {
 #[must_use]
 pub fn is_ambiguous(attempt: &Attempt) -> bool {
     matches!(attempt, Attempt::ConnectionLost(_) | Attempt::TimedOut)
+}
+
+/// Whether the gate, or what is before it, says or shows that it has too much to do.
+#[must_use]
+pub fn is_overload(attempt: &Attempt) -> bool {
+    match attempt {
+        Attempt::Answered(answer) => matches!(answer.status, 408 | 429 | 503),
+        Attempt::TimedOut => true,
+        Attempt::ConnectFailed(_) | Attempt::ConnectionLost(_) => false,
+    }
+}
+
+/// Whether a QUARANTINE says that the gate holds another payload under the event's id.
+#[must_use]
+pub fn payload_differs(attempt: &Attempt) -> bool {
+    let Attempt::Answered(answer) = attempt else { return false };
+    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else { return false };
+    let mut codes = [body.get("reason_codes"), body.pointer("/receipt/reason_codes")]
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_array)
+        .flatten();
+    codes.any(|code| code == PAYLOAD_MISMATCH)
 }
 
 fn judge_answer(answer: &Answer) -> Verdict {
@@ -190,6 +216,33 @@ mod tests {
             judge(&answer(202, r#"{"receipt":{},"decision":"DUPLICATE"}"#)),
             Verdict::Decided(Decision::Duplicate)
         );
+    }
+
+    #[test]
+    fn overload_is_told_from_other_failures() {
+        for status in [408, 429, 503] {
+            assert!(is_overload(&answer(status, "")), "{status}");
+        }
+        assert!(is_overload(&Attempt::TimedOut));
+        for other in [answer(500, ""), answer(200, ""), Attempt::ConnectionLost("reset".into())] {
+            assert!(!is_overload(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn another_payload_is_told_from_other_quarantines() {
+        for body in [
+            r#"{"decision":"QUARANTINE","receipt":{"reason_codes":["X","PAYLOAD_HASH_MISMATCH"]}}"#,
+            r#"{"decision":"QUARANTINE","reason_codes":["PAYLOAD_HASH_MISMATCH"]}"#,
+        ] {
+            assert!(payload_differs(&answer(200, body)), "{body}");
+        }
+        for body in
+            ["", r#"{"receipt":{"reason_codes":["SCHEMA_FAIL"]}}"#, r#"{"reason_codes":"PAYLOAD_HASH_MISMATCH"}"#]
+        {
+            assert!(!payload_differs(&answer(400, body)), "{body}");
+        }
+        assert!(!payload_differs(&Attempt::TimedOut));
     }
 
     #[test]

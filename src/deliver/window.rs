@@ -3,29 +3,34 @@
 //! ```text
 //!        oldest                 next
 //!  ────────┼──x───xx──x───x──────┼───── sequence of the run
-//!          └──── under `size` ───┘       x = answered out of order
+//!          └──── under `size` ───┘       x = answered out of order; all others, under `held`, are in memory
 //! ```
 
 /// The answered flags of the events between the oldest unanswered one and the newest one handed over.
-/// Its size bounds memory, and what a crash repeats beyond the checkpoint.
+///
+/// Its size bounds how far one event that has to wait can be left behind. The number held bounds memory: an answered
+/// event costs a flag, an unanswered one its body.
 #[derive(Debug)]
 pub struct Window {
     answered: Box<[bool]>,
+    held: u64,
     oldest: u64,
     next: u64,
+    /// Unanswered events.
+    open: u64,
 }
 
 impl Window {
-    /// A window of `size` events (0 counts as 1).
+    /// A window of `size` events with at most `held` unanswered ones in it (0 counts as 1).
     #[must_use]
-    pub fn new(size: usize) -> Self {
-        Self { answered: vec![false; size.max(1)].into(), oldest: 0, next: 0 }
+    pub fn new(size: usize, held: usize) -> Self {
+        Self { answered: vec![false; size.max(1)].into(), held: held.max(1) as u64, oldest: 0, next: 0, open: 0 }
     }
 
     /// Whether another event may be handed over.
     #[must_use]
     pub fn may_send(&self) -> bool {
-        self.next - self.oldest < self.answered.len() as u64
+        self.open < self.held && self.next - self.oldest < self.answered.len() as u64
     }
 
     /// Takes in the next event, and says which number it has: 0, 1, 2, …
@@ -35,6 +40,7 @@ impl Window {
         debug_assert!(self.may_send(), "the window is full");
         let seq = self.next;
         self.next += 1;
+        self.open += 1;
         seq
     }
 
@@ -44,7 +50,10 @@ impl Window {
             return;
         }
         let slot = self.slot(seq);
-        self.answered[slot] = true;
+        if std::mem::replace(&mut self.answered[slot], true) {
+            return;
+        }
+        self.open -= 1;
         while self.oldest < self.next {
             let slot = self.slot(self.oldest);
             if !std::mem::take(&mut self.answered[slot]) {
@@ -79,13 +88,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_equals_a_set_of_unanswered_numbers(size in 1_usize..20, steps in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let mut window = Window::new(size);
+        fn it_equals_a_set_of_unanswered_numbers(
+            size in 1_usize..20, held in 1_usize..20, steps in proptest::collection::vec(any::<u8>(), 0..400)
+        ) {
+            let mut window = Window::new(size, held);
             let mut open = BTreeSet::new();
             let mut next = 0;
             for step in steps {
                 if step % 2 == 0 {
-                    let free = open.first().is_none_or(|oldest| next - oldest < size as u64);
+                    let near = open.first().is_none_or(|oldest| next - oldest < size as u64);
+                    let free = near && open.len() < held;
                     prop_assert_eq!(window.may_send(), free);
                     if free {
                         prop_assert_eq!(window.send(), next);
@@ -104,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_late_or_foreign_answer_changes_nothing() {
-        let mut window = Window::new(2);
+        let mut window = Window::new(2, 2);
         window.send();
         window.answer(0);
         window.answer(0);

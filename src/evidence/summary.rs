@@ -209,8 +209,10 @@ impl Summary {
         refusal: Option<&Refusal>,
         ended: Micros,
     ) -> Self {
-        let failed_push =
-            |refusal: &Refusal| matches!(refusal.reason, Reason::IgPushRejected | Reason::IgPushRetryExhausted);
+        let failed_push = |refusal: &Refusal| {
+            use Reason::{IgPayloadMismatch, IgPushRejected, IgPushRetryExhausted};
+            matches!(refusal.reason, IgPushRejected | IgPushRetryExhausted | IgPayloadMismatch)
+        };
         let Start { ready, run, delivery, outputs, checks, started } = start;
         let outputs = outputs.into_iter().zip(tally.outputs());
         Self {

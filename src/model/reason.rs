@@ -140,6 +140,10 @@ reasons! {
     ValueNotEncodable = "VALUE_NOT_ENCODABLE", "Correct the world at the row named in the detail and seal it anew.";
     /// IG refused an event for good, or gave an answer that says nothing.
     IgPushRejected = "IG_PUSH_REJECTED", "Read the detail: it holds IG's status and error. The checkpoint stands before the event.";
+    /// IG holds another payload under an event's id.
+    IgPayloadMismatch = "IG_PAYLOAD_MISMATCH", "Find out who sent the other payload: a run of another world under this platform run, or this world changed since. The checkpoint stands before the event.";
+    /// IG took no event for as long as `wsp_delivery.circuit_limit_seconds` allows, so none was tried any more.
+    IgUnavailable = "IG_UNAVAILABLE", "Restore IG, then re-emit READY or restart: the run resumes from the checkpoint.";
     /// An event was tried as often as allowed and never answered for good.
     IgPushRetryExhausted = "IG_PUSH_RETRY_EXHAUSTED", "Restore IG, then re-emit READY or restart: the run resumes from the checkpoint.";
     /// The Postgres backend is configured without a DSN.

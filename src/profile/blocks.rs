@@ -24,7 +24,13 @@ pub(super) fn policy(r: &mut Reader<'_>, folder: &Path, profile_id: &str) -> Pol
     };
     let context = ids(r, folder, &s::CONTEXT_OUTPUT_IDS, context_ref)
         .unwrap_or_else(|| traffic.first().map(|id| default_context(id)).unwrap_or_default());
+    let late = r.text(&s::LATE);
+    if let Some(late) = late.as_deref().filter(|late| !matches!(*late, "stretch" | "catch_up")) {
+        r.problem(format!("{}: {late:?} is neither `stretch` nor `catch_up`", s::LATE.name()));
+    }
     Policy {
+        late,
+        catch_up: r.number(&s::CATCH_UP, 0.0, 1e10).map(Duration::from_secs_f64).unwrap_or_default(),
         policy_rev: r.text(&s::POLICY_REV),
         require_gate_pass: r.switch(&s::REQUIRE_GATE_PASS).unwrap_or(true),
         require_seal: r.switch(&s::REQUIRE_SEAL).unwrap_or(!is_local(profile_id)),
@@ -133,11 +139,22 @@ pub(super) fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
         mode,
         in_flight,
         window: r.number(&s::WINDOW, 1, 1_000_000).unwrap_or(1024),
+        held: r.number(&s::HELD, 1, 1_000_000).unwrap_or(8192),
+        adaptive: r.switch(&s::ADAPTIVE).unwrap_or(false),
+        in_flight_min: r.number(&s::IN_FLIGHT_MIN, 1, 1024).unwrap_or(1),
+        slow_answer: millis(r, &s::SLOW_ANSWER, 3_600_000),
+        idle_limit: millis(r, &s::IDLE_LIMIT, 3_600_000),
+        circuit_failures: r.number(&s::CIRCUIT_FAILURES, 0, 1_000_000),
+        circuit_limit: Duration::from_secs(r.number(&s::CIRCUIT_LIMIT, 1, 86_400).unwrap_or(300)),
         attempt_timeout: millis(r, &s::ATTEMPT_TIMEOUT, 3_600_000),
         drain_deadline: millis(r, &s::DRAIN_DEADLINE, 3_600_000),
         max_attempts: r.number(&s::RETRY_MAX_ATTEMPTS, 1, 100).unwrap_or(5),
         base_delay: millis(r, &s::RETRY_BASE_DELAY, 3_600_000),
         max_delay: millis(r, &s::RETRY_MAX_DELAY, 3_600_000),
+        max_retry_after: millis(r, &s::RETRY_AFTER_MAX, 3_600_000),
+        budget_share: r.number(&s::RETRY_BUDGET_SHARE, 0.0, 10.0).unwrap_or(0.5),
+        budget_floor: r.number(&s::RETRY_BUDGET_FLOOR, 1.0, 1e6).unwrap_or(100.0),
+        event_deadline: r.number(&s::EVENT_DEADLINE, 1, 86_400_000).map(Duration::from_millis),
     }
 }
 

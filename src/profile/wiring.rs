@@ -19,6 +19,10 @@ pub struct Policy {
     pub stream_speedup: f64,
     /// Longest event-time gap that is paced as it is.
     pub max_idle_gap: Option<Duration>,
+    /// `stretch` or `catch_up`, where it is said.
+    pub late: Option<String>,
+    /// Lateness that is made good.
+    pub catch_up: Duration,
     /// QUARANTINE stops the run.
     pub stop_on_nonretryable: bool,
     /// Older READYs are refused.
@@ -131,6 +135,20 @@ pub struct DeliveryWiring {
     pub in_flight: usize,
     /// Events between the newest sent and the oldest unanswered one.
     pub window: usize,
+    /// Unanswered events in memory.
+    pub held: usize,
+    /// Requests in flight follow what IG can take.
+    pub adaptive: bool,
+    /// From this number on.
+    pub in_flight_min: u32,
+    /// A slower answer is a sign of overload.
+    pub slow_answer: Duration,
+    /// Life of an idle connection.
+    pub idle_limit: Duration,
+    /// Failures in a row that open the circuit, where it is said.
+    pub circuit_failures: Option<u32>,
+    /// How long it may stay open.
+    pub circuit_limit: Duration,
     /// Time for one attempt.
     pub attempt_timeout: Duration,
     /// Time for answers in flight on a stop.
@@ -141,6 +159,14 @@ pub struct DeliveryWiring {
     pub base_delay: Duration,
     /// Longest delay before jitter.
     pub max_delay: Duration,
+    /// Longest `Retry-After` that is obeyed.
+    pub max_retry_after: Duration,
+    /// Retries a first attempt, over all events.
+    pub budget_share: f64,
+    /// Retries a second beside them.
+    pub budget_floor: f64,
+    /// Time for all attempts of an event.
+    pub event_deadline: Option<Duration>,
 }
 
 /// Rates, as given; the pace room turns them into a schedule.

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::clock::SystemClock;
 use crate::deliver::health::Health;
-use crate::model::{Position, Secret};
+use crate::model::{Micros, Position, Secret};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
 
@@ -244,15 +244,40 @@ async fn retry_after_comes_with_the_answer() {
     assert_eq!((answer.status, answer.retry_after), (503, Some(Duration::from_secs(7))));
 }
 
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let now = || Micros::parse(b"1994-11-06T08:49:30Z").unwrap();
-    assert_eq!(retry_after(" 120 ", now), Some(Duration::from_mins(2)));
-    assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
-    assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO), "a date that has passed");
-    for nonsense in ["", "-5", "soon", "1.5"] {
-        assert_eq!(retry_after(nonsense, now), None, "{nonsense}");
+#[tokio::test]
+async fn a_date_to_come_back_at_counts_from_the_answers_own() {
+    let date = "date: Sun, 06 Nov 1994 08:49:30 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:37 GMT";
+    let (address, _) = server([Reply::Send(format!("HTTP/1.1 429 Slow\r\n{date}\r\ncontent-length: 0\r\n\r\n"))]).await;
+    let answer = answered(gate(address).channel().push(&event()).await);
+    assert_eq!((answer.status, answer.retry_after), (429, Some(Duration::from_secs(7))));
+}
+
+#[tokio::test]
+async fn a_gate_is_down_if_it_says_so_or_says_nothing() {
+    let say = |status: &str, body: &str| {
+        Reply::SendAndClose(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    };
+    let (address, seen) = server([
+        say("200 OK", r#"{"state":"GREEN","reasons":[]}"#),
+        say("404 Not Found", ""),
+        say("200 OK", "fine"),
+        say("503 No", r#"{"state":"GREEN"}"#),
+        say("200 OK", r#"{"state":"RED","reasons":["BUS"]}"#),
+        Reply::SendAndClose(String::new()),
+    ])
+    .await;
+    let mut channel = gate(address).channel();
+    for up in [true, true, true, false, false, false] {
+        let said = channel.ask().await;
+        assert_eq!(said.is_ok(), up, "{said:?}");
     }
+    let asked = seen.lock().unwrap().clone();
+    assert_eq!(asked.len(), 6);
+    assert!(asked.iter().all(|(_, request)| {
+        request.starts_with("GET /v1/ops/health HTTP/1.1") && request.contains("x-ig-api-key: hunter2")
+    }));
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    assert!(gate(nobody).channel().ask().await.is_err());
 }
 
 #[tokio::test]

@@ -203,7 +203,8 @@ async fn exhausted_attempts_end_the_run_and_stop_retries_elsewhere() {
     assert!(error.detail.contains("after 3 attempts") && error.detail.contains("IG_UNHEALTHY"), "{}", error.detail);
     let counts = stats.counts();
     assert_eq!(counts.attempts, gate.journal().attempts);
-    assert!(counts.attempts > 16 && counts.attempts <= 48, "each channel tried its first event: {counts:?}");
+    // The circuit opened before each of the thousand events was tried, and again for each one tried in vain.
+    assert!(counts.attempts < 120 && counts.circuit_opened > 2, "{counts:?}");
     assert_eq!(counts.server_errors, counts.attempts);
 }
 
