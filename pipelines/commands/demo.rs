@@ -169,7 +169,7 @@ wiring:
   ig_ingest_url: {gate}
   wsp_checkpoint: {{backend: file, root: '{at}/checkpoints', flush_every: 1000}}
   wsp_producer: {{producer_id: 'svc:world_stream_producer', allowlist_ref: producers.txt}}
-  wsp_delivery: {{in_flight: {in_flight}, window: 8192}}
+  wsp_delivery: {{in_flight: {in_flight}, window: 262144}}
   security: {{wsp_auth_token: {KEY}}}
 ",
         speedup = args.speedup,
