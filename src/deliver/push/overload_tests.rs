@@ -97,20 +97,20 @@ async fn half_the_rate_is_kept_while_six_in_a_hundred_attempts_fail() {
     let clock = SystemClock::new();
     let options = || {
         let retry = RetryPolicy { max_attempts: 10, ..RetryPolicy::default() };
-        PushOptions::new(clock).mode(keyed(64)).window(32_768).held(2_048).retry(retry)
+        PushOptions::new(clock).mode(keyed(64)).window(8_192).held(512).retry(retry)
     };
-    let calm = run(64_000, &MemoryGate::scripted(clock, |_, _| Step::work(ms(10))), options()).await;
+    let calm = run(16_000, &MemoryGate::scripted(clock, |_, _| Step::work(ms(40))), options()).await;
     let faulty = MemoryGate::scripted(clock, |event, nth| {
         let ending = match mix(event.position.seq * 16 + u64::from(nth)) % 100 {
             0..5 => Ending::Answer(Answer { status: 503, retry_after: None, body: "".into() }),
             5 => Ending::After(Attempt::ConnectionLost("reset".into())),
             _ => Ending::Work,
         };
-        Step { delay: ms(10), ending }
+        Step { delay: ms(40), ending }
     });
-    let faulty = run(64_000, &faulty, options()).await;
+    let faulty = run(16_000, &faulty, options()).await;
     assert_eq!((faulty.error, faulty.counts.circuit_opened), (None, 0));
-    assert!(faulty.counts.retries > 3_800 && faulty.counts.ambiguous > 600, "{:?}", faulty.counts);
+    assert!(faulty.counts.retries > 950 && faulty.counts.ambiguous > 120, "{:?}", faulty.counts);
     // The window is five seconds of the rate; an event that fails four times waits for about as long.
     let ratio = calm.most_took.as_secs_f64() / faulty.most_took.as_secs_f64();
     assert!(ratio > 0.75, "{ratio}: {:?} and {:?}", calm.most_took, faulty.most_took);
