@@ -125,6 +125,9 @@ pub(super) fn sum(a: PushCounts, b: PushCounts) -> PushCounts {
         quarantined: a.quarantined + b.quarantined,
         rejected: a.rejected + b.rejected,
         exhausted: a.exhausted + b.exhausted,
+        payload_mismatches: a.payload_mismatches + b.payload_mismatches,
+        retries_delayed: a.retries_delayed + b.retries_delayed,
+        circuit_opened: a.circuit_opened + b.circuit_opened,
     }
 }
 

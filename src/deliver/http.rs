@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
-use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
+use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use rustls::ClientConfig;
 
@@ -29,7 +29,7 @@ use super::retry_after::retry_after;
 use super::timer::Timer;
 use super::wire::{self, Wire};
 use crate::clock::Clock;
-use crate::model::{Event, Micros};
+use crate::model::Event;
 use crate::telemetry::{TraceMark, trace_mark};
 
 /// The most of an answer's body that is read, in bytes.
