@@ -96,9 +96,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     /// Where the verdict could not be reached or recorded because a store failed, or the active run can't be told. The
     /// READY is not used up then.
     pub async fn take(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
-        let trace_id = spans::trace_id(&incoming.ready, self.clock.utc());
-        let span = spans::run(&incoming.ready, trace_id);
-        self.telemetry.mark(trace_id);
+        let span = self.telemetry.begin(&incoming.ready, self.clock.utc());
         let taken = self.judged(incoming).instrument(span.clone()).await?;
         spans::judged(&span, &taken.verdict);
         self.telemetry.verdict(&taken.verdict);

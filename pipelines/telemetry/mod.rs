@@ -19,6 +19,8 @@ pub mod status;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tracing::Span;
+
 use crate::checkpoint::Lease;
 use crate::clock::Clock;
 use crate::deliver::{PushCounts, PushStats};
@@ -103,11 +105,14 @@ impl Telemetry {
         self.shared.trace.clone()
     }
 
-    /// Marks the gate's requests from now on, until the run is over, where runs are traced.
-    pub(super) fn mark(&self, trace_id: u128) {
+    /// The span of a READY that is taken at `now`. Where runs are traced, the gate's requests are marked from now on,
+    /// until the run is over.
+    pub(super) fn begin(&self, ready: &Ready, now: Micros) -> Span {
+        let trace_id = spans::trace_id(ready, now);
         if self.shared.traced {
             self.shared.trace.set(trace_id);
         }
+        spans::run(ready, trace_id)
     }
 
     /// Counts a verdict.
