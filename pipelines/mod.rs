@@ -5,6 +5,7 @@
 //! service: READY ──► prepare: checks ──► producer: the chain ──► evidence
 //! ```
 
+pub mod account;
 pub mod deferral;
 pub mod evidence;
 pub mod plan;

@@ -17,7 +17,7 @@ use crate::deliver::{
 };
 use crate::envelope::FrameExt;
 use crate::merge::{RunsExt, merge};
-use crate::model::{Delivered, Micros, Refusal};
+use crate::model::{Delivered, Event, Micros, Refusal};
 use crate::oracle::{Resume, Scan};
 use crate::pace::{Anchor, Late, PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
 use crate::profile::{ConfigError, Profile};
@@ -206,21 +206,59 @@ where
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
-    let Parts { gate, clock, scope, earlier, stop, stats, read, framed } = parts;
-    let lease = scope.lease();
-    let credit = Credit::new(settings.bound());
+    // Reading, merging and framing is work, what follows is waiting: they get a thread each.
+    let chunks = framed(run, from, settings, &parts).ahead("wsp-frame", CHUNKS_AHEAD);
+    delivered(run, chunks, settings, parts, on_saved)
+}
+
+/// The first half of [`stream`]: rows to framed events, in chunks. What is read and framed is counted in `parts`.
+pub fn framed<G, C>(
+    run: &Prepared,
+    from: &[Resume],
+    settings: &Settings,
+    parts: &Parts<G, C>,
+) -> impl Stream<Item = Result<Vec<Event>, Refusal>> + Send + use<G, C> {
     let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
     let scan = Scan::new().limit(cap).memory(settings.read_memory);
-    let rows = read.rows;
     let outputs =
-        run.counting(&read.bytes).batches(scan, from).into_iter().zip(&run.outputs).map(|(batches, output)| {
-            let (rows, span) = (rows.clone(), info_span!("read", output_id = %output.view.output_id));
+        run.counting(&parts.read.bytes).batches(scan, from).into_iter().zip(&run.outputs).map(|(batches, output)| {
+            let (rows, span) = (parts.read.rows.clone(), info_span!("read", output_id = %output.view.output_id));
             batches.inspect_ok(move |batch| {
                 rows.add(batch.times().len() as u64);
                 held(&span);
             })
         });
-    let framing = info_span!("frame");
+    let (framing, count) = (info_span!("frame"), parts.framed.clone());
+    // Rows of all outputs, the lane's alone, in the one order that everybody means: time, then output, file, row.
+    merge(outputs.collect())
+        // A cap counts in that order too, so a capped run is a prefix of the whole one.
+        .take_rows(settings.max_events.unwrap_or(u64::MAX))
+        // Bodies are made once; every attempt sends these bytes.
+        .frame(run.framer())
+        // A lane's rows are known only by reading them; this says how many answers are due.
+        .inspect_ok(move |events| {
+            count.add(events.len() as u64);
+            held(&framing);
+        })
+}
+
+/// The second half of [`stream`]: framed events to answers that are saved.
+pub fn delivered<S, G, C, F>(
+    run: &Prepared,
+    chunks: S,
+    settings: &Settings,
+    parts: Parts<G, C>,
+    on_saved: F,
+) -> impl Stream<Item = Result<Delivered, Refusal>> + use<S, G, C, F>
+where
+    S: Stream<Item = Result<Vec<Event>, Refusal>>,
+    G: Gate,
+    C: Clock,
+    F: FnMut(SavedCursor) + Send + 'static,
+{
+    let Parts { gate, clock, scope, earlier, stop, stats, .. } = parts;
+    let lease = scope.lease();
+    let credit = Credit::new(settings.bound());
     let anchor = match (settings.campaign_start, run.first_ts()) {
         (Some(utc), Some(ts)) => Anchor::At { utc, ts },
         _ => Anchor::First,
@@ -247,19 +285,7 @@ where
         .ends_complete(!settings.is_capped())
         .on_saved(on_saved);
 
-    // Rows of all outputs, the lane's alone, in the one order that everybody means: time, then output, file, row.
-    let (events, answered_earlier) = merge(outputs.collect())
-        // A cap counts in that order too, so a capped run is a prefix of the whole one.
-        .take_rows(settings.max_events.unwrap_or(u64::MAX))
-        // Bodies are made once; every attempt sends these bytes.
-        .frame(run.framer())
-        // A lane's rows are known only by reading them; this says how many answers are due.
-        .inspect_ok(move |events| {
-            framed.add(events.len() as u64);
-            held(&framing);
-        })
-        // All of the above is work, what follows is waiting: they get a thread each.
-        .ahead("wsp-frame", CHUNKS_AHEAD)
+    let (events, answered_earlier) = chunks
         .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
         .try_flatten()
         // What an earlier start saw answered beyond its cursors is read and checked, and goes past the sending.

@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::TryStreamExt;
 use tracing::{Instrument, info_span};
 
 use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, FileCheckpoints, PostgresCheckpoints};
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::deliver::{DeliveryMode, Gate, PushStats};
 use crate::evidence::{
     Cancelled, DeliverySettings, End, Facts, Pins, ReadySource, Records, RunEvidence, RunIds, SessionEvent, SessionLog,
-    Start, StartOutput, Status, Summaries, Summary, Tally, Verdict,
+    Start, StartOutput, Status, Summaries, Summary, Verdict,
 };
 use crate::model::{CheckList, Hex64, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
@@ -30,11 +30,11 @@ use crate::stop::Stop;
 use crate::store::ObjectStore;
 use crate::telemetry::Counter;
 
+use super::account::{self, Account};
 use super::deferral::{PacksLook, Waiting};
 use super::evidence::{evidence_of, not_streamed, provenance, saved_logger, world_outputs};
 use super::prepare::{self, Prepared};
 use super::producer::{self, Parts, ReadCounts, Settings};
-use super::progress::Progress;
 use super::telemetry::{RunOutput, RunParts, Telemetry, spans};
 
 /// Takes READYs, one at a time.
@@ -265,7 +265,6 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
 
         let output_spans = spans::outputs(world.output_ids.iter());
-        let mut tally = Tally::new(prepared.outputs.len())?;
         let (pushes, framed, read) = (PushStats::new(), Counter::new(), ReadCounts::default());
         let meter = self.telemetry.run(RunParts {
             message_id: ready.payload.message_id.clone(),
@@ -296,33 +295,15 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             saved.saved(clock.now());
             log_saved(cursor);
         };
-        let mut answers = Box::pin(producer::stream(prepared, from, &self.settings, parts, on_saved));
-        let mut refusal = None;
-        let mut progress = Progress::new(&self.clock, from);
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(delivered) => {
-                    tally.count(&delivered);
-                    meter.answered(&delivered);
-                    progress.note(&self.clock, delivered.position, due);
-                }
-                Err(error) => refusal = Some(error),
-            }
-        }
-        // The stream holds the checkpoint.
-        drop(answers);
+        let answers = producer::stream(prepared, from, &self.settings, parts, on_saved);
+        let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
+        let Account { tally, refusal, reached } =
+            account::settle(answers, prepared, from, due, &framed, &self.clock).await?;
         meter.over();
         spans::answered(output_spans, &tally);
-        let settled = tally.totals().settled();
-        // Of the whole run it is known beforehand how many there are; of a lane, now that all rows were looked at.
-        let due = if prepared.lane.is_whole() { due } else { framed.get() };
-        if refusal.is_none() && (settled != due || settled != framed.get()) {
-            let detail = format!("{due} events were due, {} were framed, {settled} were answered", framed.get());
-            refusal = Some(Refusal::new(Reason::InternalError, detail));
-        }
         let emitted = tally.totals().emitted();
         let end = match &refusal {
-            None if self.settings.is_capped() && prepared.has_more(progress.reached()).await => End::Capped,
+            None if self.settings.is_capped() && prepared.has_more(&reached).await => End::Capped,
             None => End::Complete,
             Some(refusal) if refusal.reason == Reason::RunStopped => End::Stopped,
             Some(_) => End::Failed,
