@@ -241,8 +241,13 @@ pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> 
 /// `CHECKPOINT_FOREIGN`.
 pub fn resume(run: &Prepared, kept: &Kept) -> Result<(Vec<Resume>, Earlier), Refusal> {
     let earlier = Earlier::new(&run.output_files(), kept)?;
-    let from = earlier.from().into_iter().map(|at| Resume { file: at.file as usize, row: at.row }).collect();
-    Ok((from, earlier))
+    let from = earlier.from().into_iter().zip(&run.outputs).map(|(at, output)| {
+        let cursor = kept.cursors.iter().find(|cursor| cursor.output_id == output.view.output_id);
+        // A time that another producer spelt in its own way is no reason to refuse the run.
+        let after = cursor.and_then(|cursor| Micros::parse(cursor.last_ts_utc.as_ref()?.as_bytes()));
+        Resume { file: at.file as usize, row: at.row, after }
+    });
+    Ok((from.collect(), earlier))
 }
 
 /// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers and small

@@ -27,7 +27,7 @@ impl Progress {
     pub(super) fn note(&mut self, clock: &impl Clock, position: Position, due: u64) {
         let Position { rank, file, row, .. } = position;
         if let Some(place) = self.reached.get_mut(usize::from(rank)) {
-            let behind = Resume { file: file as usize, row: row + 1 };
+            let behind = Resume::at(file as usize, row + 1);
             if (behind.file, behind.row) > (place.file, place.row) {
                 *place = behind;
             }

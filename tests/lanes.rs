@@ -135,7 +135,7 @@ proptest! {
             let view = view_of(bytes, first.unsigned_abs()).1.inspect().await.unwrap();
             let file = from.0.index(parts.len());
             let row = from.1.index(parts[file] as usize + 1) as u64;
-            let scan = Scan::new().batch_rows(batch_rows).resume(Resume { file, row });
+            let scan = Scan::new().batch_rows(batch_rows).resume(Resume::at(file, row));
             let (all, refusal) = read(&view, scan).await;
             assert_eq!(refusal, None);
             let all = events_of(all).await;
@@ -222,7 +222,7 @@ async fn a_bad_row_is_refused_by_every_lane_behind_the_rows_before_it() {
 async fn resuming_beyond_the_view_is_foreign_to_a_lane_too() {
     let view = view_of(vec![parquet(&[rows(0..10, 3)], 4)], 10).1.inspect().await.unwrap();
     for (file, row) in [(0, 11), (1, 1), (2, 0)] {
-        let scan = Scan::new().resume(Resume { file, row });
+        let scan = Scan::new().resume(Resume::at(file, row));
         let (batches, refusal) = lane_of(&view, scan, lane(2, 0, LaneKey::EventId)).await;
         assert!(batches.is_empty());
         assert_eq!(refusal.unwrap().reason, Reason::CheckpointForeign);

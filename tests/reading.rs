@@ -62,7 +62,7 @@ async fn resuming_at_any_row_gives_the_rest() {
     let mut before = 0;
     for (file, part) in view.parts.iter().enumerate() {
         for row in 0..=part.rows {
-            let scan = Scan::new().resume(Resume { file, row }).batch_rows(3);
+            let scan = Scan::new().resume(Resume::at(file, row)).batch_rows(3);
             let (batches, refusal) = read(&view, scan).await;
             assert_eq!(refusal, None);
             let first = before + row;
@@ -82,14 +82,28 @@ async fn resuming_at_any_row_gives_the_rest() {
 }
 
 #[tokio::test]
+async fn a_row_before_the_one_that_was_saved_is_out_of_order() {
+    let view = three_parts().await;
+    let (batches, _) = read(&view, Scan::new()).await;
+    let saved = batches[0].times()[1];
+    for (row, refused) in [(0, true), (1, false), (2, false)] {
+        let from = Resume { after: Some(saved), ..Resume::at(0, row) };
+        let (batches, refusal) = read(&view, Scan::new().resume(from)).await;
+        let reason = refusal.map(|refusal| refusal.reason);
+        assert_eq!(reason, refused.then_some(Reason::StreamViewOrderViolation), "row {row}");
+        assert_eq!(batches.is_empty(), refused, "row {row}");
+    }
+}
+
+#[tokio::test]
 async fn resuming_beyond_the_view_is_foreign() {
     let view = three_parts().await;
     for (file, row) in [(0, 24), (2, 12), (3, 1), (4, 0)] {
-        let (batches, refusal) = read(&view, Scan::new().resume(Resume { file, row })).await;
+        let (batches, refusal) = read(&view, Scan::new().resume(Resume::at(file, row))).await;
         assert!(batches.is_empty());
         assert_eq!(refusal.unwrap().reason, Reason::CheckpointForeign, "file {file}, row {row}");
     }
-    let (batches, refusal) = read(&view, Scan::new().resume(Resume { file: 3, row: 0 })).await;
+    let (batches, refusal) = read(&view, Scan::new().resume(Resume::at(3, 0))).await;
     assert!(batches.is_empty() && refusal.is_none(), "just after the last row is an end");
 }
 
@@ -106,7 +120,7 @@ async fn skipped_row_groups_are_not_fetched() {
         }
     };
     let all = asked_by(Scan::new()).await;
-    let last = asked_by(Scan::new().resume(Resume { file: 0, row: 95_000 })).await;
+    let last = asked_by(Scan::new().resume(Resume::at(0, 95_000))).await;
     assert!(last < all / 3, "{last} of {all} bytes");
     let first = asked_by(Scan::new().limit(10)).await;
     assert!(first < all / 3, "{first} of {all} bytes");

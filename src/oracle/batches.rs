@@ -31,6 +31,16 @@ pub struct Resume {
     pub file: usize,
     /// 0-based row in that part; the part's row count means the next part's first row.
     pub row: u64,
+    /// The event time of the row before it, where that is known: an earlier row is out of order there too.
+    pub after: Option<Micros>,
+}
+
+impl Resume {
+    /// From this row on, whatever stands before it.
+    #[must_use]
+    pub fn at(file: usize, row: u64) -> Self {
+        Self { file, row, after: None }
+    }
 }
 
 /// Which rows of a view to read, and how.
@@ -143,7 +153,7 @@ impl View {
             file: scan.from.file,
             row: scan.from.row,
             delivered: 0,
-            last: None,
+            last: scan.from.after,
             open: None,
             ahead: None,
             refused: None,
