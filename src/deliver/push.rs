@@ -95,6 +95,8 @@ struct Running<C> {
     drain_deadline: Duration,
     phase: Phase,
     upstream_ended: bool,
+    /// What the stream before this one ended with.
+    upstream_error: Option<Refusal>,
     error: Option<Refusal>,
 }
 
@@ -139,6 +141,7 @@ impl<C: Clock> Running<C> {
             drain_deadline: options.drain_deadline,
             phase: Phase::Taking,
             upstream_ended: false,
+            upstream_error: None,
             error: None,
         }
     }
@@ -180,7 +183,7 @@ impl<C: Clock> Running<C> {
             match upstream.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(event))) => self.hand(event),
                 Poll::Ready(Some(Err(refusal))) => {
-                    self.error = Some(refusal);
+                    self.upstream_error = Some(refusal);
                     self.finish();
                     return false;
                 }
@@ -258,8 +261,11 @@ impl<C: Clock> Running<C> {
         if let Some(error) = self.error.take() {
             return Some(error);
         }
-        if self.upstream_ended && self.window.all_answered() {
-            return None;
+        if self.window.all_answered() {
+            // An event that failed stands before what the stream before this one failed at, so it was told of first.
+            if self.upstream_ended || self.upstream_error.is_some() {
+                return self.upstream_error.take();
+            }
         }
         if self.shared.stop.requested() {
             let detail = format!("{} events were handed over, not all are answered or sent", self.window.sent());

@@ -164,6 +164,15 @@ async fn an_upstream_error_comes_after_all_that_precedes_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_fails_is_told_of_before_the_fault_of_a_later_row() {
+    let clock = SystemClock::new();
+    let gate = MemoryGate::scripted(clock, |_, _| Step { delay: ms(10), ..Step::answer(422, "") });
+    let upstream = events(1, 1).chain(stream::iter([Err(Refusal::new(Reason::TsUtcInvalid, ""))]));
+    let (delivered, error) = outcome(upstream.push(gate, PushOptions::new(clock))).await;
+    assert_eq!((delivered.len(), error.unwrap().reason), (0, Reason::IgPushRejected));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_event_lets_the_answers_on_the_way_come_first() {
     let clock = SystemClock::new();
     let gate = MemoryGate::scripted(clock, |event, _| match event.position.seq {
