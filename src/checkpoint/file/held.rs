@@ -48,6 +48,8 @@ impl Held {
 
     pub(super) fn load(&mut self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
         let kept = self.place.read_all(outputs)?;
+        // A save that failed half-way may be seen here and still be lost with the power; what is counted from is not.
+        self.place.sync(&kept)?;
         self.saved.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
         Ok(kept)
     }

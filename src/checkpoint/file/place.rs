@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::checkpoint::beyond::Unfit;
 use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
+use crate::store::files;
 
 /// What a cursor file may hold at most, in bytes; a real one has some 500.
 pub(super) const LIMIT: u64 = 64 * 1024;
@@ -44,6 +45,16 @@ impl Place {
         let beyond = self.read_beyond()?;
         let cursors = outputs.iter().filter_map(|output| self.read(output).transpose()).collect::<Result<_, _>>()?;
         Ok(Kept { cursors, beyond })
+    }
+
+    /// Makes what was read durable as it is.
+    pub(super) fn sync(&self, kept: &Kept) -> Result<(), Refusal> {
+        let beyond = (!kept.beyond.is_empty()).then(|| self.beyond_file());
+        let cursors = kept.cursors.iter().map(|cursor| self.cursor_file(&cursor.output_id));
+        beyond.into_iter().chain(cursors).try_for_each(|path| {
+            let synced = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| files::sync_folder(&path));
+            synced.map_err(|error| unsaved(&path, &error))
+        })
     }
 
     fn read_beyond(&self) -> Result<Vec<Beyond>, Refusal> {
@@ -85,6 +96,11 @@ fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
         return Err(unreadable(path, format!("more than {limit} bytes")));
     }
     Ok(Some(bytes))
+}
+
+/// What could not be made durable.
+pub(super) fn unsaved(path: &Path, error: &std::io::Error) -> Refusal {
+    Refusal::new(Reason::CheckpointSaveFailed, error.to_string()).file(path.to_string_lossy())
 }
 
 fn unreadable(path: &Path, detail: String) -> Refusal {
