@@ -14,7 +14,7 @@ mod held;
 mod lease;
 mod memory;
 mod owner;
-mod postgres;
+pub mod postgres;
 mod resume;
 mod runs;
 mod saver;

@@ -53,7 +53,7 @@ impl Place {
         let cursors = kept.cursors.iter().map(|cursor| self.cursor_file(&cursor.output_id));
         beyond.into_iter().chain(cursors).try_for_each(|path| {
             let synced = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| files::sync_folder(&path));
-            synced.map_err(|error| unsaved(&path, &error))
+            synced.map_err(|error| super::failed(&path, &error))
         })
     }
 
@@ -96,11 +96,6 @@ fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
         return Err(unreadable(path, format!("more than {limit} bytes")));
     }
     Ok(Some(bytes))
-}
-
-/// What could not be made durable.
-pub(super) fn unsaved(path: &Path, error: &std::io::Error) -> Refusal {
-    Refusal::new(Reason::CheckpointSaveFailed, error.to_string()).file(path.to_string_lossy())
 }
 
 fn unreadable(path: &Path, detail: String) -> Refusal {

@@ -26,8 +26,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::database::Database;
 use self::dsn::Dsn;
-use self::scope::{LeasedScope, Releases, Times};
-use self::table::ScopeTable;
+pub use self::retry::Fault;
+pub use self::scope::{LeasedScope, Releases, Times};
+pub use self::table::{Acquired, Answer, Claim, Holder, ScopeTable};
 use super::{CheckpointScope, CheckpointStore, Kept, owner};
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId, Reason, Refusal, Secret};

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 
 /// Why a request failed. It never holds the DSN.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// The database is away or busy: the same request may well pass later.
     Away(String),
     /// The database said no: the same request would hear the same.

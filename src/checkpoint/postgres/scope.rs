@@ -23,13 +23,13 @@ use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// The times that a scope goes by.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub struct Times {
     /// How long a hold lasts without a renewal.
-    pub(super) lease: Duration,
+    pub lease: Duration,
     /// How long open, load, peek and reset go on trying.
-    pub(super) open_limit: Duration,
+    pub open_limit: Duration,
     /// How long a save goes on trying.
-    pub(super) save_limit: Duration,
+    pub save_limit: Duration,
 }
 
 impl Times {
@@ -40,18 +40,20 @@ impl Times {
 }
 
 /// Counts the scopes that are being let go of.
-#[derive(Debug, Clone)]
-pub(super) struct Releases {
+#[derive(Debug, Clone, Default)]
+pub struct Releases {
     pending: Arc<watch::Sender<usize>>,
 }
 
 impl Releases {
-    pub(super) fn new() -> Self {
-        Self { pending: Arc::new(watch::Sender::new(0)) }
+    /// None pending.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Resolves when none is pending.
-    pub(super) async fn done(&self) {
+    pub async fn done(&self) {
         // The sender is alive, so waiting can't fail.
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
     }
@@ -74,7 +76,7 @@ impl Drop for Releasing {
 }
 
 /// A scope of ours. Dropped, it is let go of in the background; a process that dies leaves that to its lease.
-pub(super) struct LeasedScope<T, C> {
+pub struct LeasedScope<T, C> {
     table: Arc<T>,
     claim: Claim,
     clock: C,
@@ -87,7 +89,11 @@ pub(super) struct LeasedScope<T, C> {
 
 impl<T: ScopeTable, C: Clock> LeasedScope<T, C> {
     /// Takes the scope and keeps it. `owner` has to be one that nobody used before.
-    pub(super) async fn open(
+    ///
+    /// # Errors
+    ///
+    /// `CHECKPOINT_SCOPE_BUSY`; `CHECKPOINT_SAVE_FAILED` where the table can't be reached.
+    pub async fn open(
         table: Arc<T>,
         scope: &Hex64,
         owner: String,

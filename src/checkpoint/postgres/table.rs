@@ -10,21 +10,24 @@ use crate::model::{Hex64, OutputId};
 
 /// Whose hold a statement goes by. Owner and epoch together are never given twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) scope: Hex64,
+pub struct Claim {
+    /// The scope.
+    pub scope: Hex64,
     /// Unique among all openings of all processes, readable for a person.
-    pub(super) owner: String,
+    pub owner: String,
     /// Counts the owners of the scope.
-    pub(super) epoch: i64,
+    pub epoch: i64,
 }
 
 /// Who has the scope instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Holder {
-    pub(super) owner: String,
-    pub(super) epoch: i64,
+pub struct Holder {
+    /// Its owner; empty where nobody has it.
+    pub owner: String,
+    /// Its epoch.
+    pub epoch: i64,
     /// RFC 3339, by the database's clock.
-    pub(super) until: String,
+    pub until: String,
 }
 
 impl fmt::Display for Holder {
@@ -37,7 +40,7 @@ impl fmt::Display for Holder {
 
 /// The answer to a wish for the scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Acquired {
+pub enum Acquired {
     /// It is the asker's, under this epoch.
     Epoch(i64),
     /// It is another's.
@@ -46,7 +49,7 @@ pub(super) enum Acquired {
 
 /// The answer to a statement that goes by a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// Done, and the lease runs anew.
     Done,
     /// Nothing was done: the scope is this other's, or its row is gone.
@@ -75,7 +78,7 @@ pub(super) struct Loaded {
 
 /// The database's side of a scope. Each call is one statement that either happens whole or not at all, and may be
 /// made again after an answer that got lost.
-pub(super) trait ScopeTable: Send + Sync + 'static {
+pub trait ScopeTable: Send + Sync + 'static {
     /// Takes the scope for `owner`, if it is free or its lease has run out by the database's clock.
     fn acquire(
         &self,
