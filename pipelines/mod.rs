@@ -13,4 +13,5 @@ pub mod prepare;
 pub mod producer;
 mod progress;
 pub mod service;
+pub mod sim;
 pub mod telemetry;

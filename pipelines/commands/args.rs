@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Gate(Gate),
     /// Write a sealed world with its stream views.
     World(World),
+    /// Run the producer in a simulation ruled by seeds, with faults and crashes, and check what it promises.
+    Simulate(Simulate),
     /// Print shell completions.
     Completions {
         /// The shell.
@@ -215,4 +217,23 @@ pub(crate) struct Demo {
     /// The platform run it plays in.
     #[arg(long, value_name = "ID", default_value = "platform_20260101T000000Z")]
     pub(crate) platform_run_id: PlatformRunId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Cases to run.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) seeds: u64,
+    /// The first one's seed.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// This one case alone.
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "from"])]
+    pub(crate) seed: Option<u64>,
+    /// Print all that happens in it.
+    #[arg(long, requires = "seed")]
+    pub(crate) trace: bool,
+    /// Run each case twice and compare the traces.
+    #[arg(long)]
+    pub(crate) twice: bool,
 }

@@ -7,3 +7,5 @@
 pub mod gate;
 mod random;
 pub mod world;
+
+pub(crate) use random::Random;

@@ -1,0 +1,31 @@
+//! `wsp simulate`: the producer's promises, searched for a case that breaks them.
+
+use wsp::pipelines::sim::{Outcome, Totals, replay, simulate};
+
+use super::Exit;
+use super::args::Simulate;
+
+pub(crate) fn run(args: &Simulate) -> Exit {
+    // The producer's log is about faults that are simulated.
+    tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::new(), || search(args))
+}
+
+fn search(args: &Simulate) -> Exit {
+    let (from, count) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
+    let mut totals = Totals::default();
+    let mut broken = 0_u64;
+    for seed in from..from.saturating_add(count) {
+        let Outcome { violation, totals: more, trace } = if args.twice { replay(seed) } else { simulate(seed) };
+        totals += more;
+        if args.trace {
+            print!("{trace}");
+        }
+        if let Some(violation) = violation {
+            broken += 1;
+            println!("seed {seed} breaks {violation}\n  replay it: wsp simulate --seed {seed} --trace");
+        }
+    }
+    print!("{totals}");
+    println!("{:<20} {broken:>14}", "broken promises");
+    if broken == 0 { Exit::Done } else { Exit::Failed }
+}

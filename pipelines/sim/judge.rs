@@ -1,0 +1,302 @@
+//! Watches everything that the outside can see of the producers, and says when a promise is broken.
+//!
+//! ```text
+//! gate: sends · answers ─┐
+//! store: loads · saves  ─┼──► books of lines and processes ──► the first Violation
+//! process: its end      ─┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::hub::ProcessId;
+use super::line::Line;
+use super::totals::Totals;
+use crate::checkpoint::Cursor;
+use crate::deliver::{Attempt, PushCounts};
+use crate::evidence::Tally;
+use crate::model::{Decision, Event, Refusal};
+
+/// What is promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// A run that streamed was answered whole, and the gate has all of it.
+    NoLoss,
+    /// A crash repeats at most what the settings say.
+    BoundedRepetition,
+    /// Every attempt of an event has the same bytes, and they are the world's.
+    SameBytes,
+    /// The gate sees the order that the delivery mode promises.
+    Order,
+    /// A saved position is never beyond an event without an answer, and never goes back.
+    HonestPosition,
+    /// Runs, lanes and attempts never see each other's positions or events.
+    Isolation,
+    /// Nothing is sent at or behind a row that is in doubt, and the run says why.
+    FailClosed,
+    /// Who lost the checkpoint to another sends nothing new and does not end the run well.
+    Fencing,
+    /// Status and counts are what happened.
+    TruthfulEnd,
+    /// It gets to an end.
+    Progress,
+    /// One seed gives one trace.
+    OneTrace,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub promise: Promise,
+    /// How.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.promise, self.what)
+    }
+}
+
+/// A violation, in the making.
+pub(super) fn broken(promise: Promise, what: impl Into<String>) -> Violation {
+    Violation { promise, what: what.into() }
+}
+
+/// The judge. Clones share its books.
+#[derive(Clone)]
+pub(super) struct Judge(Arc<Mutex<Books>>);
+
+#[derive(Default)]
+struct Books {
+    lines: Vec<Line>,
+    processes: BTreeMap<ProcessId, Seen>,
+    violation: Option<Violation>,
+    totals: Totals,
+}
+
+/// What was seen of a process.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) line: usize,
+    /// Events it sent, with the attempts of each.
+    pub(super) sent: BTreeMap<usize, u32>,
+    /// Events on the way.
+    pub(super) open: Vec<usize>,
+    /// Events that another process had sent before.
+    pub(super) repeated: u64,
+    /// Until when it knows to hold its checkpoint; no end where it is locked.
+    pub(super) held_until: Option<Duration>,
+    /// A save told it that the checkpoint is another's.
+    lost: bool,
+    counts: PushCounts,
+}
+
+/// How a process ended by itself.
+pub(super) struct End<'a> {
+    pub(super) tally: Option<&'a Tally>,
+    pub(super) pushes: PushCounts,
+    pub(super) refusal: Option<&'a Refusal>,
+}
+
+impl Judge {
+    pub(super) fn new(lines: Vec<Line>) -> Self {
+        Self(Arc::new(Mutex::new(Books { lines, ..Books::default() })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found first.
+    pub(super) fn violation(&self) -> Option<Violation> {
+        self.lock().violation.clone()
+    }
+
+    /// Notes a violation that was seen elsewhere.
+    pub(super) fn blame(&self, violation: Violation) {
+        self.lock().violation.get_or_insert(violation);
+    }
+
+    /// Lets `count` add to the totals.
+    pub(super) fn count(&self, count: impl FnOnce(&mut Totals)) {
+        count(&mut self.lock().totals);
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.lock().totals
+    }
+
+    /// A process sets out on a line.
+    pub(super) fn sets_out(&self, process: ProcessId, line: usize) {
+        self.lock().processes.insert(process, Seen { line, ..Seen::default() });
+    }
+
+    /// A process now knows to hold its checkpoint until then.
+    pub(super) fn holds(&self, process: ProcessId, until: Duration) {
+        if let Some(seen) = self.lock().processes.get_mut(&process) {
+            seen.held_until = seen.held_until.max(Some(until));
+        }
+    }
+
+    /// A save tells a process that the checkpoint is another's.
+    pub(super) fn loses(&self, process: ProcessId) {
+        if let Some(seen) = self.lock().processes.get_mut(&process) {
+            seen.lost = true;
+        }
+    }
+
+    /// An attempt is made; says which event it is, where that is any.
+    pub(super) fn sends(&self, process: ProcessId, event: &Event, now: Duration) -> Option<usize> {
+        self.with(process, |line, seen, totals| {
+            let n = line.identify(event)?;
+            line.check_order(seen, n, event)?;
+            line.check_repetition(seen, process, n)?;
+            if let (Some(until), Some(due)) = (seen.held_until, event.due)
+                && now >= until
+                && due > until + crate::pace::EARLY
+            {
+                let what = format!("event {n} came due at {due:?} and was sent, the hold had ended at {until:?}");
+                return Err(broken(Promise::Fencing, what));
+            }
+            let attempts = seen.sent.entry(n).or_default();
+            *attempts += 1;
+            totals.attempts += 1;
+            totals.retries += u64::from(*attempts > 1);
+            totals.repeats += u64::from(*attempts == 1 && line.sent_by_another(process, n));
+            line.note_sender(process, n);
+            seen.open.push(n);
+            Ok(n)
+        })
+    }
+
+    /// An attempt came to this, as its process saw it.
+    pub(super) fn answers(&self, process: ProcessId, n: usize, attempt: &Attempt, decided: Option<Decision>) {
+        self.with(process, |line, seen, totals| {
+            close(&mut seen.open, n);
+            let counts = &mut seen.counts;
+            counts.attempts += 1;
+            counts.retries += u64::from(seen.sent.get(&n).is_some_and(|attempts| *attempts > 1));
+            match attempt {
+                Attempt::ConnectFailed(_) => counts.connect_failed += 1,
+                Attempt::ConnectionLost(_) => counts.connection_lost += 1,
+                Attempt::TimedOut => counts.timed_out += 1,
+                Attempt::Answered(answer) => match answer.status {
+                    429 => counts.throttled += 1,
+                    500..=599 => counts.server_errors += 1,
+                    _ => {}
+                },
+            }
+            match decided {
+                Some(Decision::Admit) => counts.admitted += 1,
+                Some(Decision::Duplicate) => counts.duplicates += 1,
+                Some(Decision::Quarantine) => counts.quarantined += 1,
+                None => {}
+            }
+            match (decided, attempt) {
+                (Some(decision), _) => {
+                    totals.decisions += 1;
+                    line.answer(n, decision);
+                }
+                (None, Attempt::Answered(answer)) if answer.status == 200 => line.garble(),
+                _ => {}
+            }
+            Ok(())
+        });
+    }
+
+    /// An attempt was given up by its process.
+    pub(super) fn gives_up(&self, process: ProcessId, n: usize) {
+        self.with(process, |_, seen, _| {
+            close(&mut seen.open, n);
+            Ok(())
+        });
+    }
+
+    /// A process asks for its positions and gets these.
+    pub(super) fn loads(&self, process: ProcessId, cursors: &[Cursor]) {
+        self.with(process, |line, _, _| line.check_loaded(cursors));
+    }
+
+    /// These positions are the saved ones from now on.
+    pub(super) fn saves(&self, process: ProcessId, cursors: &[Cursor]) {
+        self.with(process, |line, _, totals| {
+            totals.saves += 1;
+            line.save(cursors)
+        });
+    }
+
+    /// A crash left these positions.
+    pub(super) fn falls_back(&self, process: ProcessId, cursors: &[Cursor]) {
+        self.with(process, |line, _, _| line.fall_back(cursors));
+    }
+
+    /// A process has ended by itself. `has` says whether the gate has an event.
+    pub(super) fn ends(&self, process: ProcessId, end: &End<'_>, has: impl Fn(&[u8; 32]) -> bool) {
+        self.with(process, |line, seen, _| {
+            check_counts(&seen.counts, end)?;
+            match end.refusal {
+                None if seen.lost => Err(broken(
+                    Promise::Fencing,
+                    "it ended well, though a save had told it that it lost the checkpoint",
+                )),
+                None => line.check_streamed(has),
+                Some(refusal) => line.check_refused(refusal),
+            }
+        });
+    }
+
+    fn with<T>(
+        &self,
+        process: ProcessId,
+        note: impl FnOnce(&mut Line, &mut Seen, &mut Totals) -> Result<T, Violation>,
+    ) -> Option<T> {
+        let mut books = self.lock();
+        let Books { lines, processes, violation, totals } = &mut *books;
+        let seen = processes.get_mut(&process)?;
+        let line = lines.get_mut(seen.line)?;
+        match note(line, seen, totals) {
+            Ok(noted) => Some(noted),
+            Err(found) => {
+                violation.get_or_insert(Violation { what: format!("p{process}: {}", found.what), ..found });
+                None
+            }
+        }
+    }
+}
+
+fn close(open: &mut Vec<usize>, n: usize) {
+    if let Some(at) = open.iter().position(|other| *other == n) {
+        open.swap_remove(at);
+    }
+}
+
+/// What the process counted against what the gate told it.
+fn check_counts(told: &PushCounts, end: &End<'_>) -> Result<(), Violation> {
+    let numbers = |counts: &PushCounts| {
+        let PushCounts { attempts, retries, connect_failed, connection_lost, timed_out, throttled, .. } = *counts;
+        let PushCounts { server_errors, admitted, duplicates, quarantined, .. } = *counts;
+        [attempts, retries, connect_failed, connection_lost, timed_out, throttled, server_errors, admitted, duplicates]
+            .into_iter()
+            .chain([quarantined])
+            .collect::<Vec<_>>()
+    };
+    if numbers(&end.pushes) != numbers(told) {
+        let what = format!("the process counted {:?}, the gate told it {told:?}", end.pushes);
+        return Err(broken(Promise::TruthfulEnd, what));
+    }
+    let Some(tally) = end.tally else { return Ok(()) };
+    let totals = tally.totals();
+    let (counted, told) =
+        ([totals.admitted, totals.duplicates, totals.quarantined], [told.admitted, told.duplicates, told.quarantined]);
+    let good = end.refusal.is_none();
+    let honest = if good { counted == told } else { counted.iter().zip(&told).all(|(counted, told)| counted <= told) };
+    if honest && totals.answered == counted.iter().sum::<u64>() {
+        return Ok(());
+    }
+    let what = format!("its evidence says {counted:?} admitted, duplicate, quarantined; the gate told it {told:?}");
+    Err(broken(Promise::TruthfulEnd, what))
+}

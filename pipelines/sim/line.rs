@@ -1,0 +1,283 @@
+//! One line's book: which of its events were sent, answered and saved, and whether that is as promised.
+//!
+//! ```text
+//! numbers of its events ──sent──► answered ──► covered by the saved positions
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+
+use super::hub::ProcessId;
+use super::judge::{Promise, Seen, Violation, broken};
+use super::world::World;
+use crate::checkpoint::Cursor;
+use crate::deliver::DeliveryMode;
+use crate::model::{Decision, Event, Reason, Refusal};
+use crate::pipelines::prepare::Prepared;
+use crate::pipelines::producer::Settings;
+
+/// The book of a line.
+pub(super) struct Line {
+    events: Vec<Event>,
+    by_id: BTreeMap<[u8; 32], usize>,
+    /// The events that are the line's, of all that may be sent.
+    members: BTreeSet<usize>,
+    /// The line's member before, of the same order key.
+    before: BTreeMap<usize, usize>,
+    /// By rank: file, row and number of each row of the world, in the output's order.
+    outputs: Vec<Output>,
+    /// What it has to be refused for in the end.
+    refusal: Option<Reason>,
+    mode: DeliveryMode,
+    window: usize,
+    bound: u64,
+    stop_on_quarantine: bool,
+    unanswered: BTreeSet<usize>,
+    quarantined: bool,
+    garbled: bool,
+    senders: BTreeMap<usize, BTreeSet<ProcessId>>,
+    cursors: BTreeMap<String, Cursor>,
+}
+
+struct Output {
+    id: String,
+    files: Vec<String>,
+    rows: Vec<(usize, u64, usize)>,
+    /// Rows covered by the saved position.
+    saved: usize,
+}
+
+impl Line {
+    /// `events` are all that may be sent of `run`'s world, by number.
+    pub(super) fn new(world: &World, run: &Prepared, events: Vec<Event>, settings: &Settings) -> Self {
+        let members: BTreeSet<usize> = events
+            .iter()
+            .enumerate()
+            .filter(|(_, event)| run.lane.owns(&event.event_id, event.order_key))
+            .map(|(n, _)| n)
+            .collect();
+        let (mut before, mut last) = (BTreeMap::new(), BTreeMap::new());
+        for n in &members {
+            if let Some(earlier) = last.insert(events[*n].order_key, *n) {
+                before.insert(*n, earlier);
+            }
+        }
+        let outputs = run.outputs.iter().enumerate().map(|(rank, output)| {
+            let rows = world.rows.iter().enumerate().filter(|(_, row)| row.rank == rank);
+            let mut rows: Vec<_> = rows.map(|(n, row)| (row.file, row.row, n)).collect();
+            rows.sort_unstable();
+            let files = output.view.parts.iter().map(|part| part.name.clone()).collect();
+            Output { id: output.view.output_id.to_string(), files, rows, saved: 0 }
+        });
+        let (mode, window) = (settings.mode, settings.window.max(1));
+        Self {
+            by_id: events.iter().enumerate().map(|(n, event)| (event.event_id, n)).collect(),
+            outputs: outputs.collect(),
+            events,
+            unanswered: members.clone(),
+            members,
+            before,
+            refusal: world.refusal,
+            mode,
+            window: if let DeliveryMode::Free(n) = mode { n.get() } else { window },
+            bound: settings.bound(),
+            stop_on_quarantine: settings.stop_on_quarantine,
+            quarantined: false,
+            garbled: false,
+            senders: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+        }
+    }
+
+    /// How many events it has.
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Which of its events this is, byte for byte.
+    pub(super) fn identify(&self, event: &Event) -> Result<usize, Violation> {
+        let Some(n) = self.by_id.get(&event.event_id).copied() else {
+            let what = format!("{:?} was sent, which must not be", event.position);
+            return Err(broken(Promise::FailClosed, what));
+        };
+        let known = &self.events[n];
+        if !self.members.contains(&n) {
+            return Err(broken(Promise::Isolation, format!("event {n} was sent, which is another line's")));
+        }
+        if event.body != known.body {
+            return Err(broken(Promise::SameBytes, format!("event {n} was sent with other bytes than the world's")));
+        }
+        Ok(n)
+    }
+
+    /// Whether `n` may be sent now by the process that `seen` is of.
+    pub(super) fn check_order(&self, seen: &Seen, n: usize, event: &Event) -> Result<(), Violation> {
+        let in_flight = self.mode.in_flight();
+        if seen.open.len() >= in_flight {
+            let what = format!("event {n} was sent while {:?} were on the way, at most {in_flight} may be", seen.open);
+            return Err(broken(Promise::Order, what));
+        }
+        let free = matches!(self.mode, DeliveryMode::Free(_));
+        let key = event.order_key;
+        if !free && let Some(other) = seen.open.iter().find(|other| self.events[**other].order_key == key) {
+            return Err(broken(Promise::Order, format!("events {other} and {n} of one key were on the way at once")));
+        }
+        if seen.sent.contains_key(&n) {
+            return Ok(());
+        }
+        let waiting = match self.mode {
+            // Nothing overtakes anything.
+            DeliveryMode::Strict => self.unanswered.first().copied().filter(|oldest| *oldest < n),
+            DeliveryMode::Keyed(_) => self.before.get(&n).copied().filter(|before| self.unanswered.contains(before)),
+            DeliveryMode::Free(_) => None,
+        };
+        if let Some(waiting) = waiting {
+            return Err(broken(Promise::Order, format!("event {n} was sent before {waiting} had its answer")));
+        }
+        let later = match self.mode {
+            DeliveryMode::Strict => seen.sent.keys().next_back().copied().filter(|last| *last > n),
+            DeliveryMode::Keyed(_) => seen.sent.keys().copied().find(|sent| self.before.get(sent) == Some(&n)),
+            DeliveryMode::Free(_) => None,
+        };
+        if let Some(later) = later {
+            return Err(broken(Promise::Order, format!("event {n} was sent for the first time after {later}")));
+        }
+        // The oldest one without an answer is overtaken by fewer events than the window holds.
+        if let Some(oldest) = self.unanswered.first()
+            && *oldest < n
+        {
+            let ahead = seen.sent.range(oldest + 1..).count() + 1;
+            let room = NonZeroUsize::new(self.window).map_or(0, |window| window.get() - 1);
+            if ahead > room {
+                let what = format!("event {n} was sent while {oldest} had no answer: {ahead} overtake it, not {room}");
+                return Err(broken(Promise::Order, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `process` may send `n`, where another one did before.
+    pub(super) fn check_repetition(&self, seen: &mut Seen, process: ProcessId, n: usize) -> Result<(), Violation> {
+        if seen.sent.contains_key(&n) || !self.sent_by_another(process, n) {
+            return Ok(());
+        }
+        seen.repeated += 1;
+        if seen.repeated > self.bound {
+            let what = format!("{} events were sent again, {n} the last; the bound is {}", seen.repeated, self.bound);
+            return Err(broken(Promise::BoundedRepetition, what));
+        }
+        Ok(())
+    }
+
+    pub(super) fn sent_by_another(&self, process: ProcessId, n: usize) -> bool {
+        self.senders.get(&n).is_some_and(|senders| senders.iter().any(|sender| *sender != process))
+    }
+
+    pub(super) fn note_sender(&mut self, process: ProcessId, n: usize) {
+        self.senders.entry(n).or_default().insert(process);
+    }
+
+    /// Notes what the gate said of `n`.
+    pub(super) fn answer(&mut self, n: usize, decision: Decision) {
+        if decision == Decision::Quarantine && self.stop_on_quarantine {
+            self.quarantined = true;
+        } else {
+            self.unanswered.remove(&n);
+        }
+    }
+
+    /// Notes that an event got an answer that no retry can mend.
+    pub(super) fn garble(&mut self) {
+        self.garbled = true;
+    }
+
+    pub(super) fn check_loaded(&self, cursors: &[Cursor]) -> Result<(), Violation> {
+        let loaded: BTreeMap<String, Cursor> = by_output(cursors);
+        if loaded == self.cursors {
+            return Ok(());
+        }
+        let what = format!("{loaded:?} were loaded, this line had saved {:?}", self.cursors);
+        Err(broken(Promise::Isolation, what))
+    }
+
+    pub(super) fn save(&mut self, cursors: &[Cursor]) -> Result<(), Violation> {
+        for cursor in cursors {
+            let id = cursor.output_id.to_string();
+            let stray = || broken(Promise::HonestPosition, format!("{cursor:?} is not of this line's run"));
+            let output = self.outputs.iter_mut().find(|output| output.id == id).ok_or_else(stray)?;
+            let covered = output.covered(cursor).ok_or_else(stray)?;
+            if covered < output.saved {
+                let what = format!("{id} goes back from {} to {covered} rows", output.saved);
+                return Err(broken(Promise::HonestPosition, what));
+            }
+            let rows = &output.rows[output.saved..covered];
+            if let Some((.., n)) = rows.iter().find(|(.., n)| self.unanswered.contains(n) || *n >= self.events.len()) {
+                let what = format!("{id} is saved up to {covered} rows, event {n} among them has no answer");
+                return Err(broken(Promise::HonestPosition, what));
+            }
+            output.saved = covered;
+            self.cursors.insert(id, cursor.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn fall_back(&mut self, cursors: &[Cursor]) -> Result<(), Violation> {
+        self.cursors = by_output(cursors);
+        for output in &mut self.outputs {
+            let left = self.cursors.get(&output.id).and_then(|cursor| output.covered(cursor)).unwrap_or(0);
+            output.saved = left;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_streamed(&self, has: impl Fn(&[u8; 32]) -> bool) -> Result<(), Violation> {
+        if let Some(reason) = self.refusal {
+            return Err(broken(Promise::FailClosed, format!("it streamed a world that is to be refused: {reason}")));
+        }
+        if let Some(n) = self.unanswered.first() {
+            let what = format!("it streamed, {} events have no answer, {n} the first", self.unanswered.len());
+            return Err(broken(Promise::NoLoss, what));
+        }
+        if let Some(n) = self.members.iter().find(|n| !has(&self.events[**n].event_id)) {
+            return Err(broken(Promise::NoLoss, format!("it streamed, the gate does not have event {n}")));
+        }
+        for output in &self.outputs {
+            let behind = output.rows[output.saved..].iter().find(|(.., n)| self.members.contains(n));
+            if let Some((.., n)) = behind {
+                let what =
+                    format!("it streamed, but {} is saved up to {} rows, before event {n}", output.id, output.saved);
+                return Err(broken(Promise::TruthfulEnd, what));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_refused(&self, refusal: &Refusal) -> Result<(), Violation> {
+        match refusal.reason {
+            Reason::InternalError => Err(broken(Promise::TruthfulEnd, refusal.to_string())),
+            Reason::IgPushRejected if !(self.quarantined || self.garbled) => {
+                Err(broken(Promise::TruthfulEnd, format!("nothing was rejected: {refusal}")))
+            }
+            // A start right at a row out of order has none before it that says how far the other outputs may go.
+            Reason::StreamViewOrderViolation => Ok(()),
+            reason if Some(reason) == self.refusal && !self.unanswered.is_empty() => {
+                let what = format!("{} events before the flaw have no answer: {refusal}", self.unanswered.len());
+                Err(broken(Promise::NoLoss, what))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    /// How many rows lie up to and with a position.
+    fn covered(&self, cursor: &Cursor) -> Option<usize> {
+        let file = self.files.iter().position(|name| *name == cursor.last_file)?;
+        let at = self.rows.binary_search_by_key(&(file, cursor.last_row_index), |(file, row, _)| (*file, *row));
+        at.ok().map(|at| at + 1)
+    }
+}
+
+fn by_output(cursors: &[Cursor]) -> BTreeMap<String, Cursor> {
+    cursors.iter().map(|cursor| (cursor.output_id.to_string(), cursor.clone())).collect()
+}

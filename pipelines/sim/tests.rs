@@ -1,0 +1,24 @@
+//! Some hundred seeds, each twice, as a part of the ordinary tests; `wsp simulate` runs as many as wanted.
+
+use super::*;
+
+#[test]
+fn every_promise_is_kept_and_a_seed_gives_one_trace() {
+    let mut totals = Totals::default();
+    for seed in 0..200 {
+        let outcome = replay(seed);
+        assert_eq!(outcome.violation, None, "wsp simulate --seed {seed} --trace");
+        totals += outcome.totals;
+    }
+    println!("{totals}");
+    for (count, what) in [
+        (totals.crashes, "crashes"),
+        (totals.repeats, "repeats"),
+        (totals.leases_lost, "leases lost"),
+        (totals.late_arrivals, "late arrivals"),
+        (totals.positions_lost, "positions lost"),
+        (totals.refused, "refused lines"),
+    ] {
+        assert!(count > 0, "the seeds see {what}");
+    }
+}
