@@ -25,7 +25,7 @@ use super::plan::Plan;
 use super::process::{Ended, Outfit, Process, Store, Turn};
 use super::totals::Totals;
 use super::world::{SlowStore, World};
-use crate::model::Reason;
+use crate::model::{Reason, Refusal};
 use crate::pipelines::prepare::Prepared;
 
 /// Steps after which a case counts as one that never ends.
@@ -125,12 +125,12 @@ impl Agenda {
 
 impl Simulation {
     fn new(hub: &Hub, plan: Plan) -> Result<Self, Violation> {
-        let unusable = |error: &dyn std::fmt::Display| broken(Promise::Order, format!("the world: {error}"));
-        let world = World::make(&plan.world).map_err(|refusal| unusable(&refusal))?;
+        let unusable = |refusal: Refusal| broken(Promise::Progress, format!("the world: {refusal}"));
+        let world = World::make(&plan.world).map_err(unusable)?;
         let (mut runs, mut lines) = (Vec::new(), Vec::new());
         for line in &plan.lines {
-            let run = world.prepare(line).map_err(|refusal| unusable(&refusal))?;
-            let events = world.events(&run, &plan).map_err(|why| unusable(&why))?;
+            let run = world.prepare(line).map_err(unusable)?;
+            let events = world.events(&run, &plan)?;
             lines.push(Line::new(&world, &run, events, &plan.settings));
             runs.push(run);
         }

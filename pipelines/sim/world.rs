@@ -18,6 +18,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::hub::{Hub, ProcessId};
+use super::judge::{Promise, Violation, broken};
 use super::plan::{Flaw, LinePlan, Plan, WorldPlan};
 use crate::envelope::RunPins;
 use crate::model::{Event, Hex64, Micros, OutputId, Reason, Refusal, WorldKey};
@@ -135,8 +136,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// In words, where that is not the world in its canonical order.
-    pub(super) fn events(&self, run: &Prepared, plan: &Plan) -> Result<Vec<Event>, String> {
+    /// Where that is not the world in its canonical order, up to its flaw and no further.
+    pub(super) fn events(&self, run: &Prepared, plan: &Plan) -> Result<Vec<Event>, Violation> {
         let whole = Prepared { lane: crate::model::Lane::WHOLE, ..run.clone() };
         let from = vec![Resume::default(); whole.outputs.len()];
         let mut events: Vec<Event> = Vec::new();
@@ -144,17 +145,19 @@ impl World {
             .try_for_each(|chunk| std::future::ready(Ok(events.extend(chunk))));
         let refusal = futures::executor::block_on(reading).err().map(|refusal| refusal.reason);
         if refusal != self.refusal {
-            return Err(format!("reading the world ended with {refusal:?}, not with {:?}", self.refusal));
+            let what = format!("reading the world ended with {refusal:?}, not with {:?}", self.refusal);
+            return Err(broken(Promise::FailClosed, what));
         }
         if events.len() != self.limit {
-            return Err(format!("{} events are framed, not {}", events.len(), self.limit));
+            return Err(broken(Promise::NoLoss, format!("{} events are framed, not {}", events.len(), self.limit)));
         }
         for (n, (event, row)) in events.iter().zip(&self.rows).enumerate() {
             let place = event.position;
             let same = (usize::from(place.rank), place.file as usize, place.row) == (row.rank, row.file, row.row);
             let numbered = format!("\"n\":{n},");
             if !same || !String::from_utf8_lossy(&event.body).contains(&numbered) {
-                return Err(format!("event {n} is {place:?}, the canonical order has {row:?} there"));
+                let what = format!("event {n} is {place:?}, the canonical order has {row:?} there");
+                return Err(broken(Promise::Order, what));
             }
         }
         Ok(events)
