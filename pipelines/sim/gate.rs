@@ -21,14 +21,16 @@ use crate::deliver::{Answer, Attempt, Gate, GateChannel};
 use crate::model::{Decision, Event};
 use crate::reference::Random;
 
+/// By platform run and event: the body that was admitted.
+type Bodies = BTreeMap<(u32, [u8; 32]), Bytes>;
+
 /// The gate. Clones share what it holds.
 #[derive(Clone)]
 pub(super) struct ModelGate {
     hub: Hub,
     judge: Judge,
     plan: Arc<GatePlan>,
-    /// By platform run and event: the body that was admitted.
-    admitted: Arc<Mutex<BTreeMap<(u32, [u8; 32]), Bytes>>>,
+    admitted: Arc<Mutex<Bodies>>,
 }
 
 /// How an attempt goes, as drawn.

@@ -47,11 +47,13 @@ pub(super) enum Life {
 #[derive(Clone)]
 pub(super) struct Hub(Arc<Mutex<Inner>>);
 
+/// By time, a drawn number, a serial number: what happens at one time happens in a drawn order.
+type Queue = BTreeMap<(Duration, u64, u64), Box<dyn FnOnce() + Send>>;
+
 struct Inner {
     now: Duration,
     serial: u64,
-    /// Time, a drawn number, a serial number: what happens at one time happens in a drawn order.
-    queue: BTreeMap<(Duration, u64, u64), Box<dyn FnOnce() + Send>>,
+    queue: Queue,
     random: Random,
     steps: u64,
     processes: Vec<Process>,
@@ -324,12 +326,10 @@ impl<T: Send + 'static> Future for Reply<T> {
             return Poll::Pending;
         }
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.value.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                state.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(value) = state.value.take() {
+            return Poll::Ready(value);
         }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 }

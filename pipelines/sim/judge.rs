@@ -231,7 +231,10 @@ impl Judge {
 
     /// A crash left these positions.
     pub(super) fn falls_back(&self, process: ProcessId, cursors: &[Cursor]) {
-        self.with(process, |line, _, _| line.fall_back(cursors));
+        self.with(process, |line, _, _| {
+            line.fall_back(cursors);
+            Ok(())
+        });
     }
 
     /// A process has ended by itself. `has` says whether the gate has an event.

@@ -64,7 +64,7 @@ impl Line {
         }
         let outputs = run.outputs.iter().enumerate().map(|(rank, output)| {
             let rows = world.rows.iter().enumerate().filter(|(_, row)| row.rank == rank);
-            let mut rows: Vec<_> = rows.map(|(n, row)| (row.file, row.row, n)).collect();
+            let mut rows: Vec<_> = rows.map(|(n, row)| (row.file, row.index, n)).collect();
             rows.sort_unstable();
             let files = output.view.parts.iter().map(|part| part.name.clone()).collect();
             Output { id: output.view.output_id.to_string(), files, rows, saved: 0 }
@@ -221,13 +221,12 @@ impl Line {
         Ok(())
     }
 
-    pub(super) fn fall_back(&mut self, cursors: &[Cursor]) -> Result<(), Violation> {
+    pub(super) fn fall_back(&mut self, cursors: &[Cursor]) {
         self.cursors = by_output(cursors);
         for output in &mut self.outputs {
             let left = self.cursors.get(&output.id).and_then(|cursor| output.covered(cursor)).unwrap_or(0);
             output.saved = left;
         }
-        Ok(())
     }
 
     pub(super) fn check_streamed(&self, has: impl Fn(&[u8; 32]) -> bool) -> Result<(), Violation> {

@@ -211,7 +211,7 @@ impl Simulation {
         self.judge.sets_out(id, line);
         self.judge.count(|totals| totals.processes += 1);
         self.hub.note(format_args!("p{id} starts on line {line}"));
-        let off = self.hub.draw(|r| r.below(20_000_000)) as i64 - 10_000_000;
+        let off = self.hub.draw(|r| r.below(20_000_000)).cast_signed() - 10_000_000;
         let outfit = Outfit {
             run: SlowStore::put_before(self.runs[line].clone(), &self.hub, id, self.plan.failing_reads),
             attempt_id: plan.attempt_id,

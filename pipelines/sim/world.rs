@@ -43,7 +43,7 @@ pub(super) struct Row {
     pub(super) rank: usize,
     pub(super) file: usize,
     /// In its file.
-    pub(super) row: u64,
+    pub(super) index: u64,
     ts: i64,
     key: u64,
     /// In its output.
@@ -67,7 +67,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn make(plan: &WorldPlan) -> Result<Self, Refusal> {
         let mut rows = draw_rows(plan);
-        rows.sort_by_key(|row| (row.ts, row.rank, row.file, row.row));
+        rows.sort_by_key(|row| (row.ts, row.rank, row.file, row.index));
         let (limit, refusal) = flaw(plan, &mut rows);
         let store = MemoryStore::new("sim://world");
         let first = OUTPUTS.len() - plan.rows.len();
@@ -141,8 +141,10 @@ impl World {
         let whole = Prepared { lane: crate::model::Lane::WHOLE, ..run.clone() };
         let from = vec![Resume::default(); whole.outputs.len()];
         let mut events: Vec<Event> = Vec::new();
-        let reading = producer::framed(&whole, &from, &plan.settings, Counter::new())
-            .try_for_each(|chunk| std::future::ready(Ok(events.extend(chunk))));
+        let reading = producer::framed(&whole, &from, &plan.settings, Counter::new()).try_for_each(|chunk| {
+            events.extend(chunk);
+            std::future::ready(Ok(()))
+        });
         let refusal = futures::executor::block_on(reading).err().map(|refusal| refusal.reason);
         if refusal != self.refusal {
             let what = format!("reading the world ended with {refusal:?}, not with {:?}", self.refusal);
@@ -153,7 +155,7 @@ impl World {
         }
         for (n, (event, row)) in events.iter().zip(&self.rows).enumerate() {
             let place = event.position;
-            let same = (usize::from(place.rank), place.file as usize, place.row) == (row.rank, row.file, row.row);
+            let same = (usize::from(place.rank), place.file as usize, place.row) == (row.rank, row.file, row.index);
             let numbered = format!("\"n\":{n},");
             if !same || !String::from_utf8_lossy(&event.body).contains(&numbered) {
                 let what = format!("event {n} is {place:?}, the canonical order has {row:?} there");
@@ -170,17 +172,25 @@ fn draw_rows(plan: &WorldPlan) -> Vec<Row> {
     let mut rows = Vec::new();
     for (rank, count) in plan.rows.iter().enumerate() {
         let parts = 1 + r.below(plan.parts);
-        let (mut ts, mut file, mut row) = (START + r.below(plan.gap) as i64, 0, 0);
+        let (mut ts, mut file, mut row) = (START + r.below(plan.gap).cast_signed(), 0, 0);
         for seq in 0..*count {
             if seq > 0 && !r.chance(plan.ties, 10) {
-                ts += r.below(plan.gap) as i64;
+                ts += r.below(plan.gap).cast_signed();
             }
             // A part ends anywhere, but there is none without rows.
             if row > 0 && file + 1 < parts && r.chance(parts, *count as u64) {
                 (file, row) = (file + 1, 0);
             }
             let key = r.below(plan.keys);
-            rows.push(Row { rank, file: file as usize, row, ts, key, seq: seq as i64, flaw: None });
+            rows.push(Row {
+                rank,
+                file: file as usize,
+                index: row,
+                ts,
+                key,
+                seq: seq.cast_signed() as i64,
+                flaw: None,
+            });
             row += 1;
         }
     }
@@ -223,7 +233,7 @@ fn write_view(
     let mut files = Vec::new();
     for part in 0..parts {
         let mut rows: Vec<_> = numbered.iter().filter(|(_, row)| row.file == part).copied().collect();
-        rows.sort_by_key(|(_, row)| row.row);
+        rows.sort_by_key(|(_, row)| row.index);
         let key: Key =
             format!("output_id={output}/part-{part:06}.parquet").parse().map_err(|error| internal(&error))?;
         let body = parquet(output, &rows, row_group_rows).map_err(|error| internal(&error))?;
@@ -255,7 +265,7 @@ fn parquet(
         ("ts_utc", Arc::new(times.map(Some).collect::<StringArray>()), false),
         (key_column, Arc::new(rows.iter().map(|(_, row)| row.key).collect::<UInt64Array>()), false),
         ("seq", Arc::new(seq.collect::<Int64Array>()), true),
-        ("n", Arc::new(rows.iter().map(|(n, _)| *n as i64).collect::<Int64Array>()), false),
+        ("n", Arc::new(rows.iter().map(|(n, _)| n.cast_signed() as i64).collect::<Int64Array>()), false),
         ("x", Arc::new(rows.iter().map(x).collect::<Float64Array>()), false),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns)?;
