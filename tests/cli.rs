@@ -100,6 +100,23 @@ fn a_plan_expects_the_time_that_speed_and_rate_give() {
 }
 
 #[test]
+fn a_simulation_tells_what_happened_and_how_much() {
+    let simulated = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wsp"));
+        command.arg("simulate").args(args);
+        told(command)
+    };
+    let first = simulated(&["--seed", "7", "--trace"]);
+    assert_eq!((first.code, first.err.as_str()), (Some(0), ""), "{}", first.out);
+    assert!(first.out.contains(" p0 starts on line 0\n") && first.out.contains("broken promises"), "{}", first.out);
+    assert_eq!(simulated(&["--seed", "7", "--trace"]).out, first.out, "one seed, one trace");
+    let seeds = simulated(&["--from", "7", "--seeds", "2", "--twice"]);
+    let line =
+        |name: &str| seeds.out.lines().find(|line| line.starts_with(name)).map(|line| line.split_at(20).1.trim());
+    assert_eq!((seeds.code, line("seeds"), line("broken promises")), (Some(0), Some("2"), Some("0")), "{}", seeds.out);
+}
+
+#[test]
 fn a_plan_of_a_run_that_was_streamed_refuses_it() {
     let (gate, stage) = unsent();
     assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
