@@ -108,7 +108,7 @@ fn a_simulation_tells_what_happened_and_how_much() {
     };
     let first = simulated(&["--seed", "7", "--trace"]);
     assert_eq!((first.code, first.err.as_str()), (Some(0), ""), "{}", first.out);
-    assert!(first.out.contains(" p0 starts on line 0\n") && first.out.contains("broken promises"), "{}", first.out);
+    assert!(first.out.contains(" p0 starts on line ") && first.out.contains("broken promises"), "{}", first.out);
     assert_eq!(simulated(&["--seed", "7", "--trace"]).out, first.out, "one seed, one trace");
     let seeds = simulated(&["--from", "7", "--seeds", "2", "--twice"]);
     let line =

@@ -31,7 +31,7 @@ use crate::pipelines::prepare::Prepared;
 /// Steps after which a case counts as one that never ends.
 const STEPS: u64 = 200_000;
 /// Processes of one line after which it counts as one that never ends.
-const STARTS: usize = 300;
+const STARTS: usize = 2_000;
 
 /// What a seed came to.
 #[derive(Debug, Clone)]
