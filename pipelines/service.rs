@@ -478,7 +478,9 @@ pub fn checkpoints<C: Clock + std::fmt::Debug>(
         CheckpointBackend::File { root } => {
             Box::new(FileCheckpoints::new(run_scoped(root, Some(platform_run_id)), clock))
         }
-        CheckpointBackend::Postgres { dsn } => Box::new(PostgresCheckpoints::new(dsn, clock)?),
+        CheckpointBackend::Postgres { dsn, lease, outage_limit } => {
+            Box::new(PostgresCheckpoints::new(dsn, clock)?.lease(*lease).save_limit(*outage_limit))
+        }
     })
 }
 

@@ -212,6 +212,7 @@ fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<
         password: wiring.password.clone(),
         ca_location: wiring.ca_location.clone(),
         once,
+        session_timeout: wiring.session_timeout,
         ..KafkaOptions::new(&wiring.bootstrap_servers, &profile.topic, &wiring.group_id)
     })
 }

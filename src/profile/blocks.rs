@@ -96,6 +96,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
             password: r.text(&s::KAFKA_PASSWORD).map(Secret::new),
             ca_location: r.text(&s::KAFKA_CA).map(PathBuf::from),
             group_id: r.required(&s::KAFKA_GROUP, ""),
+            session_timeout: seconds(r, &s::KAFKA_SESSION, 6, 1_800),
         }),
         kind => {
             if !matches!(kind, "file" | "") {
@@ -161,7 +162,11 @@ pub(super) fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
 pub(super) fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
     let backend = r.required(&s::CHECKPOINT_BACKEND, "");
     let backend = if backend == "postgres" {
-        CheckpointBackend::Postgres { dsn: Secret::new(r.required(&s::CHECKPOINT_DSN, "CHECKPOINT_DSN_MISSING")) }
+        CheckpointBackend::Postgres {
+            dsn: Secret::new(r.required(&s::CHECKPOINT_DSN, "CHECKPOINT_DSN_MISSING")),
+            lease: seconds(r, &s::CHECKPOINT_LEASE, 1, 600),
+            outage_limit: seconds(r, &s::CHECKPOINT_OUTAGE, 1, 86_400),
+        }
     } else {
         if backend != "file" {
             r.problem(format!("{}: {backend:?} is neither `file` nor `postgres`", s::CHECKPOINT_BACKEND.name()));
@@ -173,6 +178,11 @@ pub(super) fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
         flush_every: r.number(&s::FLUSH_EVERY, 1, 1_000_000).unwrap_or(100),
         attempt_id: r.text(&s::ATTEMPT_ID).unwrap_or_default(),
     }
+}
+
+/// Whole seconds within bounds.
+fn seconds(r: &mut Reader<'_>, setting: &s::Setting, low: u64, high: u64) -> Duration {
+    Duration::from_secs(r.number(setting, low, high).unwrap_or_default())
 }
 
 pub(super) fn rate(r: &mut Reader<'_>) -> RateWiring {

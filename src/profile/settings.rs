@@ -87,6 +87,7 @@ settings! {
     KAFKA_PASSWORD: "", ["KAFKA_SASL_PASSWORD"], Environment, "", "With what. Never printed.";
     KAFKA_CA: "", ["KAFKA_CA_LOCATION"], Environment, "", "PEM certificates to trust, a file or a folder. Default: the system's.";
     KAFKA_GROUP: "", ["WSP_READY_GROUP_ID"], Environment, "wsp-ready", "The consumer group; each READY goes to one of its members.";
+    KAFKA_SESSION: "", ["WSP_READY_SESSION_TIMEOUT_SECONDS"], Environment, "45", "How long the group waits for a consumer that crashed or was cut off before another gets its partitions, seconds, 6 to 1,800 (the broker has bounds too).";
     CATALOGUE_PATH: "wiring.engine_catalogue_path", [], Profile, "", "`engine_outputs.catalogue.yaml`; `engine_gates.map.yaml` is read from beside it.";
     ORACLE_ROOT: "wiring.oracle_root", [], Profile, "", "What relative Oracle references are joined to.";
     ORACLE_ENGINE_RUN_ROOT: "wiring.oracle_engine_run_root", [], Profile, "", "The engine run root; wins over READY's.";
@@ -100,6 +101,8 @@ settings! {
     CHECKPOINT_ROOT: "wiring.wsp_checkpoint.root", ["WSP_CHECKPOINT_ROOT"], Environment, "runs/fraud-platform/wsp/checkpoints", "Folder of the file backend.";
     CHECKPOINT_DSN: "wiring.wsp_checkpoint.dsn", ["WSP_CHECKPOINT_DSN"], Environment, "", "DSN of the Postgres backend. Never printed.";
     FLUSH_EVERY: "wiring.wsp_checkpoint.flush_every", ["WSP_CHECKPOINT_FLUSH_EVERY"], Environment, "100", "Answered events between two saves, 1 to 1,000,000.";
+    CHECKPOINT_LEASE: "wiring.wsp_checkpoint.lease_seconds", ["WSP_CHECKPOINT_LEASE_SECONDS"], Environment, "15", "How long a hold on a run's checkpoint in Postgres lasts without a renewal, seconds, 1 to 600. It is renewed every third of it; after a crash another start waits that long.";
+    CHECKPOINT_OUTAGE: "wiring.wsp_checkpoint.outage_limit_seconds", ["WSP_CHECKPOINT_OUTAGE_LIMIT_SECONDS"], Environment, "60", "How long a save goes on trying while Postgres is away, seconds, 1 to 86,400; then the run fails. Sending stops long before, at the bound on what is unsaved.";
     ATTEMPT_ID: "", ["WSP_CHECKPOINT_ATTEMPT_ID"], Environment, "", "Part of the checkpoint's scope; a new one starts from the beginning.";
     PRODUCER_ID: "wiring.wsp_producer.producer_id", ["WSP_PRODUCER_ID"], Profile, "", "The `producer` of every event.";
     PRODUCER_ALLOWLIST_REF: "wiring.wsp_producer.allowlist_ref", ["WSP_PRODUCER_ALLOWLIST_REF"], Profile, "", "File that lists allowed producers: one a line, or YAML with a list.";

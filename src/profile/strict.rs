@@ -42,7 +42,7 @@ pub(super) fn problems(profile: &Profile) -> Vec<String> {
     }
     match &profile.checkpoint.backend {
         CheckpointBackend::File { .. } => refuse("wiring.wsp_checkpoint.backend: it has to be `postgres`".to_owned()),
-        CheckpointBackend::Postgres { dsn } if names_a_socket(dsn.expose()) => {
+        CheckpointBackend::Postgres { dsn, .. } if names_a_socket(dsn.expose()) => {
             refuse("wiring.wsp_checkpoint.dsn: its host is a socket of this machine".to_owned());
         }
         CheckpointBackend::Postgres { .. } => {}

@@ -62,6 +62,8 @@ pub struct KafkaWiring {
     pub ca_location: Option<PathBuf>,
     /// The consumer group.
     pub group_id: String,
+    /// How long the group waits for a silent consumer.
+    pub session_timeout: Duration,
 }
 
 /// Where facts and evidence are, and how every `s3://` root is reached.
@@ -117,6 +119,10 @@ pub enum CheckpointBackend {
     Postgres {
         /// How it is reached.
         dsn: Secret,
+        /// How long a hold lasts without a renewal.
+        lease: Duration,
+        /// How long a save goes on trying while it is away.
+        outage_limit: Duration,
     },
 }
 
