@@ -313,8 +313,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&world, emitted));
         }
+        // A run that another producer has by now is that one's to sum up.
+        let ours = refusal.as_ref().is_none_or(|refusal| refusal.reason != Reason::CheckpointLeaseLost);
         // The run is what it is, whether or not its summary could be written; the record still is.
-        if let Err(error) = summaries.put_summary(&summary).await {
+        if ours && let Err(error) = summaries.put_summary(&summary).await {
             tracing::error!(%error, "the summary is not written");
         }
         Ok(Streamed { emitted, refusal, summary: Some(Box::new(summary)) })
