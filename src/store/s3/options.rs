@@ -21,7 +21,8 @@ pub struct S3Options {
     pub connect_timeout: Duration,
     /// For one attempt, from the request's first byte to the answer's last.
     pub attempt_timeout: Duration,
-    /// How often a request is made that fails for a reason that may pass. The one layer that retries.
+    /// How often a request is made that fails for a reason that may pass. The one layer that retries. The default waits
+    /// out a server that is away for 40 s at least: as long as a restart takes, and no run has to be started again.
     pub retry: Backoff,
     /// How often an append is made that another writer was faster than.
     pub conflict: Backoff,
@@ -40,7 +41,7 @@ impl Default for S3Options {
             credentials: S3Credentials::Environment,
             connect_timeout: Duration::from_secs(5),
             attempt_timeout: Duration::from_secs(30),
-            retry: Backoff { attempts: 6, base: Duration::from_millis(200), max: Duration::from_secs(5) },
+            retry: Backoff { attempts: 22, base: Duration::from_millis(200), max: Duration::from_secs(5) },
             conflict: Backoff { attempts: 60, base: Duration::from_millis(20), max: Duration::from_secs(1) },
             concurrency: 16,
             append_limit: 64 << 20,
