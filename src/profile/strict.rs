@@ -67,9 +67,18 @@ pub fn is_remote(root: &str) -> bool {
     root.starts_with("s3://")
 }
 
+/// Whether any host of a DSN, in either of its forms, is a Unix socket's folder. Percent-encoded slashes count as such.
 fn names_a_socket(dsn: &str) -> bool {
-    let lower = dsn.to_ascii_lowercase();
-    lower.contains("host=/") || lower.contains("host='/") || lower.contains("://%2f") || lower.contains("@%2f")
+    let lower = dsn.to_ascii_lowercase().replace("%2f", "/");
+    let is_path = |host: &str| host.trim_start_matches(['\'', '\\']).starts_with('/');
+    // `host=…`, up to a space or the next setting of a URL's query; there may be spaces around the sign.
+    let values = lower.split("host").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('='));
+    let named = values.flat_map(|value| value.trim_start().split([' ', '&']).next().unwrap_or_default().split(','));
+    // `scheme://user:password@host:port,host/…`. The first slash of an authority that has to be encoded is a path's.
+    let authority = lower.split_once("://").map_or("", |(_, rest)| rest.split('?').next().unwrap_or_default());
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    let encoded = dsn.to_ascii_lowercase().contains("%2f");
+    named.chain(authority.split(',').filter(|_| encoded)).any(is_path)
 }
 
 /// `https`, or `http` to an address that can't leave the network it stands in.
@@ -125,9 +134,19 @@ mod tests {
             "postgresql://%2Fvar%2Frun/db",
             "postgres://u@%2ftmp/db",
             "dbname=x host='/tmp'",
+            "dbname=x host = /tmp",
+            "host=db.internal,/tmp dbname=x",
+            "postgresql://u:p@db.internal,%2Ftmp/db",
+            "postgresql:///db?user=x&host=%2Ftmp",
         ] {
             assert!(names_a_socket(dsn), "{dsn}");
         }
-        assert!(!names_a_socket("postgresql://wsp:x@db.internal:5432/wsp"));
+        for dsn in [
+            "postgresql://wsp:x@db.internal:5432/wsp",
+            "postgresql://wsp:x%2Fy@db.internal/wsp?sslrootcert=%2Fca.pem",
+            "host=db.internal sslrootcert=/ca.pem",
+        ] {
+            assert!(!names_a_socket(dsn), "{dsn}");
+        }
     }
 }
