@@ -25,8 +25,10 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Parses `text` and fills in `${NAME}` and `${NAME:-default}` scalars.
     pub(super) fn new(text: &str, env: Environment<'a>) -> Result<Self, ConfigError> {
-        let mut tree: Value =
-            serde_saphyr::from_str(text).map_err(|error| ConfigError::new(format!("not readable as YAML: {error}")))?;
+        // An error that quotes the lines around it would show the secrets that stand there.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let mut tree: Value = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| ConfigError::new(format!("not readable as YAML: {error}")))?;
         if !tree.is_object() {
             return Err(ConfigError::new("not a YAML mapping with `profile_id`, `policy` and `wiring`"));
         }
