@@ -36,6 +36,7 @@ fn strict(id: &str, change: impl FnOnce(&mut Value)) -> (CaptureGate, Stage) {
 fn command(stage: &Stage, args: &[&str]) -> Command {
     let mut command = stage.wsp(args);
     command.args(["--profile", "profile.yaml"]).env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1");
+    command.env("WSP_READY_REQUIRED_PACKS", "");
     command.env("KAFKA_SASL_USERNAME", "wsp").env("KAFKA_SASL_PASSWORD", "kafka-hunter3");
     command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "key").env("AWS_REGION", "us-east-1");
     command
@@ -128,7 +129,13 @@ fn nothing_that_protects_a_run_can_be_switched_off_or_left_out() {
         every_command_refuses(&gate, &stage, &[name], case);
     }
     let (_gate, stage) = strict("dev_min", |_| {});
-    for name in ["PLATFORM_RUN_ID", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"] {
+    for name in [
+        "PLATFORM_RUN_ID",
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_SASL_USERNAME",
+        "KAFKA_SASL_PASSWORD",
+        "WSP_READY_REQUIRED_PACKS",
+    ] {
         let err = refused(command(&stage, &["run", "--once"]).env_remove(name), name);
         assert!(err.contains(name), "{err}");
     }

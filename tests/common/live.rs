@@ -31,7 +31,7 @@ use super::{KEY, RUN, Ran, Stage, json_lines};
 
 const SR_RUN: &str = "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0";
 /// What any single wait of a test may take; only a hang is longer.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// An event that the run has to bring.
 #[derive(Debug, Clone, Copy)]
@@ -153,31 +153,29 @@ pub fn prepared(stage: &Stage, message_id: &str) -> Prepared {
 
 /// Every output read alone, then all of them sorted: what a merge has to come to. The order key is taken from the body.
 pub fn due(run: &Prepared) -> Vec<Due> {
-    let events: Vec<Event> = block_on(async {
-        let mut events = Vec::new();
+    let of_event = |event: &Event| {
+        let body: Value = serde_json::from_slice(&event.body).unwrap();
+        let class = EventClass::of(body["event_type"].as_str().unwrap());
+        let column = class.order_column();
+        let value = &body["payload"][column];
+        let order_key = value.as_u64().unwrap_or_else(|| value.as_i64().unwrap().cast_unsigned());
+        // Merchants and flows are told apart by the lowest bit, which no two of a test's ids differ in alone.
+        let order_key = order_key.rotate_left(17) ^ column.len() as u64;
+        let position = event.position;
+        let expected = Expected { class, event_id: event.event_id, order_key };
+        let due = Due { rank: position.rank, nth: position.seq, event_id: event.event_id, expected };
+        ((event.ts, position.rank, position.file, position.row), due)
+    };
+    let mut keyed: Vec<_> = block_on(async {
+        let mut keyed = Vec::new();
         for output in &run.outputs {
-            let chunks = merge(vec![output.view.batches(Scan::new())]).frame(run.framer());
-            let chunks: Vec<_> = chunks.collect().await;
-            events.extend(chunks.into_iter().flat_map(Result::unwrap));
+            let mut chunks = std::pin::pin!(merge(vec![output.view.batches(Scan::new())]).frame(run.framer()));
+            while let Some(chunk) = chunks.next().await {
+                keyed.extend(chunk.unwrap().iter().map(of_event));
+            }
         }
-        events
+        keyed
     });
-    let mut keyed: Vec<_> = events
-        .iter()
-        .map(|event| {
-            let body: Value = serde_json::from_slice(&event.body).unwrap();
-            let class = EventClass::of(body["event_type"].as_str().unwrap());
-            let column = class.order_column();
-            let value = &body["payload"][column];
-            let order_key = value.as_u64().unwrap_or_else(|| value.as_i64().unwrap().cast_unsigned());
-            // Merchants and flows are told apart by the lowest bit, which no two of a test's ids differ in alone.
-            let order_key = order_key.rotate_left(17) ^ column.len() as u64;
-            let position = event.position;
-            let expected = Expected { class, event_id: event.event_id, order_key };
-            let due = Due { rank: position.rank, nth: position.seq, event_id: event.event_id, expected };
-            ((event.ts, position.rank, position.file, position.row), due)
-        })
-        .collect();
     keyed.sort_by_key(|(place, _)| *place);
     keyed.into_iter().map(|(_, due)| due).collect()
 }
@@ -293,6 +291,11 @@ impl Running {
 
     pub fn out(&self) -> String {
         std::fs::read_to_string(&self.out).unwrap()
+    }
+
+    /// The file that its stdout goes to.
+    pub fn out_file(&self) -> PathBuf {
+        self.out.clone()
     }
 
     pub fn err(&self) -> String {

@@ -5,11 +5,18 @@
 
 #[path = "../checkpoint/contract.rs"]
 mod checkpoint_contract;
+#[path = "../common/mod.rs"]
+mod common;
+mod evidence;
+mod identities;
 mod kafka;
 mod matrix;
+mod outages;
+mod parts;
 mod postgres_checkpoints;
 mod reading;
 mod s3;
 mod servers;
 #[path = "../store/contract.rs"]
 mod store_contract;
+mod two_producers;

@@ -79,7 +79,7 @@ impl Kafka {
         own.process = Some(own.java("kafka.Kafka").arg("server.properties").spawn().unwrap());
         let brokers =
             || client.client().fetch_metadata(None, Duration::from_secs(1)).map_or(0, |found| found.brokers().len());
-        for _ in 0..60 {
+        for _ in 0..300 {
             if brokers() > 0 {
                 return;
             }
