@@ -150,7 +150,9 @@ fn shape(text: &str, error: &serde_json::Error) -> StrictError {
     let _ = walk.to(offset, usize::MAX);
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    StrictError::Shape { path: walk.path(), message: excerpt(message, 400).into_owned() }
+    // The reader's message repeats unknown keys as they are, and they may hold what a terminal would obey.
+    let message = excerpt(message, 400).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    StrictError::Shape { path: walk.path(), message }
 }
 
 /// One open object or array.
@@ -285,6 +287,7 @@ mod tests {
     fn every_fault_names_its_place() {
         for (text, expected) in [
             (r#"{"seed":1,"x":2}"#, "at x: unknown field `x`, expected one of `seed`, `inner`, `list`"),
+            (r#"{"seed":1,"\u001b[2J\u007f":2}"#, "unknown field ` [2J `"),
             (r#"{"seed":1.0}"#, "at seed: invalid type: floating point `1.0`, expected u64"),
             (r#"{"seed":1,"inner":["n"]}"#, "at inner"),
             (r#"{"seed":1,"list":[{"name":"a"},{"name":7}]}"#, "at list[1].name: invalid type: integer `7`"),
