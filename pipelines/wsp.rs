@@ -4,6 +4,7 @@
 
 mod commands;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -34,6 +35,7 @@ fn around(log: &str) -> Result<Around, Failure> {
 }
 
 fn told(failure: &Failure) -> ExitCode {
-    eprintln!("wsp: {}", failure.message);
+    // As far as it can be said: stderr may be what failed.
+    let _ = writeln!(std::io::stderr(), "wsp: {}", failure.message);
     failure.exit.into()
 }

@@ -11,7 +11,7 @@ use wsp::ready::Ready;
 use super::args::{Checkpoint, CheckpointArgs};
 use super::plan::ready;
 use super::table::table;
-use super::{Exit, Failure, Outcome, block_on, load};
+use super::{Exit, Failure, Outcome, block_on, load, say};
 
 pub(crate) fn run(command: Checkpoint) -> Outcome {
     match command {
@@ -29,9 +29,9 @@ fn show(args: &CheckpointArgs) -> Outcome {
     let kept = block_on(store.peek(&run.scope, &run.outputs))?.map_err(failed)?;
     if args.json {
         let text = serde_json::to_string_pretty(&kept).map_err(|error| Failure::failed(error.to_string()))?;
-        println!("{text}");
+        say(format_args!("{text}\n"))?;
     } else {
-        print!("{}", told(&run.scope, &kept));
+        say(told(&run.scope, &kept))?;
     }
     Ok(Exit::Done)
 }
@@ -40,7 +40,7 @@ fn reset(args: &CheckpointArgs) -> Outcome {
     let run = find(args)?;
     let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
     block_on(store.reset(&run.scope, &run.outputs))?.map_err(failed)?;
-    println!("scope {} has no cursors now", run.scope);
+    say(format_args!("scope {} has no cursors now\n", run.scope))?;
     Ok(Exit::Done)
 }
 

@@ -29,7 +29,7 @@ use wsp::reference::world::{CATALOGUE, GATE_MAP, WorldSpec, WorldSummary, genera
 use super::args::Demo;
 use super::service::{gate, stop_on_signals, watched};
 use super::table::{grouped, table};
-use super::{Around, Exit, Failure, Outcome, block_on};
+use super::{Around, Exit, Failure, Outcome, block_on, say};
 
 const KEY: &str = "demo-key";
 const SR_RUN: &str = "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0";
@@ -48,13 +48,16 @@ pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
     eprintln!("checking what the gate admitted against the world");
     let report = block_on(stage.prepare(&incoming))?.map(|run| stage.audit(&run)).map_err(failed)?;
     let stats = stage.gate.stats();
-    print!("{}", told(summary, &report, &stats));
-    println!("\nevidence     {}", stage.folder.join("store/fraud-platform").join(stage.run.as_str()).display());
+    say(told(summary, &report, &stats))?;
+    say(format_args!(
+        "\nevidence     {}\n",
+        stage.folder.join("store/fraud-platform").join(stage.run.as_str()).display()
+    ))?;
     if summary.status == Status::Streamed && report.is_clean() {
         return Ok(Exit::Done);
     }
     let refusal = summary.refusal.clone().unwrap_or_default();
-    println!("NOT AS IT SHOULD BE: {} {refusal}", summary.status);
+    say(format_args!("NOT AS IT SHOULD BE: {} {refusal}\n", summary.status))?;
     Ok(if summary.end == wsp::evidence::End::Stopped { Exit::Stopped } else { Exit::Failed })
 }
 

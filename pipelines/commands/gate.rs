@@ -5,7 +5,7 @@ use wsp::reference::gate::{GateOptions, GateServer, GateStats, GateStyle};
 
 use super::args::Gate;
 use super::service::stop_on_signals;
-use super::{Exit, Failure, Outcome, block_on};
+use super::{Exit, Failure, Outcome, block_on, say};
 
 pub(crate) fn run(args: Gate) -> Outcome {
     let options = GateOptions {
@@ -19,14 +19,14 @@ pub(crate) fn run(args: Gate) -> Outcome {
     };
     let gate = GateServer::start(options).map_err(|error| Failure::usage(format!("the gate can't start: {error}")))?;
     // Whoever started us reads the address from the first line, above all with port 0.
-    println!("{}", gate.base_url());
+    say(format_args!("{}\n", gate.base_url()))?;
     block_on(async {
         let stop = stop_on_signals(|| {})?;
         stop.wait().await;
         Ok::<_, Failure>(())
     })??;
     let stats = gate.shutdown().map_err(|error| Failure::failed(format!("the journal is not whole: {error}")))?;
-    println!("{}", told(&stats));
+    say(format_args!("{}\n", told(&stats)))?;
     Ok(Exit::Done)
 }
 

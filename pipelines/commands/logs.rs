@@ -14,7 +14,8 @@ use super::Around;
 pub(crate) fn start(filter: &str, around: &Around) -> Result<(), ParseError> {
     let Around { screen, otlp } = around;
     let filter = EnvFilter::try_new(filter)?;
-    let logs = fmt::layer().with_writer(screen.clone());
+    // A line that can't be written is lost; the crate's own complaint about it would panic on the same stderr.
+    let logs = fmt::layer().with_writer(screen.clone()).log_internal_errors(false);
     // People read text on a terminal, where the spans around a line would only make it long. Machines read JSON.
     let logs = if std::io::stderr().is_terminal() {
         let text = logs.with_target(false).with_ansi(screen.color());

@@ -15,6 +15,8 @@ mod table;
 mod view;
 mod world;
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -113,7 +115,7 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
             Ok(Exit::Done)
         }
         Command::Docs { page } => {
-            print!("{}", docs::page(page));
+            say(docs::page(page))?;
             Ok(Exit::Done)
         }
     }
@@ -124,10 +126,16 @@ pub(crate) fn load(args: &ProfileArg) -> Result<Profile, Failure> {
     Ok(Profile::load(&args.profile, &|name| std::env::var(name).ok())?)
 }
 
+/// Writes data to stdout. A pipe that was closed or a disk that is full is an error, not a panic as with `print!`.
+pub(crate) fn say(text: impl Display) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::failed(format!("stdout: {error}")))
+}
+
 fn validate(args: &ProfileArg) -> Outcome {
     let profile = load(args)?;
     wsp::pipelines::prepare::check_profile(&profile).map_err(|error| Failure::usage(error.to_string()))?;
-    println!("{}: profile {} is in order", args.profile.display(), profile.profile_id);
+    say(format_args!("{}: profile {} is in order\n", args.profile.display(), profile.profile_id))?;
     Ok(Exit::Done)
 }
 

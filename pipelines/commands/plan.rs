@@ -14,7 +14,7 @@ use wsp::ready::{Parsed, Ready, message, read_message};
 use super::args;
 use super::service::{control_root, watched};
 use super::table::{grouped, table};
-use super::{Around, Exit, Failure, Outcome, block_on, load};
+use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
 pub(crate) fn run(args: &args::Plan, around: &Around) -> Outcome {
     let profile = load(&args.profile)?;
@@ -27,9 +27,9 @@ pub(crate) fn run(args: &args::Plan, around: &Around) -> Outcome {
     let plan = planned.map_err(|refusal| Failure::usage(refusal.to_string()))?;
     if args.json {
         let text = serde_json::to_string_pretty(&plan).map_err(|error| Failure::failed(error.to_string()))?;
-        println!("{text}");
+        say(format_args!("{text}\n"))?;
     } else {
-        print!("{}", told(&plan));
+        say(told(&plan))?;
     }
     Ok(if plan.admitted { Exit::Done } else { Exit::Failed })
 }

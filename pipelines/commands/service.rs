@@ -25,7 +25,7 @@ use wsp::stop::Stop;
 
 use super::args::Run;
 use super::screen::Screen;
-use super::{Around, Exit, Failure, Outcome, block_on, load};
+use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
 /// Between two looks at the control bus.
 const POLL: Duration = Duration::from_millis(500);
@@ -77,7 +77,12 @@ async fn serve(
             Err(_) => Settlement::Deferred,
         };
         match &outcome {
-            Ok(taken) => around.screen.aside(|| tell(taken)),
+            Ok(taken) => {
+                if let Err(failure) = around.screen.aside(|| tell(taken)) {
+                    tracing::error!(error = failure.message, "the verdict is on record and could not be told");
+                    failed = true;
+                }
+            }
             Err(refusal) => tracing::error!(%refusal, "no verdict; the READY is looked at again"),
         }
         if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
@@ -123,12 +128,13 @@ pub(crate) async fn watched<T>(
     done
 }
 
-/// A verdict as data, and its reason as a line for people.
-fn tell(taken: &Taken) {
-    print!("{}", taken.verdict.line());
+/// A verdict as data, and its reason as a line for people. The verdict is on record by then, told or not.
+fn tell(taken: &Taken) -> Result<(), Failure> {
+    let told = say(taken.verdict.line());
     if let Some(refusal) = &taken.refusal {
         tracing::warn!(status = %taken.verdict.status, %refusal, next = refusal.reason.next(), "not streamed to its end");
     }
+    told
 }
 
 /// Serves what the process tells of itself, where the profile says so.

@@ -18,14 +18,14 @@ fn search(args: &Simulate) -> Exit {
         let Outcome { violation, totals: more, trace } = if args.twice { replay(seed) } else { simulate(seed) };
         totals += more;
         if args.trace {
-            print!("{trace}");
+            say(trace)?;
         }
         if let Some(violation) = violation {
             broken += 1;
-            println!("seed {seed} breaks {violation}\n  replay it: wsp simulate --seed {seed} --trace");
+            say(format_args!("seed {seed} breaks {violation}\n  replay it: wsp simulate --seed {seed} --trace\n"))?;
         }
     }
-    print!("{totals}");
-    println!("{:<20} {broken:>14}", "broken promises");
+    say(totals)?;
+    say(format_args!("{:<20} {broken:>14}\n", "broken promises"))?;
     if broken == 0 { Exit::Done } else { Exit::Failed }
 }

@@ -18,12 +18,12 @@ const WIDTH: usize = 120;
 pub(crate) fn run(args: &args::Status) -> Outcome {
     let text = block_on(ask(args))??;
     if args.json {
-        print!("{text}");
+        say(text)?;
         return Ok(Exit::Done);
     }
     let page: StatusPage = serde_json::from_str(&text)
         .map_err(|error| Failure::failed(format!("{} does not answer like a `wsp run`: {error}", args.address)))?;
-    print!("{}", told(&page));
+    say(told(&page))?;
     Ok(Exit::Done)
 }
 

@@ -4,7 +4,7 @@ use wsp::reference::world::{WorldError, WorldSpec, WorldSummary, generate};
 
 use super::args::World;
 use super::table::{grouped, table};
-use super::{Exit, Failure, Outcome};
+use super::{Exit, Failure, Outcome, say};
 
 pub(crate) fn run(args: World) -> Outcome {
     let World { out, events, days, parts, row_group_rows, seed } = args;
@@ -14,7 +14,7 @@ pub(crate) fn run(args: World) -> Outcome {
         WorldError::Spec(_) | WorldError::Identity(_) | WorldError::Exists(_) => Failure::usage(error.to_string()),
         WorldError::Io(_) | WorldError::Parquet(_) => Failure::failed(format!("{}: {error}", out.display())),
     })?;
-    print!("{}", told(&world));
+    say(told(&world))?;
     Ok(Exit::Done)
 }
 
