@@ -1,0 +1,90 @@
+//! What a gate says: the JSON of a decision, and the bytes on the wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use wsp::clock::SystemClock;
+use wsp::deliver::taxonomy::{self, Verdict};
+use wsp::deliver::{Answer, Attempt, Endpoint, Gate, GateChannel, HttpGate};
+use wsp::model::{Event, Micros, Position, Secret};
+
+use super::assert_sayable;
+
+/// The first two bytes make the status, the rest is the body.
+pub(crate) fn decision(bytes: &[u8]) {
+    let [a, b, body @ ..] = bytes else { return };
+    let status = 100 + (u16::from(*a) << 8 | u16::from(*b)) % 500;
+    let answer = Answer { status, retry_after: None, body: Bytes::copy_from_slice(body) };
+    assert_sayable(&taxonomy::describe(&answer));
+    match taxonomy::judge(&Attempt::Answered(answer)) {
+        Verdict::Decided(decision) => {
+            assert!(matches!(status, 200 | 202 | 400), "{decision:?} with {status}");
+            // Half a surrogate pair in some other text (Python writes them) is no reason not to see the decision.
+            if let Ok(said) = serde_json::from_slice::<serde_json::Value>(body) {
+                assert_eq!(said["decision"], decision.as_str());
+            }
+        }
+        Verdict::Retry { why, .. } => {
+            assert!(matches!(status, 400 | 408 | 429 | 500..=599));
+            assert_sayable(&why);
+        }
+        Verdict::Rejected { why } => assert_sayable(&why),
+    }
+}
+
+/// A server that answers a push with these bytes and closes; the next push finds a gate in order.
+pub(crate) fn http_answer(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let endpoint = Endpoint::new(&base, "X-IG-Api-Key", &Secret::new("key")).unwrap();
+        let gate = HttpGate::new(endpoint, SystemClock::new()).unwrap().attempt_timeout(Duration::from_secs(10));
+        let (mut channel, event) = (gate.channel(), event());
+        let hostile = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(bytes).await;
+        };
+        let (attempt, ()) = tokio::join!(channel.push(&event), hostile);
+        match &attempt {
+            Attempt::Answered(answer) => {
+                assert!(answer.body.len() <= 1 << 20);
+                assert_sayable(&taxonomy::describe(answer));
+            }
+            Attempt::ConnectionLost(cause) => assert_sayable(cause),
+            other => panic!("the server was there and closed: {other:?}"),
+        }
+        let healthy = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let answer = "HTTP/1.1 202 Accepted\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let pushes = async {
+            let first = channel.push(&event).await;
+            // Over the connection that was kept, where its end was not here yet: lost, and the next one is new.
+            if matches!(first, Attempt::ConnectionLost(_)) { channel.push(&event).await } else { first }
+        };
+        let attempt = tokio::select! {
+            attempt = pushes => attempt,
+            () = healthy => unreachable!("it serves for ever"),
+        };
+        assert!(matches!(&attempt, Attempt::Answered(answer) if answer.status == 202), "after it: {attempt:?}");
+    });
+}
+
+fn event() -> Event {
+    Event {
+        position: Position { rank: 0, file: 0, row: 0, seq: 0 },
+        ts: Micros(0),
+        order_key: 0,
+        event_id: [0; 32],
+        body: Bytes::from_static(b"{}"),
+        due: None,
+    }
+}
