@@ -104,7 +104,7 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
         Command::Checkpoint(args) => checkpoint::run(args),
         Command::Gate(args) => gate::run(args),
         Command::World(args) => world::run(args),
-        Command::Simulate(args) => Ok(simulate::run(&args)),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "wsp", &mut std::io::stdout());
             Ok(Exit::Done)

@@ -2,15 +2,15 @@
 
 use wsp::pipelines::sim::{Outcome, Totals, replay, simulate};
 
-use super::Exit;
 use super::args::Simulate;
+use super::{Exit, Failure, say};
 
-pub(crate) fn run(args: &Simulate) -> Exit {
+pub(crate) fn run(args: &Simulate) -> Result<Exit, Failure> {
     // The producer's log is about faults that are simulated.
     tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::new(), || search(args))
 }
 
-fn search(args: &Simulate) -> Exit {
+fn search(args: &Simulate) -> Result<Exit, Failure> {
     let (from, count) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
     let mut totals = Totals::default();
     let mut broken = 0_u64;
@@ -27,5 +27,5 @@ fn search(args: &Simulate) -> Exit {
     }
     say(totals)?;
     say(format_args!("{:<20} {broken:>14}\n", "broken promises"))?;
-    if broken == 0 { Exit::Done } else { Exit::Failed }
+    Ok(if broken == 0 { Exit::Done } else { Exit::Failed })
 }

@@ -8,7 +8,7 @@ use wsp::pipelines::telemetry::listener::StatusPage;
 
 use super::args;
 use super::view::{self, Style};
-use super::{Exit, Failure, Outcome, block_on};
+use super::{Exit, Failure, Outcome, block_on, say};
 
 /// For the whole question. Readiness may take some seconds.
 const PATIENCE: Duration = Duration::from_secs(10);

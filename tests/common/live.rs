@@ -289,6 +289,11 @@ impl Running {
         Self { child: command.spawn().unwrap(), out, err }
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn out(&self) -> String {
         std::fs::read_to_string(&self.out).unwrap()
     }
