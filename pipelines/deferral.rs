@@ -115,7 +115,7 @@ impl Waiting {
         self.note(ready, home, &[reason], &json!({"checkpoint": refusal.place.file}), at).await
     }
 
-    /// The message has to wait no longer. Says what RUN_STARTED tells of the wait, where there was one.
+    /// The message has to wait no longer. Says what `RUN_STARTED` tells of the wait, where there was one.
     ///
     /// # Errors
     ///

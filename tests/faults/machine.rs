@@ -28,9 +28,9 @@ impl Mount {
     }
 
     /// The folder itself, read-only.
-    fn read_only(at: PathBuf) -> Option<Self> {
-        std::fs::create_dir_all(&at).unwrap();
-        let mount = Self::new(at.clone(), &["--bind", at.to_str().unwrap()])?;
+    fn read_only(at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mount = Self::new(at.to_owned(), &["--bind", at.to_str().unwrap()])?;
         mount.again("ro,bind").then_some(mount)
     }
 
@@ -124,7 +124,7 @@ pub(crate) fn a_full_disk_under_the_session_log() -> Option<Told> {
 
 pub(crate) fn a_read_only_checkpoint_folder() -> Option<Told> {
     let mut scene = Scene::new();
-    let mount = Mount::read_only(scene.path("checkpoints"))?;
+    let mount = Mount::read_only(&scene.path("checkpoints"))?;
     let running = scene.start();
     scene.end(running);
     scene.assert_end("FAILED CHECKPOINT_SAVE_FAILED");
@@ -136,7 +136,7 @@ pub(crate) fn a_read_only_checkpoint_folder() -> Option<Told> {
 
 pub(crate) fn a_read_only_evidence_store() -> Option<Told> {
     let mut scene = Scene::new();
-    let mount = Mount::read_only(scene.path("store"))?;
+    let mount = Mount::read_only(&scene.path("store"))?;
     let running = scene.start();
     scene.end(running);
     scene.assert_end("no verdict (exit 1)");
