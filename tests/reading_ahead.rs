@@ -129,7 +129,7 @@ async fn a_large_row_group_is_read_page_by_page() {
     let memory = whole / 8;
     for from in [0, 1, 7_777, 19_999] {
         store.forget();
-        let scan = Scan::new().resume(Resume { file: 0, row: from }).batch_rows(128).memory(memory);
+        let scan = Scan::new().resume(Resume { file: 0, row: from, after: None }).batch_rows(128).memory(memory);
         let mut batches = std::pin::pin!(view.batches(scan));
         let mut next = from as i64;
         while let Some(batch) = batches.next().await {

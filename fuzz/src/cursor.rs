@@ -22,7 +22,7 @@ pub(crate) fn cursor(bytes: &[u8]) {
         match store.peek(&scope, &outputs).await {
             Err(refusal) => assert_sayable(&refusal.to_string()),
             Ok(cursors) => {
-                let [cursor] = cursors.as_slice() else { panic!("one cursor: {cursors:?}") };
+                let [cursor] = cursors.cursors.as_slice() else { panic!("one cursor: {cursors:?}") };
                 assert_eq!(cursor.output_id, outputs[0]);
                 let mut held = store.open(&scope).await.unwrap();
                 assert_eq!(held.load(&outputs).await.unwrap(), cursors);
