@@ -207,28 +207,29 @@ where
     F: FnMut(SavedCursor) + Send + 'static,
 {
     // Reading, merging and framing is work, what follows is waiting: they get a thread each.
-    let chunks = framed(run, from, settings, &parts).ahead("wsp-frame", CHUNKS_AHEAD);
+    let chunks = framed(run, from, settings, &parts.read, parts.framed.clone()).ahead("wsp-frame", CHUNKS_AHEAD);
     delivered(run, chunks, settings, parts, on_saved)
 }
 
-/// The first half of [`stream`]: rows to framed events, in chunks. What is read and framed is counted in `parts`.
-pub fn framed<G, C>(
+/// The first half of [`stream`]: rows to framed events, in chunks. What is read is counted in `read`, events in `count`.
+pub fn framed(
     run: &Prepared,
     from: &[Resume],
     settings: &Settings,
-    parts: &Parts<G, C>,
-) -> impl Stream<Item = Result<Vec<Event>, Refusal>> + Send + use<G, C> {
+    read: &ReadCounts,
+    count: Counter,
+) -> impl Stream<Item = Result<Vec<Event>, Refusal>> + Send + use<> {
     let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
     let scan = Scan::new().limit(cap).memory(settings.read_memory);
     let outputs =
-        run.counting(&parts.read.bytes).batches(scan, from).into_iter().zip(&run.outputs).map(|(batches, output)| {
-            let (rows, span) = (parts.read.rows.clone(), info_span!("read", output_id = %output.view.output_id));
+        run.counting(&read.bytes).batches(scan, from).into_iter().zip(&run.outputs).map(|(batches, output)| {
+            let (rows, span) = (read.rows.clone(), info_span!("read", output_id = %output.view.output_id));
             batches.inspect_ok(move |batch| {
                 rows.add(batch.times().len() as u64);
                 held(&span);
             })
         });
-    let (framing, count) = (info_span!("frame"), parts.framed.clone());
+    let framing = info_span!("frame");
     // Rows of all outputs, the lane's alone, in the one order that everybody means: time, then output, file, row.
     merge(outputs.collect())
         // A cap counts in that order too, so a capped run is a prefix of the whole one.

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::hub::{Hub, ProcessId};
-use super::judge::Judge;
+use super::judge::{Judge, Promise, broken};
 use super::plan::StorePlan;
-use crate::checkpoint::Cursor;
-use crate::checkpoint::postgres::{Acquired, Answer, Claim, Fault, Holder, ScopeTable};
+use crate::checkpoint::postgres::{Acquired, Answer, Claim, Fault, Holder, Loaded, Saving, ScopeTable};
+use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::model::{Hex64, OutputId};
 
 /// How long a process waits for one answer.
@@ -28,7 +30,7 @@ pub(super) struct Database {
     scopes: Arc<Mutex<BTreeMap<Hex64, Scope>>>,
 }
 
-/// A scope's row of the lease table, and its cursors.
+/// A scope's row of the lease table, its cursors, and the text beside them.
 #[derive(Debug, Default)]
 struct Scope {
     owner: String,
@@ -36,6 +38,13 @@ struct Scope {
     seq: i64,
     expires: Duration,
     cursors: BTreeMap<OutputId, Cursor>,
+    beyond: Option<String>,
+}
+
+/// What of the text the judge wants to know.
+#[derive(Deserialize)]
+struct Text {
+    outputs: Vec<Beyond>,
 }
 
 impl Scope {
@@ -161,8 +170,9 @@ impl ScopeTable for Table {
         self.note_hold(asked, lease, held, answer)
     }
 
-    async fn save(&self, claim: &Claim, seq: i64, cursors: &[Cursor], lease: Duration) -> Result<Answer, Fault> {
-        let (asked, by, cursors) = (self.database.hub.now(), claim.clone(), cursors.to_vec());
+    async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
+        let (asked, by) = (self.database.hub.now(), claim.clone());
+        let (seq, cursors, beyond) = (saving.seq, saving.cursors.to_vec(), saving.beyond.to_owned());
         let (judge, process) = (self.database.judge.clone(), self.process);
         let answer = self
             .request("save", &claim.scope, move |row, now| {
@@ -174,7 +184,10 @@ impl ScopeTable for Table {
                 }
                 (row.seq, row.expires) = (seq, now + lease);
                 judge.saves(process, &cursors);
+                judge.saves_beyond(process, &outputs(&judge, Some(&beyond)));
+                judge.keeps(process);
                 row.cursors.extend(cursors.into_iter().map(|cursor| (cursor.output_id.clone(), cursor)));
+                row.beyond = Some(beyond);
                 Answer::Done
             })
             .await;
@@ -190,6 +203,7 @@ impl ScopeTable for Table {
         self.request("delete", &claim.scope, move |row, _| {
             if row.is_held_by(&by) {
                 row.cursors.clear();
+                row.beyond = None;
             }
         })
         .await
@@ -205,13 +219,23 @@ impl ScopeTable for Table {
         .await
     }
 
-    async fn load(&self, scope: &Hex64, _: &[OutputId]) -> Result<Vec<Cursor>, Fault> {
+    async fn load(&self, scope: &Hex64, _: &[OutputId]) -> Result<Loaded, Fault> {
         let (judge, process) = (self.database.judge.clone(), self.process);
         self.request("load", scope, move |row, _| {
             let cursors: Vec<Cursor> = row.cursors.values().cloned().collect();
-            judge.loads(process, &cursors);
-            cursors
+            let beyond = row.beyond.clone();
+            judge.loads(process, &Kept { cursors: cursors.clone(), beyond: outputs(&judge, beyond.as_deref()) });
+            Loaded { cursors, beyond }
         })
         .await
     }
+}
+
+/// Reads the text as anybody could.
+fn outputs(judge: &Judge, text: Option<&str>) -> Vec<Beyond> {
+    let read = text.map(serde_json::from_str::<Text>).transpose();
+    read.map(|text| text.map_or_else(Vec::new, |text| text.outputs)).unwrap_or_else(|error| {
+        judge.blame(broken(Promise::HonestPosition, format!("what is saved beyond the positions: {error}")));
+        Vec::new()
+    })
 }

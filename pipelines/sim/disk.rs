@@ -1,8 +1,8 @@
 //! The model of checkpoints on a disk: a lock that dies with its process, and files that are lost unless synced.
 //!
 //! ```text
-//! save ──write──► pending ──sync──► durable ──► answer
-//!                    └─ crash: each output's file is the old one or the new one
+//! save ──cursors──► pending ──sync──► durable ──answered rows──► pending ──sync──► durable ──► answer
+//!                      └─ crash: each file is the old one or the new one ─┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use super::hub::{Hub, ProcessId};
 use super::judge::Judge;
 use super::plan::StorePlan;
-use crate::checkpoint::{CheckpointScope, Cursor};
+use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// The disk. Clones share it.
@@ -34,13 +34,31 @@ struct Folder {
     durable: BTreeMap<OutputId, Cursor>,
     /// Written over the durable ones, and not synced.
     pending: BTreeMap<OutputId, Cursor>,
+    /// The file of rows answered beyond the cursors; empty where there is none.
+    beyond: Vec<Beyond>,
+    /// Put in its place, or its removal, and not synced.
+    pending_beyond: Option<Vec<Beyond>>,
 }
 
 impl Folder {
-    fn cursors(&self) -> Vec<Cursor> {
+    /// What is seen by who reads the files.
+    fn kept(&self) -> Kept {
         let mut all = self.durable.clone();
         all.extend(self.pending.clone());
-        all.into_values().collect()
+        let beyond = self.pending_beyond.as_ref().unwrap_or(&self.beyond).clone();
+        Kept { cursors: all.into_values().collect(), beyond }
+    }
+
+    fn sync_cursors(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        self.durable.extend(pending);
+    }
+
+    /// A removal is never synced: what was there may come back in a crash.
+    fn sync_beyond(&mut self) {
+        if let Some(beyond) = self.pending_beyond.take_if(|beyond| !beyond.is_empty()) {
+            self.beyond = beyond;
+        }
     }
 }
 
@@ -72,7 +90,12 @@ impl Disk {
                     folder.durable.insert(output, cursor);
                 }
             }
-            self.judge.falls_back(process, &folder.cursors());
+            if let Some(beyond) = folder.pending_beyond.take()
+                && self.hub.draw(|r| r.chance(1, 2))
+            {
+                folder.beyond = beyond;
+            }
+            self.judge.falls_back(process, &folder.kept());
         }
     }
 
@@ -101,10 +124,12 @@ impl Held {
         work(folders.entry(self.scope.clone()).or_default())
     }
 
-    async fn save_all(&self, cursors: &[Cursor]) -> Result<(), Refusal> {
+    async fn save_all(&self, kept: &Kept) -> Result<(), Refusal> {
         let Disk { hub, judge, plan, .. } = &self.disk;
-        let fails = hub.draw(|r| r.chance(plan.failing, 1_000).then(|| r.below(1 + cursors.len() as u64) as usize));
-        for (i, cursor) in cursors.iter().enumerate() {
+        // Nothing is put in place, or so many of the cursors, or all of it, unsynced.
+        let steps = 2 + kept.cursors.len() as u64;
+        let fails = hub.draw(|r| r.chance(plan.failing, 1_000).then(|| r.below(steps) as usize));
+        for (i, cursor) in kept.cursors.iter().enumerate() {
             if fails == Some(i) {
                 break;
             }
@@ -116,42 +141,71 @@ impl Held {
             })
             .await;
         }
-        if fails.is_some() {
-            judge.count(|totals| totals.store_faults += 1);
-            hub.note(format_args!("p{} save fails", self.process));
-            return Err(Refusal::new(Reason::CheckpointSaveFailed, "injected fault"));
+        if fails.is_some_and(|at| at <= kept.cursors.len()) {
+            return self.failed();
         }
         self.at(|folder| {
             hub.note(format_args!("p{} syncs", self.process));
-            let pending = std::mem::take(&mut folder.pending);
-            folder.durable.extend(pending);
+            folder.sync_cursors();
+            judge.keeps(self.process);
+        })
+        .await;
+        self.at(|folder| {
+            hub.note(format_args!("p{} writes what is beyond: {}", self.process, runs(&kept.beyond)));
+            judge.saves_beyond(self.process, &kept.beyond);
+            // Where there was no file, there is none to be removed.
+            if !(kept.beyond.is_empty() && folder.kept().beyond.is_empty()) {
+                folder.pending_beyond = Some(kept.beyond.clone());
+            }
+        })
+        .await;
+        if fails.is_some() {
+            return self.failed();
+        }
+        self.at(|folder| {
+            folder.sync_beyond();
+            judge.keeps(self.process);
         })
         .await;
         self.at(|_| ()).await;
         Ok(())
     }
+
+    fn failed(&self) -> Result<(), Refusal> {
+        let Disk { hub, judge, .. } = &self.disk;
+        judge.count(|totals| totals.store_faults += 1);
+        hub.note(format_args!("p{} save fails", self.process));
+        Err(Refusal::new(Reason::CheckpointSaveFailed, "injected fault"))
+    }
 }
 
 impl CheckpointScope for Held {
-    fn load<'a>(&'a mut self, _: &'a [OutputId]) -> BoxFuture<'a, Result<Vec<Cursor>, Refusal>> {
+    fn load<'a>(&'a mut self, _: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move {
             let load = |folder: &mut Folder| {
                 // What is read is synced first, as the real files are.
-                let pending = std::mem::take(&mut folder.pending);
-                folder.durable.extend(pending);
-                folder.durable.values().cloned().collect::<Vec<_>>()
+                folder.sync_cursors();
+                folder.sync_beyond();
+                folder.kept()
             };
-            let cursors = self.at(load).await;
-            self.disk.hub.note(format_args!("p{} loads {} positions", self.process, cursors.len()));
-            self.disk.judge.loads(self.process, &cursors);
-            Ok(cursors)
+            let kept = self.at(load).await;
+            let (positions, beyond) = (kept.cursors.len(), runs(&kept.beyond));
+            self.disk.hub.note(format_args!("p{} loads {positions} positions, beyond: {beyond}", self.process));
+            self.disk.judge.loads(self.process, &kept);
+            Ok(kept)
         }
         .boxed()
     }
 
-    fn save<'a>(&'a mut self, cursors: &'a [Cursor]) -> BoxFuture<'a, Result<(), Refusal>> {
-        self.save_all(cursors).boxed()
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.save_all(kept).boxed()
     }
+}
+
+/// Runs of rows, for the trace.
+fn runs(beyond: &[Beyond]) -> String {
+    let rows = |beyond: &Beyond| beyond.files.iter().map(|file| format!("{:?}", file.rows)).collect::<String>();
+    beyond.iter().map(|beyond| format!("{} {} ", beyond.output_id, rows(beyond))).collect()
 }
 
 impl Drop for Held {

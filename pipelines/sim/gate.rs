@@ -249,6 +249,23 @@ impl GateChannel for Reached {
         judge.answers(*process, n, &attempt, decided);
         attempt
     }
+
+    async fn ask(&mut self) -> Result<(), String> {
+        let Self { gate, process, .. } = &*self;
+        let hub = &gate.hub;
+        if !hub.step(*process) {
+            return std::future::pending().await;
+        }
+        let down = gate.out_of_order(hub.now());
+        let (slot, after) = (hub.slot(*process), hub.draw(|r| gate.plan.delay(r)));
+        slot.fill_after(after, move || if down { Err("simulated".to_owned()) } else { Ok(()) });
+        let answer = slot.reply().await;
+        if !hub.step(*process) {
+            return std::future::pending().await;
+        }
+        hub.note(format_args!("p{process} asks the gate: {answer:?}"));
+        answer
+    }
 }
 
 /// An attempt whose sender waits for it.

@@ -6,7 +6,7 @@
 //! process: its end      ─┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::hub::ProcessId;
 use super::line::Line;
 use super::totals::Totals;
-use crate::checkpoint::Cursor;
+use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::deliver::{Attempt, PushCounts};
 use crate::evidence::Tally;
 use crate::model::{Decision, Event, Refusal};
@@ -24,13 +24,14 @@ use crate::model::{Decision, Event, Refusal};
 pub enum Promise {
     /// A run that streamed was answered whole, and the gate has all of it.
     NoLoss,
-    /// A crash repeats at most what the settings say.
+    /// A process sends at most as many events as the settings say that are not kept yet, and none that was kept when it
+    /// started: so that is what a crash can repeat.
     BoundedRepetition,
     /// Every attempt of an event has the same bytes, and they are the world's.
     SameBytes,
     /// The gate sees the order that the delivery mode promises.
     Order,
-    /// A saved position is never beyond an event without an answer, and never goes back.
+    /// What is saved as answered is answered, and stays saved.
     HonestPosition,
     /// Runs, lanes and attempts never see each other's positions or events.
     Isolation,
@@ -86,8 +87,10 @@ pub(super) struct Seen {
     pub(super) sent: BTreeMap<usize, u32>,
     /// Events on the way.
     pub(super) open: Vec<usize>,
-    /// Events that another process had sent before.
-    pub(super) repeated: u64,
+    /// Events that were kept as answered when it started.
+    pub(super) kept: BTreeSet<usize>,
+    /// Those among them beyond the positions.
+    beyond: u64,
     /// Until when it knows to hold its checkpoint; no end where it is locked.
     pub(super) held_until: Option<Duration>,
     /// A save told it that the checkpoint is another's.
@@ -154,7 +157,7 @@ impl Judge {
         self.with(process, |line, seen, totals| {
             let n = line.identify(event)?;
             line.check_order(seen, n, event)?;
-            line.check_repetition(seen, process, n)?;
+            line.check_repetition(seen, n)?;
             if let (Some(until), Some(due)) = (seen.held_until, event.due)
                 && now >= until
                 && due > until + crate::pace::EARLY
@@ -194,7 +197,8 @@ impl Judge {
                 Some(Decision::Admit) => counts.admitted += 1,
                 Some(Decision::Duplicate) => counts.duplicates += 1,
                 Some(Decision::Quarantine) => counts.quarantined += 1,
-                None => {}
+                // Of earlier ones the gate knows nothing.
+                Some(Decision::Earlier) | None => {}
             }
             match (decided, attempt) {
                 (Some(decision), _) => {
@@ -216,9 +220,14 @@ impl Judge {
         });
     }
 
-    /// A process asks for its positions and gets these.
-    pub(super) fn loads(&self, process: ProcessId, cursors: &[Cursor]) {
-        self.with(process, |line, _, _| line.check_loaded(cursors));
+    /// A process asks for what is kept and gets this, which no crash undoes from now on.
+    pub(super) fn loads(&self, process: ProcessId, kept: &Kept) {
+        self.with(process, |line, seen, _| {
+            line.check_loaded(kept)?;
+            line.keep()?;
+            (seen.kept, seen.beyond) = (line.kept(), line.kept_beyond());
+            Ok(())
+        });
     }
 
     /// These positions are the saved ones from now on.
@@ -229,18 +238,29 @@ impl Judge {
         });
     }
 
-    /// A crash left these positions.
-    pub(super) fn falls_back(&self, process: ProcessId, cursors: &[Cursor]) {
-        self.with(process, |line, _, _| {
-            line.fall_back(cursors);
-            Ok(())
+    /// These are the rows saved beyond the positions from now on.
+    pub(super) fn saves_beyond(&self, process: ProcessId, beyond: &[Beyond]) {
+        self.with(process, |line, _, totals| {
+            totals.saved_beyond += u64::from(!beyond.is_empty());
+            line.save_beyond(beyond)
         });
+    }
+
+    /// What is saved now is not undone by any crash.
+    pub(super) fn keeps(&self, process: ProcessId) {
+        self.with(process, |line, _, _| line.keep());
+    }
+
+    /// A crash left this.
+    pub(super) fn falls_back(&self, process: ProcessId, kept: &Kept) {
+        self.with(process, |line, _, _| line.fall_back(kept));
     }
 
     /// A process has ended by itself. `has` says whether the gate has an event.
     pub(super) fn ends(&self, process: ProcessId, end: &End<'_>, has: impl Fn(&[u8; 32]) -> bool) {
-        self.with(process, |line, seen, _| {
-            check_counts(&seen.counts, end)?;
+        self.with(process, |line, seen, totals| {
+            check_counts(seen, end)?;
+            totals.answered_earlier += end.tally.map_or(0, |tally| tally.totals().answered_earlier);
             match end.refusal {
                 None if seen.lost => Err(broken(
                     Promise::Fencing,
@@ -278,7 +298,8 @@ fn close(open: &mut Vec<usize>, n: usize) {
 }
 
 /// What the process counted against what the gate told it.
-fn check_counts(told: &PushCounts, end: &End<'_>) -> Result<(), Violation> {
+fn check_counts(seen: &Seen, end: &End<'_>) -> Result<(), Violation> {
+    let told = &seen.counts;
     let numbers = |counts: &PushCounts| {
         let PushCounts { attempts, retries, connect_failed, connection_lost, timed_out, throttled, .. } = *counts;
         let PushCounts { server_errors, admitted, duplicates, quarantined, .. } = *counts;
@@ -297,6 +318,11 @@ fn check_counts(told: &PushCounts, end: &End<'_>) -> Result<(), Violation> {
         ([totals.admitted, totals.duplicates, totals.quarantined], [told.admitted, told.duplicates, told.quarantined]);
     let good = end.refusal.is_none();
     let honest = if good { counted == told } else { counted.iter().zip(&told).all(|(counted, told)| counted <= told) };
+    let (earlier, known) = (totals.answered_earlier, seen.beyond);
+    if if good { earlier != known } else { earlier > known } {
+        let what = format!("its evidence says that {earlier} events were answered earlier, {known} were");
+        return Err(broken(Promise::TruthfulEnd, what));
+    }
     if honest && totals.answered == counted.iter().sum::<u64>() {
         return Ok(());
     }

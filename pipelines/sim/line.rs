@@ -9,8 +9,9 @@ use std::num::NonZeroUsize;
 
 use super::hub::ProcessId;
 use super::judge::{Promise, Seen, Violation, broken};
+use super::output::Output;
 use super::world::World;
-use crate::checkpoint::Cursor;
+use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::deliver::DeliveryMode;
 use crate::model::{Decision, Event, Reason, Refusal};
 use crate::pipelines::prepare::Prepared;
@@ -36,15 +37,11 @@ pub(super) struct Line {
     quarantined: bool,
     garbled: bool,
     senders: BTreeMap<usize, BTreeSet<ProcessId>>,
+    /// What is saved.
     cursors: BTreeMap<String, Cursor>,
-}
-
-struct Output {
-    id: String,
-    files: Vec<String>,
-    rows: Vec<(usize, u64, usize)>,
-    /// Rows covered by the saved position.
-    saved: usize,
+    beyond: Vec<Beyond>,
+    /// Events kept as answered whatever crashes.
+    durable: BTreeSet<usize>,
 }
 
 impl Line {
@@ -67,7 +64,7 @@ impl Line {
             let mut rows: Vec<_> = rows.map(|(n, row)| (row.file, row.index, n)).collect();
             rows.sort_unstable();
             let files = output.view.parts.iter().map(|part| part.name.clone()).collect();
-            Output { id: output.view.output_id.to_string(), files, rows, saved: 0 }
+            Output::new(output.view.output_id.to_string(), files, rows)
         });
         let (mode, window) = (settings.mode, settings.window.max(1));
         Self {
@@ -86,6 +83,8 @@ impl Line {
             garbled: false,
             senders: BTreeMap::new(),
             cursors: BTreeMap::new(),
+            beyond: Vec::new(),
+            durable: BTreeSet::new(),
         }
     }
 
@@ -156,14 +155,18 @@ impl Line {
         Ok(())
     }
 
-    /// Whether `process` may send `n`, where another one did before.
-    pub(super) fn check_repetition(&self, seen: &mut Seen, process: ProcessId, n: usize) -> Result<(), Violation> {
-        if seen.sent.contains_key(&n) || !self.sent_by_another(process, n) {
+    /// Whether a process that has done `seen` may send `n`: it was not kept when it started, and with it no more are out
+    /// than a crash may repeat.
+    pub(super) fn check_repetition(&self, seen: &Seen, n: usize) -> Result<(), Violation> {
+        if seen.sent.contains_key(&n) {
             return Ok(());
         }
-        seen.repeated += 1;
-        if seen.repeated > self.bound {
-            let what = format!("{} events were sent again, {n} the last; the bound is {}", seen.repeated, self.bound);
+        if seen.kept.contains(&n) {
+            return Err(broken(Promise::BoundedRepetition, format!("event {n} was sent, it was kept as answered")));
+        }
+        let out = 1 + seen.sent.keys().filter(|sent| !self.durable.contains(sent)).count() as u64;
+        if out > self.bound {
+            let what = format!("{out} events are sent and not kept, {n} the last; the bound is {}", self.bound);
             return Err(broken(Promise::BoundedRepetition, what));
         }
         Ok(())
@@ -191,13 +194,17 @@ impl Line {
         self.garbled = true;
     }
 
-    pub(super) fn check_loaded(&self, cursors: &[Cursor]) -> Result<(), Violation> {
-        let loaded: BTreeMap<String, Cursor> = by_output(cursors);
-        if loaded == self.cursors {
-            return Ok(());
+    pub(super) fn check_loaded(&self, kept: &Kept) -> Result<(), Violation> {
+        let loaded = by_output(&kept.cursors);
+        if loaded != self.cursors {
+            let what = format!("{loaded:?} were loaded, this line had saved {:?}", self.cursors);
+            return Err(broken(Promise::Isolation, what));
         }
-        let what = format!("{loaded:?} were loaded, this line had saved {:?}", self.cursors);
-        Err(broken(Promise::Isolation, what))
+        if kept.beyond != self.beyond {
+            let what = format!("{:?} beyond were loaded, this line had saved {:?}", kept.beyond, self.beyond);
+            return Err(broken(Promise::Isolation, what));
+        }
+        Ok(())
     }
 
     pub(super) fn save(&mut self, cursors: &[Cursor]) -> Result<(), Violation> {
@@ -205,7 +212,7 @@ impl Line {
             let id = cursor.output_id.to_string();
             let stray = || broken(Promise::HonestPosition, format!("{cursor:?} is not of this line's run"));
             let output = self.outputs.iter_mut().find(|output| output.id == id).ok_or_else(stray)?;
-            let covered = output.covered(cursor).ok_or_else(stray)?;
+            let covered = output.covered(&cursor.last_file, cursor.last_row_index).ok_or_else(stray)?;
             if covered < output.saved {
                 let what = format!("{id} goes back from {} to {covered} rows", output.saved);
                 return Err(broken(Promise::HonestPosition, what));
@@ -221,12 +228,60 @@ impl Line {
         Ok(())
     }
 
-    pub(super) fn fall_back(&mut self, cursors: &[Cursor]) {
-        self.cursors = by_output(cursors);
+    /// Takes the rows beyond positions that are saved in place of those before.
+    pub(super) fn save_beyond(&mut self, beyond: &[Beyond]) -> Result<(), Violation> {
         for output in &mut self.outputs {
-            let left = self.cursors.get(&output.id).and_then(|cursor| output.covered(cursor)).unwrap_or(0);
-            output.saved = left;
+            output.beyond.clear();
         }
+        for rows in beyond {
+            let stray = || broken(Promise::HonestPosition, format!("{rows:?} are not of this line's run"));
+            let output =
+                self.outputs.iter_mut().find(|output| output.id == rows.output_id.as_str()).ok_or_else(stray)?;
+            if !output.take_beyond(rows).ok_or_else(stray)? {
+                let what = format!("{rows:?} stand beside a position that is not saved");
+                return Err(broken(Promise::HonestPosition, what));
+            }
+            // Rows of other lanes among them say nothing.
+            let unanswered = |n: &&usize| self.unanswered.contains(n) || **n >= self.events.len();
+            if let Some(n) = output.beyond.iter().find(unanswered) {
+                let what = format!("row of event {n} is saved as answered in {}, it is not", output.id);
+                return Err(broken(Promise::HonestPosition, what));
+            }
+        }
+        self.beyond = beyond.to_vec();
+        Ok(())
+    }
+
+    /// What is saved now stays.
+    pub(super) fn keep(&mut self) -> Result<(), Violation> {
+        let kept = self.kept();
+        if let Some(n) = self.durable.difference(&kept).next() {
+            return Err(broken(Promise::HonestPosition, format!("event {n} was kept as answered and is no more")));
+        }
+        self.durable = kept;
+        Ok(())
+    }
+
+    /// The line's events that are saved as answered.
+    pub(super) fn kept(&self) -> BTreeSet<usize> {
+        self.outputs.iter().flat_map(Output::kept).filter(|n| self.members.contains(n)).collect()
+    }
+
+    /// How many of them are beyond positions.
+    pub(super) fn kept_beyond(&self) -> u64 {
+        let beyond = self.outputs.iter().flat_map(Output::kept_beyond);
+        beyond.filter(|n| self.members.contains(n)).count() as u64
+    }
+
+    pub(super) fn fall_back(&mut self, kept: &Kept) -> Result<(), Violation> {
+        self.cursors = by_output(&kept.cursors);
+        for output in &mut self.outputs {
+            let cursor = self.cursors.get(&output.id);
+            let left = cursor.and_then(|cursor| output.covered(&cursor.last_file, cursor.last_row_index));
+            output.saved = left.unwrap_or(0);
+        }
+        self.save_beyond(&kept.beyond)?;
+        self.keep()
     }
 
     pub(super) fn check_streamed(&self, has: impl Fn(&[u8; 32]) -> bool) -> Result<(), Violation> {
@@ -265,15 +320,6 @@ impl Line {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl Output {
-    /// How many rows lie up to and with a position.
-    fn covered(&self, cursor: &Cursor) -> Option<usize> {
-        let file = self.files.iter().position(|name| *name == cursor.last_file)?;
-        let at = self.rows.binary_search_by_key(&(file, cursor.last_row_index), |(file, row, _)| (*file, *row));
-        at.ok().map(|at| at + 1)
     }
 }
 

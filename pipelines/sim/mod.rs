@@ -24,6 +24,7 @@ mod gate;
 mod hub;
 mod judge;
 mod line;
+mod output;
 mod plan;
 mod process;
 mod simulation;

@@ -25,9 +25,10 @@ use crate::deliver::{PushCounts, PushStats};
 use crate::model::Refusal;
 use crate::pipelines::account::{self, Account};
 use crate::pipelines::prepare::{self, Prepared};
-use crate::pipelines::producer::{self, Counter, Parts, Settings};
+use crate::pipelines::producer::{self, Parts, ReadCounts, Settings};
 use crate::pipelines::service::resumed_at;
 use crate::stop::Stop;
+use crate::telemetry::Counter;
 
 /// Where checkpoints are.
 #[derive(Clone)]
@@ -172,14 +173,15 @@ async fn stream(
             Box::new(LeasedScope::open(table, &key, owner, clock.clone(), times, releases.clone()).await?)
         }
     };
-    let cursors = scope.load(&run.output_ids()).await?;
-    let from = prepare::resume(&run, &cursors)?;
+    let kept = scope.load(&run.output_ids()).await?;
+    let (from, earlier) = prepare::resume(&run, &kept)?;
     let due =
         run.outputs.iter().zip(&from).map(|(output, from)| output.view.rows - resumed_at(&output.view, *from)).sum();
     hub.note(format_args!("p{id} goes on at {from:?}, {due} rows"));
-    let framed = Counter::new();
-    let parts = Parts { gate, clock: clock.clone(), scope, stop, stats: pushes.clone(), framed: framed.clone() };
-    let chunks = producer::framed(&run, &from, &settings, framed.clone());
+    let (framed, read) = (Counter::new(), ReadCounts::default());
+    let chunks = producer::framed(&run, &from, &settings, &read, framed.clone());
+    let (clock_too, stats) = (clock.clone(), pushes.clone());
+    let parts = Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone() };
     let saved = hub.clone();
     let answers = producer::delivered(&run, chunks, &settings, parts, move |cursor| {
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);

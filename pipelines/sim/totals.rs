@@ -43,10 +43,14 @@ totals! {
     retries,
     /// Events that another process had sent before.
     repeats,
+    /// Events that were answered beyond the saved positions and not sent again.
+    answered_earlier,
     /// Attempts that were decided.
     decisions,
-    /// Saves.
+    /// Saves of positions.
     saves,
+    /// Saves with answered rows beyond them.
+    saved_beyond,
     /// Processes that crashed.
     crashes,
     /// Processes that were stalled.

@@ -24,11 +24,12 @@ use crate::envelope::RunPins;
 use crate::model::{Event, Hex64, Micros, OutputId, Reason, Refusal, WorldKey};
 use crate::oracle::{Resume, View, ViewFile, ViewFiles};
 use crate::pipelines::prepare::{Prepared, PreparedOutput};
-use crate::pipelines::producer::{self, Counter};
+use crate::pipelines::producer::{self, ReadCounts};
 use crate::profile::order_key_column;
 use crate::reference::Random;
 use crate::run::identity::RunIdentity;
 use crate::store::{Key, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
+use crate::telemetry::Counter;
 
 /// The outputs of a run, by rank; a world with fewer has the last ones.
 const OUTPUTS: [&str; 4] =
@@ -141,7 +142,8 @@ impl World {
         let whole = Prepared { lane: crate::model::Lane::WHOLE, ..run.clone() };
         let from = vec![Resume::default(); whole.outputs.len()];
         let mut events: Vec<Event> = Vec::new();
-        let reading = producer::framed(&whole, &from, &plan.settings, Counter::new()).try_for_each(|chunk| {
+        let reading = producer::framed(&whole, &from, &plan.settings, &ReadCounts::default(), Counter::new());
+        let reading = reading.try_for_each(|chunk| {
             events.extend(chunk);
             std::future::ready(Ok(()))
         });

@@ -28,7 +28,7 @@ use self::database::Database;
 use self::dsn::Dsn;
 pub use self::retry::Fault;
 pub use self::scope::{LeasedScope, Releases, Times};
-pub use self::table::{Acquired, Answer, Claim, Holder, ScopeTable};
+pub use self::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
 use super::{CheckpointScope, CheckpointStore, Kept, owner};
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId, Reason, Refusal, Secret};

@@ -60,20 +60,22 @@ pub enum Answer {
 
 /// What a save puts down.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Saving<'a> {
+pub struct Saving<'a> {
     /// Counts the saves of a claim: a statement that comes after one with a higher number does nothing.
-    pub(super) seq: i64,
-    /// One an output at most.
-    pub(super) cursors: &'a [Cursor],
+    pub seq: i64,
+    /// Cursors that moved, one an output at most.
+    pub cursors: &'a [Cursor],
     /// In place of the text that was kept before.
-    pub(super) beyond: &'a str,
+    pub beyond: &'a str,
 }
 
 /// What is kept of a scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Loaded {
-    pub(super) cursors: Vec<Cursor>,
-    pub(super) beyond: Option<String>,
+pub struct Loaded {
+    /// Cursors of the outputs asked for, where there are any.
+    pub cursors: Vec<Cursor>,
+    /// The text that says what was answered beyond them, where one was saved.
+    pub beyond: Option<String>,
 }
 
 /// The database's side of a scope. Each call is one statement that either happens whole or not at all, and may be
