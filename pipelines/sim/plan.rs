@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::hub::Blow;
-use crate::deliver::{DeliveryMode, RetryPolicy};
+use crate::deliver::{Adaptive, CircuitPolicy, DeliveryMode, RetryBudget, RetryPolicy};
 use crate::model::{Lane, LaneKey};
 use crate::pace::{Pacing, RateLimit, RatePlan};
 use crate::pipelines::producer::Settings;
@@ -127,7 +127,7 @@ impl Plan {
             latency: *pick(r, &[1, 5, 40, 400]),
         };
         let rivals = r.chance(1, 2);
-        let settings = settings(r, &world)?;
+        let settings = overload(&mut Random::of(&[seed, 0x6c_6f_61_64]), settings(r, &world)?);
         let gate = GatePlan::draw(r, &settings);
         let lines = lines(r, flaw.is_some(), rivals, store.lease);
         let failing_reads = if r.chance(1, 8) { r.below(40) } else { 0 };
@@ -224,6 +224,29 @@ fn settings(r: &mut Random, world: &WorldPlan) -> Result<Settings, ConfigError> 
         flush_every: 1 + below(r, &[2, 20, 2 * rows]),
         ..base
     })
+}
+
+/// How a gate that fails is met: as by default in half of the cases, and tightly in the others.
+fn overload(r: &mut Random, base: Settings) -> Settings {
+    if r.chance(1, 2) {
+        return base;
+    }
+    let millis = Duration::from_millis;
+    Settings {
+        held: 1 + below(r, &[2, 20, 400]) as usize,
+        event_deadline: r.chance(1, 4).then(|| millis(500 + below(r, &[5_000, 60_000]))),
+        budget: RetryBudget { share: r.unit(), floor: 1.0 + below(r, &[4, 100]) as f64 },
+        circuit: CircuitPolicy {
+            failures: below(r, &[6, 40]) as u32,
+            first_pause: millis(1 + below(r, &[50, 1_000])),
+            max_pause: millis(1 + below(r, &[1_000, 5_000])),
+            limit: millis(2_000 + below(r, &[10_000, 300_000])),
+        },
+        adaptive: r
+            .chance(1, 2)
+            .then(|| Adaptive { min: 1 + r.below(3) as u32, slow: millis(1 + below(r, &[20, 800])) }),
+        ..base
+    }
 }
 
 fn lines(r: &mut Random, flawed: bool, rivals: bool, lease: Option<Duration>) -> Vec<LinePlan> {
