@@ -7,13 +7,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::RecordBatch;
 use futures::{Stream, stream};
-use parquet::DecodeResult;
-use parquet::arrow::push_decoder::ParquetPushDecoder;
 
+use super::decoding::Open;
 use super::filter::{RowFilter, Sieve};
 use super::loading::{Loaded, Loading, Place};
 use super::part::Part;
@@ -352,68 +349,5 @@ impl View {
         }
         let detail = format!("part {file} of {}", self.parts.len());
         Err(Refusal::new(Reason::CheckpointForeign, detail))
-    }
-}
-
-/// A slice being decoded.
-struct Open {
-    loaded: Loaded,
-    decoder: ParquetPushDecoder,
-    /// What its filter has seen, where it has one.
-    sieve: Option<Sieve>,
-}
-
-impl Open {
-    fn new(loaded: Loaded, limit: u64, filter: Option<&RowFilter>, sieve: Option<Sieve>) -> Result<Self, Refusal> {
-        let decoder = loaded.part.decoder(&loaded.slice, limit, filter.zip(sieve.clone()))?;
-        Ok(Self { loaded, decoder, sieve })
-    }
-
-    /// The next rows, or `None` after the last.
-    async fn next(&mut self) -> Result<Option<RecordBatch>, Refusal> {
-        let Self { loaded: Loaded { part, bytes, .. }, decoder, .. } = self;
-        loop {
-            match part.source.decode(|| decoder.try_decode())? {
-                DecodeResult::NeedsData(ranges) => {
-                    // No row behind a refused one is needed.
-                    if let Some(refusal) = self.sieve.as_ref().and_then(|sieve| sieve.lock().refusal()) {
-                        return Err(refusal);
-                    }
-                    let missing: Vec<_> = ranges.iter().filter(|range| bytes.get(range).is_none()).cloned().collect();
-                    let fetched = if missing.is_empty() { Vec::new() } else { part.source.ranges(&missing).await? };
-                    bytes.add(missing, fetched);
-                    let chunks = ranges.iter().filter_map(|range| bytes.get(range)).collect();
-                    part.source.decode(|| decoder.push_ranges(ranges, chunks))?;
-                }
-                DecodeResult::Data(rows) => {
-                    if part.unchecked_text && !rows.columns().iter().all(is_utf8) {
-                        return Err(part.source.unreadable("a text column holds bytes that are not UTF-8"));
-                    }
-                    return Ok(Some(rows));
-                }
-                DecodeResult::Finished => return Ok(None),
-            }
-        }
-    }
-}
-
-/// Whether every text in `array` is UTF-8, which the decoder only checks for columns annotated so.
-pub(super) fn is_utf8(array: &Arc<dyn Array>) -> bool {
-    fn all<'a>(mut values: impl Iterator<Item = Option<&'a str>>) -> bool {
-        values.all(|text| text.is_none_or(|text| std::str::from_utf8(text.as_bytes()).is_ok()))
-    }
-    match array.data_type() {
-        DataType::Utf8 => all(array.as_string::<i32>().iter()),
-        DataType::LargeUtf8 => all(array.as_string::<i64>().iter()),
-        DataType::Utf8View => all(array.as_string_view().iter()),
-        DataType::List(_) => is_utf8(array.as_list::<i32>().values()),
-        DataType::LargeList(_) => is_utf8(array.as_list::<i64>().values()),
-        DataType::ListView(_) => is_utf8(array.as_list_view::<i32>().values()),
-        DataType::LargeListView(_) => is_utf8(array.as_list_view::<i64>().values()),
-        DataType::FixedSizeList(..) => is_utf8(array.as_fixed_size_list().values()),
-        DataType::Struct(_) => array.as_struct().columns().iter().all(is_utf8),
-        DataType::Map(..) => array.as_map().entries().columns().iter().all(is_utf8),
-        DataType::Dictionary(..) => is_utf8(array.as_any_dictionary().values()),
-        _ => true,
     }
 }

@@ -14,7 +14,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, RowFilter as DecoderFilter};
 
-use super::batches::is_utf8;
+use super::decoding::is_utf8;
 use super::times;
 use super::view_files::TIME_COLUMN;
 use crate::model::{Micros, Reason, Refusal};

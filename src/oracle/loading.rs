@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use futures::FutureExt as _;
 use futures::future::{BoxFuture, MaybeDone, maybe_done};
 
 use super::batches::Scan;
@@ -64,18 +65,18 @@ impl Place {
 }
 
 /// A load under way.
-pub(super) struct Loading(Pin<Box<MaybeDone<BoxFuture<'static, Result<Loaded, Refusal>>>>>);
+pub(super) struct Loading(MaybeDone<BoxFuture<'static, Result<Loaded, Refusal>>>);
 
 impl Loading {
     /// Begins it with the first [`Loading::nudge`].
     pub(super) fn new(place: Place) -> Self {
-        Self(Box::pin(maybe_done(Box::pin(place.load()) as BoxFuture<'static, _>)))
+        Self(maybe_done(place.load().boxed()))
     }
 
     /// Moves it on as far as it goes without waiting.
     pub(super) async fn nudge(&mut self) {
         poll_fn(|cx| {
-            let _ = self.0.as_mut().poll(cx);
+            let _ = Pin::new(&mut self.0).poll(cx);
             Poll::Ready(())
         })
         .await;
@@ -83,7 +84,7 @@ impl Loading {
 
     /// Waits for its end.
     pub(super) async fn done(mut self) -> Option<Result<Loaded, Refusal>> {
-        self.0.as_mut().await;
-        self.0.as_mut().take_output()
+        (&mut self.0).await;
+        Pin::new(&mut self.0).take_output()
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod batches;
 pub mod catalogue;
+mod decoding;
 mod filter;
 mod footer;
 pub mod gates;
