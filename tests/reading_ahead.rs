@@ -220,7 +220,7 @@ proptest! {
                     }
                 }
             };
-            let ended = tokio::time::timeout(Duration::from_secs(3600), all).await;
+            let ended = tokio::time::timeout(Duration::from_hours(1), all).await;
             prop_assert!(ended.is_ok(), "it came to a standstill");
             prop_assert_eq!(rows, outputs.iter().map(|output| output.0).sum::<i64>());
             prop_assert!(store.most_held() <= bound, "{} bytes held, the bound is {}", store.most_held(), bound);

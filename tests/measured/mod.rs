@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use wsp::store::{Key, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
 
 #[derive(Debug)]
@@ -40,8 +40,8 @@ struct Log {
 /// Where the rows of a Parquet file end and what its footer is made of begins.
 fn end_of_rows(file: &Bytes) -> u64 {
     let metadata = ParquetMetaDataReader::new().parse_and_finish(file).unwrap();
-    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
-    columns.map(|column| column.byte_range()).map(|(start, length)| start + length).max().unwrap_or(0)
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    columns.map(ColumnChunkMetaData::byte_range).map(|(start, length)| start + length).max().unwrap_or(0)
 }
 
 /// Bytes given out; counted as long as a slice of them is held.

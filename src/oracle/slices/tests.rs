@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
@@ -54,19 +54,8 @@ fn without_an_index_a_row_group_is_whole() {
     assert_eq!(rows, [(1, 400, 50..400), (2, 800, 0..200)]);
     for slice in &slices {
         assert!(!slice.paged);
-        let chunks = metadata.row_group(slice.group).columns().iter().map(ParquetMetaDataColumn::range);
-        assert!(layout.ranges(slice).into_iter().eq(chunks));
-    }
-}
-
-trait ParquetMetaDataColumn {
-    fn range(&self) -> Range<u64>;
-}
-
-impl ParquetMetaDataColumn for parquet::file::metadata::ColumnChunkMetaData {
-    fn range(&self) -> Range<u64> {
-        let (start, length) = self.byte_range();
-        start..start + length
+        let chunks = metadata.row_group(slice.group).columns().iter().map(ColumnChunkMetaData::byte_range);
+        assert!(layout.ranges(slice).into_iter().eq(chunks.map(|(start, length)| start..start + length)));
     }
 }
 
