@@ -85,7 +85,8 @@ impl RunOutput {
 /// One output's figures, over all runs of the process.
 #[derive(Debug)]
 pub(super) struct OutputMeter {
-    decisions: [AtomicU64; 3],
+    /// One a decision, those of an earlier start among them.
+    decisions: [AtomicU64; 4],
     /// How many there were when the present run began.
     before: AtomicU64,
     /// The latest answered event's time in the present run, microseconds.
