@@ -355,6 +355,15 @@ impl ObjectStore for SlowStore {
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         self.inner.append(key, lines)
     }
+
+    fn append_unless<'a>(
+        &'a self,
+        key: &'a Key,
+        lines: Bytes,
+        held: crate::store::Holds,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.inner.append_unless(key, lines, held)
+    }
 }
 
 fn internal(error: &dyn fmt::Display) -> Refusal {

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use crate::model::{Hex64, WorldKey};
-use crate::store::{Key, ObjectMeta, ObjectStore, StoreError, Version};
+use crate::store::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
 
 /// The golden world, opened as `world`; what a test changes is changed in memory alone.
 #[derive(Debug, Clone)]
@@ -158,6 +158,15 @@ impl ObjectStore for Doctored {
     }
 
     fn append<'a>(&'a self, _key: &'a Key, _lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("the checks write nothing")
+    }
+
+    fn append_unless<'a>(
+        &'a self,
+        _key: &'a Key,
+        _lines: Bytes,
+        _held: Holds,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         unreachable!("the checks write nothing")
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Key, ObjectMeta, ObjectStore, StoreError, Version};
+use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
 use crate::telemetry::Counter;
 
 /// Another store, with what is read from it counted.
@@ -86,6 +86,10 @@ impl ObjectStore for CountedStore {
 
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         self.store.append(key, lines)
+    }
+
+    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.store.append_unless(key, lines, held)
     }
 }
 

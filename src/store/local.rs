@@ -21,7 +21,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::files;
-use super::{Key, ObjectMeta, ObjectStore, StoreError, Version};
+use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
 
 /// A folder as an object store. Clones share it.
 #[derive(Debug, Clone)]
@@ -257,15 +257,34 @@ impl ObjectStore for LocalStore {
     }
 
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.write(key, move |path| {
-            let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-            file.lock()?;
-            let fresh = file.metadata()?.len() == 0;
-            files::append_lines(&mut file, &lines)?;
-            file.sync_all()?;
-            if fresh { files::sync_folder(path) } else { Ok(()) }
-        })
+        self.write(key, move |path| append(path, &lines, None).map(|_| ()))
     }
+
+    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.write(key, move |path| append(path, &lines, Some(&held)))
+    }
+}
+
+/// Adds lines under the file's lock, unless they are `held`; says whether it did.
+fn append(path: &Path, lines: &[u8], held: Option<&Holds>) -> io::Result<bool> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    file.lock()?;
+    let fresh = file.metadata()?.len() == 0;
+    if let Some(held) = held {
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)?;
+        if held(&content) {
+            // Whoever wrote them may have died before this line.
+            file.sync_all()?;
+            return Ok(false);
+        }
+    }
+    files::append_lines(&mut file, lines)?;
+    file.sync_all()?;
+    if fresh {
+        files::sync_folder(path)?;
+    }
+    Ok(true)
 }
 
 /// What makes two contents of one name differ. The change time is in it because a copy can set the

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Key, ObjectMeta, ObjectStore, StoreError, Version};
+use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +196,15 @@ impl ObjectStore for MemoryStore {
     }
 
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        let never: Holds = Arc::new(|_| false);
+        self.append_unless(key, lines, never).map(|done| done.map(|_| ())).boxed()
+    }
+
+    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
         let done = self.call(key, |state, fault| {
+            if state.objects.get(key.as_str()).is_some_and(|(_, body)| held(body)) {
+                return Ok(false);
+            }
             let mut body = state.objects.get(key.as_str()).map(|(_, body)| body.to_vec()).unwrap_or_default();
             if body.last().is_some_and(|last| *last != b'\n') {
                 body.push(b'\n');
@@ -204,7 +212,7 @@ impl ObjectStore for MemoryStore {
             let kept = if fault == Some(Fault::Torn) { lines.len() / 2 } else { lines.len() };
             body.extend_from_slice(&lines[..kept]);
             state.write(key, body.into());
-            Ok(())
+            Ok(true)
         });
         async { done }.boxed()
     }

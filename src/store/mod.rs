@@ -17,6 +17,7 @@ mod s3;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -135,6 +136,9 @@ pub enum StoreError {
     },
 }
 
+/// Says of an object's content whether some lines are in it already.
+pub type Holds = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// A folder or bucket prefix full of objects.
 pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// The root as the profile spells it, without a slash at the end.
@@ -177,6 +181,11 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// Adds `lines` (whole lines, each with its newline) to the end of the object. Writers that append
     /// at once don't lose each other's lines; a half line left by a crash is closed first.
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// As [`ObjectStore::append`], unless `held` says of the content that the lines are to follow that they are in it;
+    /// says whether it wrote. Of any number of writers with the same lines one writes them. The content is read for
+    /// it, so this is for objects of some megabytes.
+    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>>;
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use serde_json::Value;
 use wsp::envelope::{FrameExt as _, Framer, OutputFrame, RunPins};
 use wsp::model::{Event, Refusal, RowBatch, Run, WorldKey};
 use wsp::oracle::{Scan, View, ViewFile, ViewFiles};
-use wsp::store::{Key, ObjectMeta, ObjectStore, StoreError, Version};
+use wsp::store::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
 
 /// Objects in memory. Every write makes a new version; every range asked for is noted.
 #[derive(Debug, Default)]
@@ -109,6 +109,15 @@ impl ObjectStore for Objects {
     }
 
     fn append<'a>(&'a self, _key: &'a Key, _lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
+        unimplemented!("not needed to read a view")
+    }
+
+    fn append_unless<'a>(
+        &'a self,
+        _key: &'a Key,
+        _lines: Bytes,
+        _held: Holds,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         unimplemented!("not needed to read a view")
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use wsp::store::{Key, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
+use wsp::store::{Holds, Key, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
 
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -183,5 +183,9 @@ impl ObjectStore for Measured {
 
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         self.objects.append(key, lines)
+    }
+
+    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.objects.append_unless(key, lines, held)
     }
 }

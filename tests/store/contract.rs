@@ -17,7 +17,8 @@ pub(crate) async fn holds(store: Arc<dyn ObjectStore>) {
     ranges_of_one_version(&*store).await;
     lists(&*store).await;
     one_creator_wins(store.clone()).await;
-    appends_add_up(store).await;
+    appends_add_up(store.clone()).await;
+    one_of_many_appends_what_all_know(store).await;
 }
 
 fn names(store: &dyn ObjectStore) {
@@ -122,4 +123,32 @@ async fn appends_add_up(store: Arc<dyn ObjectStore>) {
     store.put(&torn, Bytes::from_static(b"whole\nhal")).await.unwrap();
     store.append(&torn, Bytes::from_static(b"next\n")).await.unwrap();
     assert_eq!(store.get(&torn, 100).await.unwrap().unwrap(), "whole\nhal\nnext\n");
+}
+
+async fn one_of_many_appends_what_all_know(store: Arc<dyn ObjectStore>) {
+    let list = key("append/list.jsonl");
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, list) = (store.clone(), list.clone());
+            tokio::spawn(async move {
+                let mut wrote = 0;
+                for fact in 0..8 {
+                    let line = format!("fact {fact}\n");
+                    let sought = line.clone();
+                    let held = Arc::new(move |content: &[u8]| {
+                        String::from_utf8_lossy(content).split_inclusive('\n').any(|line| line == sought)
+                    });
+                    wrote += usize::from(store.append_unless(&list, line.into(), held).await.unwrap());
+                }
+                wrote
+            })
+        })
+        .collect();
+    let mut wrote = 0;
+    for task in tasks {
+        wrote += task.await.unwrap();
+    }
+    let text = store.get(&list, 1 << 20).await.unwrap().unwrap();
+    let expected: String = (0..8).map(|fact| format!("fact {fact}\n")).collect();
+    assert_eq!((text, wrote), (Bytes::from(expected), 8));
 }

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Key, ObjectMeta, ObjectStore, StoreError, Version};
+use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
 use bucket::Bucket;
 use io_thread::IoThread;
 use location::Location;
@@ -126,6 +126,11 @@ impl ObjectStore for S3Store {
 
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         let key = key.clone();
-        self.run(|bucket| async move { bucket.append(&key, &lines).await })
+        self.run(|bucket| async move { bucket.append(&key, &lines, None).await.map(|_| ()) })
+    }
+
+    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let key = key.clone();
+        self.run(|bucket| async move { bucket.append(&key, &lines, Some(held)).await })
     }
 }

@@ -11,7 +11,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::super::{Key, StoreError};
+use super::super::{Holds, Key, StoreError};
 use super::attempts::Attempts;
 use super::bucket::{Bucket, Condition};
 use super::failure::{Failure, Kind};
@@ -49,7 +49,8 @@ impl Bucket {
         }
     }
 
-    pub(super) async fn append(&self, key: &Key, lines: &Bytes) -> Result<(), StoreError> {
+    /// Adds lines unless they are `held`; says whether it did.
+    pub(super) async fn append(&self, key: &Key, lines: &Bytes, held: Option<Holds>) -> Result<bool, StoreError> {
         let _turn = self.turns.of(key).await;
         let mut failures = Attempts::new(self.options.retry);
         let mut conflicts = Attempts::new(self.options.conflict);
@@ -63,14 +64,17 @@ impl Bucket {
             };
             // Whoever appended after us kept our bytes in front of theirs.
             if unclear.as_ref().is_some_and(|ours| old.starts_with(ours)) {
-                return Ok(());
+                return Ok(true);
+            }
+            if held.as_ref().is_some_and(|held| held(&old)) {
+                return Ok(false);
             }
             if let Some(failure) = last {
                 return Err(self.refused(key, "PUT", &told(failure, true)));
             }
             let new = joined(&old, lines);
             let failure = match self.bounds.once(self.put_once(key, new.clone(), &condition)).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(true),
                 Err(failure) => failure,
             };
             match failure.kind {
