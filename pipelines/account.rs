@@ -44,13 +44,14 @@ pub async fn settle<C: Clock>(
     let mut tally = Tally::new(run.outputs.len())?;
     let mut refusal = None;
     let mut progress = Progress::new(clock, from);
+    let began = clock.now();
     {
         // It holds the checkpoint, so it goes before anything else is done.
         let mut answers = pin!(answers);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(delivered) => {
-                    tally.count(&delivered);
+                    tally.count(&delivered, clock.now().saturating_sub(began));
                     progress.note(clock, delivered.position, due);
                 }
                 Err(error) => refusal = Some(error),

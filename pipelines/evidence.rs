@@ -2,21 +2,29 @@
 //!
 //! ```text
 //! RunIdentity, Profile ──► pins, provenance ──► RunEvidence { records, facts }
+//! Prepared, Settings ────► Start
 //! ```
 
 use std::sync::Arc;
 
 use crate::checkpoint::SavedCursor;
 use crate::clock::Clock;
+use crate::deliver::DeliveryMode;
 use crate::evidence::{
-    CheckpointSaved, Facts, Pins, Provenance, Records, RunEvidence, SessionEvent, SessionLog, WorldOutputs,
+    CheckpointSaved, DeliverySettings, End, Ending, Facts, Limits, OutputSummary, Pins, Producer, Provenance,
+    ReadySource, Records, RunEvidence, RunIds, START_SCHEMA, SessionEvent, SessionLog, Start, StartOutput, Summary,
+    WorldOutputs,
 };
-use crate::model::{Hex64, PlatformRunId, Reason, Refusal};
+use crate::model::{CheckList, Hex64, Micros, PlatformRunId, Reason, Refusal};
+use crate::oracle::Resume;
 use crate::profile::Profile;
+use crate::ready::Source;
 use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
 use super::prepare::Prepared;
+use super::producer::Settings;
+use super::service::resumed_at;
 
 /// Where a run's evidence is kept: under the run that is at home here.
 ///
@@ -81,7 +89,7 @@ pub(super) fn provenance(profile: &Profile) -> Provenance {
     }
 }
 
-fn pins(identity: &RunIdentity) -> Pins {
+pub(super) fn pins(identity: &RunIdentity) -> Pins {
     Pins {
         platform_run_id: identity.platform_run_id.clone(),
         scenario_run_id: identity.scenario_run_id.clone(),
@@ -104,4 +112,90 @@ pub(super) fn world_outputs(prepared: &Prepared) -> WorldOutputs {
         traffic_output_ids: traffic,
         context_output_ids: context,
     }
+}
+
+/// What a run sets out to do.
+pub(super) fn start_of(
+    profile: &Profile,
+    settings: &Settings,
+    source: &Source,
+    run: &Prepared,
+    checks: &CheckList,
+    from: &[Resume],
+    started: Micros,
+) -> Start {
+    let identity = &run.identity;
+    let mode = match settings.mode {
+        DeliveryMode::Strict => "strict",
+        DeliveryMode::Keyed(_) => "keyed",
+        DeliveryMode::Free(_) => "free",
+    };
+    Start {
+        schema: START_SCHEMA.to_owned(),
+        ready: ReadySource { topic: source.topic.clone(), partition: source.partition, offset: source.offset },
+        run: RunIds {
+            message_id: identity.message_id.clone(),
+            run_id: identity.run_id.clone(),
+            platform_run_id: identity.platform_run_id.clone(),
+            scenario_run_id: identity.scenario_run_id.clone(),
+            scenario_id: identity.world.scenario_id.clone(),
+            engine_run_root: run.engine_root.clone(),
+            stream_view_root: run.view_root.clone(),
+            world_key: identity.world.clone(),
+            engine_run_id: run.pins.run_id.clone(),
+            pack_key: run.pack_key.clone(),
+            checkpoint_scope: run.scope(&profile.checkpoint.attempt_id),
+            lane: Some(run.lane).filter(|lane| !lane.is_whole()),
+        },
+        producer: Producer {
+            producer_id: profile.producer_id.clone(),
+            profile_id: profile.profile_id.clone(),
+            service_release_id: profile.service.release_id.clone(),
+            environment: profile.service.environment.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        delivery: DeliverySettings {
+            mode: mode.to_owned(),
+            in_flight: u32::try_from(settings.mode.in_flight()).unwrap_or(u32::MAX),
+            speedup: profile.policy.stream_speedup,
+            rate: profile.rate.target_eps,
+            window: settings.bound(),
+        },
+        limits: limits(settings),
+        outputs: run
+            .outputs
+            .iter()
+            .zip(from)
+            .map(|(output, from)| StartOutput {
+                output_id: output.view.output_id.clone(),
+                files: output.view.parts.len() as u64,
+                rows: output.view.rows,
+                view_first_ts_utc: output.span.map(|(first, _)| first.to_string()),
+                view_last_ts_utc: output.span.map(|(_, last)| last.to_string()),
+                resumed_at: resumed_at(&output.view, *from),
+            })
+            .collect(),
+        checks: checks.checks().to_vec(),
+        started,
+    }
+}
+
+/// The limits that were asked for.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    Limits { max_events: settings.max_events, max_events_per_output: settings.max_events_per_output }
+}
+
+/// Rows of all outputs that lie before the places where they go on.
+pub(super) fn rows_before(run: &Prepared, from: &[Resume]) -> u64 {
+    run.outputs.iter().zip(from).map(|(output, from)| resumed_at(&output.view, *from)).sum()
+}
+
+/// What a fact has to say of an end before the last event.
+pub(super) fn ending(summary: &Summary) -> Option<Ending> {
+    let emitted = |output: &OutputSummary| (output.start.output_id.to_string(), output.counts.emitted());
+    (summary.end != End::Complete).then(|| Ending {
+        end: summary.end,
+        limits: summary.limits,
+        emitted_by_output: summary.outputs.iter().map(emitted).collect(),
+    })
 }

@@ -15,3 +15,4 @@ mod progress;
 pub mod service;
 pub mod sim;
 pub mod telemetry;
+pub mod verify;

@@ -37,6 +37,8 @@ pub struct Prepared {
     pub identity: RunIdentity,
     /// The engine run root as it was resolved.
     pub engine_root: String,
+    /// Where its stream views are.
+    pub view_root: String,
     /// What every envelope carries.
     pub pins: RunPins,
     /// The world's part of the checkpoint's scope.
@@ -266,10 +268,11 @@ pub async fn prepare(
     }
     let outputs: Vec<OutputId> = plan.all().cloned().collect();
     let engine = list.note("engine run store", open(profile, &engine_root), |store| store.root().to_owned())?;
-    let views = list.note("stream views", view_root(profile, ready, &outputs, &engine), |(store, base)| {
+    let root_of = |store: &Arc<dyn ObjectStore>, base: &Option<Key>| {
         base.as_ref().map_or_else(|| store.root().to_owned(), |base| store.full_name(base))
-    });
-    let (view_store, base) = views?;
+    };
+    let views = view_root(profile, ready, &outputs, &engine);
+    let (view_store, base) = list.note("stream views", views, |(store, base)| root_of(store, base))?;
     let wanted = Wanted {
         world: &identity.world,
         oracle_pack_id: identity.oracle_pack_id.as_ref(),
@@ -283,7 +286,8 @@ pub async fn prepare(
     let view_root = ViewRoot { store: &*view_store, base: base.as_ref() };
     let world = world::inspect(&*engine, view_root, &wanted, list).await?;
     let outputs = check_rows(&world, &view_store, &catalogue, list).await;
-    list.verdict().is_ok().then(|| assemble(profile, identity, engine_root, &world, outputs))
+    let roots = (engine_root, root_of(&view_store, &base));
+    list.verdict().is_ok().then(|| assemble(profile, identity, roots, &world, outputs))
 }
 
 /// What a run is refused for: the first refusal of its checks.
@@ -296,7 +300,7 @@ pub fn first_refusal(checks: &CheckList) -> Refusal {
 fn assemble(
     profile: &Profile,
     identity: RunIdentity,
-    engine_root: String,
+    (engine_root, view_root): (String, String),
     world: &World,
     outputs: Vec<PreparedOutput>,
 ) -> Prepared {
@@ -314,7 +318,7 @@ fn assemble(
         SealState::Sealed(_) => None,
         SealState::Unsealed(why) => Some(why),
     };
-    Prepared { identity, engine_root, pins, pack_key, unsealed, outputs, lane: profile.lane }
+    Prepared { identity, engine_root, view_root, pins, pack_key, unsealed, outputs, lane: profile.lane }
 }
 
 fn check_static(profile: &Profile, list: &mut CheckList) -> Option<(OutputPlan, Catalogue)> {
@@ -327,7 +331,7 @@ fn check_static(profile: &Profile, list: &mut CheckList) -> Option<(OutputPlan, 
     Some((plan?, catalogue?))
 }
 
-fn read_catalogue(path: &Path) -> Result<Catalogue, Refusal> {
+pub(super) fn read_catalogue(path: &Path) -> Result<Catalogue, Refusal> {
     let read = |path: PathBuf| {
         let refuse = |detail: String| Refusal::new(Reason::CatalogueInvalid, detail).file(path.display().to_string());
         let size = std::fs::metadata(&path).map_err(|error| refuse(error.to_string()))?.len();
@@ -341,7 +345,7 @@ fn read_catalogue(path: &Path) -> Result<Catalogue, Refusal> {
 }
 
 /// Footers and columns of every view, read side by side.
-async fn check_rows(
+pub(super) async fn check_rows(
     world: &World,
     store: &Arc<dyn ObjectStore>,
     catalogue: &Catalogue,

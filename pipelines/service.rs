@@ -14,14 +14,14 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use tracing::{Instrument, info_span};
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, FileCheckpoints, PostgresCheckpoints};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, FileCheckpoints, PostgresCheckpoints, SharedScope};
 use crate::clock::Clock;
-use crate::deliver::{DeliveryMode, Gate, PushStats};
+use crate::deliver::{Gate, PushStats};
 use crate::evidence::{
-    Cancelled, DeliverySettings, End, Facts, Pins, ReadySource, Records, RunEvidence, RunIds, SessionEvent, SessionLog,
-    Start, StartOutput, Status, Summaries, Summary, Verdict,
+    Cancelled, End, Facts, LastWords, Pins, Records, RunEvidence, SessionEvent, SessionLog, Spool, Started, Status,
+    Summaries, Summary, Verdict,
 };
-use crate::model::{CheckList, Hex64, PlatformRunId, Reason, Refusal};
+use crate::model::{CheckList, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
 use crate::profile::{CheckpointBackend, ConfigError, Profile, active_run, run_scoped};
 use crate::ready::{Incoming, Ready, Source};
@@ -32,7 +32,9 @@ use crate::telemetry::Counter;
 
 use super::account::{self, Account};
 use super::deferral::{PacksLook, Waiting};
-use super::evidence::{evidence_of, not_streamed, provenance, saved_logger, world_outputs};
+use super::evidence::{
+    ending, evidence_of, limits, not_streamed, pins, provenance, rows_before, saved_logger, start_of, world_outputs,
+};
 use super::prepare::{self, Prepared};
 use super::producer::{self, Parts, ReadCounts, Settings};
 use super::telemetry::{RunOutput, RunParts, Telemetry, spans};
@@ -49,6 +51,7 @@ pub struct Service<G, C> {
     telemetry: Telemetry,
     folder: PathBuf,
     waiting: Waiting,
+    spool: Spool,
 }
 
 /// What came of a READY.
@@ -60,6 +63,8 @@ pub struct Taken {
     pub refusal: Option<Refusal>,
     /// What the run left, where it streamed or tried to.
     pub summary: Option<Box<Summary>>,
+    /// Why the store has not taken the verdict yet; it is kept here until it does. None where all is written.
+    pub unwritten: Option<Refusal>,
 }
 
 impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
@@ -71,8 +76,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     pub fn new(profile: Profile, settings: Settings, gate: G, clock: C, stop: Stop) -> Result<Self, ConfigError> {
         let store = prepare::open_own(&profile).map_err(|refusal| ConfigError::new(refusal.to_string()))?;
         let waiting = Waiting::new(store.clone(), profile.lane);
-        let telemetry = Telemetry::new(&clock);
-        Ok(Self { profile, settings, store, gate, clock, stop, telemetry, folder: PathBuf::new(), waiting })
+        let (telemetry, spool) = (Telemetry::new(&clock), Spool::default());
+        Ok(Self { profile, settings, store, gate, clock, stop, telemetry, folder: PathBuf::new(), waiting, spool })
     }
 
     /// Tells of verdicts and runs through `telemetry`.
@@ -99,7 +104,9 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let span = self.telemetry.begin(&incoming.ready, self.clock.utc());
         let taken = self.judged(incoming).instrument(span.clone()).await?;
         spans::judged(&span, &taken.verdict);
-        self.telemetry.verdict(&taken.verdict);
+        if taken.unwritten.is_none() {
+            self.telemetry.verdict(&taken.verdict);
+        }
         Ok(taken)
     }
 
@@ -126,6 +133,12 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         session: &SessionLog<C>,
     ) -> Result<Taken, Refusal> {
         let message_id = &ready.payload.message_id;
+        // What the store would not take comes first; a READY that waited for just that has its verdict then.
+        let written = self.spool.write(&self.run_folder(home).join("wsp/unwritten"), &self.store).await?;
+        if let Some(words) = written.into_iter().find(|words| words.verdict.message_id == *message_id) {
+            let LastWords { verdict, summary, .. } = words;
+            return Ok(Taken { verdict, refusal: None, summary, unwritten: None });
+        }
         let records = Records::new(self.store.clone(), home)?.of_lane(self.profile.lane);
         if records.is_duplicate(message_id).await? {
             return Ok(self.refused(ready, None, Status::SkippedDuplicate));
@@ -199,6 +212,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     async fn admit(&self, admission: Admission<'_, C>) -> Result<Taken, Refusal> {
         let Admission { ready, source, home, identity, engine_root, evidence, session } = admission;
         let message_id = &ready.payload.message_id;
+        let pins = pins(&identity);
         let mut checks = CheckList::new();
         checks.note("required packs", self.look_at_packs(ready).verdict(), Clone::clone);
         let checking = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks);
@@ -212,17 +226,29 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         {
             return self.defer(ready, home, refusal).await;
         }
-        let deferred = self.waiting.over(message_id, home, self.clock.utc()).await?;
-        evidence.facts.started(message_id, &engine_root, deferred, self.clock.utc()).await?;
+        // Another producer's verdict may have come between the first look and our hold; while we hold, none comes.
+        if opened.is_ok() && evidence.records.is_duplicate(message_id).await? {
+            return Ok(self.refused(ready, None, Status::SkippedDuplicate));
+        }
+        let started = Started {
+            engine_run_root: engine_root.clone(),
+            limits: limits(&self.settings),
+            resumed_rows: match (&prepared, &opened) {
+                (Some(run), Ok(opened)) => rows_before(run, &opened.from),
+                _ => 0,
+            },
+            deferred: self.waiting.over(message_id, home, self.clock.utc()).await?,
+        };
+        evidence.facts.started(message_id, &started, self.clock.utc()).await?;
         session.write(&SessionEvent::engine_world_selected(&engine_root));
+        let mut hold = None;
         let streamed = match (prepared, opened) {
             (Some(prepared), Ok(Opened { store, scope, from, earlier })) => {
-                let held = (scope, earlier);
+                let scope = SharedScope::new(scope);
+                hold = Some((store, scope.clone()));
+                let held = (Box::new(scope) as Box<dyn CheckpointScope>, earlier);
                 let streaming = self.stream(ready, source, &prepared, &checks, held, &from, session);
-                let streamed = streaming.instrument(info_span!("stream")).await;
-                // Whoever comes next, here or elsewhere, may have the checkpoint now.
-                store.released().await;
-                streamed?
+                streaming.instrument(info_span!("stream")).await?
             }
             (_, Err(refusal)) => Streamed { emitted: 0, refusal: Some(refusal), summary: None },
             (None, Ok(_)) => Streamed { emitted: 0, refusal: Some(prepare::first_refusal(&checks)), summary: None },
@@ -235,10 +261,28 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let mut taken = self.refused(ready, streamed.refusal, status);
         taken.verdict.emitted = streamed.emitted;
         taken.verdict.engine_run_root = Some(engine_root.clone());
+        taken.verdict.ending = streamed.summary.as_deref().and_then(ending);
         taken.summary = streamed.summary;
         let reason = taken.verdict.reason;
         session.write(&SessionEvent::stream_complete(&engine_root, status, reason, streamed.emitted));
-        evidence.end(&taken.verdict).instrument(info_span!("evidence")).await?;
+        let words = LastWords {
+            home: home.clone(),
+            lane: self.profile.lane,
+            pins,
+            provenance: provenance(&self.profile),
+            verdict: taken.verdict.clone(),
+            summary: taken.summary.clone(),
+        };
+        // The run is what it is, whether or not the store takes it now.
+        if let Err(error) = words.write(&self.store).instrument(info_span!("evidence")).await {
+            self.spool.keep(&self.run_folder(home).join("wsp/unwritten"), words);
+            taken.unwritten = Some(error);
+        }
+        if let Some((store, scope)) = hold {
+            // The verdict stands: whoever comes next, here or elsewhere, may have the checkpoint now.
+            drop(scope);
+            store.released().await;
+        }
         Ok(taken)
     }
 
@@ -255,8 +299,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     ) -> Result<Streamed, Refusal> {
         let started = self.clock.utc();
         let scope_key = prepared.scope(&self.profile.checkpoint.attempt_id);
-        let start = self.start(source, prepared, checks, from, &scope_key, started);
-        let summaries = Summaries::new(self.store.clone(), &prepared.identity.platform_run_id)?;
+        let start = start_of(&self.profile, &self.settings, source, prepared, checks, from, started);
+        let summaries = Summaries::new(self.store.clone(), &prepared.identity.platform_run_id)?.of_lane(prepared.lane);
         summaries.put_start(&start).await?;
         let world = world_outputs(prepared);
         session.write(&SessionEvent::stream_start(&world, &prepared.pack_key, &self.profile.producer_id));
@@ -313,65 +357,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&world, emitted));
         }
-        // A run that another producer has by now is that one's to sum up.
-        let ours = refusal.as_ref().is_none_or(|refusal| refusal.reason != Reason::CheckpointLeaseLost);
-        // The run is what it is, whether or not its summary could be written; the record still is.
-        if ours && let Err(error) = summaries.put_summary(&summary).await {
-            tracing::error!(%error, "the summary is not written");
-        }
         Ok(Streamed { emitted, refusal, summary: Some(Box::new(summary)) })
-    }
-
-    fn start(
-        &self,
-        source: &Source,
-        prepared: &Prepared,
-        checks: &CheckList,
-        from: &[Resume],
-        scope_key: &Hex64,
-        started: crate::model::Micros,
-    ) -> Start {
-        let identity = &prepared.identity;
-        let mode = match self.settings.mode {
-            DeliveryMode::Strict => "strict",
-            DeliveryMode::Keyed(_) => "keyed",
-            DeliveryMode::Free(_) => "free",
-        };
-        Start {
-            ready: ReadySource { topic: source.topic.clone(), partition: source.partition, offset: source.offset },
-            run: RunIds {
-                message_id: identity.message_id.clone(),
-                run_id: identity.run_id.clone(),
-                platform_run_id: identity.platform_run_id.clone(),
-                scenario_run_id: identity.scenario_run_id.clone(),
-                scenario_id: identity.world.scenario_id.clone(),
-                engine_run_root: prepared.engine_root.clone(),
-                world_key: identity.world.clone(),
-                engine_run_id: prepared.pins.run_id.clone(),
-                checkpoint_scope: scope_key.clone(),
-                lane: Some(prepared.lane).filter(|lane| !lane.is_whole()),
-            },
-            delivery: DeliverySettings {
-                mode: mode.to_owned(),
-                in_flight: u32::try_from(self.settings.mode.in_flight()).unwrap_or(u32::MAX),
-                speedup: self.profile.policy.stream_speedup,
-                rate: self.profile.rate.target_eps,
-                window: self.settings.bound(),
-            },
-            outputs: prepared
-                .outputs
-                .iter()
-                .zip(from)
-                .map(|(output, from)| StartOutput {
-                    output_id: output.view.output_id.clone(),
-                    files: output.view.parts.len() as u64,
-                    rows: output.view.rows,
-                    resumed_at: resumed_at(&output.view, *from),
-                })
-                .collect(),
-            checks: checks.checks().to_vec(),
-            started,
-        }
     }
 
     /// Takes hold of the run's checkpoint and finds where it goes on.
@@ -410,9 +396,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             emitted: 0,
             engine_run_root: None,
             scenario_id: payload.scenario_id.clone(),
+            ending: None,
             ts: self.clock.utc(),
         };
-        Taken { verdict, refusal, summary: None }
+        Taken { verdict, refusal, summary: None, unwritten: None }
     }
 
     /// Facts about a run of which only READY is known. `None` where READY does not even name it.
@@ -431,7 +418,12 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     }
 
     fn session_path(&self, platform_run_id: &PlatformRunId) -> PathBuf {
-        self.folder.join("runs/fraud-platform").join(platform_run_id.as_str()).join("session.jsonl")
+        self.run_folder(platform_run_id).join("session.jsonl")
+    }
+
+    /// What is kept of a run on this machine.
+    fn run_folder(&self, platform_run_id: &PlatformRunId) -> PathBuf {
+        self.folder.join("runs/fraud-platform").join(platform_run_id.as_str())
     }
 
     fn active_run(&self) -> Result<Option<PlatformRunId>, Refusal> {

@@ -178,6 +178,8 @@ fn rows_answered_beyond_a_cursor_are_not_sent_again() {
         let digested = traffic["answered"].as_u64().unwrap() + earlier;
         assert_eq!(traffic["event_id_digest_events"], json!(digested), "{case}: in neither count twice");
         assert_eq!(stage.cursors()[FRAUD]["last_row_index"], json!(99), "{case}: the cursor is at the end");
+        let verified = stage.wsp(&["verify", "--profile", "profile.yaml"]).output().unwrap();
+        assert_eq!(verified.status.code(), Some(0), "{case}: {}", String::from_utf8_lossy(&verified.stdout));
     }
 }
 

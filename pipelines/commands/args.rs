@@ -32,6 +32,10 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Ask a running `wsp run` how it stands.
     Status(Status),
+    /// Make a run's report again from its evidence: one HTML page that needs nothing else.
+    Report(Report),
+    /// Check that a run's evidence holds together: with itself, the Oracle, the checkpoint, and the gate if asked.
+    Verify(Verify),
     /// Check a profile and its environment.
     Validate(ProfileArg),
     /// Look at, or drop, the checkpoint of a run.
@@ -110,6 +114,36 @@ pub(crate) struct Status {
     /// Where it listens: its `wiring.wsp_telemetry.listen`.
     #[arg(long, value_name = "ADDR", env = "WSP_TELEMETRY_LISTEN", default_value = TELEMETRY_LISTEN.default)]
     pub(crate) address: SocketAddr,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// The platform run. Default: the active one.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Option<PlatformRunId>,
+    /// Write the page here. Default: to stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// The platform run. Default: the active one.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Option<PlatformRunId>,
+    /// Don't read the Oracle's rows again to compare digests.
+    #[arg(long)]
+    pub(crate) no_digest: bool,
+    /// Ask the gate about this many events, spread over the run; reads the rows too.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) sample: u64,
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,11 +7,13 @@ mod docs;
 mod gate;
 pub(crate) mod logs;
 mod plan;
+mod report;
 pub(crate) mod screen;
 mod service;
 mod simulate;
 mod status;
 mod table;
+mod verify;
 mod view;
 mod world;
 
@@ -100,6 +102,8 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
         Command::Run(args) => service::run(&args, around),
         Command::Plan(args) => plan::run(&args, around),
         Command::Status(args) => status::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Validate(args) => validate(&args),
         Command::Checkpoint(args) => checkpoint::run(args),
         Command::Gate(args) => gate::run(args),

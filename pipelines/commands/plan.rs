@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use wsp::clock::SystemClock;
-use wsp::model::Verdict;
 use wsp::pipelines::plan::{self, Plan, PlannedRun};
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::telemetry::Telemetry;
@@ -14,6 +13,7 @@ use wsp::ready::{Parsed, Ready, message, read_message};
 use super::args;
 use super::service::{control_root, watched};
 use super::table::{grouped, table};
+use super::verify;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
 pub(crate) fn run(args: &args::Plan, around: &Around) -> Outcome {
@@ -76,18 +76,7 @@ fn newest(folder: &Path, topic: &str) -> Result<PathBuf, Failure> {
 }
 
 fn told(plan: &Plan) -> String {
-    let mut out = String::new();
-    for check in plan.checks.checks() {
-        let mark = match check.verdict {
-            Verdict::Passed => "ok     ",
-            Verdict::Waived => "waived ",
-            Verdict::Refused(_) => "REFUSED",
-        };
-        let _ = writeln!(out, "{mark}  {}: {}", check.name, check.detail);
-        if let Verdict::Refused(refusal) = &check.verdict {
-            let _ = writeln!(out, "         -> {}", refusal.reason.next());
-        }
-    }
+    let mut out = verify::told(&plan.checks);
     if let Some(run) = &plan.run {
         let _ = write!(out, "\n{}", told_run(run));
     }

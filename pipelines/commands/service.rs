@@ -72,11 +72,15 @@ async fn serve(
         };
         let outcome = service.take(&incoming).await;
         let settlement = match &outcome {
+            Ok(Taken { unwritten: Some(_), .. }) => Settlement::Deferred,
             Ok(taken) if taken.verdict.status == Status::DeferredDownstreamNotReady => Settlement::Deferred,
             Ok(_) => Settlement::Verdict,
             Err(_) => Settlement::Deferred,
         };
         match &outcome {
+            Ok(Taken { unwritten: Some(refusal), .. }) => {
+                tracing::error!(%refusal, "the verdict is told when the store has it; the READY is looked at again");
+            }
             Ok(taken) => {
                 if let Err(failure) = around.screen.aside(|| tell(taken)) {
                     tracing::error!(error = failure.message, "the verdict is on record and could not be told");
@@ -88,7 +92,10 @@ async fn serve(
         if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
             return Ok(Exit::Stopped);
         }
-        failed |= !matches!(&outcome, Ok(taken) if taken.verdict.status != Status::Failed);
+        failed |= !matches!(
+            &outcome,
+            Ok(Taken { verdict, unwritten: None, .. }) if verdict.status != Status::Failed
+        );
         incoming.settle(settlement);
         taken += 1;
         if args.max_messages == Some(taken) {

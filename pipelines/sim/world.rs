@@ -129,7 +129,8 @@ impl World {
         });
         let outputs = outputs.collect();
         let engine_root = "sim://world".to_owned();
-        Ok(Prepared { identity, engine_root, pins, pack_key, unsealed: None, outputs, lane: line.lane })
+        let view_root = engine_root.clone();
+        Ok(Prepared { identity, engine_root, view_root, pins, pack_key, unsealed: None, outputs, lane: line.lane })
     }
 
     /// The events of `run` that may be sent, all lanes', by number: what the producer's own reading, merging and framing

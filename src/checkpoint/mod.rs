@@ -19,6 +19,7 @@ mod resume;
 mod runs;
 mod saver;
 mod scope;
+mod shared;
 mod stage;
 #[cfg(test)]
 mod stage_tests;
@@ -40,6 +41,7 @@ pub use memory::MemoryCheckpoints;
 pub use postgres::PostgresCheckpoints;
 pub use resume::{FileRows, OutputFiles, Resume};
 pub use scope::ScopeKey;
+pub use shared::SharedScope;
 pub use stage::{CheckpointExt, CheckpointOptions, Checkpointed, SaveReason, SavedCursor};
 pub use watermark::{Mark, Watermark};
 

@@ -5,23 +5,23 @@
 //! ```
 //!
 //! The body comes first, so a fact exists or not in one instant; the marker comes last and says that all three are
-//! there. Writing a fact that exists changes nothing in it, but makes up for a line or marker that a crash left out.
-//! (Two producers that complete one fact in the same instant may both add its line; readers go by `event_id`.)
+//! there. Writing a fact that exists changes nothing in it, but makes up for a line or marker that a crash left out;
+//! of two producers that do so in the same instant one adds the line.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::record::{Status, Verdict};
+use super::summary::Limits;
 use super::{key, run_prefix, unavailable};
 use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Refusal, ScenarioId, json};
 use crate::store::{Key, ObjectStore};
 
 const COMPONENT: &str = "wsp_ready_consumer";
 const BODY_LIMIT: u64 = 1 << 20;
-/// All components of a run write to one list; it holds some kilobyte a fact.
-const LIST_LIMIT: u64 = 256 << 20;
 
 /// What kind of fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,7 +73,7 @@ impl Cancelled {
 }
 
 /// What the run's facts are about. What is not known (a READY has no seed) stands there as `null`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins {
     /// The platform run.
     pub platform_run_id: PlatformRunId,
@@ -90,7 +90,7 @@ pub struct Pins {
 }
 
 /// Who says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The release of this service; `dev-local` where none is configured.
     pub service_release_id: String,
@@ -103,6 +103,28 @@ pub struct Provenance {
 impl Default for Provenance {
     fn default() -> Self {
         Self { service_release_id: "dev-local".to_owned(), environment: "unknown".to_owned(), more: Map::new() }
+    }
+}
+
+/// What the fact of a start tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The world.
+    pub engine_run_root: String,
+    /// Limits that were asked for; told where there are any.
+    pub limits: Limits,
+    /// Rows delivered before, all outputs together; told where there are any.
+    pub resumed_rows: u64,
+    /// The time that READY had to wait, in words of [`super::Deferral`]; told where it had to.
+    pub deferred: Option<Value>,
+}
+
+impl Started {
+    /// A start from the first row, without limits.
+    #[must_use]
+    pub fn anew(engine_run_root: &str) -> Self {
+        let engine_run_root = engine_run_root.to_owned();
+        Self { engine_run_root, limits: Limits::default(), resumed_rows: 0, deferred: None }
     }
 }
 
@@ -176,24 +198,24 @@ impl Facts {
         self.write(Family::RunReadySeen, &format!("ready_seen:{message_id}"), &details, ts).await
     }
 
-    /// Streaming starts. `deferred` tells of the time that READY had to wait, where it had to.
+    /// Streaming starts.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
-    pub async fn started(
-        &self,
-        message_id: &Hex64,
-        engine_run_root: &str,
-        deferred: Option<Value>,
-        ts: Micros,
-    ) -> Result<(), Refusal> {
-        let mut details = json!({"engine_run_root": engine_run_root, "message_id": message_id});
-        if let Some(deferred) = deferred {
-            details["deferred"] = deferred;
+    pub async fn started(&self, message_id: &Hex64, started: &Started, ts: Micros) -> Result<(), Refusal> {
+        let mut details = json!({"engine_run_root": started.engine_run_root, "message_id": message_id});
+        if started.limits != Limits::default() {
+            details["limits"] = json!(started.limits);
+        }
+        if started.resumed_rows > 0 {
+            details["resumed_rows"] = started.resumed_rows.into();
+        }
+        if let Some(deferred) = &started.deferred {
+            details["deferred"] = deferred.clone();
         }
         self.add_lane(&mut details);
-        self.write(Family::RunStarted, &of_lane("started", message_id, self.lane), &details, ts).await
+        self.write(Family::RunStarted, &dedupe_key_of_lane("started", message_id, self.lane), &details, ts).await
     }
 
     /// The READY is not for here.
@@ -220,8 +242,8 @@ impl Facts {
     /// `STORE_UNAVAILABLE`.
     pub async fn ended(&self, verdict: &Verdict, recorded: usize) -> Result<(), Refusal> {
         let dedupe_key = |n: usize| match n {
-            1 => of_lane("ended", &verdict.message_id, self.lane),
-            n => format!("{}:{n}", of_lane("ended", &verdict.message_id, self.lane)),
+            1 => dedupe_key_of_lane("ended", &verdict.message_id, self.lane),
+            n => format!("{}:{n}", dedupe_key_of_lane("ended", &verdict.message_id, self.lane)),
         };
         let mut told = 0;
         let mut last = None;
@@ -243,6 +265,11 @@ impl Facts {
             "reason": verdict.reason,
             "status": verdict.status.as_str(),
         });
+        if let Some(ending) = &verdict.ending {
+            details["end"] = json!(ending.end);
+            details["limits"] = json!(ending.limits);
+            details["emitted_by_output"] = json!(ending.emitted_by_output);
+        }
         self.add_lane(&mut details);
         self.write(Family::RunEnded, &dedupe_key(n), &details, verdict.ts).await
     }
@@ -250,7 +277,7 @@ impl Facts {
     /// Whether this run ended under another READY: whether a first end of `lane` under `message_id` was told with our
     /// pins.
     pub(super) async fn has_ended(&self, message_id: &Hex64, lane: Lane) -> Result<bool, Refusal> {
-        Ok(self.read_end(&of_lane("ended", message_id, lane)).await?.is_some())
+        Ok(self.read_end(&dedupe_key_of_lane("ended", message_id, lane)).await?.is_some())
     }
 
     fn add_lane(&self, details: &mut Value) {
@@ -286,10 +313,9 @@ impl Facts {
             }
         }
         let list = key(&format!("{}/events.jsonl", self.folder))?;
-        let listed = self.store.get(&list, LIST_LIMIT).await.map_err(unavailable)?.unwrap_or_default();
-        if !is_listed(&listed, &event_id) {
-            self.store.append(&list, line(&fact)).await.map_err(unavailable)?;
-        }
+        let sought = event_id.clone();
+        let held = Arc::new(move |list: &[u8]| is_listed(list, &sought));
+        self.store.append_unless(&list, line(&fact), held).await.map_err(unavailable)?;
         let marker = json!({"event_family": family.as_str(), "event_id": event_id, "ts_utc": fact["ts_utc"]});
         let marker_key = key(&format!("{}/markers/{event_id}.json", self.folder))?;
         self.store.put_new(&marker_key, line(&marker)).await.map_err(unavailable)?;
@@ -322,7 +348,7 @@ impl Facts {
 }
 
 /// A dedupe key of one lane; of the whole run, the contract's.
-fn of_lane(what: &str, message_id: &Hex64, lane: Lane) -> String {
+pub(super) fn dedupe_key_of_lane(what: &str, message_id: &Hex64, lane: Lane) -> String {
     lane.label().map_or_else(|| format!("{what}:{message_id}"), |lane| format!("{what}:{message_id}:{lane}"))
 }
 

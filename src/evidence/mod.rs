@@ -4,11 +4,12 @@
 //!              ┌─► Records   wsp/ready_runs/<message_id>.jsonl   a line a verdict
 //! verdict ──► RunEvidence
 //!              └─► Facts     obs/governance/…                    body, line, marker: each once
-//! Delivered ─► Tally ──────► Summary  wsp/wsp_summary.json
-//! waiting ───► Deferrals  wsp/deferrals/<message_id>.json
+//! Delivered ─► Tally ──────► Summary  wsp/wsp_summary.json, and wsp_report.html made of all of it
+//! waiting ───► Deferrals              wsp/deferrals/<message_id>.json
 //! stages ────► SessionLog             session.jsonl, best effort
 //! ```
 //!
+//! What a run leaves at its end is its [`LastWords`]; a [`Spool`] keeps them while the store is away.
 //! Everything but the session log goes through an [`ObjectStore`](crate::store::ObjectStore). A write that was cut
 //! off by a crash is completed by the next try of the same write, and never made twice.
 
@@ -16,21 +17,36 @@ mod deferral;
 mod governance;
 mod prefix;
 mod record;
+pub mod report;
 mod run;
+mod series;
 mod session;
 mod session_file;
+mod spool;
+mod summaries;
 mod summary;
 mod tally;
+mod times;
+mod told;
+mod utc;
+pub mod verify;
 
 pub use deferral::{Deferral, Deferrals, Stretch};
-pub use governance::{Cancelled, Facts, Family, Pins, Provenance};
+pub use governance::{Cancelled, Facts, Family, Pins, Provenance, Started};
 pub use prefix::run_prefix;
-pub use record::{RecordLine, Records, Status, Streamed, Verdict};
+pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict};
 pub use run::RunEvidence;
+pub use series::{EventTimeSeries, RunSeries, WallSeries};
 pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
 pub use session_file::SessionLog;
-pub use summary::{DeliverySettings, End, OutputSummary, ReadySource, RunIds, Start, StartOutput, Summaries, Summary};
+pub use spool::{LastWords, Spool};
+pub use summaries::Summaries;
+pub use summary::{
+    DeliverySettings, End, Limits, OutputSummary, Producer, ReadySource, RunIds, START_SCHEMA, SUMMARY_SCHEMA, Start,
+    StartOutput, Summary,
+};
 pub use tally::{Counts, OutputTally, Spread, Tally};
+pub use told::{Fact, Told};
 
 use crate::model::{Reason, Refusal};
 use crate::store::{Key, StoreError};

@@ -1,13 +1,15 @@
 //! The record of a READY: one line a verdict, kept under its `message_id`; each lane of a run that is spread over
 //! several has its own.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{key, run_prefix, unavailable};
+use super::summary::{End, Limits};
+use super::{key, run_prefix, unavailable, utc};
 use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Reason, Refusal, ScenarioId, json};
 use crate::store::{Key, ObjectStore};
 
@@ -15,7 +17,8 @@ use crate::store::{Key, ObjectStore};
 const LIMIT: u64 = 16 << 20;
 
 /// What became of a READY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// Every event of the run was answered.
     Streamed,
@@ -62,7 +65,7 @@ impl fmt::Display for Status {
 }
 
 /// A verdict, as it is written down.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The READY.
     pub message_id: Hex64,
@@ -78,8 +81,22 @@ pub struct Verdict {
     pub engine_run_root: Option<String>,
     /// The scenario, as far as it is known.
     pub scenario_id: Option<ScenarioId>,
+    /// What its fact says about an end that was not simply the last event; the record has no place for it.
+    pub ending: Option<Ending>,
     /// When.
+    #[serde(with = "utc")]
     pub ts: Micros,
+}
+
+/// How a run that had started ended before its last event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Where.
+    pub end: End,
+    /// The limits it ran under.
+    pub limits: Limits,
+    /// Events that IG has from this start, by output.
+    pub emitted_by_output: BTreeMap<String, u64>,
 }
 
 impl Verdict {
@@ -114,9 +131,18 @@ pub struct RecordLine {
     /// Events emitted.
     #[serde(default)]
     pub emitted: Option<u64>,
+    /// When, as it stands there.
+    #[serde(default)]
+    pub ts_utc: Option<String>,
 }
 
 impl RecordLine {
+    /// Whether it is this very verdict.
+    #[must_use]
+    pub fn tells(&self, verdict: &Verdict) -> bool {
+        self.is(verdict.status) && self.ts_utc.as_deref() == Some(&verdict.ts.offset_text())
+    }
+
     /// Whether it holds this status.
     #[must_use]
     pub fn is(&self, status: Status) -> bool {
@@ -233,7 +259,16 @@ impl Records {
             return Ok(());
         }
         let key = self.key(&verdict.message_id, self.lane)?;
-        self.store.append(&key, verdict.line().into()).await.map_err(unavailable)
+        if !status.is_final() {
+            return self.store.append(&key, verdict.line().into()).await.map_err(unavailable);
+        }
+        // Another producer may be at the same point.
+        let held = Arc::new(|record: &[u8]| {
+            let mut lines = record.split(|byte| *byte == b'\n').map(serde_json::from_slice::<RecordLine>);
+            lines.any(|line| line.is_ok_and(|line| line.is_final()))
+        });
+        self.store.append_unless(&key, verdict.line().into(), held).await.map_err(unavailable)?;
+        Ok(())
     }
 
     /// The messages of this platform run other than `message_id` that were streamed, as this lane or as a whole.
@@ -281,6 +316,7 @@ mod tests {
             emitted: 250,
             engine_run_root: Some("world".to_owned()),
             scenario_id: Some("baseline_v1".parse().unwrap()),
+            ending: None,
             ts: Micros::parse(text("ts_utc").as_bytes()).unwrap(),
         }
     }

@@ -37,14 +37,17 @@ impl RunEvidence {
     }
 
     /// Tells an end: the fact first, then the verdict, which makes it stand. After a crash in between, telling the
-    /// same end again completes it.
+    /// same end again completes it; one that stands is not told again.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn end(&self, verdict: &Verdict) -> Result<(), Refusal> {
-        let recorded = self.records.read(&verdict.message_id).await?.len();
-        self.facts.ended(verdict, recorded).await?;
+        let recorded = self.records.read(&verdict.message_id).await?;
+        if recorded.iter().any(|line| line.tells(verdict)) {
+            return Ok(());
+        }
+        self.facts.ended(verdict, recorded.len()).await?;
         self.records.append(verdict).await
     }
 }
@@ -57,9 +60,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::evidence::{Cancelled, Pins, Provenance, Status};
+    use crate::evidence::{Cancelled, End, Ending, Limits, Pins, Provenance, Started, Status};
     use crate::model::{Micros, Reason};
-    use crate::store::{Fault, Key, MemoryStore, ObjectStore};
+    use crate::store::{Fault, Key, LocalStore, MemoryStore, ObjectStore};
 
     const FACTS: &str = include_str!("../../tests/golden/ready/governance_events.jsonl");
     const RECORD: &str = include_str!("../../tests/golden/ready/ready_record.jsonl");
@@ -102,6 +105,7 @@ mod tests {
             emitted,
             engine_run_root: Some("world".to_owned()),
             scenario_id: Some("baseline_v1".parse().unwrap()),
+            ending: None,
             ts: ts(&golden()[2]),
         }
     }
@@ -113,7 +117,7 @@ mod tests {
         let mut verdict = verdict(Status::Streamed, 250);
         let facts_view_ref = facts[0]["details"]["facts_view_ref"].as_str().unwrap();
         evidence.facts.ready_seen(&verdict.message_id, &verdict.run_id, facts_view_ref, at(&facts[0])).await?;
-        evidence.facts.started(&verdict.message_id, "world", None, at(&facts[1])).await?;
+        evidence.facts.started(&verdict.message_id, &Started::anew("world"), at(&facts[1])).await?;
         verdict.ts = at(&facts[2]);
         evidence.end(&verdict).await
     }
@@ -192,10 +196,14 @@ mod tests {
     async fn each_end_has_its_fact() {
         let store = MemoryStore::new("runs");
         let evidence = evidence(&store, pins());
-        for (status, emitted) in [(Status::Failed, 7), (Status::Failed, 7), (Status::Streamed, 243)] {
-            evidence.end(&verdict(status, emitted)).await.unwrap();
+        let later = |ts| move |verdict| Verdict { ts: Micros(ts), ..verdict };
+        for (ts, status, emitted) in [(1, Status::Failed, 7), (2, Status::Failed, 7), (3, Status::Streamed, 243)] {
+            let verdict = later(ts)(verdict(status, emitted));
+            for _again in 0..2 {
+                evidence.end(&verdict).await.unwrap();
+            }
         }
-        evidence.end(&verdict(Status::Streamed, 0)).await.unwrap();
+        evidence.end(&later(4)(verdict(Status::Streamed, 0))).await.unwrap();
         let expected = [("FAILED", 7), ("FAILED", 7), ("STREAMED", 243)];
         assert_eq!(ends(&store), expected.map(|(status, emitted)| (status.to_owned(), emitted)));
     }
@@ -277,5 +285,51 @@ mod tests {
             serde_json::from_slice(&store.contents()[&format!("{FOLDER}/events/{event_id}.json")]).unwrap();
         assert_eq!(fact["details"]["reason"], "PLATFORM_RUN_SCOPE_MISMATCH");
         assert!(fact["pins"]["seed"].is_null() && fact["pins"]["scenario_id"] == "baseline_v1");
+    }
+
+    #[tokio::test]
+    async fn a_cap_and_a_resumed_start_are_told_in_the_details() {
+        let store = MemoryStore::new("runs");
+        let evidence = evidence(&store, pins());
+        let limits = Limits { max_events: Some(70), max_events_per_output: None };
+        let ending = Ending { end: End::Capped, limits, emitted_by_output: [("traffic".to_owned(), 70)].into() };
+        let verdict = Verdict { ending: Some(ending), ..verdict(Status::Streamed, 70) };
+        let started = Started { limits, resumed_rows: 12, ..Started::anew("world") };
+        evidence.facts.started(&verdict.message_id, &started, verdict.ts).await.unwrap();
+        evidence.end(&verdict).await.unwrap();
+        let list = store.contents()[&format!("{FOLDER}/events.jsonl")].to_vec();
+        let details: Vec<Value> = String::from_utf8(list)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["details"].take())
+            .collect();
+        assert_eq!((&details[0]["resumed_rows"], &details[0]["limits"]["max_events"]), (&12.into(), &70.into()));
+        assert_eq!((&details[1]["end"], &details[1]["emitted_by_output"]["traffic"]), (&"capped".into(), &70.into()));
+    }
+
+    #[tokio::test]
+    async fn producers_that_tell_the_same_at_once_tell_it_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::new(LocalStore::open(folder.path().to_str().unwrap()));
+        let records = Records::new(store.clone(), &pins().platform_run_id).unwrap();
+        let facts = Facts::new(store.clone(), pins(), Provenance::default()).unwrap();
+        let evidence = RunEvidence { records, facts };
+        let tellers = (0..8).map(|later| {
+            let evidence = evidence.clone();
+            tokio::spawn(async move { tell(&evidence, later).await.unwrap() })
+        });
+        futures::future::join_all(tellers).await.into_iter().for_each(|told| told.unwrap());
+        let list = store.get(&format!("{FOLDER}/events.jsonl").parse().unwrap(), 1 << 20).await.unwrap().unwrap();
+        let mut ids: Vec<_> = String::from_utf8(list.to_vec())
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["event_id"].to_string())
+            .collect();
+        ids.sort();
+        let mut expected: Vec<_> = golden().iter().map(|fact| fact["event_id"].to_string()).collect();
+        expected.sort();
+        assert_eq!(ids, expected);
+        let message_id = verdict(Status::Streamed, 0).message_id;
+        assert_eq!(evidence.records.read(&message_id).await.unwrap().len(), 1);
     }
 }

@@ -1,28 +1,29 @@
-//! The two objects that the run book asks for: what a run set out to do, and how it ended.
+//! What a run set out to do, and how it ended: the content of `wsp_start.json` and `wsp_summary.json`.
 //!
 //! ```text
-//! <prefix>/wsp/wsp_start.json      checks, outputs, where they resume, how it delivers
-//! <prefix>/wsp/wsp_summary.json    all that, and counts, times, digests, the end
+//! Start    checks, outputs, where they resume, how it delivers, its limits
+//! Summary  all that, and counts, times, digests, the end, and the run over time
 //! ```
 //!
-//! Both tell of the platform run's last start; records and facts keep the earlier ones. Each lane of a run that is
-//! spread over several has its own two, `wsp_start.<lane>.json` and `wsp_summary.<lane>.json`.
+//! The JSON Schemas are `docs/schema/wsp_start.v1.schema.json` and `wsp_summary.v1.schema.json`; a key more is a
+//! version more. The types are read back by the report and by `wsp verify`.
 
-use std::sync::Arc;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::record::Status;
+use super::series::RunSeries;
 use super::tally::{Counts, OutputTally, Spread, Tally};
-use super::{key, run_prefix, unavailable};
+use super::utc;
 use crate::deliver::PushCounts;
-use crate::model::{
-    Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey, json,
-};
-use crate::store::{Key, ObjectStore};
+use crate::model::{Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey};
+
+/// The version of `wsp_start.json`.
+pub const START_SCHEMA: &str = "wsp_start.v1";
+/// The version of `wsp_summary.json`.
+pub const SUMMARY_SCHEMA: &str = "wsp_summary.v1";
 
 /// Where READY came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadySource {
     /// The control topic.
     pub topic: String,
@@ -32,8 +33,32 @@ pub struct ReadySource {
     pub offset: Option<i64>,
 }
 
+/// Who streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producer {
+    /// The `producer` of its events.
+    pub producer_id: String,
+    /// The profile it runs on.
+    pub profile_id: String,
+    /// The release, as it is configured.
+    pub service_release_id: String,
+    /// Where it runs, as it is configured.
+    pub environment: String,
+    /// The version of this program.
+    pub version: String,
+}
+
+/// Limits that were asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Events over all outputs.
+    pub max_events: Option<u64>,
+    /// Events of each output.
+    pub max_events_per_output: Option<u64>,
+}
+
 /// Which run it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunIds {
     /// The READY.
     pub message_id: Hex64,
@@ -47,19 +72,23 @@ pub struct RunIds {
     pub scenario_id: ScenarioId,
     /// The world as it was resolved.
     pub engine_run_root: String,
+    /// Where its stream views are.
+    pub stream_view_root: String,
     /// The world's identity.
     pub world_key: WorldKey,
     /// The engine's own run.
     pub engine_run_id: Hex32,
+    /// The world as envelopes and the checkpoint's scope name it: its pack's id, else the sha256 of its root.
+    pub pack_key: Hex64,
     /// The checkpoint's scope.
     pub checkpoint_scope: Hex64,
     /// The share of the run that this is about; absent where it is all of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<Lane>,
 }
 
 /// How events are delivered.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeliverySettings {
     /// `strict`, `keyed` or `free`.
     pub mode: String,
@@ -74,7 +103,7 @@ pub struct DeliverySettings {
 }
 
 /// One output before the first event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartOutput {
     /// The output.
     pub output_id: OutputId,
@@ -82,31 +111,41 @@ pub struct StartOutput {
     pub files: u64,
     /// Rows of its view.
     pub rows: u64,
+    /// Event time of the view's first row, as its receipt has it.
+    pub view_first_ts_utc: Option<String>,
+    /// Event time of the view's last row.
+    pub view_last_ts_utc: Option<String>,
     /// Rows of its view before the place where this start resumes: with lanes, those of others are among them.
     pub resumed_at: u64,
 }
 
 /// What a run sets out to do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Start {
+    /// The version, [`START_SCHEMA`].
+    pub schema: String,
     /// Where READY came from.
     pub ready: ReadySource,
     /// Which run it is.
     #[serde(flatten)]
     pub run: RunIds,
+    /// Who streams it.
+    pub producer: Producer,
     /// How it delivers.
     pub delivery: DeliverySettings,
+    /// How far it shall go.
+    pub limits: Limits,
     /// Its outputs in the order of ranks.
     pub outputs: Vec<StartOutput>,
     /// What was checked.
     pub checks: Vec<Check>,
     /// When it started.
-    #[serde(rename = "started_at_utc", serialize_with = "as_text")]
+    #[serde(rename = "started_at_utc", with = "utc")]
     pub started: Micros,
 }
 
 /// Where a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// At the last event of every output.
@@ -120,7 +159,7 @@ pub enum End {
 }
 
 /// One output after the run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputSummary {
     /// The output before the first event.
     #[serde(flatten)]
@@ -153,19 +192,24 @@ impl OutputSummary {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
+    /// The version, [`SUMMARY_SCHEMA`].
+    pub schema: String,
     /// Where READY came from.
     pub ready: ReadySource,
     /// Which run it is.
     #[serde(flatten)]
     pub run: RunIds,
+    /// Who streamed it.
+    pub producer: Producer,
     /// How it delivered.
     pub delivery: DeliverySettings,
+    /// How far it was to go.
+    pub limits: Limits,
     /// What was checked.
     pub checks: Vec<Check>,
     /// The verdict.
-    #[serde(serialize_with = "as_text")]
     pub status: Status,
     /// Where it ended.
     pub end: End,
@@ -189,11 +233,13 @@ pub struct Summary {
     pub latency: Spread,
     /// From when an event was due to its first attempt.
     pub lag: Spread,
+    /// All of it over time.
+    pub series: RunSeries,
     /// When it started.
-    #[serde(rename = "started_at_utc", serialize_with = "as_text")]
+    #[serde(rename = "started_at_utc", with = "utc")]
     pub started: Micros,
     /// When it ended.
-    #[serde(rename = "ended_at_utc", serialize_with = "as_text")]
+    #[serde(rename = "ended_at_utc", with = "utc")]
     pub ended: Micros,
 }
 
@@ -213,13 +259,16 @@ impl Summary {
             use Reason::{IgPayloadMismatch, IgPushRejected, IgPushRetryExhausted};
             matches!(refusal.reason, IgPushRejected | IgPushRetryExhausted | IgPayloadMismatch)
         };
-        let Start { ready, run, delivery, outputs, checks, started } = start;
+        let Start { schema: _, ready, run, producer, delivery, limits, outputs, checks, started } = start;
         let outputs = outputs.into_iter().zip(tally.outputs());
         Self {
             outputs: outputs.map(|(start, tally)| OutputSummary::new(start, tally)).collect(),
+            schema: SUMMARY_SCHEMA.to_owned(),
             ready,
             run,
+            producer,
             delivery,
+            limits,
             checks,
             status,
             end,
@@ -232,77 +281,31 @@ impl Summary {
             event_id_digest: tally.digest(),
             latency: tally.latency(),
             lag: tally.lag(),
+            series: tally.series(),
             started,
             ended,
         }
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-/// Where the two objects of a platform run are kept.
-#[derive(Debug, Clone)]
-pub struct Summaries {
-    store: Arc<dyn ObjectStore>,
-    folder: Key,
-}
-
-impl Summaries {
-    /// Those of `platform_run_id` in `store`.
-    ///
-    /// # Errors
-    ///
-    /// As [`run_prefix`].
-    pub fn new(store: Arc<dyn ObjectStore>, platform_run_id: &PlatformRunId) -> Result<Self, Refusal> {
-        let folder = run_prefix(store.root(), platform_run_id)?.join("wsp");
-        let folder = folder.map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
-        Ok(Self { store, folder })
-    }
-
-    /// Writes `wsp_start.json` and says its full name.
-    ///
-    /// # Errors
-    ///
-    /// `STORE_UNAVAILABLE`.
-    pub async fn put_start(&self, start: &Start) -> Result<String, Refusal> {
-        self.put("wsp_start", start.run.lane, start).await
-    }
-
-    /// Writes `wsp_summary.json` and says its full name.
-    ///
-    /// # Errors
-    ///
-    /// `STORE_UNAVAILABLE`.
-    pub async fn put_summary(&self, summary: &Summary) -> Result<String, Refusal> {
-        self.put("wsp_summary", summary.run.lane, summary).await
-    }
-
-    async fn put(&self, name: &str, lane: Option<Lane>, body: &impl Serialize) -> Result<String, Refusal> {
-        let lane = lane.and_then(Lane::label).map(|lane| format!(".{lane}")).unwrap_or_default();
-        let key = key(&format!("{}/{name}{lane}.json", self.folder))?;
-        let value =
-            serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
-        self.store.put(&key, (json::compact(&value) + "\n").into()).await.map_err(unavailable)?;
-        Ok(self.store.full_name(&key))
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
-    use crate::model::{Decision, Delivered, Position, Verdict};
-    use crate::store::MemoryStore;
-    use serde_json::{Value, json};
-    use std::time::Duration;
+    use crate::model::Verdict;
 
-    fn start() -> Start {
+    /// A start of a run of two outputs.
+    pub(in crate::evidence) fn start() -> Start {
         let hex = |text: &str| Hex64::sha256(text);
-        let output =
-            |name: &str, resumed_at| StartOutput { output_id: name.parse().unwrap(), files: 2, rows: 50, resumed_at };
+        let output = |name: &str, resumed_at| StartOutput {
+            output_id: name.parse().unwrap(),
+            files: 2,
+            rows: 50,
+            view_first_ts_utc: Some(Micros(0).to_string()),
+            view_last_ts_utc: None,
+            resumed_at,
+        };
         Start {
+            schema: START_SCHEMA.to_owned(),
             ready: ReadySource { topic: "fp.bus.control.v1".to_owned(), partition: None, offset: None },
             run: RunIds {
                 message_id: hex("message"),
@@ -311,6 +314,7 @@ mod tests {
                 scenario_run_id: "1".repeat(32).parse().unwrap(),
                 scenario_id: "baseline_v1".parse().unwrap(),
                 engine_run_root: "world".to_owned(),
+                stream_view_root: "world/stream_view/ts_utc".to_owned(),
                 world_key: WorldKey {
                     manifest_fingerprint: hex("fingerprint"),
                     parameter_hash: hex("parameters"),
@@ -318,9 +322,18 @@ mod tests {
                     seed: u64::MAX,
                 },
                 engine_run_id: "2".repeat(32).parse().unwrap(),
+                pack_key: hex("pack"),
                 checkpoint_scope: hex("scope"),
                 lane: None,
             },
+            producer: Producer {
+                producer_id: "svc:world_stream_producer".to_owned(),
+                profile_id: "local".to_owned(),
+                service_release_id: "dev-local".to_owned(),
+                environment: "unknown".to_owned(),
+                version: "0.1.0".to_owned(),
+            },
+            limits: Limits { max_events: None, max_events_per_output: Some(7) },
             delivery: DeliverySettings {
                 mode: "keyed".to_owned(),
                 in_flight: 8,
@@ -333,12 +346,26 @@ mod tests {
             started: Micros(0),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::start;
+    use super::*;
+    use crate::evidence::Summaries;
+    use crate::model::{Decision, Delivered, Position};
+    use crate::store::MemoryStore;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     async fn written(summary: &Summary) -> Value {
         let store = MemoryStore::new("s3://bucket");
         let summaries = Summaries::new(Arc::new(store.clone()), &summary.run.platform_run_id).unwrap();
         summaries.put_start(&start()).await.unwrap();
         let name = summaries.put_summary(summary).await.unwrap();
+        assert_eq!(summaries.start().await.unwrap().as_ref(), Some(&start()), "what is written reads back");
+        assert_eq!(summaries.summary().await.unwrap().as_ref(), Some(summary));
         assert_eq!(name, "s3://bucket/platform_20260101T000000Z/wsp/wsp_summary.json");
         let contents = store.contents();
         assert!(contents.contains_key("platform_20260101T000000Z/wsp/wsp_start.json"));
@@ -350,16 +377,19 @@ mod tests {
     #[tokio::test]
     async fn a_failed_run_says_how_far_it_got() {
         let mut tally = Tally::new(2).unwrap();
-        tally.count(&Delivered {
-            position: Position { rank: 1, file: 1, row: 23, seq: 0 },
-            ts: Micros(1),
-            event_id: [7; 32],
-            decision: Decision::Admit,
-            attempts: 2,
-            ambiguous: false,
-            latency: Duration::from_millis(3),
-            lag: Duration::ZERO,
-        });
+        tally.count(
+            &Delivered {
+                position: Position { rank: 1, file: 1, row: 23, seq: 0 },
+                ts: Micros(1),
+                event_id: [7; 32],
+                decision: Decision::Admit,
+                attempts: 2,
+                ambiguous: false,
+                latency: Duration::from_millis(3),
+                lag: Duration::ZERO,
+            },
+            Duration::ZERO,
+        );
         let refusal = Refusal::new(Reason::IgPushRejected, "status 413");
         let summary = Summary::new(
             start(),

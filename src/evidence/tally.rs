@@ -1,13 +1,16 @@
 //! Counts what IG answered.
 //!
 //! ```text
-//! Delivered ──► per output: counts, times, ordered digest · over all: latency and lag
+//! Delivered ──► per output: counts, times, ordered digest · over all: latency and lag · over time: a series
 //! ```
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::series::{RunSeries, Series};
 use crate::checkpoint::Contiguous;
 use crate::model::{Decision, Delivered, Hex64, Micros, Reason, Refusal};
 
@@ -15,7 +18,8 @@ use crate::model::{Decision, Delivered, Hex64, Micros, Reason, Refusal};
 const LONGEST: u64 = 3_600_000_000;
 
 /// Counts of answered events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
     /// Events that IG answered.
     pub answered: u64,
@@ -47,6 +51,18 @@ impl Counts {
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.answered + self.answered_earlier
+    }
+
+    /// Adds those of another output.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.attempts += other.attempts;
+        self.admitted += other.admitted;
+        self.duplicates += other.duplicates;
+        self.duplicates_after_retry += other.duplicates_after_retry;
+        self.quarantined += other.quarantined;
+        self.retries += other.retries;
+        self.answered_earlier += other.answered_earlier;
     }
 
     fn count(&mut self, delivered: &Delivered) {
@@ -106,13 +122,15 @@ impl OutputTally {
     }
 }
 
-/// The tally of a run. It costs an event some hundred nanoseconds, and memory for what was answered beyond a hole.
+/// The tally of a run. It costs an event some hundred nanoseconds, and memory for what was answered beyond a hole and
+/// a bounded series.
 #[derive(Debug)]
 pub struct Tally {
     outputs: Vec<OutputTally>,
     totals: Counts,
     latency: Histogram<u64>,
     lag: Histogram<u64>,
+    series: Series,
 }
 
 impl Tally {
@@ -127,13 +145,16 @@ impl Tally {
             Histogram::new_with_max(LONGEST, 3).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))
         };
         let (latency, lag) = (histogram()?, histogram()?);
+        let series = Series::new(outputs);
         let outputs = std::iter::repeat_with(OutputTally::default).take(outputs).collect();
-        Ok(Self { outputs, totals: Counts::default(), latency, lag })
+        Ok(Self { outputs, totals: Counts::default(), latency, lag, series })
     }
 
-    /// Counts an answer. One for an output that the run doesn't have is counted in the totals alone.
-    pub fn count(&mut self, delivered: &Delivered) {
+    /// Counts an answer that came `after` the run's start. One for an output that the run doesn't have is counted in
+    /// the totals alone.
+    pub fn count(&mut self, delivered: &Delivered, after: Duration) {
         self.totals.count(delivered);
+        self.series.count(delivered, after.as_micros() as u64);
         let now = delivered.decision != Decision::Earlier;
         if now {
             self.latency.saturating_record(delivered.latency.as_micros() as u64);
@@ -179,10 +200,16 @@ impl Tally {
     pub fn lag(&self) -> Spread {
         Spread::of(&self.lag)
     }
+
+    /// All of it over time.
+    #[must_use]
+    pub fn series(&self) -> RunSeries {
+        self.series.told()
+    }
 }
 
 /// How times are spread, in microseconds, within 0.1 %. An hour stands for all that is longer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spread {
     /// Half were at most this.
     pub p50_us: u64,
@@ -208,7 +235,6 @@ mod tests {
     use super::*;
     use crate::model::Position;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn delivered(seq: u64, decision: Decision, attempts: u32) -> Delivered {
         Delivered {
@@ -229,10 +255,10 @@ mod tests {
         let answers =
             [(Decision::Admit, 1), (Decision::Duplicate, 1), (Decision::Duplicate, 3), (Decision::Quarantine, 2)];
         for (seq, (decision, attempts)) in (0..).zip(answers) {
-            tally.count(&delivered(seq, decision, attempts));
+            tally.count(&delivered(seq, decision, attempts), Duration::ZERO);
         }
         // In neither counts nor times, but in the digest.
-        tally.count(&delivered(4, Decision::Earlier, 0));
+        tally.count(&delivered(4, Decision::Earlier, 0), Duration::ZERO);
         assert_eq!((tally.outputs()[1].digested(), tally.totals().settled()), (5, 5));
         let expected = Counts {
             answered: 4,
@@ -253,7 +279,7 @@ mod tests {
     #[test]
     fn spreads_are_in_microseconds_and_bounded() {
         let mut tally = Tally::new(2).unwrap();
-        (0..=1000).for_each(|seq| tally.count(&delivered(seq, Decision::Admit, 1)));
+        (0..=1000).for_each(|seq| tally.count(&delivered(seq, Decision::Admit, 1), Duration::ZERO));
         let near = |value: u64, expected: u64| value.abs_diff(expected) <= expected / 1000 + 1;
         let spread = tally.latency();
         assert!(near(spread.p50_us, 500_000) && near(spread.p99_us, 990_000), "{spread:?}");
@@ -266,7 +292,7 @@ mod tests {
         fn the_digest_knows_the_views_order_alone(order in Just((0_u64..40).collect::<Vec<_>>()).prop_shuffle()) {
             let mut tally = Tally::new(2).unwrap();
             for seq in order {
-                tally.count(&delivered(seq, Decision::Admit, 1));
+                tally.count(&delivered(seq, Decision::Admit, 1), Duration::ZERO);
             }
             let mut expected = Sha256::new();
             (0_u64..40).for_each(|seq| expected.update(Sha256::digest(seq.to_be_bytes())));

@@ -1,8 +1,9 @@
 //! What was looked at before a run may start, each with its result: `wsp plan` prints it, evidence records it.
 
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::reason::Refusal;
+use super::reason::{Reason, Refusal};
 
 /// How one check came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,30 @@ impl Serialize for Check {
         out.serialize_field("reason", &reason)?;
         out.serialize_field("detail", &self.detail)?;
         out.end()
+    }
+}
+
+/// What was serialised; of a refusal the reason and the words.
+impl<'de> Deserialize<'de> for Check {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            name: String,
+            status: String,
+            reason: Option<Reason>,
+            detail: String,
+        }
+        let Told { name, status, reason, detail } = Told::deserialize(deserializer)?;
+        let verdict = match (status.as_str(), reason) {
+            ("passed", None) => Verdict::Passed,
+            ("waived", None) => Verdict::Waived,
+            ("refused", Some(reason)) => {
+                let words = detail.strip_prefix(reason.code()).unwrap_or(&detail);
+                Verdict::Refused(Refusal::new(reason, words.strip_prefix(": ").unwrap_or(words)))
+            }
+            _ => return Err(serde::de::Error::custom(format!("{status:?} is no result of a check"))),
+        };
+        Ok(Self { name, verdict, detail })
     }
 }
 
@@ -140,5 +165,16 @@ mod tests {
             serde_json::to_string(&list.checks()[2..4]).unwrap(),
             r#"[{"name":"gate","status":"refused","reason":"GATE_PASS_MISSING","detail":"GATE_PASS_MISSING: no flag"},{"name":"view","status":"passed","reason":null,"detail":"7 rows"}]"#
         );
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut list = CheckList::new();
+        list.pass("receipt", "fine");
+        list.waive("seal", "none, allowed");
+        list.refuse("gate", Refusal::new(Reason::GatePassMissing, "no flag"));
+        let text = serde_json::to_string(&list).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Check>>(&text).unwrap(), list.checks());
+        assert!(serde_json::from_str::<Check>(&text.replace("passed", "perhaps")).is_err());
     }
 }

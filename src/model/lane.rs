@@ -11,13 +11,13 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::identity::Hex64;
 
 /// What decides on an event's lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LaneKey {
     /// Its id, as the producer in place does it. Events of one order key are spread over all lanes.
@@ -51,7 +51,7 @@ impl FromStr for LaneKey {
 }
 
 /// A lane: `index` of `count`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lane {
     count: NonZeroU32,
     index: u32,

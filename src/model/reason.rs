@@ -162,6 +162,12 @@ reasons! {
     CheckpointLeaseLost = "CHECKPOINT_LEASE_LOST", "Nothing, if the other producer streams the run to its end. Find out what kept this one away from the database for longer than its lease, or who removed its lock file.";
     /// Evidence or facts could not be read from or written to the object store.
     StoreUnavailable = "STORE_UNAVAILABLE", "Restore the store; then re-emit READY or restart.";
+    /// A run left no evidence where it would have, or not all of it.
+    EvidenceMissing = "EVIDENCE_MISSING", "Check store root and run. A run that is still going has no summary yet; one that was cut off is completed by its next start.";
+    /// A part of a run's evidence is not in the form this program writes.
+    EvidenceUnreadable = "EVIDENCE_UNREADABLE", "Read the detail: another version wrote it, or somebody changed it.";
+    /// Parts of a run's evidence contradict each other, the Oracle, the checkpoint or the gate.
+    EvidenceMismatch = "EVIDENCE_MISMATCH", "Read the detail: it names the two sides. Don't build on this run before it is explained.";
     /// The run was told to stop before its end.
     RunStopped = "RUN_STOPPED", "Start again to resume from the checkpoint.";
     /// A fault in this program.
@@ -177,6 +183,14 @@ impl fmt::Display for Reason {
 impl serde::Serialize for Reason {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        let known = Reason::ALL.iter().find(|reason| reason.code() == code);
+        known.copied().ok_or_else(|| serde::de::Error::custom(format!("{code:?} is no reason code")))
     }
 }
 

@@ -1,0 +1,286 @@
+//! Whether a run's evidence holds together, with itself and with what it speaks of.
+//!
+//! ```text
+//! Told ─► by itself ─► Oracle: rows of each view ─► checkpoint: where it stands ─► digest, read anew ─► gate: a sample
+//! ```
+//!
+//! Nothing is written anywhere. Every check stands in the list under its own name, passed, waived (not asked for) or
+//! refused.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+
+use crate::ahead::AheadExt;
+use crate::clock::Clock;
+use crate::deliver::Probe;
+use crate::envelope::{FrameExt, RunPins};
+use crate::evidence::verify::holds_together;
+use crate::evidence::{End, OutputSummary, RunIds, Status, Summary, Told};
+use crate::merge::merge;
+use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
+use crate::oracle::world::{self, ViewRoot, Wanted};
+use crate::oracle::{Resume, Scan, View};
+use crate::profile::Profile;
+use crate::run::identity::RunIdentity;
+
+use super::prepare::{self, Prepared};
+use super::service::{checkpoints, resumed_at};
+
+/// How much is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Depth {
+    /// Read the Oracle's rows again and compare the digests; it takes as long as reading them for the run did.
+    pub digest: bool,
+    /// Ask this gate about so many events.
+    pub sample: Option<(Probe, u64)>,
+}
+
+/// Verifies the last start of `home`, or of the profile's lane of it.
+///
+/// # Errors
+///
+/// `EVIDENCE_MISSING` where nothing started; `EVIDENCE_UNREADABLE`; `STORE_UNAVAILABLE`. All else is a check.
+pub async fn verify<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    home: &PlatformRunId,
+    depth: &Depth,
+    clock: C,
+) -> Result<CheckList, Refusal> {
+    let store = prepare::open_own(profile)?;
+    let told = Told::read(&store, home, profile.lane).await?;
+    let mut list = CheckList::new();
+    holds_together(&store, home, &told, &mut list).await?;
+    let Some(summary) = &told.summary else { return Ok(list) };
+    let world = list.note("oracle", reopen(profile, summary).await, |run| run.engine_root.clone());
+    let Some(world) = world else { return Ok(list) };
+    for (output, summary) in world.outputs.iter().zip(&summary.outputs) {
+        list.note(format!("rows {}", summary.start.output_id), rows(&output.view, summary, profile.lane), |()| {
+            format!(
+                "{} rows by the view's receipt, {} before, {} answered",
+                output.view.rows,
+                summary.start.resumed_at,
+                summary.counts.settled()
+            )
+        });
+    }
+    let standing = standing(profile, &world, summary, clock).await;
+    list.note("checkpoint", standing, |words| words.clone());
+    if depth.digest || depth.sample.is_some() {
+        read_again(&world, summary, depth, &mut list).await;
+    } else {
+        list.waive("digest", "not asked for");
+    }
+    if depth.sample.is_none() {
+        list.waive("gate", "not asked for");
+    }
+    Ok(list)
+}
+
+fn mismatch(detail: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::EvidenceMismatch, detail)
+}
+
+/// The world that the run was streamed from, with all its checks made again.
+async fn reopen(profile: &Profile, summary: &Summary) -> Result<Prepared, Refusal> {
+    let run = &summary.run;
+    let outputs: Vec<OutputId> = summary.outputs.iter().map(|output| output.start.output_id.clone()).collect();
+    let engine = prepare::open(profile, &run.engine_run_root)?;
+    let views = prepare::open(profile, &run.stream_view_root)?;
+    let catalogue = prepare::read_catalogue(&profile.oracle.catalogue_path)?;
+    let wanted = Wanted {
+        world: &run.world_key,
+        oracle_pack_id: None,
+        engine_release: None,
+        failed_gates: &BTreeSet::new(),
+        outputs: &outputs,
+        catalogue: &catalogue,
+        require_seal: profile.policy.require_seal,
+        require_gate_pass: profile.policy.require_gate_pass,
+    };
+    let mut checks = CheckList::new();
+    let world = world::inspect(&*engine, ViewRoot { store: &*views, base: None }, &wanted, &mut checks).await;
+    let outputs = match &world {
+        Some(world) => prepare::check_rows(world, &views, &catalogue, &mut checks).await,
+        None => Vec::new(),
+    };
+    checks.verdict()?;
+    Ok(Prepared {
+        identity: identity(run),
+        engine_root: run.engine_run_root.clone(),
+        view_root: run.stream_view_root.clone(),
+        pins: pins(summary),
+        pack_key: run.pack_key.clone(),
+        unsealed: None,
+        outputs,
+        lane: run.lane.unwrap_or(Lane::WHOLE),
+    })
+}
+
+/// What is known of the run's identity once it is over. SR's digests are not; nothing that is asked here needs them.
+fn identity(run: &RunIds) -> RunIdentity {
+    RunIdentity {
+        message_id: run.message_id.clone(),
+        platform_run_id: run.platform_run_id.clone(),
+        scenario_run_id: run.scenario_run_id.clone(),
+        run_id: run.run_id.clone(),
+        world: run.world_key.clone(),
+        bundle_hash: run.message_id.clone(),
+        run_config_digest: run.message_id.clone(),
+        oracle_pack_id: None,
+        engine_release: None,
+        service_release_id: None,
+        environment: None,
+        failed_gates: BTreeSet::new(),
+    }
+}
+
+fn pins(summary: &Summary) -> RunPins {
+    let run = &summary.run;
+    RunPins {
+        world: run.world_key.clone(),
+        run_id: run.engine_run_id.clone(),
+        platform_run_id: run.platform_run_id.clone(),
+        scenario_run_id: run.scenario_run_id.clone(),
+        producer: summary.producer.producer_id.clone(),
+        trace_id: run.pack_key.to_string(),
+        span_id: None,
+    }
+}
+
+/// The summary's rows are the receipt's, and a run that is complete has answered the last of them.
+fn rows(view: &View, output: &OutputSummary, lane: Lane) -> Result<(), Refusal> {
+    let start = &output.start;
+    if start.rows != view.rows || start.files != view.parts.len() as u64 {
+        return Err(mismatch(format!(
+            "the summary has {} rows in {} files, the view {} in {}",
+            start.rows,
+            start.files,
+            view.rows,
+            view.parts.len()
+        )));
+    }
+    let due = view.rows - start.resumed_at.min(view.rows);
+    let settled = output.counts.settled();
+    if lane.is_whole() && settled > due {
+        return Err(mismatch(format!("{settled} answered of {due} that were left")));
+    }
+    Ok(())
+}
+
+/// Where the checkpoint stands: at the end of a complete run, else behind what the digest covers.
+async fn standing<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    run: &Prepared,
+    summary: &Summary,
+    clock: C,
+) -> Result<String, Refusal> {
+    let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
+    let kept = store.peek(&summary.run.checkpoint_scope, &run.output_ids()).await?;
+    let (places, _) = prepare::resume(run, &kept)?;
+    let mut short = 0;
+    for ((output, told), place) in run.outputs.iter().zip(&summary.outputs).zip(places) {
+        let (reached, id) = (resumed_at(&output.view, place), &told.start.output_id);
+        let whole = summary.status == Status::Streamed && summary.end == End::Complete;
+        if whole && reached != output.view.rows {
+            return Err(mismatch(format!("{id}: it stands at row {reached} of {}", output.view.rows)));
+        }
+        if whole && run.lane.is_whole() && told.start.resumed_at + told.counts.settled() != reached {
+            return Err(mismatch(format!(
+                "{id}: it stands at row {reached}, with {} rows before and {} answered",
+                told.start.resumed_at,
+                told.counts.settled()
+            )));
+        }
+        let covered = told.start.resumed_at + told.event_id_digest_events;
+        if run.lane.is_whole() && reached > covered.max(told.start.resumed_at) {
+            return Err(mismatch(format!(
+                "{id}: it stands at row {reached}, but rows were answered to {covered} alone"
+            )));
+        }
+        short += output.view.rows - reached.min(output.view.rows);
+    }
+    Ok(if short == 0 { "at the end of every output".to_owned() } else { format!("{short} rows before the end") })
+}
+
+/// Reads the rows that the run answered once more, for their ids.
+async fn read_again(run: &Prepared, summary: &Summary, depth: &Depth, list: &mut CheckList) {
+    let wanted: Vec<u64> = summary.outputs.iter().map(|output| output.event_id_digest_events).collect();
+    let total: u64 = wanted.iter().sum();
+    let every = depth.sample.as_ref().map_or(u64::MAX, |(_, sample)| (total / (*sample).max(1)).max(1));
+    let mut digests = vec![(0_u64, Sha256::new()); wanted.len()];
+    let (mut read, mut sampled, mut refusal) = (0_u64, Vec::new(), None);
+    let from: Vec<Resume> =
+        run.outputs.iter().zip(&summary.outputs).map(|(o, s)| place(&o.view, s.start.resumed_at)).collect();
+    let scan = Scan::new().limit(wanted.iter().copied().max().unwrap_or(0));
+    let mut events = merge(run.batches(scan, &from)).frame(run.framer()).ahead("wsp-verify", 8);
+    'reading: while read < total {
+        let chunk = match events.next().await {
+            Some(Ok(chunk)) => chunk,
+            Some(Err(error)) => {
+                refusal = Some(error);
+                break 'reading;
+            }
+            None => break 'reading,
+        };
+        for event in chunk {
+            let rank = usize::from(event.position.rank);
+            let Some((count, digest)) = digests.get_mut(rank).filter(|(count, _)| *count < wanted[rank]) else {
+                continue;
+            };
+            *count += 1;
+            digest.update(event.event_id);
+            if read.is_multiple_of(every) {
+                sampled.push(event.event_id);
+            }
+            read += 1;
+        }
+    }
+    if let Some(refusal) = refusal {
+        list.refuse("digest", refusal);
+        return;
+    }
+    for (output, (count, digest)) in summary.outputs.iter().zip(digests) {
+        let found = Hex64::of_digest(digest.finalize().into());
+        let told = &output.event_id_digest;
+        let compared = if count != output.event_id_digest_events {
+            Err(mismatch(format!("it covers {} events, the lane has {count} there", output.event_id_digest_events)))
+        } else if found == *told {
+            Ok(())
+        } else {
+            Err(mismatch(format!("the summary has {told}, the Oracle gives {found}")))
+        };
+        list.note(format!("digest {}", output.start.output_id), compared, |()| {
+            format!("{count} event ids give {found}")
+        });
+    }
+    if let Some((probe, _)) = &depth.sample {
+        let asked = sampled.len();
+        list.note("gate", ask(probe, sampled).await, |()| format!("it has all {asked} that it was asked about"));
+    }
+}
+
+/// Whether the gate has admitted these events.
+async fn ask(probe: &Probe, sampled: Vec<[u8; 32]>) -> Result<(), Refusal> {
+    for event_id in sampled {
+        let id = Hex64::of_digest(event_id);
+        let record = probe.lookup(id.as_str()).await.map_err(|error| mismatch(format!("event {id}: {error}")))?;
+        let other = |field: &str, expected: &str| record[field].as_str().is_some_and(|told| told != expected);
+        if other("event_id", id.as_str()) || other("decision", "ADMIT") {
+            return Err(mismatch(format!("event {id}: the gate's record is {record}")));
+        }
+    }
+    Ok(())
+}
+
+/// The place behind so many rows of a view.
+fn place(view: &View, mut rows: u64) -> Resume {
+    for (file, part) in view.parts.iter().enumerate() {
+        if rows < part.rows {
+            return Resume { file, row: rows, after: None };
+        }
+        rows -= part.rows;
+    }
+    Resume { file: view.parts.len(), row: 0, after: None }
+}

@@ -1,0 +1,122 @@
+//! Where the two objects of a platform run are kept, written and read back.
+//!
+//! ```text
+//! <prefix>/wsp/wsp_start.json · wsp_summary.json
+//! ```
+//!
+//! Both tell of the platform run's last start; records and facts keep the earlier ones. Each lane of a run that is
+//! spread over several has its own two, `wsp_start.<lane>.json` and `wsp_summary.<lane>.json`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::summary::{Start, Summary};
+use super::{key, run_prefix, unavailable};
+use crate::model::{Lane, PlatformRunId, Reason, Refusal, json};
+use crate::store::{Key, ObjectStore};
+
+/// What either may have at most, in bytes; a series of full length has some 60 kB.
+const LIMIT: u64 = 8 << 20;
+
+/// The two objects of a platform run, or of one lane of it.
+#[derive(Debug, Clone)]
+pub struct Summaries {
+    store: Arc<dyn ObjectStore>,
+    folder: Key,
+    lane: Lane,
+}
+
+impl Summaries {
+    /// Those of `platform_run_id` in `store`.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_prefix`].
+    pub fn new(store: Arc<dyn ObjectStore>, platform_run_id: &PlatformRunId) -> Result<Self, Refusal> {
+        let folder = key(&format!("{}/wsp", run_prefix(store.root(), platform_run_id)?))?;
+        Ok(Self { store, folder, lane: Lane::WHOLE })
+    }
+
+    /// Those of one lane.
+    #[must_use]
+    pub fn of_lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
+
+    /// Writes `wsp_start.json` and says its full name.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub async fn put_start(&self, start: &Start) -> Result<String, Refusal> {
+        self.put("wsp_start.json", document(start)?).await
+    }
+
+    /// Writes `wsp_summary.json` and says its full name.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub async fn put_summary(&self, summary: &Summary) -> Result<String, Refusal> {
+        self.put("wsp_summary.json", document(summary)?).await
+    }
+
+    /// Writes `wsp_report.html` and says its full name.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub async fn put_report(&self, page: String) -> Result<String, Refusal> {
+        self.put("wsp_report.html", page.into()).await
+    }
+
+    /// What the last start set out to do; `None` where nothing started.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`; `EVIDENCE_UNREADABLE` where the object is not what this program writes.
+    pub async fn start(&self) -> Result<Option<Start>, Refusal> {
+        self.get("wsp_start.json").await
+    }
+
+    /// How the last start ended; `None` where none did.
+    ///
+    /// # Errors
+    ///
+    /// As [`Summaries::start`].
+    pub async fn summary(&self) -> Result<Option<Summary>, Refusal> {
+        self.get("wsp_summary.json").await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Refusal> {
+        let key = self.key(name)?;
+        let Some(bytes) = self.store.get(&key, LIMIT).await.map_err(unavailable)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Refusal::new(Reason::EvidenceUnreadable, error.to_string()).file(self.store.full_name(&key))
+        })
+    }
+
+    async fn put(&self, name: &str, body: Bytes) -> Result<String, Refusal> {
+        let key = self.key(name)?;
+        self.store.put(&key, body).await.map_err(unavailable)?;
+        Ok(self.store.full_name(&key))
+    }
+
+    /// `wsp_start.json` of the whole run, `wsp_start.<lane>.json` of a lane.
+    fn key(&self, name: &str) -> Result<Key, Refusal> {
+        let name = match (self.lane.label(), name.split_once('.')) {
+            (Some(lane), Some((stem, extension))) => format!("{stem}.{lane}.{extension}"),
+            _ => name.to_owned(),
+        };
+        key(&format!("{}/{name}", self.folder))
+    }
+}
+
+fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
+    let value = serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
+    Ok((json::compact(&value) + "\n").into())
+}

@@ -1,0 +1,262 @@
+//! What a run leaves, by the program: start and summary as their schemas have them, the report, and `wsp verify` on
+//! evidence that is whole and on evidence with one thing wrong.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what a test can't set up or read, it can't test")]
+
+mod common;
+#[path = "common/schema.rs"]
+mod schema;
+
+use std::path::Path;
+
+use common::capture::CaptureGate;
+use common::{FRAUD, KEY, MESSAGE, RUN, Ran, Stage, copy_tree, json_lines, read, write};
+use serde_json::{Value, json};
+use wsp::evidence::{Start, Summary};
+use wsp::model::Secret;
+use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
+
+const SUMMARY: &str = "wsp/wsp_summary.json";
+const START: &str = "wsp/wsp_start.json";
+
+fn document(stage: &Stage, name: &str) -> Value {
+    serde_json::from_slice(&read(&stage.evidence(name))).unwrap()
+}
+
+fn schema_of(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema").join(name);
+    serde_json::from_slice(&read(&path)).unwrap()
+}
+
+fn gate() -> GateHandle {
+    GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap()
+}
+
+/// A run of the golden world that was streamed to its end.
+fn streamed(gate: &str) -> Stage {
+    let stage = Stage::golden(gate);
+    let ran = stage.run_once();
+    assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
+    stage
+}
+
+/// `wsp verify --json`: the exit code, and the names and reasons of the checks that refuse.
+fn verify(stage: &Stage, more: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
+    let args = [&["verify", "--profile", "profile.yaml", "--json"], more].concat();
+    let output = stage.wsp(&args).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let refused = told["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "refused");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let refused: Vec<_> = refused.map(|check| (text(&check["name"]), text(&check["reason"]))).collect();
+    assert_eq!(told["holds"], refused.is_empty());
+    (output.status.code(), refused)
+}
+
+#[test]
+fn start_and_summary_are_as_their_schemas_say() {
+    let stage = streamed(&CaptureGate::admitting().url);
+    for (name, schema_name) in [(START, "wsp_start.v1.schema.json"), (SUMMARY, "wsp_summary.v1.schema.json")] {
+        let (document, schema) = (document(&stage, name), schema_of(schema_name));
+        schema::check(&schema, &schema, &document, "").unwrap();
+        // The schema says something: a key less, a key more and another type are each refused.
+        let keys: Vec<_> = document.as_object().unwrap().keys().cloned().collect();
+        for key in keys {
+            let mut less = document.clone();
+            less.as_object_mut().unwrap().remove(&key);
+            schema::check(&schema, &schema, &less, "").unwrap_err();
+            let mut other = document.clone();
+            other[&key] = json!(true);
+            schema::check(&schema, &schema, &other, "").unwrap_err();
+        }
+        let mut more = document.clone();
+        more["more"] = json!(1);
+        schema::check(&schema, &schema, &more, "").unwrap_err();
+    }
+    serde_json::from_value::<Start>(document(&stage, START)).unwrap();
+    let summary: Summary = serde_json::from_value(document(&stage, SUMMARY)).unwrap();
+    assert_eq!(summary.series.wall.admitted.iter().sum::<u64>(), 250);
+    assert_eq!(summary.ready.topic, common::TOPIC);
+}
+
+#[test]
+fn a_capped_run_is_told_from_a_complete_one_and_both_hold_together() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    let capped = stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events", "70"]).output().unwrap();
+    assert_eq!(Ran::of(capped).verdict(), ("STREAMED", ""));
+    assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
+    let summary = document(&stage, SUMMARY);
+    assert_eq!((&summary["end"], &summary["totals"]["answered"]), (&json!("capped"), &json!(70)));
+    let facts = stage.governance();
+    assert_eq!(facts[1]["details"]["limits"]["max_events"], 70);
+    let ended = &facts[2]["details"];
+    assert_eq!((&ended["status"], &ended["end"]), (&json!("STREAMED"), &json!("capped")));
+    let by_output = ended["emitted_by_output"].as_object().unwrap();
+    assert_eq!(by_output.values().map(|n| n.as_u64().unwrap()).sum::<u64>(), 70);
+}
+
+#[test]
+fn the_report_is_written_and_made_again_the_same() {
+    let stage = streamed(&CaptureGate::admitting().url);
+    let written = String::from_utf8(read(&stage.evidence("wsp/wsp_report.html"))).unwrap();
+    assert!(written.contains("<svg") && written.contains(RUN) && written.contains("Streamed to its end"));
+    let again = stage.wsp(&["report", "--profile", "profile.yaml"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(0));
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), written);
+    let none =
+        stage.wsp(&["report", "--profile", "profile.yaml", "--run", "platform_20270101T000000Z"]).output().unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("EVIDENCE_MISSING"));
+}
+
+#[test]
+fn an_end_that_the_store_would_not_take_is_told_by_the_next_start() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    // The store takes everything but the summary, which is the first thing of an end.
+    std::fs::create_dir_all(stage.evidence(SUMMARY)).unwrap();
+    let away = stage.run_once();
+    assert_eq!((away.code, away.verdicts.len(), gate.requests()), (Some(1), 0, 250), "{}", away.stderr);
+    let kept = stage.path("runs/fraud-platform").join(RUN).join("wsp/unwritten");
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+    assert!(stage.record().is_empty());
+
+    std::fs::remove_dir(stage.evidence(SUMMARY)).unwrap();
+    let back = stage.run_once();
+    assert_eq!((back.code, back.verdict()), (Some(0), ("SKIPPED_DUPLICATE", "")), "{}", back.stderr);
+    assert_eq!((gate.requests(), std::fs::read_dir(&kept).unwrap().count()), (250, 0));
+    assert_eq!(stage.record().len(), 1);
+    assert_eq!(
+        (stage.record()[0]["status"].as_str(), stage.record()[0]["emitted"].as_u64()),
+        (Some("STREAMED"), Some(250))
+    );
+    assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
+}
+
+/// Changes a JSON-lines file line by line; a line that becomes null is left out.
+fn edit_lines(path: &Path, change: impl Fn(usize, &mut Value)) {
+    let mut lines = json_lines(path);
+    lines.iter_mut().enumerate().for_each(|(i, line)| change(i, line));
+    let text: String = lines.iter().filter(|line| !line.is_null()).map(|line| format!("{line}\n")).collect();
+    write(path, text.as_bytes());
+}
+
+fn edit(stage: &Stage, name: &str, change: impl FnOnce(&mut Value)) {
+    let mut value = document(stage, name);
+    change(&mut value);
+    write(&stage.evidence(name), value.to_string().as_bytes());
+}
+
+/// The id of the fact on line `i` of the list.
+fn fact(stage: &Stage, i: usize) -> String {
+    stage.governance()[i]["event_id"].as_str().unwrap().to_owned()
+}
+
+/// The wrong of each case, and the one check that has to see it.
+type Case = (&'static str, &'static str, &'static str, fn(&Stage));
+
+const CASES: &[Case] = &[
+    ("another version of the start", "start", "EVIDENCE_MISMATCH", |stage| {
+        edit(stage, START, |start| start["schema"] = json!("wsp_start.v9"));
+    }),
+    ("no summary", "summary", "EVIDENCE_MISSING", |stage| {
+        std::fs::remove_file(stage.evidence(SUMMARY)).unwrap();
+    }),
+    ("the summary of another start", "summary", "EVIDENCE_MISMATCH", |stage| {
+        edit(stage, SUMMARY, |summary| summary["started_at_utc"] = json!("2026-01-01T00:00:00.000000Z"));
+    }),
+    ("a total that is no sum", "counts", "EVIDENCE_MISMATCH", |stage| {
+        edit(stage, SUMMARY, |summary| summary["totals"]["attempts"] = json!(249));
+    }),
+    ("a series that lost an event", "series", "EVIDENCE_MISMATCH", |stage| {
+        edit(stage, SUMMARY, |summary| summary["series"]["wall"]["admitted"][0] = json!(0));
+    }),
+    ("a record that says another count", "record", "EVIDENCE_MISMATCH", |stage| {
+        // The fact says it too, so that the record alone is at odds with the summary.
+        edit_lines(&stage.evidence(&format!("wsp/ready_runs/{MESSAGE}.jsonl")), |_, line| {
+            line["reason"] = json!("RUN_STOPPED");
+        });
+    }),
+    ("a fact listed twice", "facts", "EVIDENCE_MISMATCH", |stage| {
+        let list = stage.evidence("obs/governance/events.jsonl");
+        let text = String::from_utf8(read(&list)).unwrap();
+        write(&list, format!("{text}{}\n", text.lines().nth(1).unwrap()).as_bytes());
+    }),
+    ("a fact that is not listed", "facts", "EVIDENCE_MISMATCH", |stage| {
+        edit_lines(&stage.evidence("obs/governance/events.jsonl"), |i, line| {
+            if i == 2 {
+                *line = Value::Null;
+            }
+        });
+    }),
+    ("a fact whose body differs", "facts", "EVIDENCE_MISMATCH", |stage| {
+        edit(stage, &format!("obs/governance/events/{}.json", fact(stage, 2)), |body| {
+            body["details"]["emitted"] = json!(251);
+        });
+    }),
+    ("a fact without its body", "facts", "EVIDENCE_MISSING", |stage| {
+        std::fs::remove_file(stage.evidence(&format!("obs/governance/events/{}.json", fact(stage, 0)))).unwrap();
+    }),
+    ("a fact without its marker", "facts", "EVIDENCE_MISSING", |stage| {
+        std::fs::remove_file(stage.evidence(&format!("obs/governance/markers/{}.json", fact(stage, 1)))).unwrap();
+    }),
+    ("a world that lost its seal", "oracle", "PACK_NOT_SEALED", |stage| {
+        std::fs::remove_file(stage.path("world/_SEALED.json")).unwrap();
+    }),
+    ("a digest of other events", "digest s3_event_stream_with_fraud_6B", "EVIDENCE_MISMATCH", |stage| {
+        edit(stage, SUMMARY, |summary| summary["outputs"][3]["event_id_digest"] = json!("0".repeat(64)));
+    }),
+    ("a checkpoint before the end", "checkpoint", "EVIDENCE_MISMATCH", |stage| {
+        let cursor =
+            stage.files().into_iter().find(|name| name.contains(FRAUD) && name.ends_with("cursor.json")).unwrap();
+        stage.edit(&cursor, |cursor| cursor["last_row_index"] = json!(3));
+    }),
+    ("no checkpoint", "checkpoint", "EVIDENCE_MISMATCH", |stage| stage.remove("checkpoints")),
+];
+
+#[test]
+fn each_check_sees_what_is_its_own_to_see() {
+    let whole = streamed(&CaptureGate::admitting().url);
+    assert_eq!(verify(&whole, &[]), (Some(0), Vec::new()));
+    for (case, check, reason, doctor) in CASES {
+        let stage = Stage { folder: tempfile::tempdir().unwrap() };
+        copy_tree(whole.folder.path(), stage.folder.path());
+        doctor(&stage);
+        assert_eq!(verify(&stage, &[]), (Some(1), vec![((*check).to_owned(), (*reason).to_owned())]), "{case}");
+    }
+}
+
+#[test]
+fn rows_are_compared_with_the_receipts() {
+    let stage = streamed(&CaptureGate::admitting().url);
+    // One row more in start and summary alike: they agree with each other, not with the view.
+    for name in [START, SUMMARY] {
+        edit(&stage, name, |told| {
+            let rows = told["outputs"][0]["rows"].as_u64().unwrap();
+            told["outputs"][0]["rows"] = json!(rows + 1);
+        });
+    }
+    let refused = vec![("rows arrival_events_5B".to_owned(), "EVIDENCE_MISMATCH".to_owned())];
+    assert_eq!(verify(&stage, &[]), (Some(1), refused));
+}
+
+#[test]
+fn a_gate_is_asked_for_a_sample() {
+    let gate = gate();
+    let stage = streamed(&gate.base_url());
+    assert_eq!(verify(&stage, &["--sample", "20"]), (Some(0), Vec::new()));
+    let empty = self::gate();
+    stage.profile(&empty.base_url(), |_| {});
+    let refused = vec![("gate".to_owned(), "EVIDENCE_MISMATCH".to_owned())];
+    assert_eq!(verify(&stage, &["--sample", "20"]), (Some(1), refused));
+}
+
+#[test]
+fn what_is_no_evidence_of_ours_is_told() {
+    let stage = streamed(&CaptureGate::admitting().url);
+    write(&stage.evidence(SUMMARY), b"{}");
+    let output = stage.wsp(&["verify", "--profile", "profile.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("EVIDENCE_UNREADABLE"));
+}
