@@ -223,10 +223,10 @@ pub fn framed(
     let scan = Scan::new().limit(cap).memory(settings.read_memory);
     let outputs =
         run.counting(&read.bytes).batches(scan, from).into_iter().zip(&run.outputs).map(|(batches, output)| {
-            let (rows, span) = (read.rows.clone(), info_span!("read", output_id = %output.view.output_id));
+            let (decoded, reading) = (read.rows.clone(), info_span!("read", output_id = %output.view.output_id));
             batches.inspect_ok(move |batch| {
-                rows.add(batch.times().len() as u64);
-                held(&span);
+                decoded.add(batch.times().len() as u64);
+                held(&reading);
             })
         });
     let framing = info_span!("frame");

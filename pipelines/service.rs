@@ -246,8 +246,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             (Some(prepared), Ok(Opened { store, scope, from, earlier })) => {
                 let scope = SharedScope::new(scope);
                 hold = Some((store, scope.clone()));
-                let held = (Box::new(scope) as Box<dyn CheckpointScope>, earlier);
-                let streaming = self.stream(ready, source, &prepared, &checks, held, &from, session);
+                let taken = (Box::new(scope) as Box<dyn CheckpointScope>, earlier);
+                let streaming = self.stream(ready, source, &prepared, &checks, taken, &from, session);
                 streaming.instrument(info_span!("stream")).await?
             }
             (_, Err(refusal)) => Streamed { emitted: 0, refusal: Some(refusal), summary: None },

@@ -233,9 +233,11 @@ impl ScopeTable for Table {
 
 /// Reads the text as anybody could.
 fn outputs(judge: &Judge, text: Option<&str>) -> Vec<Beyond> {
-    let read = text.map(serde_json::from_str::<Text>).transpose();
-    read.map(|text| text.map_or_else(Vec::new, |text| text.outputs)).unwrap_or_else(|error| {
-        judge.blame(broken(Promise::HonestPosition, format!("what is saved beyond the positions: {error}")));
-        Vec::new()
-    })
+    match text.map(serde_json::from_str::<Text>).transpose() {
+        Ok(read) => read.map_or_else(Vec::new, |text| text.outputs),
+        Err(error) => {
+            judge.blame(broken(Promise::HonestPosition, format!("what is saved beyond the positions: {error}")));
+            Vec::new()
+        }
+    }
 }

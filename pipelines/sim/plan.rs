@@ -127,7 +127,7 @@ impl Plan {
             latency: *pick(r, &[1, 5, 40, 400]),
         };
         let rivals = r.chance(1, 2);
-        let settings = overload(&mut Random::of(&[seed, 0x6c_6f_61_64]), settings(r, &world)?);
+        let settings = overload(&mut Random::of(&[seed, 0x6c6f_6164]), settings(r, &world)?);
         let gate = GatePlan::draw(r, &settings);
         let lines = lines(r, flaw.is_some(), rivals, store.lease);
         let failing_reads = if r.chance(1, 8) { r.below(40) } else { 0 };

@@ -77,7 +77,7 @@ impl Admission {
             quiet: AtomicBool::new(false),
             inner: Mutex::new(Inner { regulator, purse, waiting: VecDeque::new(), cause: String::new() }),
         };
-        admission.settle(admission.lock());
+        admission.settle(&admission.lock());
         admission
     }
 
@@ -98,7 +98,7 @@ impl Admission {
             Entry::Wait(until) => Way::Wait(inner.wait(), until),
             Entry::GivenUp(since) => Way::GivenUp(since, inner.cause.clone()),
         };
-        self.settle(inner);
+        self.settle(&inner);
         way
     }
 
@@ -114,7 +114,7 @@ impl Admission {
         }
         // Everybody hears the news: what there is to wait for is another thing now.
         inner.call_all(now);
-        self.settle(inner);
+        self.settle(&inner);
     }
 
     /// The attempt of `permit`, begun at `started`, was answered for good; `now` is looked at only if it matters.
@@ -125,7 +125,7 @@ impl Admission {
         let mut inner = self.lock();
         inner.regulator.good(permit, started, now);
         inner.call(now);
-        self.settle(inner);
+        self.settle(&inner);
     }
 
     /// The attempt of `permit` failed in a way that another may mend.
@@ -139,7 +139,7 @@ impl Admission {
         } else {
             inner.call(now);
         }
-        self.settle(inner);
+        self.settle(&inner);
         opened
     }
 
@@ -153,7 +153,7 @@ impl Admission {
     }
 
     /// Notes what can be told without the lock from now on.
-    fn settle(&self, inner: MutexGuard<'_, Inner>) {
+    fn settle(&self, inner: &Inner) {
         self.calm.store(inner.regulator.calm().unwrap_or(NOT_CALM), Ordering::Relaxed);
         self.quiet.store(inner.regulator.quiet(), Ordering::Relaxed);
     }

@@ -244,9 +244,8 @@ impl<G: GateChannel, C: Clock> Channel<G, C> {
         let due = self.pen.next_due().map(|due| due.max(self.no_retry_before));
         let shared = &self.shared;
         let may_send = async {
-            match &shared.credit {
-                Some(credit) => credit.spend().await,
-                None => {}
+            if let Some(credit) = &shared.credit {
+                credit.spend().await;
             }
         };
         tokio::select! {
@@ -387,7 +386,7 @@ impl<C: Clock> Shared<C> {
         if self.event_deadline.is_some_and(|deadline| due > parcel.started + deadline) {
             return exhausted(&format!("{why}; another attempt would come after the event's deadline"));
         }
-        tracing::debug!(event_id = %hex(&event.event_id), attempts, %why, delay = ?due - now, "push is tried again");
+        tracing::debug!(event_id = %hex(&event.event_id), attempts, %why, delay = ?due.saturating_sub(now), "push is tried again");
         Outcome::Again(due)
     }
 }

@@ -48,7 +48,7 @@ pub trait PushExt: Stream<Item = Result<Event, Refusal>> + Sized {
     ///
     /// It needs a tokio runtime when first polled. Dropping the stage aborts the requests on the way.
     fn push<G: Gate, C: Clock>(self, gate: G, options: PushOptions<C>) -> Push<Self, G, C> {
-        Push { upstream: self, core: Core::Idle { gate, options } }
+        Push { upstream: self, core: Core::Idle { gate, options: Box::new(options) } }
     }
 }
 
@@ -65,7 +65,7 @@ pin_project! {
 }
 
 enum Core<G, C> {
-    Idle { gate: G, options: PushOptions<C> },
+    Idle { gate: G, options: Box<PushOptions<C>> },
     Running(Box<Running<C>>),
     Over,
 }
@@ -288,7 +288,7 @@ where
         if matches!(this.core, Core::Idle { .. })
             && let Core::Idle { gate, options } = std::mem::replace(this.core, Core::Over)
         {
-            *this.core = Core::Running(Box::new(Running::start(&gate, options)));
+            *this.core = Core::Running(Box::new(Running::start(&gate, *options)));
         }
         let Core::Running(running) = this.core else { return Poll::Ready(None) };
         loop {

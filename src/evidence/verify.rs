@@ -160,7 +160,7 @@ fn record(told: &Told, summary: &Summary) -> Result<(), Refusal> {
     if streamed > 1 { Err(mismatch(format!("{streamed} lines of the record say STREAMED"))) } else { Ok(()) }
 }
 
-/// One READY_SEEN, one STARTED, and an ENDED an end that started; says how many facts there are.
+/// One `READY_SEEN`, one `STARTED`, and an `ENDED` an end that started; says how many facts there are.
 async fn facts(store: &Arc<dyn ObjectStore>, home: &PlatformRunId, told: &Told) -> Result<usize, Refusal> {
     let expected = expected_ids(store, told)?;
     for (family, event_id) in &expected {

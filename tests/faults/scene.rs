@@ -55,8 +55,11 @@ impl Scene {
         let proxy = Proxy::to(&live.gate.base_url());
         live.stage.profile(&proxy.url, |profile| {
             let wiring = &mut profile["wiring"];
-            wiring["wsp_delivery"] =
-                json!({"mode": "keyed", "in_flight": IN_FLIGHT, "window": WINDOW, "attempt_timeout_ms": 1_000});
+            // The bound on an event's attempts decides how a fault ends; the circuit's pauses have tests of their own.
+            wiring["wsp_delivery"] = json!({
+                "mode": "keyed", "in_flight": IN_FLIGHT, "window": WINDOW, "attempt_timeout_ms": 1_000,
+                "circuit_failures": 0,
+            });
             wiring["wsp_checkpoint"]["flush_every"] = FLUSH_EVERY.into();
             wiring["wsp_retry"] = json!({"max_attempts": 5, "base_delay_ms": 250, "max_delay_ms": 5_000});
             change(profile);

@@ -77,14 +77,14 @@ fn metric(family: &Family, times: Times) -> Wire {
 }
 
 fn point(family: &Family, sample: &Sample, times: Times) -> Wire {
-    let timed = Wire::default().fixed(2, times.started).fixed(3, times.now);
+    let dated = Wire::default().fixed(2, times.started).fixed(3, times.now);
     let labels = family.metric.labels.iter().zip(&sample.labels).map(|(key, value)| text_attribute(key, value));
     match &sample.value {
-        Value::Number(number) => timed.double(4, *number).messages(7, labels),
+        Value::Number(number) => dated.double(4, *number).messages(7, labels),
         Value::Histogram(counts) => {
             let HistogramCounts { buckets, .. } = counts;
             let bounds = BOUNDS.iter().map(|micros| (*micros as f64 / 1e6).to_bits());
-            let counted = timed.fixed(4, counts.count()).double(5, counts.sum_seconds());
+            let counted = dated.fixed(4, counts.count()).double(5, counts.sum_seconds());
             counted.packed(6, buckets.iter().copied()).packed(7, bounds).messages(9, labels)
         }
     }

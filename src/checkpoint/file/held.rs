@@ -161,7 +161,9 @@ impl Held {
                 remove(&path).and_then(|was_there| if was_there { files::sync_folder(&path) } else { Ok(()) });
             dropped.map_err(|error| failed(&path, &error))?;
         }
-        outputs.iter().for_each(|output| drop(self.saved.remove(output)));
+        for output in outputs {
+            self.saved.remove(output);
+        }
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ fn latency(wall: &Wall, summary: &Summary) -> String {
     let mut plot = wall.plot("latency", "Latency", lines, scale);
     let spread = &summary.latency;
     let all = [spread.p50_us, spread.p99_us, spread.max_us].map(|us| span(us as f64));
-    plot.subtitle = "first attempt to answer, by powers of ten".to_owned();
+    plot.subtitle = String::from("first attempt to answer, by powers of ten");
     plot.summary = format!("Over the run half took at most {}, 99 in 100 {}, the longest {}.", all[0], all[1], all[2]);
     plot.figure()
 }
@@ -153,7 +153,7 @@ fn lag(wall: &Wall, summary: &Summary) -> String {
     let lines = percentiles(&wall.series.lag_p50_us, &wall.series.lag_p99_us);
     let largest = lines.iter().flat_map(|line| line.values.iter().flatten().copied()).fold(0.0, f64::max);
     let mut plot = wall.plot("lag", "Lag behind schedule", lines, Scale::linear(largest));
-    plot.subtitle = "due time to first attempt".to_owned();
+    plot.subtitle = String::from("due time to first attempt");
     let all = [spread.p50_us, spread.p99_us, spread.max_us].map(|us| span(us as f64));
     plot.summary =
         format!("Over the run half were at most {} late, 99 in 100 {}, the latest {}.", all[0], all[1], all[2]);

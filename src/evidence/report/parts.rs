@@ -213,7 +213,7 @@ pub(super) fn about(out: &mut String, start: &Start, summary: Option<&Summary>) 
     };
     let mode =
         format!("{}, {} in flight, at most {} events ahead", delivery.mode, delivery.in_flight, count(delivery.window));
-    let pace = match (delivery.speedup, delivery.rate) {
+    let speed = match (delivery.speedup, delivery.rate) {
         (0.0, None) => "as fast as it goes".to_owned(),
         (0.0, Some(rate)) => format!("{} events/s", short(rate)),
         (speedup, None) => format!("{} × event time", short(speedup)),
@@ -233,7 +233,7 @@ pub(super) fn about(out: &mut String, start: &Start, summary: Option<&Summary>) 
         ("pack", run.pack_key.to_string()),
         ("checkpoint scope", run.checkpoint_scope.to_string()),
         ("order", mode),
-        ("pace", pace),
+        ("pace", speed),
         ("producer", format!("{}, profile {}", start.producer.producer_id, start.producer.profile_id)),
         ("release", format!("{}, {}", start.producer.service_release_id, start.producer.environment)),
     ];

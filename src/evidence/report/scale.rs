@@ -49,7 +49,7 @@ impl Scale {
         let values: Vec<f64> = match self {
             Scale::Linear(top) => {
                 let step = round_step(top / 4.0);
-                (0_u32..).map(|i| f64::from(i) * step).take_while(|value| *value <= top * 1.0001).collect()
+                (0_u32..1000).map(|i| f64::from(i) * step).take_while(|value| *value <= top * 1.0001).collect()
             }
             Scale::Log(low, high) => std::iter::successors(Some(low), |value| Some(value * 10.0))
                 .take_while(|v| *v <= high * 1.0001)
@@ -85,7 +85,7 @@ fn time_step(us: f64, ticks: f64) -> f64 {
 /// Time from a run's start on, `us` microseconds of it.
 pub(super) fn elapsed_ticks(us: f64) -> Vec<Tick> {
     let step = time_step(us, 5.0);
-    let values = (0_u32..).map(|i| f64::from(i) * step).take_while(|value| *value <= us);
+    let values = (0_u32..1000).map(|i| f64::from(i) * step).take_while(|value| *value <= us);
     values.map(|value| Tick { at: value / us, label: text::span(value) }).collect()
 }
 
