@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::credit::Credit;
 use crate::deliver::backoff::RetryPolicy;
 use crate::deliver::circuit::CircuitPolicy;
 use crate::deliver::gate::{Answer, Attempt};
@@ -201,6 +202,25 @@ async fn an_empty_budget_delays_retries_and_fails_none() {
     assert_eq!((ran.error, ran.counts.retries), (None, 1_000));
     // 200 are there at first, 800 come in at 20 a second.
     assert!((ms(39_000)..ms(42_000)).contains(&ran.took), "{:?}", ran.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_wait_for_leave_do_not_hold_up_the_retries_that_it_hangs_on() {
+    let clock = SystemClock::new();
+    // Every first attempt fails, so all that may be out is in backoff while the channels have new events at hand.
+    let fails_once = |_: &Event, nth| if nth == 1 { Step::answer(503, "") } else { Step::work(ms(1)) };
+    let gate = MemoryGate::scripted(clock, fails_once);
+    let credit = Credit::new(4);
+    let never = CircuitPolicy { failures: 0, ..CircuitPolicy::default() };
+    let options = PushOptions::new(clock).mode(keyed(2)).circuit(never).credit(credit.clone());
+    let mut answers = stream::iter((0..40).map(|i| Ok(event(i, i)))).push(gate.clone(), options);
+    for answered in 1..=40 {
+        let answer = tokio::time::timeout(Duration::from_mins(5), answers.next()).await;
+        assert_eq!(answer.expect("it stands still").unwrap().unwrap().attempts, 2);
+        credit.settle(answered);
+    }
+    assert!(answers.next().await.is_none());
+    assert_eq!(gate.journal().attempts, 80);
 }
 
 #[tokio::test(start_paused = true)]
