@@ -344,7 +344,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let Account { tally, refusal, reached } =
             account::settle(answers, prepared, from, due, &framed, &self.clock).await?;
         meter.over();
-        spans::answered(output_spans, &tally);
+        spans::answered(&output_spans, &tally);
         let emitted = tally.totals().emitted();
         let end = match &refusal {
             None if self.settings.is_capped() && prepared.has_more(&reached).await => End::Capped,

@@ -66,7 +66,7 @@ pub async fn verify<C: Clock + std::fmt::Debug>(
         });
     }
     let standing = standing(profile, &world, summary, clock).await;
-    list.note("checkpoint", standing, |words| words.clone());
+    list.note("checkpoint", standing, Clone::clone);
     if depth.digest || depth.sample.is_some() {
         read_again(&world, summary, depth, &mut list).await;
     } else {

@@ -138,7 +138,7 @@ fn an_end_that_the_store_would_not_take_is_told_by_the_next_start() {
 fn edit_lines(path: &Path, change: impl Fn(usize, &mut Value)) {
     let mut lines = json_lines(path);
     lines.iter_mut().enumerate().for_each(|(i, line)| change(i, line));
-    let text: String = lines.iter().filter(|line| !line.is_null()).map(|line| format!("{line}\n")).collect();
+    let text = lines.iter().filter(|line| !line.is_null()).map(|line| format!("{line}\n")).collect::<Vec<_>>().concat();
     write(path, text.as_bytes());
 }
 

@@ -129,6 +129,14 @@ fn answered() -> String {
     format!("checkpoints/{SCOPE}/answered.json")
 }
 
+/// Takes the cursor of the traffic to `row`, as somebody does by hand: the time of that row is not known then.
+fn take_cursor_to(stage: &Stage, row: u64) {
+    stage.edit(&cursor(FRAUD), |cursor| {
+        cursor["last_row_index"] = json!(row);
+        cursor["last_ts_utc"] = Value::Null;
+    });
+}
+
 /// A run of which all is delivered but for rows of the traffic: the cursor stands at row 59 of 100, and beyond it rows 70
 /// to 79 and 90 to 99 are kept as answered.
 fn answered_beyond(gate: &str) -> Stage {
@@ -139,7 +147,7 @@ fn answered_beyond(gate: &str) -> Stage {
         "cursor": {"file": file, "row": 59},
         "files": [{"file": file, "rows": [[70, 79], [90, 99]]}],
     });
-    stage.edit(&cursor(FRAUD), |cursor| cursor["last_row_index"] = json!(59));
+    take_cursor_to(&stage, 59);
     stage.put(&answered(), json!({"version": 1, "scope_key": SCOPE, "outputs": [beyond]}).to_string());
     stage
 }
@@ -149,10 +157,10 @@ fn rows_answered_beyond_a_cursor_are_not_sent_again() {
     type Edit = fn(&Stage);
     let cases: &[(&str, Edit, u64, u64)] = &[
         ("as it was left", |_| (), 20, 20),
-        ("the producer in place went on", |s| s.edit(&cursor(FRAUD), |c| c["last_row_index"] = json!(74)), 10, 15),
-        ("and over all of it", |s| s.edit(&cursor(FRAUD), |c| c["last_row_index"] = json!(99)), 0, 0),
+        ("the producer in place went on", |s| take_cursor_to(s, 74), 10, 15),
+        ("and over all of it", |s| take_cursor_to(s, 99), 0, 0),
         // Somebody wants events again.
-        ("the cursor was taken back", |s| s.edit(&cursor(FRAUD), |c| c["last_row_index"] = json!(39)), 60, 0),
+        ("the cursor was taken back", |s| take_cursor_to(s, 39), 60, 0),
         ("the cursor was removed", |s| s.remove(&cursor(FRAUD)), 100, 0),
         ("another cursor was removed", |s| s.remove(&cursor(OUTPUTS[0])), 50 + 20, 20),
         ("it was removed", |s| s.remove(&answered()), 40, 0),

@@ -15,10 +15,13 @@ use serde_json::Value;
 
 const ONCE: &[&str] = &["run", "--profile", "profile.yaml", "--once"];
 
+/// A request's path and body.
+type Posted = (String, Vec<u8>);
+
 /// What came to a collector: path and body of each request. It takes everything.
 struct Collector {
     url: String,
-    got: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    got: Arc<Mutex<Vec<Posted>>>,
 }
 
 impl Collector {
@@ -111,7 +114,7 @@ impl Fields {
     }
 
     fn hex(&self, field: u64) -> Option<String> {
-        Some(self.bytes.get(&field)?[0].iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(self.bytes.get(&field)?[0].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat())
     }
 
     fn number(&self, field: u64) -> u64 {
@@ -160,7 +163,9 @@ fn a_whole_run_is_one_trace_and_the_gate_hears_of_it() {
     assert!(trace.len() == 32 && log.contains(trace), "its log lines name the trace: {log}");
 
     let mut names = BTreeMap::new();
-    spans.iter().for_each(|span| *names.entry(span.text(5)).or_insert(0) += 1);
+    for span in &spans {
+        *names.entry(span.text(5)).or_insert(0) += 1;
+    }
     let once = ["run", "identify", "check", "hold", "stream", "frame", "evidence"].map(|name| (name.to_owned(), 1));
     let each = ["read", "output"].map(|name| (name.to_owned(), 4));
     assert_eq!(names, once.into_iter().chain(each).collect());

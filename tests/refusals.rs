@@ -423,9 +423,10 @@ fn each_reason_is_wanted_by_a_test_of_the_program() {
     // The library's own tests see these: no doctored folder brings them about at a known instant.
     let elsewhere = ["STREAM_VIEW_CHANGED", "CHECKPOINT_LEASE_LOST", "INTERNAL_ERROR"];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let names = ["refusals", "hostile_ready", "hostile_world", "hostile_rows", "hostile_gate", "hostile_checkpoint"];
+    let hostile = ["hostile_ready", "hostile_world", "hostile_rows", "hostile_gate", "hostile_checkpoint"];
+    let names = [&hostile[..], &["refusals", "required_packs", "evidence"]].concat();
     let tests: String =
-        names.map(|name| std::fs::read_to_string(folder.join(name).with_extension("rs")).unwrap()).concat();
+        names.iter().map(|name| std::fs::read_to_string(folder.join(name).with_extension("rs")).unwrap()).collect();
     let codes = wsp::model::Reason::ALL.iter().map(|reason| reason.code()).filter(|code| !elsewhere.contains(code));
     let unseen: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
     assert!(unseen.is_empty(), "{unseen:?}");

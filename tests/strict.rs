@@ -4,6 +4,7 @@
 //! a dev_min profile, one thing wrong ──► validate, plan, run ──► exit 2, the place by name; no gate, no file touched
 //! ```
 
+#![allow(clippy::type_complexity, reason = "a table of cases")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
 mod common;

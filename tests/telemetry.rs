@@ -1,5 +1,6 @@
 //! What a running `wsp run` tells of itself: metrics, probes, status, and the terminal.
 
+#![allow(clippy::float_cmp, reason = "the figures are counts")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
 mod common;
@@ -85,9 +86,9 @@ fn a_run_under_way_is_told_in_figures() {
     ] {
         assert_eq!(figure(&text, series), Some(expected), "{series} in\n{text}");
     }
-    // As many as the checkpoint's credit allows are handed over; all others wait.
+    // As many as the window allows are handed over, all of them once they are framed; one of them is under way.
     let unanswered = figure(&text, "wsp_unanswered_events").unwrap();
-    assert!((1.0..=11.0).contains(&unanswered), "{text}");
+    assert!((1.0..=150.0).contains(&unanswered), "{text}");
     assert_eq!(figure(&text, "wsp_framed_ahead_events").unwrap() + unanswered, 150.0, "{text}");
     assert!(figure(&text, "wsp_read_bytes_total").unwrap() > 10_000.0, "{text}");
     assert!(figure(&text, "wsp_checkpoint_age_seconds").unwrap() < 60.0);

@@ -114,9 +114,10 @@ impl Stage {
         let gate = gate(&self.profile, clock)?.traced(telemetry.trace_mark());
         let service = Service::new(self.profile.clone(), settings, gate, clock, stop)?;
         let service = service.in_folder(&self.folder).telemetry(telemetry.clone());
-        let taken = watched(service.take(&incoming), &telemetry, &clock, &around.screen, around.otlp.as_ref())
-            .await
-            .map_err(failed)?;
+        let taken =
+            watched(Box::pin(service.take(&incoming)), &telemetry, &clock, &around.screen, around.otlp.as_ref())
+                .await
+                .map_err(failed)?;
         Ok((incoming, taken))
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
         let _listener = listen(&profile, &telemetry, control, &gate, clock).await?;
         let service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
         let serving = serve(&service, readies, args, &stop, around);
-        let outcome = watched(serving, &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
+        let outcome = watched(Box::pin(serving), &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
         select(closed, Box::pin(clock.sleep_until(clock.now() + CLOSING))).await;
         outcome
@@ -71,11 +71,11 @@ async fn serve(
             }
         };
         let outcome = service.take(&incoming).await;
+        let deferred = |taken: &Taken| taken.verdict.status == Status::DeferredDownstreamNotReady;
         let settlement = match &outcome {
-            Ok(Taken { unwritten: Some(_), .. }) => Settlement::Deferred,
-            Ok(taken) if taken.verdict.status == Status::DeferredDownstreamNotReady => Settlement::Deferred,
-            Ok(_) => Settlement::Verdict,
-            Err(_) => Settlement::Deferred,
+            Ok(taken) if taken.unwritten.is_none() && !deferred(taken) => Settlement::Verdict,
+            // An end that the store did not take, a wait, or no verdict at all.
+            _ => Settlement::Deferred,
         };
         match &outcome {
             Ok(Taken { unwritten: Some(refusal), .. }) => {

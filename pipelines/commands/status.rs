@@ -58,9 +58,9 @@ fn told(page: &StatusPage) -> String {
         None => out.push_str("no run is being streamed\n"),
         Some(run) => {
             let _ = writeln!(out, "streaming since {}, READY {}", run.started_utc, run.message_id);
-            view::lines(run, WIDTH, Style { color: false }).iter().for_each(|line| {
+            for line in view::lines(run, WIDTH, Style { color: false }) {
                 let _ = writeln!(out, "{line}");
-            });
+            }
         }
     }
     out

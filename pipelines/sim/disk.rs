@@ -204,8 +204,10 @@ impl CheckpointScope for Held {
 
 /// Runs of rows, for the trace.
 fn runs(beyond: &[Beyond]) -> String {
-    let rows = |beyond: &Beyond| beyond.files.iter().map(|file| format!("{:?}", file.rows)).collect::<String>();
-    beyond.iter().map(|beyond| format!("{} {} ", beyond.output_id, rows(beyond))).collect()
+    let rows = |beyond: &Beyond| beyond.files.iter().map(|file| format!("{:?}", file.rows)).collect::<Vec<_>>();
+    let outputs: Vec<_> =
+        beyond.iter().map(|beyond| format!("{} {} ", beyond.output_id, rows(beyond).concat())).collect();
+    outputs.concat()
 }
 
 impl Drop for Held {

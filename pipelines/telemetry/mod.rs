@@ -130,7 +130,9 @@ impl Telemetry {
             .iter()
             .map(|output| state.outputs.entry(output.output_id.clone()).or_default().clone())
             .collect();
-        meters.iter().for_each(|meter| meter.begin());
+        for meter in &meters {
+            meter.begin();
+        }
         let run = RunMeter::new(self.clone(), parts, meters);
         state.rates = Rates::default();
         state.run = Some(run.clone());

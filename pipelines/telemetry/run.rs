@@ -85,7 +85,7 @@ impl RunOutput {
 /// One output's figures, over all runs of the process.
 #[derive(Debug)]
 pub(super) struct OutputMeter {
-    /// One a decision, those of an earlier start among them.
+    /// One count a [`Decision`], those of an earlier start too: they are of what is due.
     decisions: [AtomicU64; 4],
     /// How many there were when the present run began.
     before: AtomicU64,
@@ -122,7 +122,7 @@ impl OutputMeter {
         self.decisions.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// Answered in the present run.
+    /// Answered in the present run, or found answered by an earlier start.
     pub(super) fn answered_now(&self) -> u64 {
         self.answered() - self.before.load(Ordering::Relaxed)
     }
@@ -161,6 +161,9 @@ impl RunMeter {
         let shared = &*self.shared;
         if let Some(meter) = shared.meters.get(usize::from(delivered.position.rank)) {
             meter.count(delivered.decision, 1, delivered.ts);
+        }
+        if delivered.decision == Decision::Earlier {
+            return;
         }
         shared.telemetry.shared.latency.record(delivered.latency);
         shared.telemetry.shared.lag.record(delivered.lag);

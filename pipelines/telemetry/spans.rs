@@ -47,7 +47,7 @@ pub(in crate::pipelines) fn outputs<'a>(output_ids: impl Iterator<Item = &'a Out
 }
 
 /// Notes what the outputs came to, and ends their spans.
-pub(in crate::pipelines) fn answered(outputs: Vec<Span>, tally: &Tally) {
+pub(in crate::pipelines) fn answered(outputs: &[Span], tally: &Tally) {
     for (span, output) in outputs.iter().zip(tally.outputs()) {
         let counts = output.counts();
         span.record("admitted", counts.admitted);

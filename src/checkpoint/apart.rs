@@ -174,6 +174,7 @@ mod tests {
         Earlier::new(&outputs, &Kept { cursors: Vec::new(), beyond: vec![beyond] }).unwrap()
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "an event that is answered is gone")]
     fn admitted(event: Event) -> Delivered {
         Delivered { decision: Decision::Admit, attempts: 1, ..settled(&event) }
     }

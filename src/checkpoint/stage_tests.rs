@@ -414,11 +414,13 @@ async fn while_saves_wait_sending_stops_at_the_bound_and_goes_on_after() {
         if returns {
             switch.send(false).unwrap();
             assert!(last_within(Duration::from_hours(1), &mut answers).await.unwrap().is_ok());
-            assert_eq!((sent.lock().unwrap().len(), saved(&store).await), (60, (Some(29), Some(29))));
+            let sent_now = sent.lock().unwrap().len();
+            assert_eq!((sent_now, saved(&store).await), (60, (Some(29), Some(29))));
         } else {
             let last = last_within(Duration::from_hours(1), &mut answers).await.unwrap();
             assert_eq!(last.unwrap_err().reason, Reason::CheckpointSaveFailed);
-            assert_eq!((sent.lock().unwrap().len(), kept().await), (stuck, durable), "nothing more was sent");
+            let sent_now = sent.lock().unwrap().len();
+            assert_eq!((sent_now, kept().await), (stuck, durable), "nothing more was sent");
             assert!(clock.now() < Duration::from_secs(70), "it waits a minute, not for ever");
         }
     }

@@ -204,6 +204,7 @@ mod tests {
         Admission::new(Regulator::new(circuit, adaptive, 8), Purse::new(RetryBudget::default()))
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "a way is gone once it was taken")]
     fn open(way: Way) -> Permit {
         let Way::Open(permit) = way else { unreachable!("{way:?}") };
         permit

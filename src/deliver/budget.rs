@@ -70,7 +70,7 @@ mod tests {
     fn an_outage_is_met_with_the_floor_alone() {
         let mut purse = Purse::new(RetryBudget { share: 0.5, floor: 20.0 });
         let (mut now, mut retries) = (Duration::ZERO, 0);
-        while now < Duration::from_secs(60) {
+        while now < Duration::from_mins(1) {
             match purse.withdraw(now, 0) {
                 Ok(()) => retries += 1,
                 Err(until) => now = until,

@@ -195,7 +195,7 @@ mod tests {
         let mut now = Duration::ZERO;
         for _ in 0..7 {
             let Leave::Wait(until) = circuit.leave(now) else { unreachable!() };
-            pauses.push((until - now).as_millis());
+            pauses.push(until.saturating_sub(now).as_millis());
             now = until;
             assert_eq!(circuit.leave(now), Leave::Ask);
             assert!(matches!(circuit.leave(now), Leave::Wait(_)), "one asks, the others wait");
@@ -246,7 +246,7 @@ mod tests {
             match circuit.leave(now) {
                 Leave::Wait(until) => now = until,
                 // Up each second time it is asked, and then it takes nothing all the same.
-                Leave::Ask => circuit.asked(now, now.as_millis() % 2 == 0),
+                Leave::Ask => circuit.asked(now, now.as_millis().is_multiple_of(2)),
                 Leave::Send(_) => _ = circuit.bad(now, None),
                 Leave::GivenUp(since) => break since,
             }

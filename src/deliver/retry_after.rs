@@ -45,6 +45,7 @@ mod tests {
         Micros::parse(b"1994-11-06T08:49:30Z").unwrap()
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as what it is compared with")]
     fn secs(seconds: u64) -> Option<Duration> {
         Some(Duration::from_secs(seconds))
     }

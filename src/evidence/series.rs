@@ -251,7 +251,9 @@ mod tests {
             }
             // Whatever width the buckets have in the end, each answer is in the one that covers its time.
             let mut expected = vec![0; wall.admitted.len()];
-            answers.iter().for_each(|(at, ..)| expected[(at / wall.bucket_us) as usize] += 1);
+            for (at, ..) in &answers {
+                expected[(at / wall.bucket_us) as usize] += 1;
+            }
             prop_assert_eq!(wall.admitted, expected);
         }
     }

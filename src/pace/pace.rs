@@ -174,7 +174,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_catches_up_meets_the_schedule_again() {
         let clock = SystemClock::new();
-        let pacing = Pacing::new(1.0).unwrap().late(Late::CatchUp(Duration::from_secs(60)));
+        let pacing = Pacing::new(1.0).unwrap().late(Late::CatchUp(Duration::from_mins(1)));
         let mut paced = ticks(&[0, 1_000_000, 2_000_000, 10_000_000]).pace(clock, pacing);
         paced.next().await;
         clock.sleep_until(Duration::from_secs(5)).await;

@@ -122,7 +122,7 @@ settings! {
     SLOW_ANSWER: "wiring.wsp_delivery.slow_answer_ms", [], Profile, "1000", "An answer that takes longer is a sign of overload, when adaptive; milliseconds.";
     IDLE_LIMIT: "wiring.wsp_delivery.idle_limit_ms", [], Profile, "50000", "A connection that lay idle for longer is replaced before it is used, milliseconds; below the load balancer's idle time.";
     CIRCUIT_FAILURES: "wiring.wsp_delivery.circuit_failures", ["WSP_DELIVERY_CIRCUIT_FAILURES"], Environment, "", "Failed attempts in a row, over all connections, after which nothing is sent until IG says it is up; 0 = never. Default: `max_attempts` + `in_flight`, so that in strict order the attempts of an event are over first.";
-    CIRCUIT_LIMIT: "wiring.wsp_delivery.circuit_limit_seconds", ["WSP_DELIVERY_CIRCUIT_LIMIT_SECONDS"], Environment, "300", "How long IG may take nothing, from then on, before the run fails with IG_UNAVAILABLE; seconds.";
+    CIRCUIT_LIMIT: "wiring.wsp_delivery.circuit_limit_seconds", ["WSP_DELIVERY_CIRCUIT_LIMIT_SECONDS"], Environment, "300", "How long IG may take nothing, from then on, before the run fails with `IG_UNAVAILABLE`; seconds.";
     ATTEMPT_TIMEOUT: "wiring.wsp_delivery.attempt_timeout_ms", [], Profile, "30000", "Time for one attempt, connecting included, milliseconds.";
     DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.";
     MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes.";

@@ -21,7 +21,7 @@ macro_rules! metrics {
 metrics! {
     BUILD: "wsp_build_info", Gauge, ["version"], "Always 1; its label names the build.";
     STARTED: "wsp_start_timestamp_seconds", Gauge, [], "When the process started.";
-    READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when readiness was last asked for: 1 or 0. Parts: control_topic, store, gate, lease.";
+    READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when readiness was last asked for: 1 or 0. Parts: `control_topic`, `store`, `gate`, `lease`.";
     VERDICTS: "wsp_ready_verdicts_total", Counter, ["status", "reason"], "READY messages by verdict; the reason is empty where nothing was refused.";
     ACTIVE: "wsp_active_runs", Gauge, [], "Runs that are being streamed now: 0 or 1.";
     DUE: "wsp_due_events", Gauge, ["output"], "Events that the present run has to bring, from where it resumed and within the caps per output; with lanes, those of all lanes.";
@@ -29,10 +29,10 @@ metrics! {
     READ_ROWS: "wsp_read_rows_total", Counter, [], "Rows decoded.";
     MERGE: "wsp_merge_held_rows", Gauge, [], "Depth of the merge: rows that are decoded and not yet framed, because rows of other outputs come first.";
     FRAMED: "wsp_framed_events_total", Counter, [], "Events framed.";
-    AHEAD: "wsp_framed_ahead_events", Gauge, [], "Events framed and not yet handed to a connection: they wait for their time, for the rate or for the window.";
-    UNANSWERED: "wsp_unanswered_events", Gauge, [], "Events handed to a connection and not yet answered.";
+    AHEAD: "wsp_framed_ahead_events", Gauge, [], "Events framed and not yet handed to a channel: they wait for their time, for the rate or for the window.";
+    UNANSWERED: "wsp_unanswered_events", Gauge, [], "Events handed to a channel and not yet answered.";
     IN_FLIGHT: "wsp_in_flight_requests", Gauge, [], "Requests on their way to the gate.";
-    ATTEMPTS: "wsp_attempts_total", Counter, ["outcome"], "Attempts by what came of them: answered, throttled (429), server_error (5xx), connect_failed, connection_lost, timed_out.";
+    ATTEMPTS: "wsp_attempts_total", Counter, ["outcome"], "Attempts by what came of them: answered, throttled (429), `server_error` (5xx), `connect_failed`, `connection_lost`, `timed_out`.";
     RETRIES: "wsp_retries_total", Counter, [], "Attempts beyond the first of an event.";
     AMBIGUOUS: "wsp_ambiguous_attempts_total", Counter, [], "Attempts without an answer that the gate may have admitted.";
     FAILED: "wsp_failed_events_total", Counter, ["failure"], "Events that ended a run: rejected for good, or exhausted (tried as often as allowed).";

@@ -78,7 +78,9 @@ mod tests {
         #[test]
         fn every_duration_is_in_one_bucket_and_no_larger_than_its_bound(all in prop::collection::vec(0..60_000_000_u64, 0..50)) {
             let histogram = Histogram::default();
-            all.iter().for_each(|micros| histogram.record(Duration::from_micros(*micros)));
+            for micros in &all {
+                histogram.record(Duration::from_micros(*micros));
+            }
             let counts = histogram.counts();
             let mut upto = 0;
             for (bound, count) in BOUNDS.iter().zip(counts.buckets) {

@@ -9,7 +9,6 @@ pub(crate) fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Re
     let Value::Object(keywords) = schema else { return fail(format!("{schema} is no schema")) };
     for (keyword, asked) in keywords {
         match keyword.as_str() {
-            "$schema" | "$id" | "$defs" | "title" | "description" | "pattern" => {}
             "$ref" => {
                 let pointer = asked.as_str().and_then(|text| text.strip_prefix('#')).ok_or("a foreign $ref")?;
                 check(root, root.pointer(pointer).ok_or_else(|| format!("{at}: no {pointer}"))?, value, at)?;
@@ -35,7 +34,9 @@ pub(crate) fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Re
             "maxItems" if items(value).len() as u64 > asked.as_u64().unwrap_or(0) => {
                 return fail("too long".to_owned());
             }
-            "const" | "enum" | "minimum" | "exclusiveMinimum" | "minLength" | "maxItems" => {}
+            // Met, or not to be met.
+            "const" | "enum" | "minimum" | "exclusiveMinimum" | "minLength" | "maxItems" | "$schema" | "$id"
+            | "$defs" | "title" | "description" | "pattern" => {}
             "anyOf" => {
                 let tried: Vec<_> = items(asked).iter().map(|one| check(root, one, value, at)).collect();
                 if let Some(Err(last)) = tried.last()

@@ -30,7 +30,7 @@ impl Evidence {
 
     /// Names and sizes, one a line.
     pub(crate) fn listing(&self) -> String {
-        self.objects.iter().map(|(name, bytes)| format!("{:>8}  {name}\n", bytes.len())).collect()
+        self.objects.iter().map(|(name, bytes)| format!("{:>8}  {name}\n", bytes.len())).collect::<Vec<_>>().concat()
     }
 
     pub(crate) fn json(&self, name: &str) -> Value {

@@ -27,7 +27,9 @@ async fn ready_to_gate_on_real_parts() {
 
     // A READY that differs in any identity is refused, and nothing is sent.
     let altered = altered(&parts, &run).await;
-    altered.iter().for_each(|altered| parts.publish(&run, &altered.message));
+    for altered in &altered {
+        parts.publish(&run, &altered.message);
+    }
     let ran = once(&parts, &run, "altered");
     each_is_refused(&altered, &ran);
     assert_eq!(parts.gate.stats().requests, 0, "nothing was sent");
@@ -35,7 +37,7 @@ async fn ready_to_gate_on_real_parts() {
     let started = clock.now();
     parts.publish(&run, &run.ready);
     let streamed = once(&parts, &run, "streamed");
-    let seconds = (clock.now() - started).as_secs_f64();
+    let seconds = clock.now().saturating_sub(started).as_secs_f64();
     assert_eq!((streamed.code, streamed.verdict()), (Some(0), ("STREAMED", "")), "{}", streamed.stderr);
     let events = parts.events.len() as u64;
     let stats = parts.gate.stats();

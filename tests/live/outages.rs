@@ -67,7 +67,7 @@ async fn killed(parts: &Parts) -> Outcome {
         let (before, started) = (parts.admitted(&run), clock.now());
         parts.until_admitted(&run, &mut wsp, before + 1);
         if kill > 1 {
-            recovery = recovery.max(clock.now() - started);
+            recovery = recovery.max(clock.now().saturating_sub(started));
         }
         parts.until_admitted(&run, &mut wsp, parts.events.len() as u64 * kill / (KILLS + 1));
         assert!(wsp.kill(), "it was still running");
@@ -156,7 +156,7 @@ async fn postgres_away_too_long(parts: &Parts) -> Outcome {
 /// key; one record a verdict; each fact once; the cursors at the end; every READY's offset committed.
 async fn whole(parts: &Parts, run: &Run, mut wsp: Running, statuses: &[&str]) -> Outcome {
     // A consumer whose broker was away has to find its group again first.
-    let committed = Some(statuses.len() as i64);
+    let committed = i64::try_from(statuses.len()).ok();
     wsp.until("its offset is committed", || {
         nap(Duration::from_millis(200));
         parts.kafka.committed("wsp-ready", &run.topic, 0) == committed

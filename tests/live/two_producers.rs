@@ -3,7 +3,7 @@
 //! ```text
 //! first  ──streams── SIGSTOP ············ SIGCONT ── lease lost: stops, saves nothing
 //! second ──busy─────────── takes over ──streams────────────────────────► STREAMED
-//! sampler ── cursors, epoch and owner, every 50 ms: no step back ──► the table
+//! watcher ── cursors, epoch and owner, every 50 ms: no step back ──► the table
 //! ```
 
 use std::sync::mpsc;
@@ -135,7 +135,7 @@ async fn of_two_producers_one_streams_and_a_sleeper_steps_nobody_back() {
     parts.until_admitted(&run, &mut owner.wsp, events / 10);
     let started = parts.evidence(&run).await.json("wsp/wsp_start.json");
     let (scope, bound) = (started["checkpoint_scope"].as_str().unwrap().to_owned(), bound(&started));
-    let sampler = Sampler::start(parts.postgres.dsn("sslmode=disable"), scope.clone(), clock);
+    let watcher = Sampler::start(parts.postgres.dsn("sslmode=disable"), scope.clone(), clock);
     let mut marks = Vec::new();
     let mut mark = |what: String| marks.push((clock.now(), what));
 
@@ -160,7 +160,7 @@ async fn of_two_producers_one_streams_and_a_sleeper_steps_nobody_back() {
     mark(format!("{} is done", other.group));
     // The sleeper looks at its READY again, and finds that the run was streamed.
     until_verdict(&mut owner.wsp, "SKIPPED_DUPLICATE", 1);
-    let samples = sampler.end();
+    let samples = watcher.end();
 
     assert_forward(&samples);
     let epochs: Vec<i64> = samples.iter().map(|sample| sample.epoch).collect();

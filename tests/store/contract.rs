@@ -149,6 +149,6 @@ async fn one_of_many_appends_what_all_know(store: Arc<dyn ObjectStore>) {
         wrote += task.await.unwrap();
     }
     let text = store.get(&list, 1 << 20).await.unwrap().unwrap();
-    let expected: String = (0..8).map(|fact| format!("fact {fact}\n")).collect();
+    let expected = (0..8).map(|fact| format!("fact {fact}\n")).collect::<Vec<_>>().concat();
     assert_eq!((text, wrote), (Bytes::from(expected), 8));
 }

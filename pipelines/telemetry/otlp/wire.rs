@@ -50,6 +50,7 @@ impl Wire {
     }
 
     /// A message.
+    #[allow(clippy::needless_pass_by_value, reason = "a message goes into one other, and is gone")]
     pub(super) fn message(self, field: u64, value: Self) -> Self {
         self.bytes(field, &value.bytes)
     }

@@ -14,7 +14,7 @@ use super::*;
 const ROWS: u64 = 1_000;
 
 fn file(group_rows: usize, page_rows: usize) -> Bytes {
-    let ids = Int64Array::from_iter_values(0..ROWS as i64);
+    let ids = Int64Array::from_iter_values(0..ROWS.cast_signed());
     // Few values, so a dictionary; and many, so none that is of use.
     let kinds = StringArray::from_iter_values((0..ROWS).map(|i| format!("kind {}", i % 7)));
     let texts = StringArray::from_iter_values((0..ROWS).map(|i| format!("{i:040}")));
