@@ -83,7 +83,8 @@ pub(crate) fn a_full_disk_under_the_evidence() -> Option<Told> {
     std::fs::remove_file(scene.path("store/filler")).unwrap();
     let running = scene.start();
     scene.end(running);
-    scene.assert_end("STREAMED");
+    // The end was kept beside the store; the next start writes it first, and then has nothing left to do.
+    scene.assert_end("SKIPPED_DUPLICATE");
     let told = scene.told(0);
     drop(disk);
     told

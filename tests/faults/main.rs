@@ -58,7 +58,7 @@ faults! {
     gates::an_answer_byte_by_byte: "an answer of a byte each 200 ms, for good", "times out as often as allowed, ends the run";
     gates::a_restart: "the gate restarts, away for 1 s", "tries again";
     machine::a_full_disk_under_the_checkpoints: "disk full under the checkpoints", "ends the run: nothing is sent that can't be noted";
-    machine::a_full_disk_under_the_evidence: "disk full under the evidence", "gives no verdict; the next start finds all delivered and does";
+    machine::a_full_disk_under_the_evidence: "disk full under the evidence", "keeps its verdict; the next start writes it";
     machine::a_full_disk_under_stdout: "disk full under stdout and stderr", "streams and records; exits 1 because it could not tell";
     machine::a_full_disk_under_the_session_log: "disk full under the session log", "streams; the log is for people";
     machine::a_read_only_checkpoint_folder: "read-only checkpoint folder", "sends nothing";
