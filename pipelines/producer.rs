@@ -211,7 +211,7 @@ where
     delivered(run, chunks, settings, parts, on_saved)
 }
 
-/// The first half of [`stream`]: rows to framed events, in chunks. What is read is counted in `read`, events in `count`.
+/// The first half of [`stream()`]: rows to framed events, in chunks. What is read is counted in `read`, events in `count`.
 pub fn framed(
     run: &Prepared,
     from: &[Resume],
@@ -243,7 +243,7 @@ pub fn framed(
         })
 }
 
-/// The second half of [`stream`]: framed events to answers that are saved.
+/// The second half of [`stream()`]: framed events to answers that are saved.
 pub fn delivered<S, G, C, F>(
     run: &Prepared,
     chunks: S,
