@@ -22,7 +22,7 @@ use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
 use super::deferral::PacksLook;
-use super::evidence::{evidence_of, not_streamed};
+use super::evidence::{evidence_of, not_streamed, rows_before};
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
 use super::service::{checkpoints, resumed_at};
@@ -113,8 +113,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
         None => None,
         Some(prepared) => match resume(profile, &prepared, clock.clone()).await {
             Ok(Resumed { from, earlier, cursors }) => {
-                let places = from.iter().zip(&prepared.outputs).map(|(from, output)| resumed_at(&output.view, *from));
-                checks.pass("checkpoint", format!("{} rows delivered before", places.sum::<u64>()));
+                checks.pass("checkpoint", format!("{} rows delivered before", rows_before(&prepared, &from)));
                 let meter = telemetry.look_ahead(&prepared, &from, settings, ready, &clock);
                 let run = look_ahead(profile, settings, &prepared, &from, (earlier, &cursors), &meter).await;
                 meter.over();

@@ -134,7 +134,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     ) -> Result<Taken, Refusal> {
         let message_id = &ready.payload.message_id;
         // What the store would not take comes first; a READY that waited for just that has its verdict then.
-        let written = self.spool.write(&self.run_folder(home).join("wsp/unwritten"), &self.store).await?;
+        let written = self.spool.write(&self.unwritten(home), &self.store).await?;
         if let Some(words) = written.into_iter().find(|words| words.verdict.message_id == *message_id) {
             let LastWords { verdict, summary, .. } = words;
             return Ok(Taken { verdict, refusal: None, summary, unwritten: None });
@@ -154,7 +154,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             return Ok(taken);
         }
         if self.waiting.knows(message_id)
-            && let Some(taken) = self.defer_for_packs(ready, home).await?
+            && let Some(taken) = self.defer_for_packs(ready, home, &self.look_at_packs(ready)).await?
         {
             // Its identity was looked at when it was deferred first; each look after that costs no store.
             return Ok(taken);
@@ -202,19 +202,20 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 return Ok(taken);
             }
         };
-        if let Some(taken) = self.defer_for_packs(ready, home).await? {
+        let packs = self.look_at_packs(ready);
+        if let Some(taken) = self.defer_for_packs(ready, home, &packs).await? {
             return Ok(taken);
         }
-        self.admit(Admission { ready, source, home, identity, engine_root, evidence, session }).await
+        self.admit(Admission { ready, source, home, packs, identity, engine_root, evidence, session }).await
     }
 
     /// Checks the world, takes hold of the checkpoint, and streams.
     async fn admit(&self, admission: Admission<'_, C>) -> Result<Taken, Refusal> {
-        let Admission { ready, source, home, identity, engine_root, evidence, session } = admission;
+        let Admission { ready, source, home, packs, identity, engine_root, evidence, session } = admission;
         let message_id = &ready.payload.message_id;
         let pins = pins(&identity);
         let mut checks = CheckList::new();
-        checks.note("required packs", self.look_at_packs(ready).verdict(), Clone::clone);
+        checks.note("required packs", packs.verdict(), Clone::clone);
         let checking = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks);
         let prepared = checking.instrument(info_span!("check")).await;
         let opened = match &prepared {
@@ -275,7 +276,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         };
         // The run is what it is, whether or not the store takes it now.
         if let Err(error) = words.write(&self.store).instrument(info_span!("evidence")).await {
-            self.spool.keep(&self.run_folder(home).join("wsp/unwritten"), words);
+            self.spool.keep(&self.unwritten(home), words);
             taken.unwritten = Some(error);
         }
         if let Some((store, scope)) = hold {
@@ -374,10 +375,14 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     }
 
     /// The deferral of a READY whose required packs are not up; `None` where they are.
-    async fn defer_for_packs(&self, ready: &Ready, home: &PlatformRunId) -> Result<Option<Taken>, Refusal> {
-        let packs = self.look_at_packs(ready);
+    async fn defer_for_packs(
+        &self,
+        ready: &Ready,
+        home: &PlatformRunId,
+        packs: &PacksLook,
+    ) -> Result<Option<Taken>, Refusal> {
         let Err(refusal) = packs.verdict() else { return Ok(None) };
-        self.waiting.for_packs(ready, home, &packs, self.clock.utc()).await?;
+        self.waiting.for_packs(ready, home, packs, self.clock.utc()).await?;
         Ok(Some(self.refused(ready, Some(refusal), Status::DeferredDownstreamNotReady)))
     }
 
@@ -421,6 +426,11 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         self.run_folder(platform_run_id).join("session.jsonl")
     }
 
+    /// Ends of a run that the store has not taken yet.
+    fn unwritten(&self, platform_run_id: &PlatformRunId) -> PathBuf {
+        self.run_folder(platform_run_id).join("wsp/unwritten")
+    }
+
     /// What is kept of a run on this machine.
     fn run_folder(&self, platform_run_id: &PlatformRunId) -> PathBuf {
         self.folder.join("runs/fraud-platform").join(platform_run_id.as_str())
@@ -436,6 +446,7 @@ struct Admission<'a, C> {
     ready: &'a Ready,
     source: &'a Source,
     home: &'a PlatformRunId,
+    packs: PacksLook,
     identity: RunIdentity,
     engine_root: String,
     evidence: RunEvidence,

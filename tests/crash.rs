@@ -73,13 +73,13 @@ fn a_strict_run_killed_five_times_is_whole_and_canonical() {
 }
 
 #[test]
-#[ignore = "takes minutes; run it with --release"]
+#[ignore = "takes a minute or two"]
 fn a_run_killed_fifty_times_is_whole() {
     check(&keyed(50, 80_000));
 }
 
 #[test]
-#[ignore = "takes minutes; run it with --release"]
+#[ignore = "takes a minute or two"]
 fn a_strict_run_killed_fifty_times_is_whole_and_canonical() {
     check(&strict(50, 40_000));
 }

@@ -26,7 +26,7 @@ use crate::model::Refusal;
 use crate::pipelines::account::{self, Account};
 use crate::pipelines::prepare::{self, Prepared};
 use crate::pipelines::producer::{self, Parts, ReadCounts, Settings};
-use crate::pipelines::service::resumed_at;
+use crate::pipelines::telemetry::RunOutput;
 use crate::stop::Stop;
 use crate::telemetry::Counter;
 
@@ -175,8 +175,7 @@ async fn stream(
     };
     let kept = scope.load(&run.output_ids()).await?;
     let (from, earlier) = prepare::resume(&run, &kept)?;
-    let due =
-        run.outputs.iter().zip(&from).map(|(output, from)| output.view.rows - resumed_at(&output.view, *from)).sum();
+    let due = RunOutput::due(&RunOutput::of(&run, &from, &settings), &settings);
     hub.note(format_args!("p{id} goes on at {from:?}, {due} rows"));
     let (framed, read) = (Counter::new(), ReadCounts::default());
     let chunks = producer::framed(&run, &from, &settings, &read, framed.clone());

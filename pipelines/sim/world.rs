@@ -28,7 +28,7 @@ use crate::pipelines::producer::{self, ReadCounts};
 use crate::profile::order_key_column;
 use crate::reference::Random;
 use crate::run::identity::RunIdentity;
-use crate::store::{Key, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
+use crate::store::{Key, MemoryStore, ObjectStore, StoreError, Version};
 use crate::telemetry::Counter;
 
 /// The outputs of a run, by rank; a world with fewer has the last ones.
@@ -308,17 +308,9 @@ impl fmt::Debug for SlowStore {
     }
 }
 
-impl ObjectStore for SlowStore {
-    fn root(&self) -> &str {
-        self.inner.root()
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ObjectMeta>, StoreError>> {
-        self.inner.head(key)
-    }
-
-    fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        self.inner.get(key, limit)
+impl crate::store::Layer for SlowStore {
+    fn inner(&self) -> &dyn ObjectStore {
+        &*self.inner
     }
 
     fn get_ranges<'a>(
@@ -339,31 +331,6 @@ impl ObjectStore for SlowStore {
             self.inner.get_ranges(key, version, ranges).await
         }
         .boxed()
-    }
-
-    fn list<'a>(&'a self, prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>> {
-        self.inner.list(prefix)
-    }
-
-    fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.inner.put_new(key, body)
-    }
-
-    fn put<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.inner.put(key, body)
-    }
-
-    fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.inner.append(key, lines)
-    }
-
-    fn append_unless<'a>(
-        &'a self,
-        key: &'a Key,
-        lines: Bytes,
-        held: crate::store::Holds,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.inner.append_unless(key, lines, held)
     }
 }
 

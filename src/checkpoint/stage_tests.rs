@@ -409,18 +409,17 @@ async fn while_saves_wait_sending_stops_at_the_bound_and_goes_on_after() {
         assert!(last_within(Duration::from_secs(50), &mut answers).await.unwrap().is_ok());
         let ids = ["a".parse().unwrap(), "b".parse().unwrap()];
         let kept = async || rows_of(&store.peek(&Hex64::sha256("scope"), &ids).await.unwrap(), false).len();
-        let (durable, stuck) = (kept().await, sent.lock().unwrap().len());
+        let sent_now = || sent.lock().unwrap().len();
+        let (durable, stuck) = (kept().await, sent_now());
         assert!(stuck < 60 && stuck - durable == 18, "{stuck} sent, {durable} kept");
         if returns {
             switch.send(false).unwrap();
             assert!(last_within(Duration::from_hours(1), &mut answers).await.unwrap().is_ok());
-            let sent_now = sent.lock().unwrap().len();
-            assert_eq!((sent_now, saved(&store).await), (60, (Some(29), Some(29))));
+            assert_eq!((sent_now(), saved(&store).await), (60, (Some(29), Some(29))));
         } else {
             let last = last_within(Duration::from_hours(1), &mut answers).await.unwrap();
             assert_eq!(last.unwrap_err().reason, Reason::CheckpointSaveFailed);
-            let sent_now = sent.lock().unwrap().len();
-            assert_eq!((sent_now, kept().await), (stuck, durable), "nothing more was sent");
+            assert_eq!((sent_now(), kept().await), (stuck, durable), "nothing more was sent");
             assert!(clock.now() < Duration::from_secs(70), "it waits a minute, not for ever");
         }
     }

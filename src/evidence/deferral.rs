@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{key, run_prefix, unavailable};
-use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Reason, Refusal, json};
+use super::{document, key, run_prefix, unavailable};
+use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Refusal};
 use crate::store::{Key, ObjectStore};
 
 /// Stretches kept, the first one and the newest ones; what lies between is counted.
@@ -141,10 +141,8 @@ impl Deferrals {
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn write(&self, deferral: &Deferral) -> Result<(), Refusal> {
-        let value =
-            serde_json::to_value(deferral).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
         let key = self.key(&deferral.message_id)?;
-        self.store.put(&key, (json::compact(&value) + "\n").into()).await.map_err(unavailable)
+        self.store.put(&key, document(deferral)?).await.map_err(unavailable)
     }
 
     fn key(&self, message_id: &Hex64) -> Result<Key, Refusal> {

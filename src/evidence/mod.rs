@@ -48,12 +48,21 @@ pub use summary::{
 pub use tally::{Counts, OutputTally, Spread, Tally};
 pub use told::{Fact, Told};
 
-use crate::model::{Reason, Refusal};
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::model::{Reason, Refusal, json};
 use crate::store::{Key, StoreError};
 
 /// A key made of parts that are identities, and so always one.
 fn key(text: &str) -> Result<Key, Refusal> {
     text.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("evidence: {error}")))
+}
+
+/// An object of evidence as it is written: sorted keys, no spaces, a newline at the end (contract, section 8).
+fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
+    let value = serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
+    Ok((json::compact(&value) + "\n").into())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]

@@ -10,12 +10,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::summary::{Start, Summary};
-use super::{key, run_prefix, unavailable};
-use crate::model::{Lane, PlatformRunId, Reason, Refusal, json};
+use super::{document, key, run_prefix, unavailable};
+use crate::model::{Lane, PlatformRunId, Reason, Refusal};
 use crate::store::{Key, ObjectStore};
 
 /// What either may have at most, in bytes; a series of full length has some 60 kB.
@@ -114,9 +113,4 @@ impl Summaries {
         };
         key(&format!("{}/{name}", self.folder))
     }
-}
-
-fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
-    let value = serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
-    Ok((json::compact(&value) + "\n").into())
 }

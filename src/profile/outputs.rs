@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::model::{OutputId, Reason, Refusal};
+use crate::store::files;
 
 /// Traffic of a run with fraud (contract, section 3).
 pub const FRAUD_TRAFFIC: &str = "s3_event_stream_with_fraud_6B";
@@ -128,12 +129,7 @@ fn read_yaml(path: &Path) -> Result<Value, String> {
 
 /// Reads a small text file, at most 4 MiB.
 pub(super) fn read_bounded(path: &Path) -> Result<String, String> {
-    use std::io::Read;
-    const LIMIT: u64 = 4 << 20;
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    file.take(LIMIT + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > LIMIT { Err(format!("larger than {LIMIT} bytes")) } else { Ok(text) }
+    files::read_text(path, 4 << 20).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
+use super::layer::Layer;
+use super::{Key, ObjectStore, StoreError, Version};
 use crate::telemetry::Counter;
 
 /// Another store, with what is read from it counted.
@@ -30,21 +31,9 @@ impl CountedStore {
     }
 }
 
-impl ObjectStore for CountedStore {
-    fn root(&self) -> &str {
-        self.store.root()
-    }
-
-    fn full_name(&self, key: &Key) -> String {
-        self.store.full_name(key)
-    }
-
-    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.store.check()
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ObjectMeta>, StoreError>> {
-        self.store.head(key)
+impl Layer for CountedStore {
+    fn inner(&self) -> &dyn ObjectStore {
+        &*self.store
     }
 
     fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
@@ -71,32 +60,12 @@ impl ObjectStore for CountedStore {
         }
         .boxed()
     }
-
-    fn list<'a>(&'a self, prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>> {
-        self.store.list(prefix)
-    }
-
-    fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.put_new(key, body)
-    }
-
-    fn put<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.store.put(key, body)
-    }
-
-    fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.store.append(key, lines)
-    }
-
-    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.append_unless(key, lines, held)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::MemoryStore;
-    use super::*;
+    use super::super::{Key, MemoryStore, ObjectStore};
+    use super::{Arc, Bytes, CountedStore, Counter};
 
     #[tokio::test]
     async fn what_is_read_is_counted_and_nothing_else() {

@@ -12,6 +12,16 @@ pub(crate) fn is_temp(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(TEMP)
 }
 
+/// A small text file: an error beyond `limit` bytes.
+pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+    }
+    Ok(text)
+}
+
 /// Replaces the content of `path`, durably.
 pub(crate) fn replace(path: &Path, body: &[u8]) -> io::Result<()> {
     let staged = Staged::write(path, body)?;

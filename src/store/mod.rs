@@ -9,6 +9,7 @@
 
 mod counted;
 pub(crate) mod files;
+mod layer;
 mod local;
 mod memory;
 mod open;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub use counted::CountedStore;
+pub use layer::Layer;
 pub use local::LocalStore;
 pub use memory::{Fault, MemoryStore};
 pub use open::{OpenError, StoreOptions, open_store};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use wsp::store::{Holds, Key, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
+use wsp::store::{Key, MemoryStore, ObjectStore, StoreError, Version};
 
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -110,17 +110,9 @@ impl Measured {
     }
 }
 
-impl ObjectStore for Measured {
-    fn root(&self) -> &str {
-        self.objects.root()
-    }
-
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ObjectMeta>, StoreError>> {
-        self.objects.head(key)
-    }
-
-    fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        self.objects.get(key, limit)
+impl wsp::store::Layer for Measured {
+    fn inner(&self) -> &dyn ObjectStore {
+        &self.objects
     }
 
     fn get_ranges<'a>(
@@ -168,24 +160,8 @@ impl ObjectStore for Measured {
         .boxed()
     }
 
-    fn list<'a>(&'a self, prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>> {
-        self.objects.list(prefix)
-    }
-
-    fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.objects.put_new(key, body)
-    }
-
     fn put<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
         self.ends.lock().unwrap().insert(key.to_string(), end_of_rows(&body));
         self.objects.put(key, body)
-    }
-
-    fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.objects.append(key, lines)
-    }
-
-    fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.objects.append_unless(key, lines, held)
     }
 }

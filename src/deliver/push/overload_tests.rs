@@ -1,10 +1,10 @@
 //! The push stage and a gate that refuses, loses answers, slows down or is gone: on paused time, a gate in memory.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{StreamExt, stream};
 
+use super::tests::{self, keyed, ms};
 use super::*;
 use crate::clock::SystemClock;
 use crate::credit::Credit;
@@ -14,27 +14,13 @@ use crate::deliver::gate::{Answer, Attempt};
 use crate::deliver::memory::{Ending, Journal, MemoryGate, Step};
 use crate::deliver::stats::{PushCounts, PushStats};
 use crate::deliver::{Adaptive, RetryBudget};
-use crate::model::{Decision, Micros, Position};
+use crate::model::Decision;
 
+/// As elsewhere, under an id whose every byte counts: delays hang on it.
 fn event(i: u64, key: u64) -> Event {
     let mut event_id = [0; 32];
     event_id[..8].copy_from_slice(&mix(i).to_be_bytes());
-    Event {
-        position: Position { rank: 0, file: 0, row: i, seq: i },
-        ts: Micros(0),
-        order_key: key,
-        event_id,
-        body: i.to_string().into(),
-        due: None,
-    }
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-fn keyed(n: usize) -> DeliveryMode {
-    DeliveryMode::Keyed(NonZeroUsize::new(n).unwrap())
+    Event { event_id, ..tests::event(i, key) }
 }
 
 fn refused(delay: Duration, status: u16) -> Step {

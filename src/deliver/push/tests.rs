@@ -15,7 +15,7 @@ use crate::deliver::memory::{Ending, MemoryGate, Step};
 use crate::deliver::stats::PushStats;
 use crate::model::{Decision, Micros, Position};
 
-fn event(i: u64, key: u64) -> Event {
+pub(super) fn event(i: u64, key: u64) -> Event {
     let mut event_id = [0; 32];
     event_id[..8].copy_from_slice(&i.to_be_bytes());
     Event {
@@ -32,7 +32,7 @@ fn events(n: u64, keys: u64) -> impl Stream<Item = Result<Event, Refusal>> + Unp
     stream::iter((0..n).map(move |i| Ok(event(i, mix(i) % keys))))
 }
 
-fn keyed(n: usize) -> DeliveryMode {
+pub(super) fn keyed(n: usize) -> DeliveryMode {
     DeliveryMode::Keyed(NonZeroUsize::new(n).unwrap())
 }
 
@@ -40,7 +40,7 @@ fn free(n: usize) -> DeliveryMode {
     DeliveryMode::Free(NonZeroUsize::new(n).unwrap())
 }
 
-fn ms(ms: u64) -> Duration {
+pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::model::{Reason, Refusal};
+use crate::store::files;
 
 /// A pack that can be looked at: version 1, an id that is a file name, and at least one process, none twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Spec {
     /// `PACK_FILE_MISSING` where it can't be read, `PACK_SPEC_INVALID` where it is no pack.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
         let name = path.display().to_string();
-        let text = super::state::read_bounded(path)
+        let text = files::read_text(path, super::state::LIMIT)
             .map_err(|error| Refusal::new(Reason::PackFileMissing, format!("{name}: {error}")).file(&name))?;
         Self::parse(&text).map_err(|why| Refusal::new(Reason::PackSpecInvalid, format!("{name}: {why}")).file(&name))
     }

@@ -5,16 +5,17 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::model::strict::{self, Limits};
 use crate::model::{Reason, Refusal};
+use crate::store::files;
 
 /// Pack files and states are a few kilobytes.
-const LIMIT: u64 = 1 << 20;
+pub(super) const LIMIT: u64 = 1 << 20;
 
 /// What the operator noted when it started the pack. Keys beside these are its own.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -54,7 +55,7 @@ impl State {
     pub fn read(path: &Path) -> Result<Self, Refusal> {
         let name = path.display().to_string();
         let refuse = |reason, why: String| Refusal::new(reason, format!("{name}: {why}")).file(&name);
-        let text = read_bounded(path).map_err(|error| {
+        let text = files::read_text(path, LIMIT).map_err(|error| {
             let reason =
                 if error.kind() == ErrorKind::NotFound { Reason::PackStateMissing } else { Reason::PackStateInvalid };
             refuse(reason, error.to_string())
@@ -62,14 +63,4 @@ impl State {
         strict::parse(text.as_bytes(), Limits::bytes(LIMIT as usize))
             .map_err(|error| refuse(Reason::PackStateInvalid, error.to_string()))
     }
-}
-
-/// A text file of at most [`LIMIT`] bytes.
-pub(super) fn read_bounded(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(LIMIT + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LIMIT {
-        return Err(std::io::Error::new(ErrorKind::FileTooLarge, format!("larger than {LIMIT} bytes")));
-    }
-    Ok(text)
 }
