@@ -87,17 +87,19 @@ impl Live {
         kept(&self.stage, &self.run)
     }
 
-    /// What is kept against the gate: events in it that the gate never admitted, and events it admitted that are not
-    /// (the next start repeats these).
-    pub fn kept_against_gate(&self) -> (u64, u64) {
+    /// What is kept against the gate: how many events in it the gate never admitted, and the events that it admitted and
+    /// that are not kept, by rank and place (a start after this repeats these).
+    pub fn kept_against_gate(&self) -> (u64, BTreeSet<(u16, u64)>) {
         let kept = self.kept();
-        let (mut lost, mut repeated) = (0, 0);
+        let (mut lost, mut repeated) = (0, BTreeSet::new());
         self.gate.journal(|ledger| {
             for due in &self.events {
                 let behind = kept[usize::from(due.rank)].contains(&due.nth);
                 let admitted = ledger.find_in(RUN, due.expected.class, &due.event_id).is_some();
                 lost += u64::from(behind && !admitted);
-                repeated += u64::from(!behind && admitted);
+                if !behind && admitted {
+                    repeated.insert((due.rank, due.nth));
+                }
             }
         });
         (lost, repeated)
