@@ -167,10 +167,8 @@ async fn a_save_begins_before_the_credit_would_run_out() {
             let _ = tokio::time::timeout(Duration::from_millis(250), stream.next()).await;
         }
     }
-    assert!(
-        !waited.is_empty() && waited.iter().all(|seq| *seq < 15),
-        "only until it knew how long saves take: {waited:?}"
-    );
+    let only_first = !waited.is_empty() && waited.iter().all(|seq| *seq < 15);
+    assert!(only_first, "only until it knew how long saves take: {waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -433,9 +431,8 @@ fn rows_of(kept: &Kept, lane: bool) -> BTreeSet<(u16, u64)> {
         let cursor = kept.cursors.iter().find(|cursor| cursor.output_id.as_str() == name);
         let covered = cursor.map_or(0, |cursor| over_files(&cursor.last_file, cursor.last_row_index) + 1);
         rows.extend((0..covered).map(|row| (rank, row)));
-        for file in
-            kept.beyond.iter().filter(|beyond| beyond.output_id.as_str() == name).flat_map(|beyond| &beyond.files)
-        {
+        let beyond = kept.beyond.iter().filter(|beyond| beyond.output_id.as_str() == name);
+        for file in beyond.flat_map(|beyond| &beyond.files) {
             let runs = file.rows.iter().flat_map(|(first, last)| *first..=*last);
             rows.extend(runs.map(|row| (rank, over_files(&file.file, row))));
         }

@@ -129,7 +129,7 @@ reasons! {
     /// A part changed while the run was reading it.
     StreamViewChanged = "STREAM_VIEW_CHANGED", "Find out who writes into a sealed world; the run has to start over as a new one.";
     /// A row is earlier than the one before it in its view.
-    StreamViewOrderViolation = "STREAM_VIEW_ORDER_VIOLATION", "Build the view again; its sort receipt was not true.";
+    StreamViewOrderViolation = "STREAM_VIEW_ORDER_VIOLATION", "Where a cursor was taken back by hand, set its `last_ts_utc` to null as well: it is the time of a later row. Else build the view again; its sort receipt was not true.";
     /// A row's `ts_utc` is missing or can't be read.
     TsUtcInvalid = "TS_UTC_INVALID", "Correct the world at the row named in the detail and seal it anew.";
     /// A primary key column is missing, or null in a row.

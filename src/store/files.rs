@@ -2,8 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 const TEMP: &str = ".wsp-tmp";
 
@@ -45,6 +47,11 @@ impl<'a> Staged<'a> {
         Ok(Self { temp, file, target })
     }
 
+    /// What it is to replace.
+    pub(crate) fn target(&self) -> &'a Path {
+        self.target
+    }
+
     /// Makes the content durable, as it has to be before it is published.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
@@ -54,6 +61,28 @@ impl<'a> Staged<'a> {
     pub(crate) fn publish(self) -> io::Result<()> {
         self.temp.rename(self.target)
     }
+}
+
+/// Does `work`, which waits for a disk, for all `items`, up to 8 at a time, and returns the first error in their order.
+/// A file system writes down together what is asked for together, so all of them take little longer than one.
+pub(crate) fn side_by_side<T: Sync, E: Send>(items: &[T], work: impl Fn(&T) -> Result<(), E> + Sync) -> Result<(), E> {
+    items.chunks(8).try_for_each(|items| {
+        let Some((here, others)) = items.split_last() else { return Ok(()) };
+        let work = &work;
+        thread::scope(|scope| {
+            let start =
+                |item| thread::Builder::new().name("wsp-sync".to_owned()).spawn_scoped(scope, move || work(item));
+            let started: Vec<_> = others.iter().map(|item| (item, start(item))).collect();
+            let last = work(here);
+            let done = started.into_iter().map(|(item, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // The machine has no thread left for it.
+                Err(_) => work(item),
+            });
+            // All are waited for.
+            done.fold(Ok(()), Result::and).and(last)
+        })
+    })
 }
 
 /// Writes `path` if nothing is there, durably; says whether it did. Others see the whole content or nothing.
@@ -188,6 +217,24 @@ mod tests {
         replace(&path, b"3").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"3");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn side_by_side_all_is_done_and_the_first_error_told() {
+        for (count, bad) in [(0, vec![]), (1, vec![]), (5, vec![4]), (20, vec![19, 3, 6]), (8, vec![7, 0])] {
+            let items: Vec<usize> = (0..count).collect();
+            let done = std::sync::Mutex::new(Vec::new());
+            let told = side_by_side(&items, |item| {
+                done.lock().unwrap().push(*item);
+                if bad.contains(item) { Err(*item) } else { Ok(()) }
+            });
+            assert_eq!(told.err(), bad.iter().min().copied());
+            let mut done = done.into_inner().unwrap();
+            done.sort_unstable();
+            // Those behind a failed eight are left alone.
+            let expected = if bad.is_empty() { count } else { count.min((bad.iter().min().unwrap() / 8 + 1) * 8) };
+            assert_eq!(done, items[..expected]);
+        }
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! ```text
 //! Kept ─► temp files, synced ─► still ours? ─► cursors renamed, folders synced ─► answered.json renamed, folder synced
 //! ```
+//!
+//! Each step is taken for all outputs before the next one, and what a step syncs is synced side by side: a save takes as
+//! long as three syncs, however many outputs it has. None of them can go: a name must not point to content that is not on
+//! disk, nothing is kept before its name is, and the rows beyond count from cursors that a crash doesn't take back.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -74,7 +78,6 @@ impl Held {
         Err(refusal)
     }
 
-    /// Each step is taken for all outputs before the next one, so that the file system's work for one serves the others.
     fn write(&mut self, kept: &Kept, now: Micros) -> Result<(), Refusal> {
         let beyond = self.place.beyond_file();
         let mut moved = Vec::new();
@@ -87,30 +90,24 @@ impl Held {
             self.open_log(cursor, &path).map_err(|error| failed(&path, &error))?;
             moved.push((cursor, self.text(cursor, now), path));
         }
-        let mut staged = Vec::with_capacity(moved.len());
-        for (_, text, path) in &moved {
-            staged.push((path, Staged::write(path, text.as_bytes()).map_err(|error| failed(path, &error))?));
-        }
-        let text = (!kept.beyond.is_empty()).then(|| Beyond::write(&self.place.scope, &kept.beyond));
-        let answered = text.as_ref().map(|text| Staged::write(&beyond, text.as_bytes())).transpose();
-        let answered = answered.map_err(|error| failed(&beyond, &error))?;
-        for (path, file) in &staged {
-            file.sync().map_err(|error| failed(path, &error))?;
-        }
-        if let Some(file) = &answered {
-            file.sync().map_err(|error| failed(&beyond, &error))?;
-        }
+        let stage = |path, text: &str| Staged::write(path, text.as_bytes()).map_err(|error| failed(path, &error));
+        let mut staged = moved.iter().map(|(_, text, path)| stage(path, text)).collect::<Result<Vec<_>, _>>()?;
+        let rows = (!kept.beyond.is_empty()).then(|| Beyond::write(&self.place.scope, &kept.beyond));
+        staged.extend(rows.map(|text| stage(&beyond, &text)).transpose()?);
+        files::side_by_side(&staged, |file| file.sync().map_err(|error| failed(file.target(), &error)))?;
         self.still_ours()?;
-        for (path, file) in staged {
+        let answered = staged.split_off(moved.len()).pop();
+        for file in staged {
+            let path = file.target();
             file.publish().map_err(|error| failed(path, &error))?;
         }
-        for (cursor, text, path) in moved {
-            files::sync_folder(&path).map_err(|error| failed(&path, &error))?;
+        files::side_by_side(&moved, |(.., path)| files::sync_folder(path).map_err(|error| failed(path, &error)))?;
+        for (cursor, text, path) in &moved {
             // The log is history, written after the fact and not synced: losing its end loses no position.
             if let Some(log) = self.logs.get_mut(&cursor.output_id) {
-                files::append_lines(log, format!("{text}\n").as_bytes()).map_err(|error| failed(&path, &error))?;
+                files::append_lines(log, format!("{text}\n").as_bytes()).map_err(|error| failed(path, &error))?;
             }
-            self.saved.insert(cursor.output_id.clone(), cursor.clone());
+            self.saved.insert(cursor.output_id.clone(), (*cursor).clone());
         }
         match answered {
             Some(file) => file.publish().and_then(|()| files::sync_folder(&beyond)),
