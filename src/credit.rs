@@ -41,6 +41,12 @@ impl Credit {
         }
     }
 
+    /// For how many more events the bound allows spending now.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left.available_permits() as u64
+    }
+
     /// Says that `total` of the events spent for are durably saved. It never goes back.
     pub fn settle(&self, total: u64) {
         let before = self.settled.fetch_max(total, Ordering::Relaxed);
@@ -56,7 +62,9 @@ mod tests {
     #[tokio::test]
     async fn a_spender_waits_for_the_saver() {
         let credit = Credit::new(2);
+        assert_eq!(credit.left(), 2);
         assert!(credit.try_spend() && credit.try_spend() && !credit.try_spend());
+        assert_eq!(credit.left(), 0);
         let third = tokio::spawn({
             let credit = credit.clone();
             async move { credit.spend().await }

@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("gate_map", settings::gate_map),
     ("profile", settings::profile),
     ("allowlist", settings::allowlist),
+    ("pack", settings::pack),
     ("rate_plan", settings::rate_plan),
     ("dsn", settings::dsn),
     ("cursor", cursor::cursor),

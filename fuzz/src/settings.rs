@@ -8,6 +8,7 @@ use wsp::model::{Hex32, OutputId, Secret};
 use wsp::oracle::catalogue::{Bindings, Catalogue};
 use wsp::pace::RatePlan;
 use wsp::profile::{Profile, check_producer};
+use wsp::run::packs::Spec;
 
 use super::assert_sayable;
 use super::documents::world;
@@ -55,6 +56,22 @@ pub(crate) fn allowlist(bytes: &[u8]) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let _ = check_producer(file.path(), "svc:world_stream_producer");
+}
+
+/// The pack's id becomes a folder's name.
+pub(crate) fn pack(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Spec::parse(text) {
+        Ok(spec) => {
+            assert_eq!(Path::new(spec.pack_id()).components().count(), 1, "{:?}", spec.pack_id());
+            assert!(!matches!(spec.pack_id(), "." | ".."));
+            let mut ids = spec.processes().to_vec();
+            ids.sort_unstable();
+            ids.dedup();
+            assert!(!ids.is_empty() && ids.len() == spec.processes().len(), "{ids:?}");
+        }
+        Err(why) => assert!(!why.is_empty()),
+    }
 }
 
 pub(crate) fn rate_plan(bytes: &[u8]) {

@@ -220,6 +220,10 @@ pub(crate) struct World {
     /// Rows a Parquet row group.
     #[arg(long, value_name = "R", default_value_t = 122_880)]
     pub(crate) row_group_rows: usize,
+    /// How alike merchants are: the n-th is visited as often as 1 / (n + this) says. 0: a few favourites; 70: as in a real
+    /// world; 1000000: all alike.
+    #[arg(long, value_name = "Q", default_value_t = 0)]
+    pub(crate) evenness: u32,
     /// Seed; the same seed gives the same bytes.
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub(crate) seed: u64,
@@ -245,6 +249,10 @@ pub(crate) struct Demo {
     /// Where to put world, evidence and checkpoints. Default: a new folder under the system's temporary one.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+    /// How alike merchants are: the n-th is visited as often as 1 / (n + this) says. 0: a few favourites; 70: as in a real
+    /// world; 1000000: all alike.
+    #[arg(long, value_name = "Q", default_value_t = 0)]
+    pub(crate) evenness: u32,
     /// Seed of world and faults.
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub(crate) seed: u64,

@@ -149,7 +149,7 @@ impl Stage {
 fn world(args: &Demo, folder: &Path) -> Result<WorldSummary, Failure> {
     let root = folder.join("world");
     let spelt = root.to_str().ok_or_else(|| Failure::usage("--dir: the folder's name is not UTF-8"))?;
-    let spec = WorldSpec { seed: args.seed, ..WorldSpec::new(args.events) };
+    let spec = WorldSpec { seed: args.seed, evenness: args.evenness, ..WorldSpec::new(args.events) };
     generate(&root, spelt, &spec).map_err(|error| Failure::usage(format!("the world: {error}")))
 }
 

@@ -132,8 +132,13 @@ impl<C: Clock> Saver<C> {
 
     /// Unsaved events that start a save: as many fewer than `flush_every` as will come while it is on its way, so that
     /// the credit lasts until its end. Saves one behind the other do most with half of it each.
+    ///
+    /// Events that wait for another attempt have spent credit that no save gives back. Where they leave less of it than
+    /// `flush_every`, what they leave counts: sending would stand before that many are answered.
     fn enough(&self) -> u64 {
-        let every = self.options.flush_every;
+        let unsaved = self.answered - self.durable.answered;
+        let room = self.options.credit.as_ref().map_or(u64::MAX, |credit| credit.left() + unsaved);
+        let every = self.options.flush_every.min(room);
         every.saturating_sub(self.lead).max(every / 2).max(1)
     }
 

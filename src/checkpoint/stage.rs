@@ -106,7 +106,8 @@ impl<C: Clock> CheckpointOptions<C> {
     }
 
     /// Saves every `events` answered events (at least 1), counted over all outputs: the profile's `flush_every`. A save
-    /// starts before as many are there, where that many would be by its end.
+    /// starts before as many are there, where that many would be by its end, or where so many events wait for another
+    /// attempt that the credit of [`CheckpointOptions::settle`] has no room for as many.
     #[must_use]
     pub fn flush_every(mut self, events: u64) -> Self {
         self.flush_every = events.max(1);

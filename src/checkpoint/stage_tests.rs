@@ -172,6 +172,23 @@ async fn a_save_begins_before_the_credit_would_run_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_that_wait_for_another_attempt_put_no_save_off() {
+    let store = MemoryCheckpoints::new();
+    let credit = Credit::new(10 + 1);
+    let (sender, items) = fed();
+    let options = options().flush_every(10).max_interval(Duration::from_hours(1)).settle(credit.clone());
+    let mut stream = Box::pin(items.checkpoint(scope(&store).await, options));
+    // Three events wait; eight others have spent the rest, and are not the ten that a save is for.
+    assert_eq!(left(&credit), 11);
+    for seq in 3..11 {
+        sender.send(Ok(answer(0, seq))).unwrap();
+        stream.next().await.unwrap().unwrap();
+    }
+    assert!(futures::poll!(stream.next()).is_pending());
+    assert!(credit.left() > 0, "what they left was worth a save");
+}
+
+#[tokio::test(start_paused = true)]
 async fn saves_within_a_second_though_nothing_comes() {
     let store = MemoryCheckpoints::new();
     let (sender, items) = fed();

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use wsp::model::Secret;
 use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
 
@@ -15,8 +16,11 @@ use crate::scene::{BOUND, Scene, Told};
 const MEMORY: u64 = 200;
 
 /// A run whose answers are `spoilt` once 500 events were admitted, so that it ends with `end`; then the gate is in order.
-fn ends_and_resumes(end: &str, spoilt: impl Fn(&[u8]) -> Pass + Send + Sync + 'static) -> Option<Told> {
-    let mut scene = Scene::new();
+fn ends_and_resumes(
+    mut scene: Scene,
+    end: &str,
+    spoilt: impl Fn(&[u8]) -> Pass + Send + Sync + 'static,
+) -> Option<Told> {
     scene.proxy.answers(move |n, answer| if n < 500 { Pass::On } else { spoilt(answer) });
     let mut running = scene.start();
     let (status, mut peak) = (format!("/proc/{}/status", running.id()), 0);
@@ -42,18 +46,21 @@ fn peak_memory(status: &str) -> u64 {
 
 pub(crate) fn garbage_instead_of_json() -> Option<Told> {
     let page = "<html>It works!</html>";
-    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{page}", page.len());
-    ends_and_resumes("FAILED IG_PUSH_REJECTED", move |_| Pass::Changed(answer.clone().into_bytes()))
+    let answer = Bytes::from(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{page}", page.len()));
+    ends_and_resumes(Scene::new(), "FAILED IG_PUSH_REJECTED", move |_| Pass::Changed(answer.clone()))
 }
 
 pub(crate) fn half_an_answer_always() -> Option<Told> {
-    ends_and_resumes("FAILED IG_PUSH_RETRY_EXHAUSTED", |answer| Pass::Last(answer[..answer.len() / 2].to_vec()))
+    ends_and_resumes(Scene::new(), "FAILED IG_PUSH_RETRY_EXHAUSTED", |answer| {
+        Pass::Last(answer[..answer.len() / 2].to_vec())
+    })
 }
 
 pub(crate) fn a_body_of_100_mb() -> Option<Told> {
     let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n{\"decision\":\"ADMIT\",\"x\":\"".to_vec();
     answer.resize(answer.len() + 100_000_000, b'x');
-    ends_and_resumes("FAILED IG_PUSH_REJECTED", move |_| Pass::Changed(answer.clone()))
+    let answer = Bytes::from(answer);
+    ends_and_resumes(Scene::new(), "FAILED IG_PUSH_REJECTED", move |_| Pass::Changed(answer.clone()))
 }
 
 pub(crate) fn headers_of_100_mb() -> Option<Told> {
@@ -62,20 +69,21 @@ pub(crate) fn headers_of_100_mb() -> Option<Told> {
     while answer.len() < 100_000_000 {
         let _ = write!(answer, "x-{}: {value}\r\n", answer.len());
     }
-    ends_and_resumes("FAILED IG_PUSH_RETRY_EXHAUSTED", move |_| Pass::Changed(answer.clone().into_bytes()))
+    let answer = Bytes::from(answer);
+    ends_and_resumes(Scene::new(), "FAILED IG_PUSH_RETRY_EXHAUSTED", move |_| Pass::Changed(answer.clone()))
 }
 
 pub(crate) fn interim_answers_of_100_mb() -> Option<Told> {
-    let answer = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(4_000_000);
-    ends_and_resumes("FAILED IG_PUSH_RETRY_EXHAUSTED", move |_| Pass::Changed(answer.clone()))
+    let answer = Bytes::from(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(4_000_000));
+    ends_and_resumes(Scene::hasty(), "FAILED IG_PUSH_RETRY_EXHAUSTED", move |_| Pass::Changed(answer.clone()))
 }
 
 pub(crate) fn no_answer_ever() -> Option<Told> {
-    ends_and_resumes("FAILED IG_PUSH_RETRY_EXHAUSTED", |_| Pass::Never)
+    ends_and_resumes(Scene::hasty(), "FAILED IG_PUSH_RETRY_EXHAUSTED", |_| Pass::Never)
 }
 
 pub(crate) fn an_answer_byte_by_byte() -> Option<Told> {
-    ends_and_resumes("FAILED IG_PUSH_RETRY_EXHAUSTED", |_| Pass::Drip(Duration::from_millis(200)))
+    ends_and_resumes(Scene::hasty(), "FAILED IG_PUSH_RETRY_EXHAUSTED", |_| Pass::Drip(Duration::from_millis(200)))
 }
 
 /// It knows what it admitted; it is away for a second, and its port with it.

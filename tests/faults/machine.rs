@@ -192,7 +192,7 @@ pub(crate) fn a_wall_clock_that_is_stepped() -> Option<Told> {
 
 /// As a machine does that is suspended: no answer is read, no timer runs.
 pub(crate) fn a_process_that_is_stopped_for_three_seconds() -> Option<Told> {
-    let mut scene = Scene::new();
+    let mut scene = Scene::hasty();
     let mut running = scene.start_at(1_500);
     scene.until(&mut running, 1_000);
     running.signal("STOP");

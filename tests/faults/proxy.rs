@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::common::live::nap;
 
 /// What becomes of bytes on their way.
@@ -22,7 +24,7 @@ pub(crate) enum Pass {
     /// They arrive later.
     Late(Duration),
     /// Others arrive.
-    Changed(Vec<u8>),
+    Changed(Bytes),
     /// These arrive, then the connection is cut.
     Last(Vec<u8>),
     /// They arrive one at a time, with this between two.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::common::live::nap;
 use crate::proxy::Pass;
 use crate::scene::{BOUND, EVENTS, Scene, Told};
@@ -68,7 +70,7 @@ pub(crate) fn a_bit_of_the_status_line_flipped() -> Option<Told> {
 }
 
 pub(crate) fn a_longer_length_said() -> Option<Told> {
-    let scene = Scene::new();
+    let scene = Scene::hasty();
     // The answer never gets as long as it says it is.
     scene.proxy.answers(|n, bytes| if n % 500 == 499 { lengthened(bytes) } else { Pass::On });
     streams(scene, EVENTS / 250)
@@ -82,13 +84,15 @@ pub(crate) fn chunks_of_garbage() -> Option<Told> {
     let scene = Scene::new();
     scene.proxy.answers(|n, _| {
         let garbage = format!("{OK}transfer-encoding: chunked\r\n\r\n-1\r\n{{\"decision\":\"ADMIT\"}}\r\n0\r\n\r\n");
-        if n % 100 == 99 { Pass::Changed(garbage.into_bytes()) } else { Pass::On }
+        if n % 100 == 99 { Pass::Changed(garbage.into()) } else { Pass::On }
     });
     streams(scene, EVENTS / 50)
 }
 
 pub(crate) fn no_http_at_all() -> Option<Told> {
-    ends_and_resumes("FAILED IG_PUSH_RETRY_EXHAUSTED", |_| Pass::Changed(b"220 mail.example ESMTP\r\n".to_vec()))
+    ends_and_resumes("FAILED IG_PUSH_RETRY_EXHAUSTED", |_| {
+        Pass::Changed(Bytes::from_static(b"220 mail.example ESMTP\r\n"))
+    })
 }
 
 pub(crate) fn a_way_that_is_gone_for_two_seconds() -> Option<Told> {
@@ -117,7 +121,7 @@ pub(crate) fn a_way_that_is_gone_for_good() -> Option<Told> {
 }
 
 pub(crate) fn packets_swallowed_for_two_seconds() -> Option<Told> {
-    let mut scene = Scene::new();
+    let mut scene = Scene::hasty();
     let mut running = scene.start_at(1_500);
     scene.until(&mut running, 1_000);
     scene.proxy.requests(|_, _| Pass::Never);
@@ -135,11 +139,11 @@ fn flipped(bytes: &[u8], at: &[u8]) -> Pass {
     if let Some(place) = bytes.windows(at.len()).position(|window| window == at) {
         bytes[place] ^= 1;
     }
-    Pass::Changed(bytes)
+    Pass::Changed(bytes.into())
 }
 
 /// With a 9 in front of its `content-length`.
 fn lengthened(bytes: &[u8]) -> Pass {
     let text = String::from_utf8(bytes.to_vec()).unwrap().replace("content-length: ", "content-length: 9");
-    Pass::Changed(text.into_bytes())
+    Pass::Changed(text.into())
 }

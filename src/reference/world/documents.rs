@@ -38,7 +38,10 @@ impl Identity {
     /// The layout (parts, row groups) is left out: the same events make the same world, however they are cut.
     pub(super) fn new(spec: &WorldSpec, start: Micros, scenario_id: ScenarioId) -> Result<Self, WorldError> {
         let digest = |name: &str, text: &str| sha256(&format!("{name}|{text}"));
-        let made_from = format!("{}|{}|{}|{}", spec.events, spec.days, spec.start, spec.seed);
+        let mut made_from = format!("{}|{}|{}|{}", spec.events, spec.days, spec.start, spec.seed);
+        if spec.evenness > 0 {
+            made_from = format!("{made_from}|{}", spec.evenness);
+        }
         let hex64 = |text: String| text.parse::<Hex64>().map_err(WorldError::Identity);
         let key = WorldKey {
             manifest_fingerprint: hex64(digest("manifest", &made_from))?,

@@ -1,4 +1,4 @@
-//! Who is visited: merchants with ids over the whole range of 64 bits, a few of them favourites.
+//! Who is visited: merchants with ids over the whole range of 64 bits, a few of them favourites unless they are even.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use crate::reference::random::Random;
 /// Tells these random numbers from the other ones of a world.
 const STREAM: u64 = 4;
 
-/// Merchants by popularity: the first is visited most, the `n`-th an `n`-th as often.
+/// Merchants by popularity: the first is visited most; where they are not evened, the `n`-th an `n`-th as often.
 #[derive(Debug)]
 pub(super) struct Merchants {
     ids: Vec<u64>,
@@ -17,7 +17,8 @@ pub(super) struct Merchants {
 }
 
 impl Merchants {
-    pub(super) fn new(seed: u64, arrivals: u64) -> Self {
+    /// One merchant for fifty arrivals. The `n`-th has a share that goes with 1 / (n + `evenness`).
+    pub(super) fn new(seed: u64, arrivals: u64, evenness: u32) -> Self {
         let count = (arrivals / 50).clamp(8, 20_000);
         let mut random = Random::of(&[seed, STREAM]);
         let mut known: HashSet<u64> = HashSet::new();
@@ -32,7 +33,7 @@ impl Merchants {
         let mut sum = 0;
         let weights = (1..=count)
             .map(|rank| {
-                sum += 1_000_000_000 / rank;
+                sum += (1_000_000_000 / (rank + u64::from(evenness))).max(1);
                 sum
             })
             .collect();
@@ -59,9 +60,19 @@ impl Merchants {
 mod tests {
     use super::*;
 
+    /// What [`super::super::WorldSpec::evenness`] says of a million events.
+    #[test]
+    fn evened_merchants_have_no_favourite() {
+        let favourite_of_100_000 = |evenness| {
+            let weights = Merchants::new(7, 192_000, evenness).weights;
+            weights[0] * 100_000 / weights.last().unwrap()
+        };
+        assert_eq!([0, 70, 1_000_000, u32::MAX].map(favourite_of_100_000), [11_324, 350, 26, 26]);
+    }
+
     #[test]
     fn favourites_come_first_and_visits_are_counted() {
-        let mut merchants = Merchants::new(7, 10_000);
+        let mut merchants = Merchants::new(7, 10_000, 0);
         let mut random = Random::of(&[1]);
         let mut counts = vec![0_u32; merchants.ids.len()];
         for _ in 0..10_000 {

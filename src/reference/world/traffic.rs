@@ -119,7 +119,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// `events` rows (at least 4) over `span` microseconds from `start` on; `arrivals` is [`arrivals`] of the same.
-    pub(super) fn new(seed: u64, events: u64, arrivals: u64, start: Micros, span: i64) -> Self {
+    pub(super) fn new(seed: u64, events: u64, arrivals: u64, merchants: Merchants, start: Micros, span: i64) -> Self {
         let slices = (span / MINUTE).max(1).cast_unsigned().max(arrivals / SLICE);
         let mut traffic = Self {
             seed,
@@ -136,7 +136,7 @@ impl Traffic {
             next: None,
             order: 0,
             due: BinaryHeap::new(),
-            merchants: Merchants::new(seed, arrivals),
+            merchants,
         };
         traffic.total_weight = (0..slices).map(|slice| traffic.weight_of(slice)).sum();
         traffic
@@ -316,7 +316,8 @@ mod tests {
 
     fn traffic(seed: u64, events: u64, span: i64) -> Vec<Row> {
         let start = Micros::parse(b"2026-01-01T00:00:00Z").unwrap();
-        Traffic::new(seed, events, arrivals(seed, events), start, span).collect()
+        let arrivals = arrivals(seed, events);
+        Traffic::new(seed, events, arrivals, Merchants::new(seed, arrivals, 0), start, span).collect()
     }
 
     proptest! {
