@@ -120,6 +120,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let session = SessionLog::open(self.session_path(home), home.clone(), self.clock.clone());
         session.write(&SessionEvent::ready_received(&ready.payload.message_id, &ready.payload.run_id));
         let taken = self.judge(ready, source, home, active.as_ref(), &session).await;
+        self.telemetry.unwritten(self.spool.count(&self.unwritten(home)));
         session.flush().await;
         taken
     }

@@ -7,9 +7,11 @@ mod common;
 #[path = "common/schema.rs"]
 mod schema;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::capture::CaptureGate;
+use common::capture::{CaptureGate, Reply};
+use common::live::Running;
 use common::{FRAUD, KEY, MESSAGE, RUN, Ran, Stage, copy_tree, json_lines, read, write};
 use serde_json::{Value, json};
 use wsp::evidence::{Start, Summary};
@@ -132,6 +134,54 @@ fn an_end_that_the_store_would_not_take_is_told_by_the_next_start() {
         (Some("STREAMED"), Some(250))
     );
     assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
+}
+
+/// A file that a run left, by the name that `docs/evidence.md` has for its like.
+fn kind(file: &str) -> String {
+    let is_hex = |part: &str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut kind: Vec<String> = file.split('/').map(str::to_owned).collect();
+    for part in &mut kind {
+        let (stem, rest) = part.split_at(part.find('.').filter(|at| *at > 0).unwrap_or(part.len()));
+        *part = match stem.split_once('=') {
+            Some((name, _)) => format!("{name}=<{name}>{rest}"),
+            None if !is_hex(stem) => continue,
+            None if file.starts_with("checkpoints/") => format!("<scope>{rest}"),
+            None if file.contains("/obs/") => format!("<event_id>{rest}"),
+            None => format!("<message_id>{rest}"),
+        };
+    }
+    let kind = kind.join("/").replace(&format!("store/fraud-platform/{RUN}/"), "<prefix>/");
+    kind.replace(&format!("runs/fraud-platform/{RUN}/"), "<run>/").replace("checkpoints/", "<checkpoints>/")
+}
+
+#[test]
+fn every_file_that_a_run_leaves_has_its_heading() {
+    let gate = CaptureGate::scripted(|nth, _| if nth == 0 { Reply::admit_held() } else { Reply::admit() });
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| profile["wiring"]["wsp_delivery"] = json!({"in_flight": 8}));
+    let before: BTreeSet<_> = stage.files().into_iter().collect();
+    // Deferred, then held up at one event, then ended while the store takes no summary, then written.
+    let mut wsp = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    wsp.env("WSP_READY_REQUIRED_PACKS", "nowhere.yaml").output().unwrap();
+    let mut left: BTreeSet<_> = stage.files().into_iter().collect();
+    std::fs::create_dir_all(stage.evidence(SUMMARY)).unwrap();
+    let mut running = Running::start(&stage, "run", &["run", "--profile", "profile.yaml", "--once"]);
+    running.until("rows beyond the cursors are kept", || {
+        left.extend(stage.files().into_iter().filter(|file| file.ends_with("/answered.json")));
+        left.iter().any(|file| file.ends_with("/answered.json"))
+    });
+    gate.release();
+    assert_eq!(running.exit().0, Some(1));
+    left.extend(stage.files());
+    std::fs::remove_dir(stage.evidence(SUMMARY)).unwrap();
+    assert_eq!(stage.run_once().verdict(), ("SKIPPED_DUPLICATE", ""));
+    left.extend(stage.files());
+
+    let ours = |file: &&String| !file.ends_with("run.out") && !file.ends_with("run.err");
+    let left: BTreeSet<_> = left.difference(&before).filter(ours).map(|file| kind(file)).collect();
+    let page = include_str!("../docs/evidence.md");
+    let headings = page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    assert_eq!(headings.map(str::to_owned).collect::<BTreeSet<_>>(), left);
 }
 
 /// Changes a JSON-lines file line by line; a line that becomes null is left out.

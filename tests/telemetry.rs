@@ -4,54 +4,22 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
 mod common;
+#[path = "common/watch.rs"]
+mod watch;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use common::capture::{CaptureGate, Reply};
 use common::live::Running;
 use common::{FRAUD, KEY, MESSAGE, OUTPUTS, RUN, Stage};
 use serde_json::{Value, json};
+use watch::{RUN_ARGS, ask, figure, start};
 use wsp::model::Secret;
 use wsp::reference::gate::{GateOptions, GateServer};
 use wsp::telemetry::catalogue;
-
-const RUN_ARGS: &[&str] = &["run", "--profile", "profile.yaml"];
-
-/// `wsp run` on a free port, and the address it tells.
-fn start(stage: &Stage, args: &[&str]) -> (Running, String) {
-    let mut command = stage.wsp(args);
-    command.env("WSP_TELEMETRY_LISTEN", "127.0.0.1:0");
-    let mut running = Running::spawn(stage, "run", &mut command);
-    let err = stage.path("run.err");
-    let mut address = None;
-    running.until("it listens", || {
-        let log = std::fs::read_to_string(&err).unwrap();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let line = lines.into_iter().find(|line| line["message"] == "telemetry is served");
-        address = line.and_then(|line| line["address"].as_str().map(str::to_owned));
-        address.is_some()
-    });
-    (running, address.unwrap())
-}
-
-/// One request on a connection of its own: status and body.
-fn ask(address: &str, request: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-/// The figure of one line of `/metrics`.
-fn figure(metrics: &str, series: &str) -> Option<f64> {
-    let line = metrics.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
-    line.rsplit(' ').next()?.parse().ok()
-}
 
 /// A gate that answers 100 events and then holds the rest back.
 fn half_open() -> CaptureGate {
@@ -147,6 +115,9 @@ fn probes_tell_a_live_process_from_a_ready_one() {
     assert_eq!(figure(&ask(&address, "GET /metrics").1, "wsp_part_ready{part=\"gate\"}"), Some(1.0));
 
     drop(gate);
+    running.until("the figures say so without being asked by a probe", || {
+        figure(&ask(&address, "GET /metrics").1, "wsp_part_ready{part=\"gate\"}") == Some(0.0)
+    });
     let unready = || {
         let (status, report) = ask(&address, "GET /readyz");
         (status == 503).then(|| serde_json::from_str::<Value>(&report).unwrap())
@@ -161,6 +132,38 @@ fn probes_tell_a_live_process_from_a_ready_one() {
     assert_eq!(down, [json!("gate")]);
     assert_eq!(ask(&address, "GET /livez").0, 200);
     assert_eq!((ask(&address, "POST /metrics").0, ask(&address, "GET /").0), (405, 404));
+}
+
+#[test]
+fn a_ready_that_waits_is_told_for_as_long_as_it_does() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    let mut command = stage.wsp(RUN_ARGS);
+    command.env("WSP_TELEMETRY_LISTEN", "127.0.0.1:0").env("WSP_READY_REQUIRED_PACKS", "nowhere.yaml");
+    let mut running = Running::spawn(&stage, "run", &mut command);
+    let address = watch::address(&mut running);
+    let told = |series: &str| figure(&ask(&address, "GET /metrics").1, series);
+    running.until("it waits", || told("wsp_deferred_messages") == Some(1.0));
+    let earlier = told("wsp_deferral_age_seconds").unwrap();
+    running.until("it waits longer", || told("wsp_deferral_age_seconds").unwrap() > earlier);
+}
+
+#[test]
+fn a_gate_that_takes_nothing_is_told_until_it_takes_an_event() {
+    let gate = CaptureGate::scripted(|nth, _| match nth {
+        0..10 => Reply::admit(),
+        10..12 => Reply::Answer(503, String::new()),
+        _ => Reply::admit_held(),
+    });
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| profile["wiring"]["wsp_delivery"] = json!({"circuit_failures": 2}));
+    let (mut running, address) = start(&stage, RUN_ARGS);
+    let told = |series: &str| figure(&ask(&address, "GET /metrics").1, series);
+    running.until("one event is tried", || gate.requests() > 12);
+    assert!(told("wsp_gate_down_seconds").unwrap() > 0.0, "it is asked for an event, and has not answered");
+    assert_eq!(told("wsp_circuit_openings_total"), Some(1.0));
+    gate.release();
+    running.until("an answer", || told("wsp_gate_down_seconds") == Some(0.0));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use clap::CommandFactory;
 use wsp::model::Reason;
 use wsp::profile::settings;
 use wsp::telemetry::catalogue;
 
-use super::args::DocsPage;
+use super::args::{Cli, DocsPage};
 
 const REASONS: &str = "# Reason codes
 
@@ -22,9 +23,23 @@ const PROFILE: &str = "# Profile reference
 Made by `wsp docs profile`. A profile is a YAML file of the platform; WSP reads `profile_id`, `policy` and `wiring` and leaves
 everything else alone. A scalar that is wholly `${NAME}` or `${NAME:-default}` is read from the environment. Numbers and
 switches may be given as text. Relative file references count from the working directory where the file exists there, else from
-the profile's folder. An unknown key in `wsp_checkpoint`, `wsp_producer`, `wsp_retry`, `wsp_delivery` or `wsp_telemetry` is an
-error. `wins` means that the variable overrides the profile, `where absent` that it fills what the profile leaves out.
+the profile's folder. `wins` means that the variable overrides the profile, `where absent` that it fills what the profile leaves
+out. A number outside its bounds is refused, and so is an unknown key in the blocks that are WSP's alone:
+CLOSED.
 
+";
+
+/// What is read besides; the options of the command line that have a variable stand between the two.
+const BESIDES: &str = "
+## Environment besides the profile
+
+| variable | what for |
+|---|---|
+";
+const OTHERS: &str = "| `AWS_*` | Credentials, region and endpoint of S3, as the AWS SDK reads them: keys, profile, web identity, container, instance. |
+| `OTEL_*` | Traces and metrics to a collector: [telemetry.md](telemetry.md). |
+| `NO_COLOR` | Set to anything, the terminal view and log have no colours. |
+| `TERM` | `dumb` or nothing: progress is not drawn. |
 ";
 
 const TELEMETRY: &str = "# Metrics
@@ -32,7 +47,9 @@ const TELEMETRY: &str = "# Metrics
 Made by `wsp docs telemetry`. `wsp run` serves them at `/metrics` of its listener (`wiring.wsp_telemetry.listen`), in the
 Prometheus text format, and sends the same figures over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set. `/livez` answers while
 the process turns, `/readyz` says with 200 or 503 whether control topic, store, gate and lease are in order, `/status` says as
-JSON what `wsp status` prints.
+JSON what `wsp status` prints. A scrape asks the parts as `/readyz` does, so it takes up to 3 s where one does not answer.
+`deploy/grafana/wsp.json` is a dashboard over them, `deploy/prometheus/wsp.rules.yaml` has alerts; [runbook.md](runbook.md) says what
+to do about each.
 
 **Names.** `wsp_[of what_]<unit>`, with `_total` behind it where it only counts up. The unit is the last word, in full and without
 a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what is told (`info`, `epoch`, `ready`). A point
@@ -50,13 +67,33 @@ and the first 16 digits of the event id.
 
 pub(crate) fn page(page: DocsPage) -> String {
     match page {
-        DocsPage::Profile => format!("{PROFILE}{}", settings::reference()),
+        DocsPage::Profile => {
+            let blocks: Vec<_> = settings::CLOSED_BLOCKS.iter().map(|block| format!("`{block}`")).collect();
+            let intro = PROFILE.replace("CLOSED", &blocks.join(", "));
+            format!("{intro}{}{BESIDES}{}{OTHERS}", settings::reference(), of_the_command_line())
+        }
         DocsPage::Telemetry => format!("{TELEMETRY}{}", catalogue::reference()),
         DocsPage::Reasons => Reason::ALL.iter().fold(REASONS.to_owned(), |mut out, reason| {
             let _ = writeln!(out, "| `{}` | {} | {} |", reason.code(), reason.meaning(), reason.next());
             out
         }),
     }
+}
+
+/// The variables that give options of the command line.
+fn of_the_command_line() -> String {
+    let mut rows = std::collections::BTreeMap::new();
+    let mut commands = vec![Cli::command()];
+    while let Some(command) = commands.pop() {
+        for option in command.get_arguments() {
+            if let (Some(env), Some(long), Some(help)) = (option.get_env(), option.get_long(), option.get_help()) {
+                rows.entry(env.to_string_lossy().into_owned()).or_insert_with(|| format!("`--{long}`: {help}"));
+            }
+        }
+        commands.extend(command.get_subcommands().cloned());
+    }
+    let known = |name: &str| settings::ALL.iter().any(|setting| setting.env.contains(&name));
+    rows.iter().filter(|(name, _)| !known(name)).map(|(name, help)| format!("| `{name}` | {help}. |\n")).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! All metrics with their figures of this moment.
 
+use std::time::Duration;
+
 use crate::clock::Clock;
 use crate::deliver::PushCounts;
 use crate::model::{Decision, Micros};
@@ -18,6 +20,7 @@ impl Telemetry {
         let state = self.state();
         let run = state.run.as_ref();
         let sum = state.before.with(run);
+        let now = clock.utc();
         let mut all = vec![
             Family::labelled(&c::BUILD, [(vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0)]),
             Family::single(&c::STARTED, seconds(shared.started)),
@@ -32,12 +35,17 @@ impl Telemetry {
                     .iter()
                     .map(|((status, reason), count)| (vec![(*status).to_owned(), (*reason).to_owned()], *count as f64)),
             ),
+            Family::single(&c::DEFERRED, state.waits(now).count() as f64),
+            Family::single(&c::DEFERRAL_AGE, state.waits(now).max().unwrap_or_default().as_secs_f64()),
+            Family::single(&c::UNWRITTEN, state.unwritten as f64),
             Family::single(&c::ACTIVE, f64::from(u8::from(run.is_some()))),
             Family::single(&c::READ_BYTES, sum.read_bytes as f64),
             Family::single(&c::READ_ROWS, sum.read_rows as f64),
             Family::single(&c::FRAMED, sum.framed as f64),
             Family::labelled(&c::ATTEMPTS, outcomes(&sum.pushes)),
             Family::single(&c::RETRIES, sum.pushes.retries as f64),
+            Family::single(&c::DELAYED, sum.pushes.retries_delayed as f64),
+            Family::single(&c::OPENINGS, sum.pushes.circuit_opened as f64),
             Family::single(&c::AMBIGUOUS, sum.pushes.ambiguous as f64),
             Family::labelled(
                 &c::FAILED,
@@ -65,10 +73,13 @@ impl Telemetry {
 /// What there is only while a run streams. What is on its way is nothing without one.
 fn of_run(run: Option<&RunMeter>, clock: &impl Clock) -> Vec<Family> {
     let Some(run) = run else {
-        return [&c::MERGE, &c::AHEAD, &c::UNANSWERED, &c::IN_FLIGHT].map(|metric| Family::single(metric, 0.0)).into();
+        return [&c::MERGE, &c::AHEAD, &c::UNANSWERED, &c::IN_FLIGHT, &c::GATE_DOWN]
+            .map(|metric| Family::single(metric, 0.0))
+            .into();
     };
     let parts = run.parts();
     let on_the_way = parts.pushes.on_the_way();
+    let gate_down = parts.pushes.gate_down_since().map_or(Duration::ZERO, |since| clock.now().saturating_sub(since));
     // What comes later in the pipeline is read first, so that no depth is below zero.
     let framed = parts.framed.get();
     let rows = parts.read.rows.get();
@@ -86,6 +97,7 @@ fn of_run(run: Option<&RunMeter>, clock: &impl Clock) -> Vec<Family> {
         Family::single(&c::AHEAD, framed.saturating_sub(on_the_way.handed) as f64),
         Family::single(&c::UNANSWERED, on_the_way.unanswered as f64),
         Family::single(&c::IN_FLIGHT, on_the_way.requests as f64),
+        Family::single(&c::GATE_DOWN, gate_down.as_secs_f64()),
         Family::single(&c::CHECKPOINT_AGE, run.checkpoint_age(clock.now()).as_secs_f64()),
     ];
     if let Some(epoch) = parts.lease.epoch() {

@@ -140,6 +140,8 @@ async fn answer<C: Clock>(request: Request<Incoming>, desk: Arc<Desk<C>>) -> Res
     }
     Ok(match request.uri().path() {
         "/metrics" => {
+            // Whether a part is ready has to be true of now, also where nobody else asks.
+            desk.readiness.report().await;
             let body = prometheus::text(&desk.telemetry.families(&desk.clock));
             response(StatusCode::OK, prometheus::CONTENT_TYPE, body)
         }

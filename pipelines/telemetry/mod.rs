@@ -18,14 +18,15 @@ pub mod status;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::Span;
 
 use crate::checkpoint::Lease;
 use crate::clock::Clock;
 use crate::deliver::{PushCounts, PushStats};
-use crate::evidence::Verdict;
-use crate::model::{Micros, OutputId};
+use crate::evidence::{Status, Verdict};
+use crate::model::{Hex64, Micros, OutputId};
 use crate::oracle::Resume;
 use crate::ready::Ready;
 use crate::telemetry::{Counter, Histogram, TraceMark};
@@ -35,6 +36,12 @@ use super::producer::{ReadCounts, Settings};
 use run::OutputMeter;
 pub use run::{RunMeter, RunOutput, RunParts};
 use status::Rates;
+
+/// READYs that wait whose beginnings are remembered.
+const DEFERRED: usize = 1024;
+/// A READY that was not looked at for so long, while nothing streamed, waits here no longer. The feeds look
+/// every 10 s at the latest.
+const FORGOTTEN: Duration = Duration::from_mins(5);
 
 /// The figures of a process. Clones share them.
 #[derive(Debug, Clone)]
@@ -59,12 +66,23 @@ struct State {
     outputs: BTreeMap<OutputId, Arc<OutputMeter>>,
     /// By status and reason.
     verdicts: BTreeMap<(&'static str, &'static str), u64>,
+    /// READYs that wait.
+    deferred: BTreeMap<Hex64, Waits>,
+    /// Ends of runs that the store has not taken.
+    unwritten: usize,
     /// Whether each part answered when it was last asked.
     parts: BTreeMap<&'static str, bool>,
     /// Of the runs that are over.
     before: Finished,
     run: Option<RunMeter>,
     rates: Rates,
+}
+
+/// A READY that waits.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    since: Micros,
+    looked_at: Micros,
 }
 
 /// What runs that are over have left.
@@ -118,7 +136,23 @@ impl Telemetry {
     /// Counts a verdict.
     pub fn verdict(&self, verdict: &Verdict) {
         let reason = verdict.reason.map_or("", crate::model::Reason::code);
-        *self.state().verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
+        let mut state = self.state();
+        *state.verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
+        if verdict.status != Status::DeferredDownstreamNotReady {
+            state.deferred.remove(&verdict.message_id);
+            return;
+        }
+        if state.deferred.len() == DEFERRED && !state.deferred.contains_key(&verdict.message_id) {
+            // Far more than a control topic is held back for: one that was given up elsewhere makes room.
+            state.deferred.pop_first();
+        }
+        let waits = Waits { since: verdict.ts, looked_at: verdict.ts };
+        state.deferred.entry(verdict.message_id.clone()).or_insert(waits).looked_at = verdict.ts;
+    }
+
+    /// Notes how many ends of runs the store has not taken.
+    pub(super) fn unwritten(&self, ends: usize) {
+        self.state().unwritten = ends;
     }
 
     /// A run begins to stream, until its meter is told that it is over.
@@ -179,6 +213,17 @@ impl Telemetry {
     }
 }
 
+impl State {
+    /// How long each READY has waited that waits. While a run streams none is looked at; at other times one that is not
+    /// looked at any more was given to another process.
+    fn waits(&self, now: Micros) -> impl Iterator<Item = Duration> {
+        let since = move |at: Micros| Duration::from_micros((now.0 - at.0).max(0).cast_unsigned());
+        let waiting =
+            self.deferred.values().filter(move |waits| self.run.is_some() || since(waits.looked_at) < FORGOTTEN);
+        waiting.map(move |waits| since(waits.since))
+    }
+}
+
 impl Finished {
     /// These, and what the present run has come to.
     fn with(&self, run: Option<&RunMeter>) -> Self {
@@ -192,5 +237,48 @@ impl Finished {
             sum.read_rows += rows.get();
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn verdict(ready: &str, status: Status, ts: Micros) -> Verdict {
+        Verdict {
+            message_id: Hex64::sha256(ready),
+            run_id: "0".repeat(32).parse().unwrap(),
+            status,
+            reason: None,
+            emitted: 0,
+            engine_run_root: None,
+            scenario_id: None,
+            ending: None,
+            ts,
+        }
+    }
+
+    #[test]
+    fn a_ready_waits_from_its_first_look_until_it_has_a_verdict_or_is_gone() {
+        let telemetry = Telemetry::new(&SystemClock::new());
+        let second = |seconds: i64| Micros(seconds * 1_000_000);
+        let waits = |now| {
+            let mut waits: Vec<_> = telemetry.state().waits(second(now)).map(|wait| wait.as_secs()).collect();
+            waits.sort_unstable();
+            waits
+        };
+        for (ready, at) in [("a", 0), ("b", 5), ("a", 10), ("b", 15), ("a", 20)] {
+            telemetry.verdict(&verdict(ready, Status::DeferredDownstreamNotReady, second(at)));
+        }
+        assert_eq!(waits(30), [25, 30]);
+        // The last look at b was at 15: by then another process has it.
+        assert_eq!(waits(316), [316]);
+        telemetry.verdict(&verdict("a", Status::Streamed, second(317)));
+        assert!(waits(318).is_empty());
+        for ready in 0..2 * DEFERRED {
+            telemetry.verdict(&verdict(&ready.to_string(), Status::DeferredDownstreamNotReady, second(320)));
+        }
+        assert_eq!(waits(321).len(), DEFERRED);
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::oneshot::{self, Receiver, Sender};
 
 use super::budget::Purse;
 use super::regulator::{Entry, Failure, Permit, Regulator};
+use super::stats::PushStats;
 
 /// No epoch: not everybody may send.
 const NOT_CALM: u64 = 0;
@@ -27,6 +28,8 @@ pub(super) struct Admission {
     /// The epoch of calm, or [`NOT_CALM`].
     calm: AtomicU64,
     quiet: AtomicBool,
+    /// Who is told whether the gate is down.
+    stats: PushStats,
     inner: Mutex<Inner>,
 }
 
@@ -71,10 +74,11 @@ impl Turn {
 }
 
 impl Admission {
-    pub(super) fn new(regulator: Regulator, purse: Purse) -> Self {
+    pub(super) fn new(regulator: Regulator, purse: Purse, stats: PushStats) -> Self {
         let admission = Self {
             calm: AtomicU64::new(NOT_CALM),
             quiet: AtomicBool::new(false),
+            stats,
             inner: Mutex::new(Inner { regulator, purse, waiting: VecDeque::new(), cause: String::new() }),
         };
         admission.settle(&admission.lock());
@@ -156,6 +160,7 @@ impl Admission {
     fn settle(&self, inner: &Inner) {
         self.calm.store(inner.regulator.calm().unwrap_or(NOT_CALM), Ordering::Relaxed);
         self.quiet.store(inner.regulator.quiet(), Ordering::Relaxed);
+        self.stats.gate_down(inner.regulator.down_since());
     }
 }
 
@@ -201,7 +206,8 @@ mod tests {
 
     fn admission(failures: u32, adaptive: Option<Adaptive>) -> Admission {
         let circuit = CircuitPolicy { failures, ..CircuitPolicy::default() };
-        Admission::new(Regulator::new(circuit, adaptive, 8), Purse::new(RetryBudget::default()))
+        let regulator = Regulator::new(circuit, adaptive, 8);
+        Admission::new(regulator, Purse::new(RetryBudget::default()), PushStats::new())
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "a way is gone once it was taken")]
@@ -241,8 +247,10 @@ mod tests {
     async fn those_who_wait_for_a_gate_that_is_down_hear_all_news() {
         let admission = admission(1, None);
         let permit = admission.calm().unwrap();
+        assert_eq!(admission.stats.gate_down_since(), None);
         assert!(admission.bad(permit, MS, failure(true), "gone"));
         assert!(admission.calm().is_none());
+        assert_eq!(admission.stats.gate_down_since(), Some(MS));
         let Way::Wait(mut early, Some(until)) = admission.enter(MS) else { unreachable!() };
         assert!(matches!(admission.enter(until), Way::Ask));
         admission.asked(until, Err("still gone".to_owned()));
@@ -252,7 +260,9 @@ mod tests {
         admission.asked(until, Ok(()));
         let trial = open(admission.enter(until));
         let mut behind = turn(admission.enter(until));
+        assert_eq!(admission.stats.gate_down_since(), Some(MS), "that it says it is up is no answer to an event");
         admission.good(trial, until, until);
+        assert_eq!(admission.stats.gate_down_since(), None);
         assert!(behind.come().await.is_some());
     }
 }

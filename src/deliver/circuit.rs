@@ -91,6 +91,11 @@ impl Circuit {
         }
     }
 
+    /// Since when the gate has taken nothing, while it is thought down.
+    pub(super) fn down_since(&self) -> Option<Duration> {
+        self.down_since
+    }
+
     /// Whether a good answer would change nothing.
     pub(super) fn is_quiet(&self) -> bool {
         self.is_closed() && self.in_row == 0

@@ -112,7 +112,7 @@ impl<C: Clock> Running<C> {
             retry: options.retry,
             event_deadline: options.event_deadline,
             one_line: options.mode == DeliveryMode::Strict,
-            admission: Admission::new(regulator, Purse::new(options.budget)),
+            admission: Admission::new(regulator, Purse::new(options.budget), options.stats.clone()),
             stop_on_quarantine: options.stop_on_quarantine,
             stats: options.stats,
             credit: options.credit,

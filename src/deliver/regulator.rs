@@ -84,6 +84,11 @@ impl Regulator {
         self.aimd.is_none() && self.circuit.is_quiet()
     }
 
+    /// Since when the gate has taken nothing, while it is thought down.
+    pub(super) fn down_since(&self) -> Option<Duration> {
+        self.circuit.down_since()
+    }
+
     /// Whether a request may be sent now.
     pub(super) fn has_room(&self) -> bool {
         self.on_the_way < self.circuit.allows().min(self.limit())

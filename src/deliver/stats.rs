@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::gate::Attempt;
 use super::taxonomy;
@@ -38,6 +39,8 @@ struct Counters {
     payload_mismatches: AtomicU64,
     retries_delayed: AtomicU64,
     circuit_opened: AtomicU64,
+    /// Since when the gate has taken nothing, microseconds and one more; 0 while it is not thought down.
+    gate_down: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -130,6 +133,18 @@ impl PushStats {
         let handed = self.counters.handed.load(Ordering::Relaxed);
         let started = self.counters.started.load(Ordering::Relaxed);
         OnTheWay { handed, unanswered: handed.saturating_sub(ended), requests: started.saturating_sub(counts.attempts) }
+    }
+
+    /// Since when the gate has taken nothing, on the stage's clock; `None` while it is not thought down.
+    #[must_use]
+    pub fn gate_down_since(&self) -> Option<Duration> {
+        self.counters.gate_down.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// Notes since when the gate is thought down.
+    pub(super) fn gate_down(&self, since: Option<Duration>) {
+        let mark = since.map_or(0, |since| since.as_micros() as u64 + 1);
+        self.counters.gate_down.store(mark, Ordering::Relaxed);
     }
 
     /// Counts an event that goes to a channel.

@@ -110,6 +110,12 @@ impl Spool {
         Ok(written)
     }
 
+    /// Ends that wait, here or in `folder`.
+    #[must_use]
+    pub fn count(&self, folder: &Path) -> usize {
+        self.waiting(folder).len()
+    }
+
     fn waiting(&self, folder: &Path) -> Vec<PathBuf> {
         let mut paths: Vec<_> = self.kept().keys().filter(|path| path.parent() == Some(folder)).cloned().collect();
         let on_disk = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
@@ -190,6 +196,7 @@ mod tests {
                     let spool = Spool::default();
                     spool.keep(folder.path(), words());
                     spool.write(folder.path(), &store).await.unwrap_err();
+                    assert_eq!(spool.count(folder.path()), 1, "{case}");
                     memory.heal();
                     let spool = if same_process { spool } else { Spool::default() };
                     let written = spool.write(folder.path(), &store).await.unwrap();
@@ -198,6 +205,7 @@ mod tests {
                     assert_eq!(memory.contents().keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
                     assert_eq!(spool.write(folder.path(), &store).await.unwrap(), []);
                     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{case}");
+                    assert_eq!(spool.count(folder.path()), 0, "{case}");
                 }
             }
         }

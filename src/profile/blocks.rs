@@ -30,14 +30,14 @@ pub(super) fn policy(r: &mut Reader<'_>, folder: &Path, profile_id: &str) -> Pol
     }
     Policy {
         late,
-        catch_up: r.number(&s::CATCH_UP, 0.0, 1e10).map(Duration::from_secs_f64).unwrap_or_default(),
+        catch_up: r.number(&s::CATCH_UP).map(Duration::from_secs_f64).unwrap_or_default(),
         policy_rev: r.text(&s::POLICY_REV),
         require_gate_pass: r.switch(&s::REQUIRE_GATE_PASS).unwrap_or(true),
         require_seal: r.switch(&s::REQUIRE_SEAL).unwrap_or(!is_local(profile_id)),
-        stream_speedup: r.number(&s::STREAM_SPEEDUP, 0.0, 1e9).unwrap_or(1.0),
-        max_idle_gap: r.number(&s::MAX_IDLE_GAP, 0.0, 1e10).map(Duration::from_secs_f64),
+        stream_speedup: r.number(&s::STREAM_SPEEDUP).unwrap_or(1.0),
+        max_idle_gap: r.number(&s::MAX_IDLE_GAP).map(Duration::from_secs_f64),
         stop_on_nonretryable: r.switch(&s::STOP_ON_NONRETRYABLE).unwrap_or(true),
-        ready_max_age: r.number(&s::READY_MAX_AGE, 0.0, 1e10).map(Duration::from_secs_f64),
+        ready_max_age: r.number(&s::READY_MAX_AGE).map(Duration::from_secs_f64),
         traffic_output_ids: traffic,
         context_output_ids: context,
     }
@@ -96,7 +96,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
             password: r.text(&s::KAFKA_PASSWORD).map(Secret::new),
             ca_location: r.text(&s::KAFKA_CA).map(PathBuf::from),
             group_id: r.required(&s::KAFKA_GROUP, ""),
-            session_timeout: seconds(r, &s::KAFKA_SESSION, 6, 1_800),
+            session_timeout: seconds(r, &s::KAFKA_SESSION),
         }),
         kind => {
             if !matches!(kind, "file" | "") {
@@ -114,18 +114,17 @@ pub(super) fn oracle(r: &mut Reader<'_>, folder: &Path) -> OracleWiring {
         scenario_id: r.get(&s::ORACLE_SCENARIO_ID),
         stream_view_root: r.text(&s::ORACLE_STREAM_VIEW_ROOT),
         catalogue_path: reference(&r.required(&s::CATALOGUE_PATH, ""), folder),
-        read_memory: r.number(&s::READ_MEMORY, 1_u64, 1 << 20).unwrap_or(256) << 20,
+        read_memory: r.number::<u64>(&s::READ_MEMORY).unwrap_or(256) << 20,
     }
 }
 
 pub(super) fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
-    let millis =
-        |r: &mut Reader<'_>, setting, high| Duration::from_millis(r.number(setting, 0, high).unwrap_or_default());
+    let millis = |r: &mut Reader<'_>, setting| Duration::from_millis(r.number(setting).unwrap_or_default());
     let mode = r.text(&s::DELIVERY_MODE);
     if let Some(mode) = mode.as_deref().filter(|mode| !matches!(*mode, "strict" | "keyed" | "free")) {
         r.problem(format!("{}: {mode:?} is not `strict`, `keyed` or `free`", s::DELIVERY_MODE.name()));
     }
-    let in_flight = r.number(&s::IN_FLIGHT, 1, 1024).unwrap_or(1);
+    let in_flight = r.number(&s::IN_FLIGHT).unwrap_or(1);
     if mode.as_deref() == Some("strict") && in_flight > 1 {
         r.problem(format!(
             "{}: strict order means one request in flight, but {} is {in_flight}",
@@ -139,23 +138,23 @@ pub(super) fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
         api_key: Secret::new(r.required(&s::AUTH_TOKEN, "")),
         mode,
         in_flight,
-        window: r.number(&s::WINDOW, 1, 1_000_000).unwrap_or(1024),
-        held: r.number(&s::HELD, 1, 1_000_000).unwrap_or(8192),
+        window: r.number(&s::WINDOW).unwrap_or(1024),
+        held: r.number(&s::HELD).unwrap_or(8192),
         adaptive: r.switch(&s::ADAPTIVE).unwrap_or(false),
-        in_flight_min: r.number(&s::IN_FLIGHT_MIN, 1, 1024).unwrap_or(1),
-        slow_answer: millis(r, &s::SLOW_ANSWER, 3_600_000),
-        idle_limit: millis(r, &s::IDLE_LIMIT, 3_600_000),
-        circuit_failures: r.number(&s::CIRCUIT_FAILURES, 0, 1_000_000),
-        circuit_limit: Duration::from_secs(r.number(&s::CIRCUIT_LIMIT, 1, 86_400).unwrap_or(300)),
-        attempt_timeout: millis(r, &s::ATTEMPT_TIMEOUT, 3_600_000),
-        drain_deadline: millis(r, &s::DRAIN_DEADLINE, 3_600_000),
-        max_attempts: r.number(&s::RETRY_MAX_ATTEMPTS, 1, 100).unwrap_or(5),
-        base_delay: millis(r, &s::RETRY_BASE_DELAY, 3_600_000),
-        max_delay: millis(r, &s::RETRY_MAX_DELAY, 3_600_000),
-        max_retry_after: millis(r, &s::RETRY_AFTER_MAX, 3_600_000),
-        budget_share: r.number(&s::RETRY_BUDGET_SHARE, 0.0, 10.0).unwrap_or(0.5),
-        budget_floor: r.number(&s::RETRY_BUDGET_FLOOR, 1.0, 1e6).unwrap_or(100.0),
-        event_deadline: r.number(&s::EVENT_DEADLINE, 1, 86_400_000).map(Duration::from_millis),
+        in_flight_min: r.number(&s::IN_FLIGHT_MIN).unwrap_or(1),
+        slow_answer: millis(r, &s::SLOW_ANSWER),
+        idle_limit: millis(r, &s::IDLE_LIMIT),
+        circuit_failures: r.number(&s::CIRCUIT_FAILURES),
+        circuit_limit: Duration::from_secs(r.number(&s::CIRCUIT_LIMIT).unwrap_or(300)),
+        attempt_timeout: millis(r, &s::ATTEMPT_TIMEOUT),
+        drain_deadline: millis(r, &s::DRAIN_DEADLINE),
+        max_attempts: r.number(&s::RETRY_MAX_ATTEMPTS).unwrap_or(5),
+        base_delay: millis(r, &s::RETRY_BASE_DELAY),
+        max_delay: millis(r, &s::RETRY_MAX_DELAY),
+        max_retry_after: millis(r, &s::RETRY_AFTER_MAX),
+        budget_share: r.number(&s::RETRY_BUDGET_SHARE).unwrap_or(0.5),
+        budget_floor: r.number(&s::RETRY_BUDGET_FLOOR).unwrap_or(100.0),
+        event_deadline: r.number(&s::EVENT_DEADLINE).map(Duration::from_millis),
     }
 }
 
@@ -164,8 +163,8 @@ pub(super) fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
     let backend = if backend == "postgres" {
         CheckpointBackend::Postgres {
             dsn: Secret::new(r.required(&s::CHECKPOINT_DSN, "CHECKPOINT_DSN_MISSING")),
-            lease: seconds(r, &s::CHECKPOINT_LEASE, 1, 600),
-            outage_limit: seconds(r, &s::CHECKPOINT_OUTAGE, 1, 86_400),
+            lease: seconds(r, &s::CHECKPOINT_LEASE),
+            outage_limit: seconds(r, &s::CHECKPOINT_OUTAGE),
         }
     } else {
         if backend != "file" {
@@ -175,14 +174,14 @@ pub(super) fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
     };
     CheckpointWiring {
         backend,
-        flush_every: r.number(&s::FLUSH_EVERY, 1, 1_000_000).unwrap_or(100),
+        flush_every: r.number(&s::FLUSH_EVERY).unwrap_or(100),
         attempt_id: r.text(&s::ATTEMPT_ID).unwrap_or_default(),
     }
 }
 
 /// Whole seconds within bounds.
-fn seconds(r: &mut Reader<'_>, setting: &s::Setting, low: u64, high: u64) -> Duration {
-    Duration::from_secs(r.number(setting, low, high).unwrap_or_default())
+fn seconds(r: &mut Reader<'_>, setting: &s::Setting) -> Duration {
+    Duration::from_secs(r.number(setting).unwrap_or_default())
 }
 
 pub(super) fn rate(r: &mut Reader<'_>) -> RateWiring {
@@ -195,9 +194,9 @@ pub(super) fn rate(r: &mut Reader<'_>) -> RateWiring {
         at
     };
     RateWiring {
-        target_eps: r.number(&s::TARGET_EPS, 1e-6, 1e9),
-        burst_seconds: r.number(&s::TARGET_BURST_SECONDS, 0.0, 3600.0).unwrap_or(0.25),
-        initial_tokens: r.number(&s::TARGET_INITIAL_TOKENS, 0.0, 1e9),
+        target_eps: r.number(&s::TARGET_EPS),
+        burst_seconds: r.number(&s::TARGET_BURST_SECONDS).unwrap_or(0.25),
+        initial_tokens: r.number(&s::TARGET_INITIAL_TOKENS),
         plan_json: r.given(&s::RATE_PLAN_JSON),
         plan_start: instant(r, &s::RATE_PLAN_START_UTC),
         campaign_start: instant(r, &s::CAMPAIGN_START_UTC),

@@ -9,8 +9,8 @@ use crate::model::Lane;
 
 /// This process's share of the run.
 pub(super) fn read(r: &mut Reader<'_>, max_idle_gap: Option<Duration>) -> Lane {
-    let count = r.number(&s::LANE_COUNT, 1, 4096).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-    let index = r.number(&s::LANE_INDEX, 0, u32::MAX).unwrap_or(0);
+    let count = r.number(&s::LANE_COUNT).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let index = r.get(&s::LANE_INDEX).unwrap_or(0);
     let by = r.get(&s::LANE_BY).unwrap_or_default();
     if count > NonZeroU32::MIN && max_idle_gap.is_some() {
         // A lane sees its own gaps, which are longer than the run's: shortened each by itself, lanes would drift apart.

@@ -139,7 +139,7 @@ impl Profile {
                 folder,
             ),
             rate: rate(&mut r),
-            max_events_per_output: r.number(&s::MAX_EVENTS_PER_OUTPUT, 0, u64::MAX),
+            max_events_per_output: r.get(&s::MAX_EVENTS_PER_OUTPUT),
             platform_run_id: r.get(&s::PLATFORM_RUN_ID),
             required_packs: required_packs(&mut r),
             telemetry: telemetry(&mut r),

@@ -87,14 +87,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number within bounds, or its default.
-    pub(super) fn number<T>(&mut self, setting: &Setting, low: T, high: T) -> Option<T>
+    /// A number within the setting's bounds, or its default.
+    pub(super) fn number<T>(&mut self, setting: &Setting) -> Option<T>
     where
         T: FromStr + PartialOrd + Display + Copy,
         T::Err: Display,
     {
         let value: T = self.get(setting)?;
-        if value >= low && value <= high {
+        let Some((low, high)) = setting.bounds else { return Some(value) };
+        if low.parse().is_ok_and(|low| value >= low) && high.parse().is_ok_and(|high| value <= high) {
             return Some(value);
         }
         self.problem(format!("{}: {value} is outside {low} to {high}", setting.name()));
@@ -247,7 +248,7 @@ mod tests {
     fn all_problems_come_at_once() {
         let mut reader =
             Reader::new("wiring: {wsp_checkpoint: {flush_every: 0}}\npolicy: {stream_speedup: fast}", &none).unwrap();
-        reader.number::<u64>(&FLUSH_EVERY, 1, 10);
+        reader.number::<u64>(&FLUSH_EVERY);
         reader.get::<f64>(&STREAM_SPEEDUP);
         reader.required(&IG_INGEST_URL, "");
         assert_eq!(reader.finish().unwrap_err().problems.len(), 3);

@@ -21,8 +21,10 @@ pub struct Setting {
     pub precedence: Precedence,
     /// The default as text; empty where there is none.
     pub default: &'static str,
-    /// What it does, with unit and bounds.
+    /// What it does, with its unit.
     pub about: &'static str,
+    /// The lowest and the highest number that are taken, for one that has bounds.
+    pub bounds: Option<(&'static str, &'static str)>,
 }
 
 impl Setting {
@@ -38,7 +40,8 @@ impl Setting {
 }
 
 macro_rules! settings {
-    ($($name:ident: $path:literal, [$($env:literal),*], $precedence:ident, $default:literal, $about:literal;)+) => {
+    ($($name:ident: $path:literal, [$($env:literal),*], $precedence:ident, $default:literal, $about:literal
+        $(, $low:literal ..= $high:literal)?;)+) => {
         $(
             #[doc = $about]
             pub const $name: Setting = Setting {
@@ -47,6 +50,7 @@ macro_rules! settings {
                 precedence: Precedence::$precedence,
                 default: $default,
                 about: $about,
+                bounds: [$(($low, $high))?].first().copied(),
             };
         )+
 
@@ -60,12 +64,12 @@ settings! {
     POLICY_REV: "policy.policy_rev", [], Profile, "", "Revision of the policy, kept in evidence.";
     REQUIRE_GATE_PASS: "policy.require_gate_pass", [], Profile, "true", "Whether the passed flag of every gate that an output requires has to exist and read right.";
     REQUIRE_SEAL: "policy.require_seal", [], Profile, "", "Whether a world without manifest and seal is refused. Default: true except in local profiles. The evidence says what was found.";
-    STREAM_SPEEDUP: "policy.stream_speedup", ["WSP_STREAM_SPEEDUP"], Environment, "1.0", "Event seconds a wall second, 0 or more; 0 = no pacing.";
-    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long; not with lanes. Default: gaps are kept.";
+    STREAM_SPEEDUP: "policy.stream_speedup", ["WSP_STREAM_SPEEDUP"], Environment, "1.0", "Event seconds a wall second; 0 = no pacing.", "0" ..= "1000000000";
+    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long; not with lanes. Default: gaps are kept.", "0" ..= "10000000000";
     LATE: "policy.late", ["WSP_LATE"], Environment, "", "What happens when IG can't keep the pace: `stretch` moves all later events and keeps their spacing; `catch_up` sends what is late at once and meets the schedule again. Default: `stretch`; with a campaign's start, whose schedule is shared, `catch_up`.";
-    CATCH_UP: "policy.catch_up_seconds", [], Profile, "60", "How much lateness `catch_up` makes good, seconds; what is beyond moves the schedule.";
+    CATCH_UP: "policy.catch_up_seconds", [], Profile, "60", "How much lateness `catch_up` makes good, seconds; what is beyond moves the schedule.", "0" ..= "10000000000";
     STOP_ON_NONRETRYABLE: "policy.stop_on_nonretryable", [], Profile, "true", "Whether QUARANTINE stops the run; otherwise it is counted and the run goes on.";
-    READY_MAX_AGE: "policy.ready_max_age_seconds", ["WSP_READY_MAX_AGE_SECONDS"], Environment, "", "A READY emitted more than this many seconds ago is refused. Default: any age.";
+    READY_MAX_AGE: "policy.ready_max_age_seconds", ["WSP_READY_MAX_AGE_SECONDS"], Environment, "", "A READY emitted more than this many seconds ago is refused. Default: any age.", "0" ..= "10000000000";
     TRAFFIC_OUTPUT_IDS: "policy.traffic_output_ids", ["WSP_TRAFFIC_OUTPUT_IDS"], Environment, "", "The one traffic output (a list with one entry; a comma list in the environment).";
     TRAFFIC_OUTPUT_IDS_REF: "policy.traffic_output_ids_ref", ["WSP_TRAFFIC_OUTPUT_IDS_REF"], Environment, "", "A YAML file with `output_ids`, in place of `traffic_output_ids`.";
     CONTEXT_OUTPUT_IDS: "policy.context_output_ids", ["WSP_CONTEXT_OUTPUT_IDS"], Environment, "", "Context outputs, in the order they precede traffic at equal time. Default: the three of the traffic output.";
@@ -87,51 +91,51 @@ settings! {
     KAFKA_PASSWORD: "", ["KAFKA_SASL_PASSWORD"], Environment, "", "With what. Never printed.";
     KAFKA_CA: "", ["KAFKA_CA_LOCATION"], Environment, "", "PEM certificates to trust, a file or a folder. Default: the system's.";
     KAFKA_GROUP: "", ["WSP_READY_GROUP_ID"], Environment, "wsp-ready", "The consumer group; each READY goes to one of its members.";
-    KAFKA_SESSION: "", ["WSP_READY_SESSION_TIMEOUT_SECONDS"], Environment, "45", "How long the group waits for a consumer that crashed or was cut off before another gets its partitions, seconds, 6 to 1,800 (the broker has bounds too).";
+    KAFKA_SESSION: "", ["WSP_READY_SESSION_TIMEOUT_SECONDS"], Environment, "45", "How long the group waits for a consumer that crashed or was cut off before another gets its partitions, seconds (the broker has bounds too).", "6" ..= "1800";
     CATALOGUE_PATH: "wiring.engine_catalogue_path", [], Profile, "", "`engine_outputs.catalogue.yaml`; `engine_gates.map.yaml` is read from beside it.";
     ORACLE_ROOT: "wiring.oracle_root", [], Profile, "", "What relative Oracle references are joined to.";
     ORACLE_ENGINE_RUN_ROOT: "wiring.oracle_engine_run_root", [], Profile, "", "The engine run root; wins over READY's.";
     ORACLE_SCENARIO_ID: "wiring.oracle_scenario_id", [], Profile, "", "The scenario a run must have. Default: READY's.";
     ORACLE_STREAM_VIEW_ROOT: "wiring.oracle_stream_view_root", [], Profile, "", "Folder of the stream views. Default: READY's, else `<engine root>/stream_view/ts_utc`.";
-    READ_MEMORY: "wiring.wsp_read.memory_mib", ["WSP_READ_MEMORY_MIB"], Environment, "256", "Memory for the Oracle's rows, MiB, 1 to 1,048,576, shared among the outputs: row groups being decoded and the next ones, fetched ahead. A row group that needs more than its share is cut along its pages where the writer left an offset index; else it is read whole, whatever it takes.";
+    READ_MEMORY: "wiring.wsp_read.memory_mib", ["WSP_READ_MEMORY_MIB"], Environment, "256", "Memory for the Oracle's rows, MiB, shared among the outputs: row groups being decoded and the next ones, fetched ahead. A row group that needs more than its share is cut along its pages where the writer left an offset index; else it is read whole, whatever it takes.", "1" ..= "1048576";
     IG_INGEST_URL: "wiring.ig_ingest_url", ["IG_INGEST_URL"], Profile, "", "IG's base URL, or the push URL itself.";
     API_KEY_HEADER: "wiring.security.api_key_header", [], Profile, "X-IG-Api-Key", "Header that carries the key.";
     AUTH_TOKEN: "wiring.security.wsp_auth_token", ["IG_API_KEY"], Profile, "", "The key. Never printed.";
     CHECKPOINT_BACKEND: "wiring.wsp_checkpoint.backend", ["WSP_CHECKPOINT_BACKEND"], Environment, "file", "`file` or `postgres`.";
     CHECKPOINT_ROOT: "wiring.wsp_checkpoint.root", ["WSP_CHECKPOINT_ROOT"], Environment, "runs/fraud-platform/wsp/checkpoints", "Folder of the file backend.";
     CHECKPOINT_DSN: "wiring.wsp_checkpoint.dsn", ["WSP_CHECKPOINT_DSN"], Environment, "", "DSN of the Postgres backend. Never printed.";
-    FLUSH_EVERY: "wiring.wsp_checkpoint.flush_every", ["WSP_CHECKPOINT_FLUSH_EVERY"], Environment, "100", "Answered events between two saves, 1 to 1,000,000.";
-    CHECKPOINT_LEASE: "wiring.wsp_checkpoint.lease_seconds", ["WSP_CHECKPOINT_LEASE_SECONDS"], Environment, "15", "How long a hold on a run's checkpoint in Postgres lasts without a renewal, seconds, 1 to 600. It is renewed every third of it; after a crash another start waits that long.";
-    CHECKPOINT_OUTAGE: "wiring.wsp_checkpoint.outage_limit_seconds", ["WSP_CHECKPOINT_OUTAGE_LIMIT_SECONDS"], Environment, "60", "How long a save goes on trying while Postgres is away, seconds, 1 to 86,400; then the run fails. Sending stops long before, at the bound on what is unsaved.";
+    FLUSH_EVERY: "wiring.wsp_checkpoint.flush_every", ["WSP_CHECKPOINT_FLUSH_EVERY"], Environment, "100", "Answered events between two saves.", "1" ..= "1000000";
+    CHECKPOINT_LEASE: "wiring.wsp_checkpoint.lease_seconds", ["WSP_CHECKPOINT_LEASE_SECONDS"], Environment, "15", "How long a hold on a run's checkpoint in Postgres lasts without a renewal, seconds. It is renewed every third of it; after a crash another start waits that long.", "1" ..= "600";
+    CHECKPOINT_OUTAGE: "wiring.wsp_checkpoint.outage_limit_seconds", ["WSP_CHECKPOINT_OUTAGE_LIMIT_SECONDS"], Environment, "60", "How long a save goes on trying while Postgres is away, seconds; then the run fails. Sending stops long before, at the bound on what is unsaved.", "1" ..= "86400";
     ATTEMPT_ID: "", ["WSP_CHECKPOINT_ATTEMPT_ID"], Environment, "", "Part of the checkpoint's scope; a new one starts from the beginning.";
     PRODUCER_ID: "wiring.wsp_producer.producer_id", ["WSP_PRODUCER_ID"], Profile, "", "The `producer` of every event.";
     PRODUCER_ALLOWLIST_REF: "wiring.wsp_producer.allowlist_ref", ["WSP_PRODUCER_ALLOWLIST_REF"], Profile, "", "File that lists allowed producers: one a line, or YAML with a list.";
-    RETRY_MAX_ATTEMPTS: "wiring.wsp_retry.max_attempts", [], Profile, "5", "Attempts an event, 1 to 100.";
-    RETRY_BASE_DELAY: "wiring.wsp_retry.base_delay_ms", [], Profile, "250", "Delay after the first failed attempt, milliseconds; doubles each time, plus jitter up to itself.";
-    RETRY_MAX_DELAY: "wiring.wsp_retry.max_delay_ms", [], Profile, "5000", "Bound of that delay before jitter, milliseconds.";
-    RETRY_AFTER_MAX: "wiring.wsp_retry.max_retry_after_ms", [], Profile, "30000", "Longest `Retry-After` of IG that is obeyed, milliseconds; a longer one counts as this.";
-    RETRY_BUDGET_SHARE: "wiring.wsp_retry.budget_share", [], Profile, "0.5", "Retries that all events together have for each first attempt, 0 to 10. What is beyond waits; no event fails for it.";
-    RETRY_BUDGET_FLOOR: "wiring.wsp_retry.budget_floor_per_second", [], Profile, "100", "Retries a second that there are beside that share, 1 to 1,000,000.";
-    EVENT_DEADLINE: "wiring.wsp_retry.event_deadline_ms", [], Profile, "", "No attempt of an event starts later than this after its first, milliseconds. Default: its attempts are the bound.";
+    RETRY_MAX_ATTEMPTS: "wiring.wsp_retry.max_attempts", [], Profile, "5", "Attempts an event.", "1" ..= "100";
+    RETRY_BASE_DELAY: "wiring.wsp_retry.base_delay_ms", [], Profile, "250", "Delay after the first failed attempt, milliseconds; doubles each time, plus jitter up to itself.", "0" ..= "3600000";
+    RETRY_MAX_DELAY: "wiring.wsp_retry.max_delay_ms", [], Profile, "5000", "Bound of that delay before jitter, milliseconds.", "0" ..= "3600000";
+    RETRY_AFTER_MAX: "wiring.wsp_retry.max_retry_after_ms", [], Profile, "30000", "Longest `Retry-After` of IG that is obeyed, milliseconds; a longer one counts as this.", "0" ..= "3600000";
+    RETRY_BUDGET_SHARE: "wiring.wsp_retry.budget_share", [], Profile, "0.5", "Retries that all events together have for each first attempt. What is beyond waits; no event fails for it.", "0" ..= "10";
+    RETRY_BUDGET_FLOOR: "wiring.wsp_retry.budget_floor_per_second", [], Profile, "100", "Retries a second that there are beside that share.", "1" ..= "1000000";
+    EVENT_DEADLINE: "wiring.wsp_retry.event_deadline_ms", [], Profile, "", "No attempt of an event starts later than this after its first, milliseconds. Default: its attempts are the bound.", "1" ..= "86400000";
     DELIVERY_MODE: "wiring.wsp_delivery.mode", ["WSP_DELIVERY_MODE"], Environment, "", "`strict`, `keyed` or `free`. Default: strict with one in flight, keyed beyond.";
-    IN_FLIGHT: "wiring.wsp_delivery.in_flight", ["WSP_IG_PUSH_CONCURRENCY", "WSP_MAX_INFLIGHT"], Environment, "1", "Requests in flight at once, 1 to 1,024.";
-    WINDOW: "wiring.wsp_delivery.window", ["WSP_DELIVERY_WINDOW"], Environment, "1024", "How far sending may run ahead of the oldest unanswered event, in events, 1 to 1,000,000. Others go on that far while an event waits for its next attempt.";
-    HELD: "wiring.wsp_delivery.held", ["WSP_DELIVERY_HELD"], Environment, "8192", "Unanswered events in memory at most, 1 to 1,000,000.";
+    IN_FLIGHT: "wiring.wsp_delivery.in_flight", ["WSP_IG_PUSH_CONCURRENCY", "WSP_MAX_INFLIGHT"], Environment, "1", "Requests in flight at once.", "1" ..= "1024";
+    WINDOW: "wiring.wsp_delivery.window", ["WSP_DELIVERY_WINDOW"], Environment, "1024", "How far sending may run ahead of the oldest unanswered event, in events. Others go on that far while an event waits for its next attempt.", "1" ..= "1000000";
+    HELD: "wiring.wsp_delivery.held", ["WSP_DELIVERY_HELD"], Environment, "8192", "Unanswered events in memory at most.", "1" ..= "1000000";
     ADAPTIVE: "wiring.wsp_delivery.adaptive", ["WSP_DELIVERY_ADAPTIVE"], Environment, "false", "Whether requests in flight follow what IG can take: up to `in_flight` while answers are quick, down on 408, 429, 503, time-outs and slow answers.";
-    IN_FLIGHT_MIN: "wiring.wsp_delivery.in_flight_min", [], Profile, "1", "Requests in flight to start from and to keep at least, when adaptive.";
-    SLOW_ANSWER: "wiring.wsp_delivery.slow_answer_ms", [], Profile, "1000", "An answer that takes longer is a sign of overload, when adaptive; milliseconds.";
-    IDLE_LIMIT: "wiring.wsp_delivery.idle_limit_ms", [], Profile, "50000", "A connection that lay idle for longer is replaced before it is used, milliseconds; below the load balancer's idle time.";
-    CIRCUIT_FAILURES: "wiring.wsp_delivery.circuit_failures", ["WSP_DELIVERY_CIRCUIT_FAILURES"], Environment, "", "Failed attempts in a row, over all connections, after which nothing is sent until IG says it is up; 0 = never. Default: `max_attempts` + `in_flight`, so that in strict order the attempts of an event are over first.";
-    CIRCUIT_LIMIT: "wiring.wsp_delivery.circuit_limit_seconds", ["WSP_DELIVERY_CIRCUIT_LIMIT_SECONDS"], Environment, "300", "How long IG may take nothing, from then on, before the run fails with `IG_UNAVAILABLE`; seconds.";
-    ATTEMPT_TIMEOUT: "wiring.wsp_delivery.attempt_timeout_ms", [], Profile, "30000", "Time for one attempt, connecting included, milliseconds.";
-    DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.";
+    IN_FLIGHT_MIN: "wiring.wsp_delivery.in_flight_min", [], Profile, "1", "Requests in flight to start from and to keep at least, when adaptive.", "1" ..= "1024";
+    SLOW_ANSWER: "wiring.wsp_delivery.slow_answer_ms", [], Profile, "1000", "An answer that takes longer is a sign of overload, when adaptive; milliseconds.", "0" ..= "3600000";
+    IDLE_LIMIT: "wiring.wsp_delivery.idle_limit_ms", [], Profile, "50000", "A connection that lay idle for longer is replaced before it is used, milliseconds; below the load balancer's idle time.", "0" ..= "3600000";
+    CIRCUIT_FAILURES: "wiring.wsp_delivery.circuit_failures", ["WSP_DELIVERY_CIRCUIT_FAILURES"], Environment, "", "Failed attempts in a row, over all connections, after which nothing is sent until IG says it is up; 0 = never. Default: `max_attempts` + `in_flight`, so that in strict order the attempts of an event are over first.", "0" ..= "1000000";
+    CIRCUIT_LIMIT: "wiring.wsp_delivery.circuit_limit_seconds", ["WSP_DELIVERY_CIRCUIT_LIMIT_SECONDS"], Environment, "300", "How long IG may take nothing, from then on, before the run fails with `IG_UNAVAILABLE`; seconds.", "1" ..= "86400";
+    ATTEMPT_TIMEOUT: "wiring.wsp_delivery.attempt_timeout_ms", [], Profile, "30000", "Time for one attempt, connecting included, milliseconds.", "0" ..= "3600000";
+    DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.", "0" ..= "3600000";
     MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes.";
-    LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over, 1 to 4,096, a process each; together they send each event once.";
+    LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over, a process each; together they send each event once.", "1" ..= "4096";
     LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane, from 0 to the count less 1.";
     LANE_BY: "", ["WSP_LANE_BY"], Environment, "event_id", "What decides on an event's lane: `event_id`, as the producer in place does it, or `order_key`, which keeps events of one key in line over the whole run. The same for all lanes of a run.";
-    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second of this process over all outputs; with lanes, each process has its own.";
-    TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.";
-    TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.";
+    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second of this process over all outputs; with lanes, each process has its own.", "0.000001" ..= "1000000000";
+    TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.", "0" ..= "3600";
+    TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.", "0" ..= "1000000000";
     RATE_PLAN_JSON: "", ["WSP_RATE_PLAN_JSON"], Environment, "", "Rates by time: `[{\"start_offset_seconds\", \"target_eps\", \"burst_seconds\", \"initial_tokens\"}]`.";
     RATE_PLAN_START_UTC: "", ["WSP_RATE_PLAN_START_UTC"], Environment, "", "What the plan's offsets count from. Default: the campaign's start, else the stream's.";
     CAMPAIGN_START_UTC: "", ["WSP_CAMPAIGN_START_UTC"], Environment, "", "Wall time at which the run's first event time is due; shared by the lanes of a run.";
@@ -158,7 +162,7 @@ pub const CLOSED_BLOCKS: &[&str] = &[
 #[must_use]
 pub fn reference() -> String {
     use std::fmt::Write;
-    let mut out = String::from("| setting | environment | default | meaning |\n|---|---|---|---|\n");
+    let mut out = String::from("| setting | environment | default | bounds | meaning |\n|---|---|---|---|---|\n");
     for setting in ALL {
         let path = if setting.path.is_empty() { "–".to_owned() } else { format!("`{}`", setting.path) };
         let env = match setting.env {
@@ -170,7 +174,117 @@ pub fn reference() -> String {
             ),
         };
         let default = if setting.default.is_empty() { "–".to_owned() } else { format!("`{}`", setting.default) };
-        let _ = writeln!(out, "| {path} | {env} | {default} | {} |", setting.about);
+        let bounds = setting
+            .bounds
+            .map_or_else(|| "–".to_owned(), |(low, high)| format!("{} to {}", grouped(low), grouped(high)));
+        let _ = writeln!(out, "| {path} | {env} | {default} | {bounds} | {} |", setting.about);
     }
     out
+}
+
+/// A whole number in groups of three digits; anything else as it is.
+fn grouped(number: &str) -> String {
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return number.to_owned();
+    }
+    let first = (number.len() + 2) % 3 + 1;
+    let (head, rest) = number.split_at(first.min(number.len()));
+    rest.as_bytes().chunks(3).fold(head.to_owned(), |out, group| out + "," + &String::from_utf8_lossy(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::super::Profile;
+    use super::super::tests::{WHOLE, env};
+    use super::*;
+
+    /// Profiles that read all there is between them: the defaults, and the other kind of each thing that has kinds.
+    fn profiles() -> [Value; 2] {
+        let files: Value = serde_saphyr::from_str(WHOLE).unwrap();
+        let mut servers = files.clone();
+        servers["policy"] = json!({});
+        servers["wiring"]["control_bus"] = json!({"kind": "kafka"});
+        servers["wiring"]["wsp_checkpoint"] = json!({"backend": "postgres"});
+        [files, servers]
+    }
+
+    /// What is wrong with each of them once `setting` is `value`, in the profile or, with `by_env`, in the environment.
+    fn problems(setting: &Setting, value: &Value, by_env: Option<&str>) -> String {
+        let told = profiles().map(|mut profile| {
+            let mut at = &mut profile;
+            if by_env.is_none() {
+                for key in setting.path.split('.') {
+                    at = &mut at[key];
+                }
+                *at = value.clone();
+            }
+            let env = |name: &str| match by_env {
+                Some(ours) if ours == name => Some(value.to_string()),
+                _ => env(name),
+            };
+            Profile::parse(&profile.to_string(), Path::new("."), &env).map_or_else(|e| e.to_string(), |_| String::new())
+        });
+        told.concat()
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        let told = ["0", "100", "1024", "86400", "1000000", "0.000001"].map(grouped);
+        assert_eq!(told, ["0", "100", "1,024", "86,400", "1,000,000", "0.000001"]);
+    }
+
+    #[test]
+    fn everything_in_the_table_is_read() {
+        for setting in ALL.iter().filter(|setting| !setting.path.is_empty()) {
+            let told = problems(setting, &json!({"a": {"b": 1}}), None);
+            let refused = ["a single value is expected", "a list of texts is expected"];
+            let named = refused.iter().any(|why| told.contains(&format!("{}: {why}", setting.path)));
+            assert!(named, "{} is read by nobody: {told}", setting.path);
+        }
+        let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        for profile in profiles() {
+            let env = |name: &str| {
+                asked.borrow_mut().insert(name.to_owned());
+                env(name)
+            };
+            let _ = Profile::parse(&profile.to_string(), Path::new("."), &env);
+        }
+        let listed: std::collections::BTreeSet<_> =
+            ALL.iter().flat_map(|setting| setting.env).map(|name| (*name).to_owned()).collect();
+        assert_eq!(*asked.borrow(), listed, "the variables that are read, and those of the table");
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        for setting in ALL {
+            let Some((low, high)) = setting.bounds else { continue };
+            let number = |text: &str| text.parse::<f64>().unwrap();
+            assert!(setting.default.is_empty() || (number(low)..=number(high)).contains(&number(setting.default)));
+            let above = number(high) + 1.0;
+            let by_env = setting.env.iter().map(|name| Some(*name));
+            let ways = by_env.chain((!setting.path.is_empty()).then_some(None));
+            for by_env in ways {
+                let wrong = |value: f64| problems(setting, &json!(value), by_env).contains(setting.name().as_str());
+                let whole =
+                    |value: f64| problems(setting, &json!(value as i64), by_env).contains(setting.name().as_str());
+                assert!(wrong(above) && whole(above), "{}: more than {high} is taken", setting.name());
+                assert!(wrong(number(low) - 1.0) && whole(number(low) - 1.0), "{}: less than {low}", setting.name());
+            }
+        }
+    }
+
+    /// What is a number of something has bounds, so that the page says them.
+    #[test]
+    fn numbers_have_bounds() {
+        let without: Vec<_> = ALL
+            .iter()
+            .filter(|setting| setting.bounds.is_none() && setting.default.parse::<f64>().is_ok())
+            .map(Setting::name)
+            .collect();
+        assert_eq!(without, ["WSP_LANE_INDEX"], "whose bound is another setting");
+    }
 }

@@ -21,8 +21,11 @@ macro_rules! metrics {
 metrics! {
     BUILD: "wsp_build_info", Gauge, ["version"], "Always 1; its label names the build.";
     STARTED: "wsp_start_timestamp_seconds", Gauge, [], "When the process started.";
-    READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when readiness was last asked for: 1 or 0. Parts: `control_topic`, `store`, `gate`, `lease`.";
+    READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when it was last asked, which `/metrics` does: 1 or 0. Parts: `control_topic`, `store`, `gate`, `lease`.";
     VERDICTS: "wsp_ready_verdicts_total", Counter, ["status", "reason"], "READY messages by verdict; the reason is empty where nothing was refused.";
+    DEFERRED: "wsp_deferred_messages", Gauge, [], "READYs that this process has deferred and looks at again.";
+    DEFERRAL_AGE: "wsp_deferral_age_seconds", Gauge, [], "How long the one of them has waited that has waited longest; 0 where none waits.";
+    UNWRITTEN: "wsp_unwritten_verdicts", Gauge, [], "Ends of runs that the object store has not taken, kept on this machine until it does.";
     ACTIVE: "wsp_active_runs", Gauge, [], "Runs that are being streamed now: 0 or 1.";
     DUE: "wsp_due_events", Gauge, ["output"], "Events that the present run has to bring, from where it resumed and within the caps per output; with lanes, those of all lanes.";
     READ_BYTES: "wsp_read_bytes_total", Counter, [], "Bytes of stream views read to be streamed.";
@@ -34,6 +37,9 @@ metrics! {
     IN_FLIGHT: "wsp_in_flight_requests", Gauge, [], "Requests on their way to the gate.";
     ATTEMPTS: "wsp_attempts_total", Counter, ["outcome"], "Attempts by what came of them: answered, throttled (429), `server_error` (5xx), `connect_failed`, `connection_lost`, `timed_out`.";
     RETRIES: "wsp_retries_total", Counter, [], "Attempts beyond the first of an event.";
+    DELAYED: "wsp_delayed_retries_total", Counter, [], "How often a retry found the budget of retries spent, and waited.";
+    OPENINGS: "wsp_circuit_openings_total", Counter, [], "How often the gate was thought down, so that nothing was sent until it said it was up.";
+    GATE_DOWN: "wsp_gate_down_seconds", Gauge, [], "How long the gate has taken no event since it was thought down; 0 while it is not.";
     AMBIGUOUS: "wsp_ambiguous_attempts_total", Counter, [], "Attempts without an answer that the gate may have admitted.";
     FAILED: "wsp_failed_events_total", Counter, ["failure"], "Events that ended a run: rejected for good, or exhausted (tried as often as allowed).";
     ANSWERED: "wsp_answered_events_total", Counter, ["output", "decision"], "Events by the gate's decision.";
@@ -65,7 +71,7 @@ mod tests {
 
     const UNITS: &[&str] = &[
         "info", "seconds", "ready", "verdicts", "runs", "events", "bytes", "rows", "requests", "attempts", "retries",
-        "cursors", "epoch",
+        "cursors", "epoch", "messages", "openings",
     ];
 
     #[test]

@@ -305,6 +305,11 @@ impl Running {
         self.out.clone()
     }
 
+    /// The file that its stderr goes to.
+    pub fn err_file(&self) -> PathBuf {
+        self.err.clone()
+    }
+
     pub fn err(&self) -> String {
         std::fs::read_to_string(&self.err).unwrap()
     }
