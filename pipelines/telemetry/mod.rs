@@ -24,8 +24,8 @@ use tracing::Span;
 use crate::checkpoint::Lease;
 use crate::clock::Clock;
 use crate::deliver::{PushCounts, PushStats};
-use crate::evidence::Verdict;
-use crate::model::{Micros, OutputId};
+use crate::evidence::{Status, Verdict};
+use crate::model::{Hex64, Micros, OutputId};
 use crate::oracle::Resume;
 use crate::ready::Ready;
 use crate::telemetry::{Counter, Histogram, TraceMark};
@@ -35,6 +35,9 @@ use super::producer::{ReadCounts, Settings};
 use run::OutputMeter;
 pub use run::{RunMeter, RunOutput, RunParts};
 use status::Rates;
+
+/// READYs whose waiting is remembered; the control bus holds back fewer than that.
+const REMEMBERED: usize = 1024;
 
 /// The figures of a process. Clones share them.
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ struct State {
     outputs: BTreeMap<OutputId, Arc<OutputMeter>>,
     /// By status and reason.
     verdicts: BTreeMap<(&'static str, &'static str), u64>,
+    /// READYs that wait, and for what.
+    waiting: BTreeMap<Hex64, &'static str>,
     /// Whether each part answered when it was last asked.
     parts: BTreeMap<&'static str, bool>,
     /// Of the runs that are over.
@@ -115,10 +120,22 @@ impl Telemetry {
         spans::run(ready, trace_id)
     }
 
-    /// Counts a verdict.
+    /// Counts a verdict. A READY that waits is looked at over and over; it counts once, and again when something else
+    /// keeps it.
     pub fn verdict(&self, verdict: &Verdict) {
         let reason = verdict.reason.map_or("", crate::model::Reason::code);
-        *self.state().verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
+        let mut state = self.state();
+        if verdict.status == Status::DeferredDownstreamNotReady {
+            if state.waiting.insert(verdict.message_id.clone(), reason) == Some(reason) {
+                return;
+            }
+            if state.waiting.len() > REMEMBERED {
+                state.waiting.pop_first();
+            }
+        } else {
+            state.waiting.remove(&verdict.message_id);
+        }
+        *state.verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
     }
 
     /// A run begins to stream, until its meter is told that it is over.
@@ -192,5 +209,47 @@ impl Finished {
             sum.read_rows += rows.get();
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::Reason;
+
+    fn verdict(message: &str, status: Status, reason: Option<Reason>) -> Verdict {
+        Verdict {
+            message_id: Hex64::sha256(message),
+            run_id: "5e".repeat(16).parse().unwrap(),
+            status,
+            reason,
+            emitted: 0,
+            engine_run_root: None,
+            scenario_id: None,
+            ending: None,
+            ts: Micros(0),
+        }
+    }
+
+    #[test]
+    fn a_wait_counts_once_a_ready_and_reason() {
+        let telemetry = Telemetry::new(&SystemClock::new());
+        let deferred = |message, reason| verdict(message, Status::DeferredDownstreamNotReady, Some(reason));
+        for _look in 0..5 {
+            telemetry.verdict(&deferred("a", Reason::PackStateMissing));
+            telemetry.verdict(&deferred("b", Reason::PackStateMissing));
+        }
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        telemetry.verdict(&verdict("a", Status::Streamed, None));
+        // A wait after a verdict is another one.
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        let waits = |reason: Reason| {
+            let key = (Status::DeferredDownstreamNotReady.as_str(), reason.code());
+            telemetry.state().verdicts[&key]
+        };
+        assert_eq!((waits(Reason::PackStateMissing), waits(Reason::PackProcessNotRunning)), (2, 2));
+        assert_eq!(telemetry.state().verdicts[&("STREAMED", "")], 1);
     }
 }

@@ -22,7 +22,7 @@ metrics! {
     BUILD: "wsp_build_info", Gauge, ["version"], "Always 1; its label names the build.";
     STARTED: "wsp_start_timestamp_seconds", Gauge, [], "When the process started.";
     READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when readiness was last asked for: 1 or 0. Parts: `control_topic`, `store`, `gate`, `lease`.";
-    VERDICTS: "wsp_ready_verdicts_total", Counter, ["status", "reason"], "READY messages by verdict; the reason is empty where nothing was refused.";
+    VERDICTS: "wsp_ready_verdicts_total", Counter, ["status", "reason"], "READY messages by verdict; the reason is empty where nothing was refused. One that waits counts once for each reason that keeps it, not at each look.";
     ACTIVE: "wsp_active_runs", Gauge, [], "Runs that are being streamed now: 0 or 1.";
     DUE: "wsp_due_events", Gauge, ["output"], "Events that the present run has to bring, from where it resumed and within the caps per output; with lanes, those of all lanes.";
     READ_BYTES: "wsp_read_bytes_total", Counter, [], "Bytes of stream views read to be streamed.";
