@@ -190,12 +190,15 @@ pub(super) fn rows_before(run: &Prepared, from: &[Resume]) -> u64 {
     run.outputs.iter().zip(from).map(|(output, from)| resumed_at(&output.view, *from)).sum()
 }
 
-/// What a fact has to say of an end before the last event.
+/// What a fact has to say of a start that was not the whole run. A fact of a start is told once a READY, so it is the end
+/// that says where a later start began.
 pub(super) fn ending(summary: &Summary) -> Option<Ending> {
+    let resumed_rows = summary.outputs.iter().map(|output| output.start.resumed_at).sum();
     let emitted = |output: &OutputSummary| (output.start.output_id.to_string(), output.counts.emitted());
-    (summary.end != End::Complete).then(|| Ending {
+    (summary.end != End::Complete || resumed_rows > 0).then(|| Ending {
         end: summary.end,
         limits: summary.limits,
         emitted_by_output: summary.outputs.iter().map(emitted).collect(),
+        resumed_rows,
     })
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ahead::AheadExt;
 use crate::clock::Clock;
-use crate::deliver::Probe;
+use crate::deliver::{Probe, ProbeError};
 use crate::envelope::{FrameExt, RunPins};
 use crate::evidence::verify::holds_together;
 use crate::evidence::{End, OutputSummary, RunIds, Status, Summary, Told};
@@ -232,7 +232,7 @@ async fn read_again(run: &Prepared, summary: &Summary, depth: &Depth, list: &mut
             *count += 1;
             digest.update(event.event_id);
             if read.is_multiple_of(every) {
-                sampled.push(event.event_id);
+                sampled.push((rank, event.event_id));
             }
             read += 1;
         }
@@ -257,21 +257,44 @@ async fn read_again(run: &Prepared, summary: &Summary, depth: &Depth, list: &mut
     }
     if let Some((probe, _)) = &depth.sample {
         let asked = sampled.len();
-        list.note("gate", ask(probe, sampled).await, |()| format!("it has all {asked} that it was asked about"));
+        let quarantined: Vec<u64> = summary.outputs.iter().map(|output| output.counts.quarantined).collect();
+        list.note("gate", ask(probe, sampled, quarantined).await, |turned_away| match turned_away {
+            0 => format!("it has all {asked} that it was asked about"),
+            n => format!(
+                "it has {} of {asked} that it was asked about; {n} it quarantined, as the run tells",
+                asked as u64 - n
+            ),
+        });
     }
 }
 
-/// Whether the gate has admitted these events.
-async fn ask(probe: &Probe, sampled: Vec<[u8; 32]>) -> Result<(), Refusal> {
-    for event_id in sampled {
+/// Whether the gate has admitted these events, each of the output with that rank, but for those that the run tells to be
+/// `quarantined`, so many an output: of such a one the gate has no record, or one that says so. Answers how many those were.
+async fn ask(probe: &Probe, sampled: Vec<(usize, [u8; 32])>, mut quarantined: Vec<u64>) -> Result<u64, Refusal> {
+    let mut turned_away = 0;
+    for (rank, event_id) in sampled {
         let id = Hex64::of_digest(event_id);
-        let record = probe.lookup(id.as_str()).await.map_err(|error| mismatch(format!("event {id}: {error}")))?;
-        let other = |field: &str, expected: &str| record[field].as_str().is_some_and(|told| told != expected);
-        if other("event_id", id.as_str()) || other("decision", "ADMIT") {
-            return Err(mismatch(format!("event {id}: the gate's record is {record}")));
+        let found = probe.lookup(id.as_str()).await;
+        let told = |record: &serde_json::Value, field: &str, expected: &str| {
+            record[field].as_str().is_none_or(|told| told == expected)
+        };
+        let wrong = match &found {
+            Ok(record) if told(record, "event_id", id.as_str()) && told(record, "decision", "ADMIT") => continue,
+            Ok(record) => {
+                let turned = told(record, "event_id", id.as_str()) && told(record, "decision", "QUARANTINE");
+                (turned, format!("the gate's record is {record}"))
+            }
+            Err(error) => (matches!(error, ProbeError::Status(404)), error.to_string()),
+        };
+        match (wrong, quarantined.get_mut(rank)) {
+            ((true, _), Some(left)) if *left > 0 => {
+                *left -= 1;
+                turned_away += 1;
+            }
+            ((_, wrong), _) => return Err(mismatch(format!("event {id}: {wrong}"))),
         }
     }
-    Ok(())
+    Ok(turned_away)
 }
 
 /// The place behind so many rows of a view.

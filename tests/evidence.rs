@@ -8,6 +8,8 @@ mod common;
 mod schema;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use common::capture::{CaptureGate, Reply};
@@ -300,6 +302,53 @@ fn a_gate_is_asked_for_a_sample() {
     stage.profile(&empty.base_url(), |_| {});
     let refused = vec![("gate".to_owned(), "EVIDENCE_MISMATCH".to_owned())];
     assert_eq!(verify(&stage, &["--sample", "20"]), (Some(1), refused));
+}
+
+/// Posts a body as a run would.
+fn push(gate: &GateHandle, body: &[u8]) {
+    let url = gate.base_url();
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST /v1/ingest/push HTTP/1.1\r\nHost: {address}\r\nX-IG-Api-Key: {KEY}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("ADMIT"), "{answer}");
+}
+
+#[test]
+fn a_sample_allows_for_as_many_quarantines_as_the_run_tells_of() {
+    // Every tenth event is quarantined, and the policy lets the run go on.
+    let quarantine = r#"{"decision":"QUARANTINE","receipt":{},"receipt_ref":"x"}"#;
+    let capture = CaptureGate::scripted(move |nth, _| match nth % 10 {
+        7 => Reply::Answer(200, quarantine.to_owned()),
+        _ => Reply::admit(),
+    });
+    let go_on = |profile: &mut Value| profile["policy"]["stop_on_nonretryable"] = json!(false);
+    let stage = Stage::golden(&capture.url);
+    stage.profile(&capture.url, go_on);
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
+    assert_eq!(document(&stage, SUMMARY)["totals"]["quarantined"], 25);
+
+    let admitted: Vec<_> =
+        capture.bodies().into_iter().enumerate().filter(|(nth, _)| nth % 10 != 7).map(|(_, body)| body).collect();
+    let whole = gate();
+    admitted.iter().for_each(|body| push(&whole, body));
+    stage.profile(&whole.base_url(), go_on);
+    assert_eq!(verify(&stage, &["--sample", "250"]), (Some(0), Vec::new()));
+
+    // One more that the gate has not is one too many.
+    let lacking = gate();
+    admitted.iter().skip(1).for_each(|body| push(&lacking, body));
+    stage.profile(&lacking.base_url(), go_on);
+    let refused = vec![("gate".to_owned(), "EVIDENCE_MISMATCH".to_owned())];
+    assert_eq!(verify(&stage, &["--sample", "250"]), (Some(1), refused));
 }
 
 #[test]

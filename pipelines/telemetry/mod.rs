@@ -66,7 +66,7 @@ struct State {
     outputs: BTreeMap<OutputId, Arc<OutputMeter>>,
     /// By status and reason.
     verdicts: BTreeMap<(&'static str, &'static str), u64>,
-    /// READYs that wait.
+    /// READYs that wait, and for what.
     deferred: BTreeMap<Hex64, Waits>,
     /// Ends of runs that the store has not taken.
     unwritten: usize,
@@ -83,6 +83,7 @@ struct State {
 struct Waits {
     since: Micros,
     looked_at: Micros,
+    reason: &'static str,
 }
 
 /// What runs that are over have left.
@@ -133,21 +134,19 @@ impl Telemetry {
         spans::run(ready, trace_id)
     }
 
-    /// Counts a verdict.
+    /// Counts a verdict. A READY that waits is looked at over and over; it counts once, and again when something else
+    /// keeps it.
     pub fn verdict(&self, verdict: &Verdict) {
         let reason = verdict.reason.map_or("", crate::model::Reason::code);
         let mut state = self.state();
-        *state.verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
-        if verdict.status != Status::DeferredDownstreamNotReady {
+        if verdict.status == Status::DeferredDownstreamNotReady {
+            if state.waits_as_before(verdict, reason) {
+                return;
+            }
+        } else {
             state.deferred.remove(&verdict.message_id);
-            return;
         }
-        if state.deferred.len() == DEFERRED && !state.deferred.contains_key(&verdict.message_id) {
-            // Far more than a control topic is held back for: one that was given up elsewhere makes room.
-            state.deferred.pop_first();
-        }
-        let waits = Waits { since: verdict.ts, looked_at: verdict.ts };
-        state.deferred.entry(verdict.message_id.clone()).or_insert(waits).looked_at = verdict.ts;
+        *state.verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
     }
 
     /// Notes how many ends of runs the store has not taken.
@@ -214,6 +213,17 @@ impl Telemetry {
 }
 
 impl State {
+    /// Takes in a look at a READY that waits. Says whether it waits for the same reason as at the look before.
+    fn waits_as_before(&mut self, verdict: &Verdict, reason: &'static str) -> bool {
+        if self.deferred.len() == DEFERRED && !self.deferred.contains_key(&verdict.message_id) {
+            // Far more than a control topic is held back for: one that was given up elsewhere makes room.
+            self.deferred.pop_first();
+        }
+        let since = self.deferred.get(&verdict.message_id).map_or(verdict.ts, |waits| waits.since);
+        let waits = Waits { since, looked_at: verdict.ts, reason };
+        self.deferred.insert(verdict.message_id.clone(), waits).is_some_and(|before| before.reason == reason)
+    }
+
     /// How long each READY has waited that waits. While a run streams none is looked at; at other times one that is not
     /// looked at any more was given to another process.
     fn waits(&self, now: Micros) -> impl Iterator<Item = Duration> {
@@ -244,13 +254,14 @@ impl Finished {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::model::Reason;
 
-    fn verdict(ready: &str, status: Status, ts: Micros) -> Verdict {
+    fn verdict(ready: &str, status: Status, reason: Option<Reason>, ts: Micros) -> Verdict {
         Verdict {
             message_id: Hex64::sha256(ready),
             run_id: "0".repeat(32).parse().unwrap(),
             status,
-            reason: None,
+            reason,
             emitted: 0,
             engine_run_root: None,
             scenario_id: None,
@@ -269,16 +280,37 @@ mod tests {
             waits
         };
         for (ready, at) in [("a", 0), ("b", 5), ("a", 10), ("b", 15), ("a", 20)] {
-            telemetry.verdict(&verdict(ready, Status::DeferredDownstreamNotReady, second(at)));
+            telemetry.verdict(&verdict(ready, Status::DeferredDownstreamNotReady, None, second(at)));
         }
         assert_eq!(waits(30), [25, 30]);
         // The last look at b was at 15: by then another process has it.
         assert_eq!(waits(316), [316]);
-        telemetry.verdict(&verdict("a", Status::Streamed, second(317)));
+        telemetry.verdict(&verdict("a", Status::Streamed, None, second(317)));
         assert!(waits(318).is_empty());
         for ready in 0..2 * DEFERRED {
-            telemetry.verdict(&verdict(&ready.to_string(), Status::DeferredDownstreamNotReady, second(320)));
+            telemetry.verdict(&verdict(&ready.to_string(), Status::DeferredDownstreamNotReady, None, second(320)));
         }
         assert_eq!(waits(321).len(), DEFERRED);
+    }
+
+    #[test]
+    fn a_wait_counts_once_a_ready_and_reason() {
+        let telemetry = Telemetry::new(&SystemClock::new());
+        let deferred = |message, reason| verdict(message, Status::DeferredDownstreamNotReady, Some(reason), Micros(0));
+        for _look in 0..5 {
+            telemetry.verdict(&deferred("a", Reason::PackStateMissing));
+            telemetry.verdict(&deferred("b", Reason::PackStateMissing));
+        }
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        telemetry.verdict(&verdict("a", Status::Streamed, None, Micros(0)));
+        // A wait after a verdict is another one.
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        let waits = |reason: Reason| {
+            let key = (Status::DeferredDownstreamNotReady.as_str(), reason.code());
+            telemetry.state().verdicts[&key]
+        };
+        assert_eq!((waits(Reason::PackStateMissing), waits(Reason::PackProcessNotRunning)), (2, 2));
+        assert_eq!(telemetry.state().verdicts[&("STREAMED", "")], 1);
     }
 }

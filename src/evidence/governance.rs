@@ -269,6 +269,9 @@ impl Facts {
             details["end"] = json!(ending.end);
             details["limits"] = json!(ending.limits);
             details["emitted_by_output"] = json!(ending.emitted_by_output);
+            if ending.resumed_rows > 0 {
+                details["resumed_rows"] = ending.resumed_rows.into();
+            }
         }
         self.add_lane(&mut details);
         self.write(Family::RunEnded, &dedupe_key(n), &details, verdict.ts).await

@@ -88,7 +88,7 @@ pub struct Verdict {
     pub ts: Micros,
 }
 
-/// How a run that had started ended before its last event.
+/// How a start ended that was not the whole run: it ended before the last event, or began behind the first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// Where.
@@ -97,6 +97,9 @@ pub struct Ending {
     pub limits: Limits,
     /// Events that IG has from this start, by output.
     pub emitted_by_output: BTreeMap<String, u64>,
+    /// Rows that were delivered before it, all outputs together; told where there are any.
+    #[serde(default)]
+    pub resumed_rows: u64,
 }
 
 impl Verdict {

@@ -292,7 +292,12 @@ mod tests {
         let store = MemoryStore::new("runs");
         let evidence = evidence(&store, pins());
         let limits = Limits { max_events: Some(70), max_events_per_output: None };
-        let ending = Ending { end: End::Capped, limits, emitted_by_output: [("traffic".to_owned(), 70)].into() };
+        let ending = Ending {
+            end: End::Capped,
+            limits,
+            emitted_by_output: [("traffic".to_owned(), 70)].into(),
+            resumed_rows: 12,
+        };
         let verdict = Verdict { ending: Some(ending), ..verdict(Status::Streamed, 70) };
         let started = Started { limits, resumed_rows: 12, ..Started::anew("world") };
         evidence.facts.started(&verdict.message_id, &started, verdict.ts).await.unwrap();
@@ -305,6 +310,7 @@ mod tests {
             .collect();
         assert_eq!((&details[0]["resumed_rows"], &details[0]["limits"]["max_events"]), (&12.into(), &70.into()));
         assert_eq!((&details[1]["end"], &details[1]["emitted_by_output"]["traffic"]), (&"capped".into(), &70.into()));
+        assert_eq!(details[1]["resumed_rows"], 12);
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ metrics! {
     BUILD: "wsp_build_info", Gauge, ["version"], "Always 1; its label names the build.";
     STARTED: "wsp_start_timestamp_seconds", Gauge, [], "When the process started.";
     READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when it was last asked, which `/metrics` does: 1 or 0. Parts: `control_topic`, `store`, `gate`, `lease`.";
-    VERDICTS: "wsp_ready_verdicts_total", Counter, ["status", "reason"], "READY messages by verdict; the reason is empty where nothing was refused.";
+    VERDICTS: "wsp_ready_verdicts_total", Counter, ["status", "reason"], "READY messages by verdict; the reason is empty where nothing was refused. One that waits counts once for each reason that keeps it, not at each look.";
     DEFERRED: "wsp_deferred_messages", Gauge, [], "READYs that this process has deferred and looks at again.";
     DEFERRAL_AGE: "wsp_deferral_age_seconds", Gauge, [], "How long the one of them has waited that has waited longest; 0 where none waits.";
     UNWRITTEN: "wsp_unwritten_verdicts", Gauge, [], "Ends of runs that the object store has not taken, kept on this machine until it does.";
