@@ -1,4 +1,4 @@
-//! What one event costs from Parquet to its request body: decoding, framing, and the hash in it.
+//! What one event costs from Parquet to its request body: decoding and framing.
 //!
 //! `cargo bench --bench frame`; throughput is in events.
 
@@ -14,9 +14,9 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use data_path::{framer, parquet, pins, view_of};
+use data_path::{framer, parquet, view_of};
 use futures::StreamExt as _;
-use wsp::envelope::{EventIds, Framer};
+use wsp::envelope::Framer;
 use wsp::model::{Micros, RowBatch, Run};
 use wsp::oracle::{Scan, View};
 
@@ -113,15 +113,6 @@ fn benches(criterion: &mut Criterion) {
                 assert_eq!(events, ROWS);
             });
         });
-    });
-    group.finish();
-
-    let mut group = criterion.benchmark_group("event_id");
-    group.throughput(Throughput::Elements(1));
-    let ids = EventIds::new(&"s3_event_stream_with_fraud_6B".parse().unwrap(), &pins().world);
-    let hash = pins().world.manifest_fingerprint;
-    group.bench_function("of a traffic row", |bencher| {
-        bencher.iter(|| ids.of(black_box(&["42", hash.as_str(), "baseline_v1", "6422421876184220430", "0"])));
     });
     group.finish();
 }

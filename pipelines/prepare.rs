@@ -252,6 +252,18 @@ pub fn resume(run: &Prepared, kept: &Kept) -> Result<(Vec<Resume>, Earlier), Ref
     Ok((from.collect(), earlier))
 }
 
+/// All the way from READY to a run that may stream, for whoever wants no more of the checks than their verdict.
+///
+/// # Errors
+///
+/// As [`open_own`], [`identify`] and [`engine_root`]; else the first refusal of [`prepare`]'s checks.
+pub async fn of_ready(profile: &Profile, ready: &Ready) -> Result<Prepared, Refusal> {
+    let identity = identify(&*open_own(profile)?, ready).await?;
+    let mut checks = CheckList::new();
+    let run = prepare(profile, ready, identity, engine_root(profile, ready)?, &mut checks).await;
+    run.ok_or_else(|| first_refusal(&checks))
+}
+
 /// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers and small
 /// files is read, whatever the world's size. `None` where anything refuses.
 pub async fn prepare(

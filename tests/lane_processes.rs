@@ -14,7 +14,7 @@ use serde_json::Value;
 use wsp::ahead::AheadExt as _;
 use wsp::envelope::FrameExt as _;
 use wsp::merge::merge;
-use wsp::model::{CheckList, Micros, Secret};
+use wsp::model::{Micros, Secret};
 use wsp::oracle::{Resume, Scan};
 use wsp::pipelines::prepare::{self, Prepared};
 use wsp::profile::Profile;
@@ -77,15 +77,7 @@ impl Spread {
             unreachable!("it is a READY")
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let store = prepare::open_own(&profile).unwrap();
-            let identity = prepare::identify(&*store, &ready).await.unwrap();
-            let root = prepare::engine_root(&profile, &ready).unwrap();
-            let mut checks = CheckList::new();
-            let run = prepare::prepare(&profile, &ready, identity, root, &mut checks).await;
-            assert!(run.is_some(), "{:?}", prepare::first_refusal(&checks));
-            run.unwrap()
-        })
+        runtime.block_on(prepare::of_ready(&profile, &ready)).unwrap()
     }
 
     /// What the gate admitted against the whole world.

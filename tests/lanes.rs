@@ -24,7 +24,7 @@ use wsp::clock::Clock;
 use wsp::deliver::PushStats;
 use wsp::deliver::memory::{MemoryGate, Step};
 use wsp::envelope::{LaneFilter, OutputFrame};
-use wsp::model::{CheckList, Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
+use wsp::model::{Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
 use wsp::oracle::{Resume, RowFilter, Scan, View};
 use wsp::pipelines::prepare::{self, Prepared};
 use wsp::pipelines::producer::{self, Parts, ReadCounts, Settings};
@@ -315,13 +315,8 @@ async fn prepared(folder: &Path, campaign_start: Micros) -> (Prepared, Settings)
     let start = campaign_start.to_string();
     let env = |name: &str| (name == "WSP_CAMPAIGN_START_UTC").then(|| start.clone());
     let profile = Profile::parse(&profile.to_string(), folder, &env).unwrap();
-    let store = prepare::open_own(&profile).unwrap();
-    let identity = prepare::identify(&*store, &ready).await.unwrap();
-    let engine_root = prepare::engine_root(&profile, &ready).unwrap();
-    let mut checks = CheckList::new();
-    let prepared = prepare::prepare(&profile, &ready, identity, engine_root, &mut checks).await;
     let settings = Settings::new(&profile, None, None).unwrap();
-    (prepared.unwrap_or_else(|| panic!("{:?}", prepare::first_refusal(&checks))), settings)
+    (prepare::of_ready(&profile, &ready).await.unwrap(), settings)
 }
 
 /// When each event is due.

@@ -29,7 +29,7 @@ pub(crate) enum Command {
     /// Take READYs as they come and stream their runs, one at a time.
     Run(Run),
     /// Show everything a run would check and do, without sending anything.
-    Plan(Plan),
+    Plan(ReadyArgs),
     /// Ask a running `wsp run` how it stands.
     Status(Status),
     /// Make a run's report again from its evidence: one HTML page that needs nothing else.
@@ -79,6 +79,19 @@ pub(crate) struct ProfileArg {
     pub(crate) profile: PathBuf,
 }
 
+// A READY, and how to tell what is known of its run.
+#[derive(Debug, Args)]
+pub(crate) struct ReadyArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// The READY whose run is meant. Default: the newest on the control bus.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -95,18 +108,6 @@ pub(crate) struct Run {
     /// Cap of events per output and run.
     #[arg(long, value_name = "N")]
     pub(crate) max_events_per_output: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Plan {
-    #[command(flatten)]
-    pub(crate) profile: ProfileArg,
-    /// The READY to plan for. Default: the newest on the control bus.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ready: Option<PathBuf>,
-    /// As JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -152,27 +153,15 @@ pub(crate) struct Verify {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Checkpoint {
     /// Print the saved position of each output.
-    Show(CheckpointArgs),
+    Show(ReadyArgs),
     /// Drop the saved positions; the run then starts from the beginning.
     Reset(CheckpointReset),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CheckpointArgs {
-    #[command(flatten)]
-    pub(crate) profile: ProfileArg,
-    /// The READY whose run is meant. Default: the newest on the control bus.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ready: Option<PathBuf>,
-    /// As JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct CheckpointReset {
     #[command(flatten)]
-    pub(crate) which: CheckpointArgs,
+    pub(crate) which: ReadyArgs,
     /// Say that you mean it.
     #[arg(long)]
     pub(crate) yes: bool,

@@ -2,13 +2,12 @@
 
 use wsp::checkpoint::{Beyond, Kept};
 use wsp::clock::SystemClock;
-use wsp::model::{CheckList, Hex64, OutputId, Refusal};
+use wsp::model::{Hex64, OutputId, Refusal};
 use wsp::pipelines::prepare;
 use wsp::pipelines::service::checkpoints;
 use wsp::profile::Profile;
-use wsp::ready::Ready;
 
-use super::args::{Checkpoint, CheckpointArgs};
+use super::args::{Checkpoint, ReadyArgs};
 use super::plan::ready;
 use super::table::table;
 use super::{Exit, Failure, Outcome, block_on, load, say};
@@ -23,7 +22,7 @@ pub(crate) fn run(command: Checkpoint) -> Outcome {
     }
 }
 
-fn show(args: &CheckpointArgs) -> Outcome {
+fn show(args: &ReadyArgs) -> Outcome {
     let run = find(args)?;
     let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
     let kept = block_on(store.peek(&run.scope, &run.outputs))?.map_err(failed)?;
@@ -36,7 +35,7 @@ fn show(args: &CheckpointArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn reset(args: &CheckpointArgs) -> Outcome {
+fn reset(args: &ReadyArgs) -> Outcome {
     let run = find(args)?;
     let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
     block_on(store.reset(&run.scope, &run.outputs))?.map_err(failed)?;
@@ -52,25 +51,16 @@ struct Found {
 }
 
 /// The scope of the READY that is meant: its world has to check out, because the pack is part of the scope.
-fn find(args: &CheckpointArgs) -> Result<Found, Failure> {
+fn find(args: &ReadyArgs) -> Result<Found, Failure> {
     let profile = load(&args.profile)?;
     let ready = ready(&profile, args.ready.as_deref())?;
-    let prepared = block_on(prepared(&profile, &ready))?.map_err(failed)?;
+    let prepared = block_on(prepare::of_ready(&profile, &ready))?.map_err(failed)?;
     Ok(Found {
         scope: prepared.scope(&profile.checkpoint.attempt_id),
         outputs: prepared.output_ids(),
         platform_run_id: prepared.identity.platform_run_id,
         profile,
     })
-}
-
-async fn prepared(profile: &Profile, ready: &Ready) -> Result<prepare::Prepared, Refusal> {
-    let store = prepare::open_own(profile)?;
-    let identity = prepare::identify(&*store, ready).await?;
-    let root = prepare::engine_root(profile, ready)?;
-    let mut checks = CheckList::new();
-    let prepared = prepare::prepare(profile, ready, identity, root, &mut checks).await;
-    prepared.ok_or_else(|| prepare::first_refusal(&checks))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]

@@ -14,17 +14,18 @@ use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
 use wsp::evidence::{Status, Summary};
 use wsp::merge::merge;
-use wsp::model::{CheckList, Event, Hex32, PlatformRunId, Refusal, Secret};
+use wsp::model::{Event, PlatformRunId, Refusal, Secret};
 use wsp::oracle::Scan;
 use wsp::pipelines::prepare::{self, Prepared};
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
 use wsp::profile::Profile;
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming};
+use wsp::reference::LocalRun;
 use wsp::reference::gate::audit::{AuditReport, Expected, audit};
 use wsp::reference::gate::{EventClass, GateHandle, GateOptions, GateServer, GateStats};
-use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
-use wsp::reference::world::{CATALOGUE, GATE_MAP, WorldSpec, WorldSummary, generate};
+use wsp::reference::world::run_files::CONTROL_TOPIC;
+use wsp::reference::world::{WorldSpec, WorldSummary, generate};
 
 use super::args::Demo;
 use super::service::{gate, stop_on_signals, watched};
@@ -32,7 +33,6 @@ use super::table::{grouped, table};
 use super::{Around, Exit, Failure, Outcome, block_on, say};
 
 const KEY: &str = "demo-key";
-const SR_RUN: &str = "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0";
 
 pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
     let folder = folder(args.dir.as_deref())?;
@@ -46,7 +46,8 @@ pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
         return Err(Failure::failed(format!("the run was not streamed: {why}")));
     };
     eprintln!("checking what the gate admitted against the world");
-    let report = block_on(stage.prepare(&incoming))?.map(|run| stage.audit(&run)).map_err(failed)?;
+    let run = block_on(prepare::of_ready(&stage.profile, &incoming.ready))?.map_err(failed)?;
+    let report = stage.audit(&run);
     let stats = stage.gate.stats();
     say(told(summary, &report, &stats))?;
     say(format_args!(
@@ -87,8 +88,8 @@ impl Stage {
             ..GateOptions::new(Secret::new(KEY))
         };
         let gate = GateServer::start(options).map_err(|error| Failure::failed(format!("the gate: {error}")))?;
-        let profile = profile(args, &folder, &gate).map_err(|error| failed_io(&folder, &error))?;
-        publish(&world, &folder, &args.platform_run_id).map_err(|error| failed_io(&folder, &error))?;
+        let profile = publish(args, &folder, &gate.base_url(), &world)
+            .map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))?;
         let env = |name: &str| match name {
             "PLATFORM_RUN_ID" => Some(args.platform_run_id.to_string()),
             "WSP_TARGET_EPS" => args.rate.map(|rate| rate.to_string()),
@@ -121,15 +122,6 @@ impl Stage {
         Ok((incoming, taken))
     }
 
-    async fn prepare(&self, incoming: &Incoming) -> Result<Prepared, Refusal> {
-        let store = prepare::open_own(&self.profile)?;
-        let identity = prepare::identify(&*store, &incoming.ready).await?;
-        let root = prepare::engine_root(&self.profile, &incoming.ready)?;
-        let mut checks = CheckList::new();
-        let run = prepare::prepare(&self.profile, &incoming.ready, identity, root, &mut checks).await;
-        run.ok_or_else(|| prepare::first_refusal(&checks))
-    }
-
     /// Reads the world once more and compares.
     fn audit(&self, run: &Prepared) -> AuditReport {
         let outputs = run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
@@ -153,50 +145,17 @@ fn world(args: &Demo, folder: &Path) -> Result<WorldSummary, Failure> {
     generate(&root, spelt, &spec).map_err(|error| Failure::usage(format!("the world: {error}")))
 }
 
-/// A profile like any other, in the demo's folder, for who wants to go on with `wsp run` from there.
-fn profile(args: &Demo, folder: &Path, gate: &GateHandle) -> std::io::Result<PathBuf> {
-    std::fs::write(folder.join("engine_outputs.catalogue.yaml"), CATALOGUE)?;
-    std::fs::write(folder.join("engine_gates.map.yaml"), GATE_MAP)?;
-    std::fs::write(folder.join("producers.txt"), "svc:world_stream_producer\n")?;
-    let rate = args.rate.map(|rate| format!("# streamed with WSP_TARGET_EPS={rate}\n")).unwrap_or_default();
-    let at = folder.display();
-    let text = format!(
-        "{rate}profile_id: local_demo
-policy:
-  require_seal: true
-  stream_speedup: {speedup}
-  traffic_output_ids: [s3_event_stream_with_fraud_6B]
-wiring:
-  object_store: {{root: '{at}/store'}}
-  control_bus: {{kind: file, root: '{at}/control_bus'}}
-  engine_catalogue_path: engine_outputs.catalogue.yaml
-  ig_ingest_url: {gate}
-  wsp_checkpoint: {{backend: file, root: '{at}/checkpoints', flush_every: 1000}}
-  wsp_producer: {{producer_id: 'svc:world_stream_producer', allowlist_ref: producers.txt}}
-  wsp_delivery: {{in_flight: {in_flight}, window: 262144}}
-  security: {{wsp_auth_token: {KEY}}}
-",
-        speedup = args.speedup,
-        gate = gate.base_url(),
-        in_flight = args.in_flight,
-    );
-    let path = folder.join("profile.yaml");
-    std::fs::write(&path, text)?;
-    Ok(path)
-}
-
-fn publish(world: &WorldSummary, folder: &Path, run: &PlatformRunId) -> std::io::Result<()> {
-    let run_id: Hex32 = SR_RUN.parse().map_err(std::io::Error::other)?;
-    publish_ready(&RunFiles {
-        world,
-        platform_run_id: run,
-        run_id: &run_id,
-        object_store_root: &folder.join("store"),
-        control_root: &folder.join("control_bus"),
-        topic: CONTROL_TOPIC,
-        published_at: SystemClock::new().utc(),
-    })?;
-    Ok(())
+/// A profile like any other, in the demo's folder, for who wants to go on with `wsp run` from there; and READY.
+fn publish(args: &Demo, folder: &Path, gate: &str, world: &WorldSummary) -> std::io::Result<PathBuf> {
+    let run = LocalRun {
+        name: "demo",
+        speedup: args.speedup,
+        in_flight: args.in_flight,
+        window: 262_144,
+        ..LocalRun::new(folder, gate, KEY)
+    };
+    run.publish(world, &args.platform_run_id, SystemClock::new().utc())?;
+    run.profile()
 }
 
 fn told(summary: &Summary, report: &AuditReport, gate: &GateStats) -> String {
@@ -246,8 +205,4 @@ order        {order}
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn failed(refusal: Refusal) -> Failure {
     Failure::failed(refusal.to_string())
-}
-
-fn failed_io(folder: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("{}: {error}", folder.display()))
 }

@@ -10,13 +10,13 @@ use wsp::pipelines::telemetry::Telemetry;
 use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{Parsed, Ready, message, read_message};
 
-use super::args;
+use super::args::ReadyArgs;
 use super::service::{control_root, watched};
 use super::table::{grouped, table};
 use super::verify;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
-pub(crate) fn run(args: &args::Plan, around: &Around) -> Outcome {
+pub(crate) fn run(args: &ReadyArgs, around: &Around) -> Outcome {
     let profile = load(&args.profile)?;
     let settings = Settings::new(&profile, None, None)?;
     let ready = ready(&profile, args.ready.as_deref())?;

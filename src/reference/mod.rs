@@ -5,7 +5,9 @@
 //! ```
 
 pub mod gate;
+mod local;
 mod random;
 pub mod world;
 
+pub use local::LocalRun;
 pub(crate) use random::Random;

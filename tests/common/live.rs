@@ -17,7 +17,7 @@ use serde_json::Value;
 use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
 use wsp::merge::merge;
-use wsp::model::{CheckList, Event, Hex64, Secret};
+use wsp::model::{Event, Hex64, Secret};
 use wsp::oracle::Scan;
 use wsp::pipelines::prepare::{self, Prepared};
 use wsp::profile::Profile;
@@ -143,14 +143,7 @@ pub fn prepared(stage: &Stage, message_id: &str) -> Prepared {
     let profile = Profile::load(&profile, &env).unwrap();
     let file = stage.path(&format!("control_bus/{}/{message_id}.json", super::TOPIC));
     let Parsed::Ready(ready) = message::parse(&super::read(&file), super::TOPIC).unwrap() else { panic!("no READY") };
-    block_on(async {
-        let store = prepare::open_own(&profile).unwrap();
-        let identity = prepare::identify(&*store, &ready).await.unwrap();
-        let root = prepare::engine_root(&profile, &ready).unwrap();
-        let mut checks = CheckList::new();
-        let run = prepare::prepare(&profile, &ready, identity, root, &mut checks).await;
-        run.unwrap_or_else(|| panic!("{}", prepare::first_refusal(&checks)))
-    })
+    block_on(prepare::of_ready(&profile, &ready)).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
 /// Every output read alone, then all of them sorted: what a merge has to come to. The order key is taken from the body.

@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::free_port;
+use super::{free_port, scripts};
 
 /// Who may log in at the listener with TLS, by PLAIN and both SCRAMs.
 pub(crate) const USER: &str = "streamer";
@@ -182,7 +182,7 @@ impl Drop for Own {
 
 /// The folder with Kafka's jars, fetched where they are not there yet.
 fn jars() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/install-kafka.sh");
+    let script = scripts().join("install-kafka.sh");
     let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "Kafka could not be fetched");
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())

@@ -5,7 +5,7 @@
 //! written to (`wsp-live`, made if need be) and `WSP_LIVE_S3_REGION` its region.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use wsp::model::Secret;
 use wsp::store::{S3Credentials, S3Options, S3Store};
 
-use super::free_port;
+use super::{free_port, scripts};
 
 const KEY_ID: &str = "wsp-live";
 const KEY: &str = "wsp-live-secret";
@@ -220,7 +220,7 @@ impl Drop for Own {
 
 /// The program, fetched if it isn't there yet.
 fn program(kind: Kind) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/install-s3.sh");
+    let script = scripts().join("install-s3.sh");
     let name = match kind {
         Kind::SeaweedFs => "seaweedfs",
         Kind::Minio => "minio",
