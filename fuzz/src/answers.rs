@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use wsp::clock::SystemClock;
+use wsp::deliver::http1::{AnswerReader, BODY_LIMIT, BadAnswer, Received};
 use wsp::deliver::taxonomy::{self, Verdict};
 use wsp::deliver::{Answer, Attempt, Endpoint, Gate, GateChannel, HttpGate};
 use wsp::model::{Event, Micros, Position, Secret};
@@ -32,6 +33,36 @@ pub(crate) fn decision(bytes: &[u8]) {
         }
         Verdict::Rejected { why } => assert_sayable(&why),
     }
+}
+
+/// The first byte says in which pieces the rest comes off a connection, which then ends; all at once is the same.
+pub(crate) fn answer_reader(bytes: &[u8]) {
+    let [size, answer @ ..] = bytes else { return };
+    let dealt = read(answer.chunks(usize::from(*size).max(1)));
+    assert_eq!(dealt, read([answer]));
+    match dealt.0 {
+        Ok(received) => {
+            assert!(received.body.len() <= BODY_LIMIT && received.body.len() <= answer.len());
+            assert!(received.status == 101 || received.status >= 200, "{}", received.status);
+            assert!(received.later.is_none() || !(200..300).contains(&received.status));
+        }
+        Err(bad) => assert_sayable(&bad.to_string()),
+    }
+}
+
+/// What comes of the pieces, and how many bytes it took.
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Result<Received, BadAnswer>, usize) {
+    let (mut reader, mut buffer, mut came) = (AnswerReader::default(), BytesMut::new(), 0);
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        came += piece.len();
+        match reader.read(&mut buffer) {
+            Ok(None) => {}
+            Ok(Some(received)) => return (Ok(received), came - buffer.len()),
+            Err(bad) => return (Err(bad), 0),
+        }
+    }
+    (reader.end(&mut buffer), came)
 }
 
 /// A server that answers a push with these bytes and closes; the next push finds a gate in order.

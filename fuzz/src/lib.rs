@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("payload", rows::payload),
     ("time", rows::time),
     ("decision", answers::decision),
+    ("answer_reader", answers::answer_reader),
     ("http_answer", answers::http_answer),
 ];
 

@@ -154,8 +154,7 @@ async fn listen(
 ) -> Result<Option<Listener>, Failure> {
     let Some(address) = profile.telemetry.listen else { return Ok(None) };
     let store = prepare::open_own(profile).map_err(|refusal| Failure::usage(refusal.to_string()))?;
-    let gate = gate.probe().map_err(|error| Failure::usage(error.to_string()))?;
-    let readiness = Readiness::new(telemetry.clone(), control, store, gate, clock);
+    let readiness = Readiness::new(telemetry.clone(), control, store, gate.probe(), clock);
     match Listener::start(address, telemetry.clone(), readiness, clock).await {
         Ok(listener) => {
             tracing::info!(address = %listener.address(), "telemetry is served");

@@ -19,10 +19,7 @@ pub(crate) fn run(args: &args::Verify) -> Outcome {
     let verified = block_on(async {
         let sample = match args.sample {
             0 => None,
-            n => {
-                let probe = gate(&profile, clock)?.probe();
-                Some((probe.map_err(|error| Failure::usage(format!("the Ingestion Gate: {error}")))?, n))
-            }
+            n => Some((gate(&profile, clock)?.probe(), n)),
         };
         let depth = Depth { digest: !args.no_digest, sample };
         Ok::<_, Failure>(verify(&profile, &home, &depth, clock).await)

@@ -95,22 +95,12 @@ impl Endpoint {
         Ok(Self { tls, host, port, path, health, headers, base: url })
     }
 
-    /// Where the gate says how it is.
-    #[must_use]
-    pub fn health_url(&self) -> Url {
-        self.below(HEALTH)
-    }
-
-    /// Where the gate says what became of an event (`?event_id=`).
-    #[must_use]
-    pub fn lookup_url(&self) -> Url {
-        self.below(LOOKUP)
-    }
-
-    fn below(&self, path: &str) -> Url {
+    /// Where the gate says what became of an event; `None` for an id that no path can carry.
+    pub(super) fn lookup(&self, event_id: &str) -> Option<PathAndQuery> {
         let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url
+        url.set_path(&format!("{}{LOOKUP}", self.base.path().trim_end_matches('/')));
+        url.query_pairs_mut().append_pair("event_id", event_id);
+        format!("{}?{}", url.path(), url.query()?).parse().ok()
     }
 }
 
@@ -130,15 +120,18 @@ mod tests {
 
     #[test]
     fn the_push_path_is_added_once() {
-        for (base, path, health) in [
-            ("http://ig:8081", "/v1/ingest/push", "http://ig:8081/v1/ops/health"),
-            ("http://ig:8081/", "/v1/ingest/push", "http://ig:8081/v1/ops/health"),
-            ("https://edge/stage", "/stage/v1/ingest/push", "https://edge/stage/v1/ops/health"),
-            ("https://edge/stage/v1/ingest/push", "/stage/v1/ingest/push", "https://edge/stage/v1/ops/health"),
-            ("http://ig/v1/ingest/push/", "/v1/ingest/push", "http://ig/v1/ops/health"),
+        for (base, root) in [
+            ("http://ig:8081", ""),
+            ("http://ig:8081/", ""),
+            ("https://edge/stage", "/stage"),
+            ("https://edge/stage/v1/ingest/push", "/stage"),
+            ("http://ig/v1/ingest/push/", ""),
         ] {
-            assert_eq!(endpoint(base).path.as_str(), path, "{base}");
-            assert_eq!(endpoint(base).health_url().as_str(), health, "{base}");
+            let endpoint = endpoint(base);
+            assert_eq!(endpoint.path.as_str(), format!("{root}/v1/ingest/push"), "{base}");
+            assert_eq!(endpoint.health.as_str(), format!("{root}/v1/ops/health"), "{base}");
+            let lookup = endpoint.lookup("a&b").unwrap();
+            assert_eq!(lookup.as_str(), format!("{root}/v1/ops/lookup?event_id=a%26b"), "{base}");
         }
     }
 

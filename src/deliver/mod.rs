@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             window      admission: circuit, adaptive limit
-//! Event ──► push ──► channel (queue, pen, one request) ──► gate: http · memory
+//! Event ──► push ──► channel (queue, pen, one request) ──► gate: http (http1, wire) · memory
 //!             ▲          │ taxonomy, backoff, budget
 //!   Delivered ┴──────────┘
 //! ```
@@ -17,6 +17,7 @@ mod endpoint;
 pub mod gate;
 mod health;
 mod http;
+pub mod http1;
 pub mod memory;
 mod options;
 mod pen;

@@ -1,7 +1,7 @@
 //! The bytes below HTTP: a TCP connection to the gate, with or without TLS.
 //!
 //! ```text
-//! host, port ──DNS──► addresses in turn ──TCP, no delay──► plain · TLS ──► Wire
+//! Dialer: host, port ──DNS──► addresses in turn ──TCP, no delay──► plain · TLS ──► Wire
 //! ```
 
 use std::io;
@@ -10,21 +10,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::endpoint::Endpoint;
 use crate::clock::Clock;
 
-/// A connection that hyper can speak over.
+/// A connection that HTTP can be spoken over.
 pub(super) enum Wire {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Who makes connections to a gate.
+#[derive(Debug, Clone)]
+pub(super) struct Dialer<C> {
+    pub(super) clock: C,
+    pub(super) endpoint: Endpoint,
+    /// There if the endpoint is one of TLS.
+    pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 /// TLS as the gate's clients use it: the platform's trust, ring, HTTP/1.1 alone.
@@ -53,40 +62,37 @@ fn tls_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::E
         .with_safe_default_protocol_versions()
 }
 
-/// Connects to the first of the host's addresses that takes it. Each gets an even share of what is left
-/// until `deadline`, so that one that swallows packets does not use up the attempt.
-pub(super) async fn connect<C: Clock>(
-    host: &str,
-    port: u16,
-    tls: Option<&Arc<ClientConfig>>,
-    clock: &C,
-    deadline: Duration,
-) -> io::Result<Wire> {
-    let mut addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
-    addresses.reverse();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    while let Some(address) = addresses.pop() {
-        let now = clock.now();
-        let share = deadline.saturating_sub(now) / (addresses.len() as u32 + 1);
-        let open = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let Some(config) = tls else { return Ok(Wire::Plain(TokioIo::new(stream))) };
-            let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-            let stream = TlsConnector::from(config.clone()).connect(name, stream).await?;
-            Ok(Wire::Tls(Box::new(TokioIo::new(stream))))
-        };
-        let opened: io::Result<Wire> = tokio::select! {
-            biased;
-            opened = open => opened,
-            () = clock.sleep_until(now + share) => Err(io::ErrorKind::TimedOut.into()),
-        };
-        match opened {
-            Ok(wire) => return Ok(wire),
-            Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+impl<C: Clock> Dialer<C> {
+    /// Connects to the first of the host's addresses that takes it. Each gets an even share of what is left until
+    /// `deadline`, so that one that swallows packets does not use up the attempt.
+    pub(super) async fn connect(&self, deadline: Duration) -> io::Result<Wire> {
+        let Self { clock, endpoint: Endpoint { host, port, .. }, tls } = self;
+        let mut addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
+        addresses.reverse();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        while let Some(address) = addresses.pop() {
+            let now = clock.now();
+            let share = deadline.saturating_sub(now) / (addresses.len() as u32 + 1);
+            let open = async {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let Some(config) = tls else { return Ok(Wire::Plain(stream)) };
+                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                let stream = TlsConnector::from(config.clone()).connect(name, stream).await?;
+                Ok(Wire::Tls(Box::new(stream)))
+            };
+            let opened: io::Result<Wire> = tokio::select! {
+                biased;
+                opened = open => opened,
+                () = clock.sleep_until(now + share) => Err(io::ErrorKind::TimedOut.into()),
+            };
+            match opened {
+                Ok(wire) => return Ok(wire),
+                Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+            }
         }
+        Err(last)
     }
-    Err(last)
 }
 
 macro_rules! on_either {
@@ -104,13 +110,13 @@ macro_rules! on_either {
     };
 }
 
-impl Read for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         on_either!(self, io => io.poll_read(cx, buf))
     }
 }
 
-impl Write for Wire {
+impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         on_either!(self, io => io.poll_write(cx, buf))
     }

@@ -52,8 +52,8 @@ faults! {
     gates::garbage_instead_of_json: "200 with a web page", "ends the run: an answer without a decision delivers nothing";
     gates::half_an_answer_always: "half an answer, for good", "tries as often as allowed, ends the run";
     gates::a_body_of_100_mb: "a body of 100 MB", "reads 1 MiB of it, ends the run";
-    gates::headers_of_100_mb: "headers of 100 MB, for good", "reads some 400 KB, tries as often as allowed, ends the run";
-    gates::interim_answers_of_100_mb: "100 MB of `100 Continue`, for good", "times out as often as allowed, ends the run";
+    gates::headers_of_100_mb: "headers of 100 MB, for good", "reads 32 KiB of them, tries as often as allowed, ends the run";
+    gates::interim_answers_of_100_mb: "100 MB of `100 Continue`, for good", "reads 32 KiB of it, tries as often as allowed, ends the run";
     gates::no_answer_ever: "no answer, for good", "times out as often as allowed, ends the run";
     gates::an_answer_byte_by_byte: "an answer of a byte each 200 ms, for good", "times out as often as allowed, ends the run";
     gates::a_restart: "the gate restarts, away for 1 s", "tries again";

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::deliver::health::Health;
+use crate::deliver::health::{Health, ProbeError};
+use crate::deliver::http1::BODY_LIMIT;
 use crate::model::{Micros, Position, Secret};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
@@ -226,6 +228,32 @@ async fn a_body_without_end_is_cut_and_its_connection_dropped() {
 }
 
 #[tokio::test]
+async fn an_early_refusal_is_heard_though_the_event_can_not_be_sent_any_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut channel = gate(listener.local_addr().unwrap()).channel();
+    let large = Event { body: vec![b'x'; 32 << 20].into(), ..event() };
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 1000]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+        // What it has not read makes its end abrupt.
+        drop(stream);
+        listener.accept().await.unwrap()
+    };
+    let (attempt, (mut stream, _)) = tokio::join!(
+        async {
+            let first = channel.push(&large).await;
+            let second = tokio::time::timeout(Duration::from_millis(50), channel.push(&event())).await;
+            assert!(second.is_err(), "nobody has answered it: {second:?}");
+            first
+        },
+        serve
+    );
+    assert_eq!(answered(attempt).status, 413);
+    assert!(request(&mut stream).await.unwrap().ends_with("{\"event_id\":1}"), "over a new connection");
+}
+
+#[tokio::test]
 async fn an_answer_in_pieces_is_put_together() {
     let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\n{\"decis\r\n5\r\nion\":\r\n8\r\n\"ADMIT\"}\r\n0\r\n\r\n";
     let (address, seen) = server([Reply::Send(chunks.into())]).await;
@@ -288,7 +316,7 @@ async fn the_probe_reads_health_and_sends_the_key() {
     let (address, seen) = server([Reply::Send(green), Reply::Send(red.into())]).await;
     let endpoint =
         Endpoint::new(&format!("http://{address}/v1/ingest/push"), "X-Key", &Secret::new("hunter2")).unwrap();
-    let probe = HttpGate::new(endpoint, SystemClock::new()).unwrap().probe().unwrap();
+    let probe = HttpGate::new(endpoint, SystemClock::new()).unwrap().probe();
     let health = probe.health().await.unwrap();
     assert_eq!(health, Health { state: "GREEN".into(), reasons: vec![] });
     assert!(health.is_green());

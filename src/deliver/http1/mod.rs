@@ -1,0 +1,18 @@
+//! HTTP/1.1 as a gate's client needs it: one request on a connection, one answer, and whether the connection may be
+//! used again.
+//!
+//! ```text
+//! RequestHead (a template) ─┐                                ┌──► AnswerReader ──► Received
+//! body ─────────────────────┴──► Link: one write ··· reads ──┘     (chunks)          status, body, keep
+//! ```
+//!
+//! The rules are those of RFC 9112. What reads is plain code over a buffer; the connection around it does the I/O.
+
+mod answer;
+mod chunks;
+mod link;
+mod request;
+
+pub use answer::{AnswerReader, BODY_LIMIT, BadAnswer, Later, Received};
+pub(super) use link::Link;
+pub(super) use request::RequestHead;

@@ -1,0 +1,81 @@
+//! A request's head: a template, with what is different for each event put behind it.
+//!
+//! ```text
+//! POST path, host, content-type, key ──once──► template
+//! template + [traceparent] + content-length ──each event──► bytes to send
+//! ```
+
+use hyper::HeaderMap;
+use hyper::http::uri::PathAndQuery;
+
+use crate::telemetry::trace_mark;
+
+/// A head in the making. It holds the gate's key, so there is no way to print it.
+pub(in crate::deliver) struct RequestHead {
+    bytes: Vec<u8>,
+    /// How much of it is the template.
+    fixed: usize,
+}
+
+impl RequestHead {
+    /// A template; `headers` have to name the host.
+    pub(in crate::deliver) fn new(method: &str, path: &PathAndQuery, headers: &HeaderMap) -> Self {
+        let mut bytes = Vec::with_capacity(512);
+        for part in [method, " ", path.as_str(), " HTTP/1.1\r\n"] {
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        for (name, value) in headers {
+            header(&mut bytes, name.as_str(), value.as_bytes());
+        }
+        let fixed = bytes.len();
+        Self { bytes, fixed }
+    }
+
+    /// The head of a request whose body has `length` bytes, marked by the trace that it belongs to.
+    pub(in crate::deliver) fn before_body(&mut self, length: usize, mark: Option<&[u8; trace_mark::LENGTH]>) -> &[u8] {
+        self.bytes.truncate(self.fixed);
+        if let Some(mark) = mark {
+            header(&mut self.bytes, trace_mark::HEADER, mark);
+        }
+        header(&mut self.bytes, "content-length", itoa::Buffer::new().format(length).as_bytes());
+        self.ended()
+    }
+
+    /// The head of a request without a body.
+    pub(in crate::deliver) fn alone(&mut self) -> &[u8] {
+        self.bytes.truncate(self.fixed);
+        self.ended()
+    }
+
+    fn ended(&mut self) -> &[u8] {
+        self.bytes.extend_from_slice(b"\r\n");
+        &self.bytes
+    }
+}
+
+fn header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        bytes.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::{HOST, HeaderValue};
+
+    #[test]
+    fn nothing_of_one_head_is_left_in_the_next() {
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("ig"))]);
+        let mut head = RequestHead::new("POST", &PathAndQuery::from_static("/push?x=1"), &headers);
+        let mark = [b'0'; trace_mark::LENGTH];
+        for (length, mark, told) in [
+            (1234, Some(&mark), format!("traceparent: {}\r\ncontent-length: 1234\r\n", "0".repeat(55))),
+            (0, None, "content-length: 0\r\n".to_owned()),
+        ] {
+            let expected = format!("POST /push?x=1 HTTP/1.1\r\nhost: ig\r\n{told}\r\n");
+            assert_eq!(std::str::from_utf8(head.before_body(length, mark)).unwrap(), expected);
+        }
+        assert_eq!(head.alone(), b"POST /push?x=1 HTTP/1.1\r\nhost: ig\r\n\r\n");
+    }
+}
