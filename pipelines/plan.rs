@@ -94,6 +94,9 @@ pub struct PlannedOutput {
     pub cursor: Option<Cursor>,
 }
 
+/// Chunks of rows that are looked at before others get their turn: some ten thousand rows.
+const CHUNKS_AT_ONCE: u64 = 64;
+
 /// Plans the run of `ready`, and tells `telemetry` how far the look at its event times is.
 ///
 /// # Errors
@@ -205,7 +208,13 @@ async fn look_ahead(
     let mut answered_earlier = 0;
     let mut gap = (Duration::ZERO, None);
     let (mut paced, longest) = (Duration::ZERO, profile.policy.max_idle_gap.unwrap_or(Duration::MAX));
+    let mut chunks = 0_u64;
     while let Some(runs) = merged.try_next().await? {
+        chunks += 1;
+        if chunks.is_multiple_of(CHUNKS_AT_ONCE) {
+            // Rows that are at hand come without a pause, and whoever draws the progress is on this thread.
+            tokio::task::yield_now().await;
+        }
         for run in runs {
             meter.looked_at(run.batch.rank(), &run.batch.times()[run.from..run.to]);
             for i in run.from..run.to {

@@ -89,8 +89,20 @@ fn manifests_set_what_the_program_reads() {
         let list = ecs["containerDefinitions"][0][list].as_array().unwrap();
         names.extend(list.iter().map(|env| env["name"].clone()));
     }
+    let mut names: Vec<_> = names.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    for (file, start) in [("container/Containerfile", "ENV "), ("systemd/wsp.service", "Environment=")] {
+        let text = text(file);
+        let set = text.lines().filter_map(|line| line.strip_prefix(start)?.split_once('=')).collect::<Vec<_>>();
+        // The profile names its files as they stand in the repository; where it is installed they stand elsewhere.
+        for (name, path) in [
+            ("ENGINE_CATALOGUE_PATH", "/etc/wsp/oracle/engine_outputs.catalogue.yaml"),
+            ("WSP_PRODUCER_ALLOWLIST_REF", "/etc/wsp/producers.txt"),
+        ] {
+            assert!(set.contains(&(name, path)), "{file}: {name}");
+        }
+        names.extend(set.iter().map(|(name, _)| (*name).to_owned()));
+    }
     for name in names {
-        let name = name.as_str().unwrap();
-        assert!(page.contains(&format!("`{name}`")) || profile.contains(name), "{name} is read by nobody");
+        assert!(page.contains(&format!("`{name}`")) || profile.contains(&name), "{name} is read by nobody");
     }
 }

@@ -4,6 +4,7 @@
 //! deploy/grafana, deploy/prometheus ──every query──► /metrics of a `wsp run`; a Prometheus that scrapes one
 //! ```
 
+#![allow(clippy::float_cmp, reason = "the figures are counts")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
 mod common;

@@ -13,12 +13,13 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use common::capture::{CaptureGate, Reply};
-use common::live::Running;
+use common::live::{Running, publish_world};
 use common::{FRAUD, KEY, MESSAGE, OUTPUTS, RUN, Stage};
 use serde_json::{Value, json};
 use watch::{RUN_ARGS, ask, figure, start};
 use wsp::model::Secret;
 use wsp::reference::gate::{GateOptions, GateServer};
+use wsp::reference::world::WorldSpec;
 use wsp::telemetry::catalogue;
 
 /// A gate that answers 100 events and then holds the rest back.
@@ -203,18 +204,24 @@ fn promtool_finds_nothing_wrong() {
     assert_eq!(told, (Some(0), String::new(), String::new()), "{metrics}");
 }
 
-/// What `script` (util-linux) sees of `wsp run --once` on a terminal of this kind.
-fn on_a_terminal(env: &[(&str, &str)], columns: u16) -> String {
-    let gate = half_open();
-    let stage = Stage::golden(&gate.url);
+/// `wsp` on a terminal, as `script` (util-linux) makes one; what is drawn is its stdout.
+fn terminal(stage: &Stage, args: &str, columns: u16, env: &[(&str, &str)]) -> Command {
     let wsp = env!("CARGO_BIN_EXE_wsp");
-    let inner = format!("stty cols {columns} rows 24; {wsp} run --profile profile.yaml --once");
+    let inner = format!("stty cols {columns} rows 24; {wsp} {args}");
     let plain_command = stage.wsp(&[]);
     let mut terminal = Command::new("script");
     terminal.args(["-qefc", &inner, "/dev/null"]).current_dir(stage.folder.path()).env_clear();
     terminal.envs(plain_command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));
-    terminal.env("TERM", "xterm").env("WSP_TELEMETRY_LISTEN", "off").envs(env.iter().copied());
-    let mut running = Running::spawn(&stage, "terminal", terminal.stdin(Stdio::null()));
+    terminal.env("TERM", "xterm").env("WSP_TELEMETRY_LISTEN", "off").envs(env.iter().copied()).stdin(Stdio::null());
+    terminal
+}
+
+/// What is drawn of `wsp run --once` on a terminal of this kind.
+fn on_a_terminal(env: &[(&str, &str)], columns: u16) -> String {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let mut terminal = terminal(&stage, "run --profile profile.yaml --once", columns, env);
+    let mut running = Running::spawn(&stage, "terminal", &mut terminal);
     running.until("a held request", || gate.requests() == 101);
     let drawn = |out: &str| out.matches("100 of 250").count() >= 3;
     let plain = env.contains(&("TERM", "dumb"));
@@ -239,6 +246,21 @@ fn a_terminal_shows_progress_in_place() {
     let widths = drawn.map(|line| line.replace("\x1b[K", "").replace("\x1b[5A", "").chars().count());
     assert!(widths.max().is_some_and(|widest| widest < 50), "{out:?}");
 
+    // No progress where nothing can be drawn over; the lines are for people all the same.
     let out = on_a_terminal(&[("TERM", "dumb")], 100);
-    assert!(!out.contains("\x1b["), "{out:?}");
+    assert!(!out.contains("\x1b[") && out.contains("  INFO streaming "), "{out:?}");
+    assert!(!out.contains("trace_id"), "{out:?}");
+}
+
+#[test]
+#[ignore = "needs script (util-linux)"]
+fn a_terminal_shows_how_far_a_plan_is() {
+    let (stage, _) = publish_world(&WorldSpec::new(2_000_000));
+    stage.profile("http://127.0.0.1:1", |_| {});
+    let mut plan = terminal(&stage, "plan --profile profile.yaml", 100, &[]);
+    let (code, out) = Running::spawn(&stage, "terminal", &mut plan).exit();
+    assert!(code == Some(0) && out.contains("would be streamed"), "{out:?}");
+    assert!(out.contains(" events  ") && out.contains("\x1b[5A"), "its event times are drawn over: {out:?}");
+    let (_, after) = out.rsplit_once("\x1b[J").unwrap();
+    assert!(after.contains("active run") && !after.contains("\x1b["), "the plan stands below what is gone: {after:?}");
 }

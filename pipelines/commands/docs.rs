@@ -60,7 +60,7 @@ that a message brings. A test holds the names to the rule.
 `…_METRICS_ENDPOINT`). Heeded too: `…_HEADERS`, `…_TIMEOUT`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SERVICE_NAME` (else `wsp`),
 `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_EXPORTER=none`, `OTEL_METRICS_EXPORTER=none`, `OTEL_SDK_DISABLED`. A run is one trace:
 `run`, below it `identify`, `check`, `hold` (the checkpoint), `stream` with `read` and `output` for each output and `frame`, and
-`evidence`. Log lines of a run name its `trace_id`. While it is traced, requests to the gate carry `traceparent`: the run's trace,
+`evidence`. Log lines of a run name its `trace_id`, where they are JSON (off a terminal). While it is traced, requests to the gate carry `traceparent`: the run's trace,
 and the first 16 digits of the event id.
 
 ";

@@ -2,8 +2,13 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 use wsp::pipelines::telemetry::otlp::Otlp;
@@ -18,7 +23,7 @@ pub(crate) fn start(filter: &str, around: &Around) -> Result<(), ParseError> {
     let logs = fmt::layer().with_writer(screen.clone()).log_internal_errors(false);
     // People read text on a terminal, where the spans around a line would only make it long. Machines read JSON.
     let logs = if std::io::stderr().is_terminal() {
-        let text = logs.with_target(false).with_ansi(screen.color());
+        let text = logs.with_ansi(screen.color()).event_format(ForPeople);
         text.with_filter(filter).boxed()
     } else {
         logs.json().flatten_event(true).with_current_span(false).with_filter(filter).boxed()
@@ -28,4 +33,34 @@ pub(crate) fn start(filter: &str, around: &Around) -> Result<(), ParseError> {
     let traces = otlp.as_ref().and_then(Otlp::layer).map(|layer| layer.with_filter(spans));
     tracing_subscriber::registry().with(logs).with(traces).init();
     Ok(())
+}
+
+/// A line for people: when, how bad, what. Which run it is stands in the progress below and, for machines, in the spans.
+struct ForPeople;
+
+impl<S, N> FormatEvent<S, N> for ForPeople
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        // `2026-01-01T12:34:56.789012Z`: the day is known, and less than a second nobody sees.
+        let time = time.get(11..19).unwrap_or(&time);
+        let level = event.metadata().level();
+        let color = match *level {
+            Level::ERROR => "31",
+            Level::WARN => "33",
+            Level::INFO => "32",
+            _ => "34",
+        };
+        if out.has_ansi_escapes() {
+            write!(out, "\x1b[2m{time}\x1b[0m \x1b[{color}m{level:>5}\x1b[0m ")?;
+        } else {
+            write!(out, "{time} {level:>5} ")?;
+        }
+        context.format_fields(out.by_ref(), event)?;
+        writeln!(out)
+    }
 }
