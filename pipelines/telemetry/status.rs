@@ -122,7 +122,7 @@ impl Telemetry {
 
 fn run_status(run: &RunMeter, rates: &Rates) -> RunStatus {
     let parts = run.parts();
-    let outputs: Vec<_> = run
+    let mut outputs: Vec<_> = run
         .outputs()
         .enumerate()
         .map(|(rank, (output, meter))| output_status(output, meter, rates.of(rank), parts.speedup, parts.due.is_some()))
@@ -132,6 +132,9 @@ fn run_status(run: &RunMeter, rates: &Rates) -> RunStatus {
     // Pacing ends with the last output; without it, events are what takes time.
     let paced = outputs.iter().filter_map(|output| output.progress.eta_seconds).reduce(f64::max);
     let eta_seconds = if parts.speedup > 0.0 { paced } else { eta(parts.due, answered, rate) };
+    for output in &mut outputs {
+        output.progress.eta_seconds = within(output.progress.eta_seconds, eta_seconds);
+    }
     RunStatus {
         message_id: parts.message_id.clone(),
         platform_run_id: parts.platform_run_id.clone(),
@@ -166,6 +169,11 @@ fn output_status(output: &RunOutput, meter: &OutputMeter, rate: f64, speedup: f6
 fn eta(due: Option<u64>, answered: u64, rate: f64) -> Option<f64> {
     let left = due?.saturating_sub(answered);
     (left == 0 || rate > 0.0).then(|| if left == 0 { 0.0 } else { left as f64 / rate })
+}
+
+/// An output's time to its end, where the run does not end before: at a cap over all outputs, say.
+fn within(output: Option<f64>, run: Option<f64>) -> Option<f64> {
+    output.map(|output| run.map_or(output, |run| output.min(run)))
 }
 
 /// Answered events by output at the last looks.
@@ -216,6 +224,8 @@ mod tests {
         assert_eq!(eta(Some(100), 40, 30.0), Some(2.0));
         assert_eq!(eta(Some(100), 40, 0.0), None);
         assert_eq!((eta(Some(100), 100, 0.0), eta(None, 5, 1.0)), (Some(0.0), None));
+        let of_run = [(Some(9.0), Some(2.0)), (Some(1.0), Some(2.0)), (Some(9.0), None), (None, Some(2.0))];
+        assert_eq!(of_run.map(|(output, run)| within(output, run)), [Some(2.0), Some(1.0), Some(9.0), None]);
     }
 
     proptest! {
