@@ -143,6 +143,7 @@ const BREAKAGES: &[Breakage] = &[
         stage.remove("control_bus");
         stage.put("control_bus", "");
     }),
+    ("no seal", "world", |stage, _| stage.remove("world/_SEALED.json")),
     ("no store", "store", |stage, _| {
         stage.remove("store");
         stage.put("store", "");
@@ -156,7 +157,7 @@ const BREAKAGES: &[Breakage] = &[
 
 #[test]
 fn one_part_broken_reddens_the_rows_that_need_it_and_no_other() {
-    let counts = BTreeMap::from([("control_topic", 3), ("store", 41), ("checkpoint", 13), ("gate", 14)]);
+    let counts = BTreeMap::from([("control_topic", 3), ("world", 21), ("store", 41), ("checkpoint", 13), ("gate", 14)]);
     for (case, part, breaks) in BREAKAGES {
         let (gate, stage) = set();
         breaks(&stage, &gate.base_url());

@@ -20,7 +20,6 @@ use super::args;
 use super::plan::ready;
 use super::report::run_of;
 use super::service::{control_root, gate, gate_with, kafka_options};
-use super::table::table;
 use super::{Exit, Failure, Outcome as Ended, block_on, load, say};
 
 /// A key that no gate has given to anybody.
@@ -29,6 +28,8 @@ const STRANGER: &str = "wsp-matrix-nobodys-key";
 const SECRETS: &[&str] = &["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// How long the control topic is tried to be reached.
 const REACH: Duration = Duration::from_secs(10);
+/// Characters of what was seen that stand in a row; the rest is in the report.
+const SEEN: usize = 100;
 /// READYs on the topic that are looked at; older ones of a fuller topic have to be named with `--ready`.
 const LOOKED_AT: usize = 1 << 20;
 
@@ -165,15 +166,14 @@ fn told(report: &Report) -> String {
         Outcome::Red => "RED",
         Outcome::NotRun => "not run",
     };
-    let mut rows = vec![["", "row", "requirement", "seen"].map(str::to_owned).to_vec()];
-    rows.extend(report.rows.iter().map(|row| {
+    let mut out = String::new();
+    for row in &report.rows {
         let seen = if row.result == Outcome::NotRun { row.why.as_deref().unwrap_or_default() } else { &row.seen };
-        let seen: String = seen.lines().next().unwrap_or_default().chars().take(100).collect();
-        vec![mark(row).to_owned(), row.id.to_owned(), row.requirement.to_owned(), seen]
-    }));
-    let mut out = table(&rows);
+        let seen: String = seen.lines().next().unwrap_or_default().chars().take(SEEN).collect();
+        // Writing to a String can't fail, here and below.
+        let _ = writeln!(out, "{:<8} {:<17} {:<48} {seen}", mark(row), row.id, row.requirement);
+    }
     for row in report.rows.iter().filter(|row| row.result == Outcome::Red) {
-        // Writing to a String can't fail.
         let _ = write!(
             out,
             "\n{} {}\n  done      {}\n  expected  {}\n  seen      {}\n  why       {}\n",

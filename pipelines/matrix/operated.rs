@@ -146,7 +146,11 @@ async fn facts<C: Clock>(m: &Matrix<C>) -> Seen {
     });
     let once = of("RUN_READY_SEEN").count() == 1 && of("RUN_STARTED").count() == 1;
     let words: Vec<_> = told.facts.iter().map(|fact| format!("{} {}", fact.event_family, fact.text("end"))).collect();
-    let seen = Seen::of(once && stopped && capped, words.join(", "), "Compare the run's facts with docs/decisions.md.");
+    let seen = Seen::of(
+        once && stopped && capped,
+        words.iter().map(|words| words.trim_end()).collect::<Vec<_>>().join(", "),
+        "Compare the run's facts with docs/decisions.md.",
+    );
     match evidence::name(m, "obs/governance/events.jsonl") {
         Ok(name) => seen.shown_by(name),
         Err(refusal) => Seen::refused(&refusal),
