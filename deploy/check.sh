@@ -52,7 +52,8 @@ echo "== Containerfile"
 "$tools/bin/hadolint" --no-color deploy/container/Containerfile
 
 echo "== the image"
-if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah >/dev/null; then
+# buildah's isolation by chroot takes mounts of its own, which not every machine allows.
+if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah >/dev/null && unshare --mount --pid --fork true 2>/dev/null; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     deploy/container/rootfs.sh "$program" "$work/rootfs" >/dev/null
@@ -75,7 +76,7 @@ if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah >/dev/null; the
         --env WSP_CHECKPOINT_DSN=postgres://db/wsp --env WSP_READY_REQUIRED_PACKS= "$container" -- \
         /usr/bin/wsp validate --profile /etc/wsp/profiles/dev_min.yaml
 else
-    echo "skipped: it takes root, buildah (Debian's package) and a built program ($program)"
+    echo "skipped: it takes root that may mount, buildah (Debian's package) and a built program ($program)"
 fi
 
 echo "== Prometheus"

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod deferral;
 pub mod evidence;
+pub mod matrix;
 pub mod plan;
 pub mod prepare;
 pub mod producer;

@@ -87,6 +87,14 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         self
     }
 
+    /// Keeps facts and evidence in `store`, not in the profile's own.
+    #[must_use]
+    pub fn keeping(mut self, store: Arc<dyn ObjectStore>) -> Self {
+        self.waiting = Waiting::new(store.clone(), self.profile.lane);
+        self.store = store;
+        self
+    }
+
     /// Counts `runs/fraud-platform` (the active run, session logs) from `folder`, not from the working directory.
     #[must_use]
     pub fn in_folder(mut self, folder: &Path) -> Self {
@@ -117,7 +125,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             // Without any run there is no place for a record; the message is answered in the log alone.
             return Ok(self.refused(ready, prepare::in_scope(ready, None).err(), Status::Failed));
         };
-        let session = SessionLog::open(self.session_path(home), home.clone(), self.clock.clone());
+        let session = SessionLog::open(self.run_folder(home).join("session.jsonl"), home.clone(), self.clock.clone());
         session.write(&SessionEvent::ready_received(&ready.payload.message_id, &ready.payload.run_id));
         let taken = self.judge(ready, source, home, active.as_ref(), &session).await;
         self.telemetry.unwritten(self.spool.count(&self.unwritten(home)));
@@ -421,10 +429,6 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             scenario_id: payload.scenario_id.clone(),
         };
         Facts::new(self.store.clone(), pins, provenance(&self.profile))?.kept_by(home).map(Some)
-    }
-
-    fn session_path(&self, platform_run_id: &PlatformRunId) -> PathBuf {
-        self.run_folder(platform_run_id).join("session.jsonl")
     }
 
     /// Ends of a run that the store has not taken yet.

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use common::capture::CaptureGate;
+use common::live::created_at;
 use common::{MESSAGE, RUN, Ran, Stage};
 use serde_json::{Value, json};
 
@@ -25,17 +26,8 @@ fn stage(gate: &CaptureGate) -> Stage {
 fn state() -> Value {
     json!({
         "active_platform_run_id": RUN,
-        "processes": {"gate": {"pid": std::process::id(), "pid_create_time": started_at(std::process::id())}},
+        "processes": {"gate": {"pid": std::process::id(), "pid_create_time": created_at(std::process::id())}},
     })
-}
-
-/// When a process was created, as the platform's operator notes it: from the boot and the ticks since then.
-fn started_at(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let ticks: f64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
-    let machine = std::fs::read_to_string("/proc/stat").unwrap();
-    let boot: f64 = machine.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().parse().unwrap();
-    boot + ticks / 100.0
 }
 
 fn run_once(stage: &Stage, packs: &str) -> Ran {

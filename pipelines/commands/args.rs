@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use wsp::model::PlatformRunId;
+use wsp::pipelines::matrix::MAX_EVENTS;
 use wsp::profile::settings::TELEMETRY_LISTEN;
 
 /// Replays a sealed world of recorded events, in order and at a chosen pace, into a live HTTP intake.
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Report(Report),
     /// Check that a run's evidence holds together: with itself, the Oracle, the checkpoint, and the gate if asked.
     Verify(Verify),
+    /// Try every requirement on a profile's own parts, sending a few events of one run, and write what came of each.
+    Matrix(Matrix),
     /// Check a profile and its environment.
     Validate(ProfileArg),
     /// Look at, or drop, the checkpoint of a run.
@@ -70,6 +73,8 @@ pub(crate) enum DocsPage {
     Profile,
     /// docs/telemetry.md: the metrics.
     Telemetry,
+    /// docs/matrix.md: the rows of `wsp matrix`.
+    Matrix,
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +150,24 @@ pub(crate) struct Verify {
     /// Ask the gate about this many events, spread over the run; reads the rows too.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) sample: u64,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Matrix {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// Say that you mean it: <platform run>@<host of the gate>. The run is used up: its READY then counts as streamed.
+    #[arg(long, value_name = "RUN@HOST")]
+    pub(crate) send: Option<String>,
+    /// The run's READY. Default: the newest of the run on the control topic.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready: Option<PathBuf>,
+    /// Events that are sent at most; the first few of them twice.
+    #[arg(long, value_name = "N", default_value_t = MAX_EVENTS, value_parser = clap::value_parser!(u64).range(2..))]
+    pub(crate) max_events: u64,
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,

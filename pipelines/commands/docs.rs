@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use clap::CommandFactory;
 use wsp::model::Reason;
+use wsp::pipelines::matrix::ROWS;
 use wsp::profile::settings;
 use wsp::telemetry::catalogue;
 
@@ -65,6 +66,35 @@ and the first 16 digits of the event id.
 
 ";
 
+const MATRIX: &str = "# The matrix
+
+Made by `wsp docs matrix`. `wsp matrix --profile P --send RUN@HOST` tries each of these on the profile's own parts, with a run that
+is there to be used up: its READY is streamed to the cap (`--max-events`, 20 unless told), and then counts as streamed. Without
+the very word after `--send` nothing is touched, and the command says what the word is.
+
+What came of each stands in `wsp/matrix.json` under the run's prefix (`docs/schema/wsp_matrix.v1.schema.json`), and on stdout as a
+table or, with `--json`, as it is kept. Exit code 0: nothing is red. 1: something is. 2: nothing was touched. A row whose need can't
+be had is red, untried, and names the row that found out; what the profile asks nothing about is not run.
+
+READY is read from the control topic in a consumer group of its own, and nothing is committed there. Doctored READYs never come
+near it: each has an id of its own, made from row and READY, goes to a service whose store only reads (what it would have written
+is kept as the row's evidence, `wsp/matrix/<row>.json`) and whose gate has no address. The doctored worlds of C2 are a few small
+documents under `wsp/matrix/worlds`. C3 sends: half of the cap, the other half, and the first five events once more.
+
+| row | what has to hold | done | expected | needs |
+|---|---|---|---|---|
+";
+
+fn matrix() -> String {
+    ROWS.iter().fold(MATRIX.to_owned(), |mut out, row| {
+        let needs: Vec<_> = row.needs.iter().map(|need| need.words()).collect();
+        let needs = if needs.is_empty() { "–".to_owned() } else { needs.join(", ") };
+        let expected = row.expected.replace("{N}", "`--max-events`");
+        let _ = writeln!(out, "| `{}` | {} | {} | {expected} | {needs} |", row.id, row.requirement, row.done);
+        out
+    })
+}
+
 pub(crate) fn page(page: DocsPage) -> String {
     match page {
         DocsPage::Profile => {
@@ -73,6 +103,7 @@ pub(crate) fn page(page: DocsPage) -> String {
             format!("{intro}{}{BESIDES}{}{OTHERS}", settings::reference(), of_the_command_line())
         }
         DocsPage::Telemetry => format!("{TELEMETRY}{}", catalogue::reference()),
+        DocsPage::Matrix => matrix(),
         DocsPage::Reasons => Reason::ALL.iter().fold(REASONS.to_owned(), |mut out, reason| {
             let _ = writeln!(out, "| `{}` | {} | {} |", reason.code(), reason.meaning(), reason.next());
             out
@@ -113,6 +144,10 @@ mod tests {
         assert!(
             include_str!("../../docs/telemetry.md") == page(DocsPage::Telemetry),
             "write it again: wsp docs telemetry > docs/telemetry.md"
+        );
+        assert!(
+            include_str!("../../docs/matrix.md") == page(DocsPage::Matrix),
+            "write it again: wsp docs matrix > docs/matrix.md"
         );
     }
 }

@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod gate;
 pub(crate) mod logs;
+mod matrix;
 mod plan;
 mod report;
 pub(crate) mod screen;
@@ -104,6 +105,7 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
         Command::Status(args) => status::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Validate(args) => validate(&args),
         Command::Checkpoint(args) => checkpoint::run(args),
         Command::Gate(args) => gate::run(args),

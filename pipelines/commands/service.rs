@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
-use wsp::model::{Reason, Refusal};
+use wsp::model::{Reason, Refusal, Secret};
 use wsp::pipelines::prepare;
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
@@ -173,8 +173,13 @@ async fn listen(
 
 /// The gate that the profile names.
 pub(crate) fn gate(profile: &Profile, clock: SystemClock) -> Result<HttpGate<SystemClock>, Failure> {
+    gate_with(profile, &profile.delivery.api_key, clock)
+}
+
+/// The same, with another key.
+pub(crate) fn gate_with(profile: &Profile, key: &Secret, clock: SystemClock) -> Result<HttpGate<SystemClock>, Failure> {
     let delivery = &profile.delivery;
-    let endpoint = Endpoint::new(&delivery.ig_ingest_url, &delivery.api_key_header, &delivery.api_key)
+    let endpoint = Endpoint::new(&delivery.ig_ingest_url, &delivery.api_key_header, key)
         .map_err(|error| Failure::usage(format!("the Ingestion Gate: {error}")))?;
     let gate = HttpGate::new(endpoint, clock).map_err(|error| Failure::usage(format!("TLS: {error}")))?;
     Ok(gate.attempt_timeout(delivery.attempt_timeout).idle_limit(delivery.idle_limit))
@@ -215,7 +220,7 @@ fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<Feed, Failu
     }
 }
 
-fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<KafkaOptions, Failure> {
+pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<KafkaOptions, Failure> {
     let parsed = |name: &str, error: String| Failure::usage(format!("{name}: {error}"));
     Ok(KafkaOptions {
         security: wiring.security_protocol.parse().map_err(|error| parsed("KAFKA_SECURITY_PROTOCOL", error))?,

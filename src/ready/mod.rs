@@ -59,6 +59,13 @@ struct Ticket {
 }
 
 impl Incoming {
+    /// A READY that no feed gave out; nobody is told when it is settled.
+    #[must_use]
+    pub fn by_hand(ready: Ready, source: Source) -> Self {
+        let (desk, _) = mpsc::unbounded_channel();
+        Self { ready, source, ticket: Ticket { id: 0, desk } }
+    }
+
     /// Tells the feed.
     pub fn settle(self, settlement: Settlement) {
         // A feed that is gone has nobody left who wants to know.

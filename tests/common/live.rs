@@ -375,6 +375,15 @@ pub fn nap(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// When a process was created, as the platform's operator notes it: from the boot and the ticks since then.
+pub fn created_at(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks: f64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let machine = std::fs::read_to_string("/proc/stat").unwrap();
+    let boot: f64 = machine.lines().find_map(|line| line.strip_prefix("btime ")).unwrap().parse().unwrap();
+    boot + ticks / 100.0
+}
+
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

@@ -11,9 +11,12 @@ mod evidence;
 mod identities;
 mod kafka;
 mod matrix;
+#[path = "../common/matrix_rows.rs"]
+mod matrix_rows;
 mod outages;
 mod parts;
 mod postgres_checkpoints;
+mod proof;
 mod reading;
 mod s3;
 mod servers;

@@ -128,10 +128,15 @@ impl Parts {
     /// `wsp run` with `dev_min`'s profile in the stage's folder, with its secrets in the environment. Leases and
     /// sessions are short.
     pub(crate) fn command(&self, run: &Run, more: &[(&str, &str)]) -> Command {
+        self.program("run", run, more)
+    }
+
+    /// Another command of `wsp` in that environment.
+    pub(crate) fn program(&self, command: &str, run: &Run, more: &[(&str, &str)]) -> Command {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = std::env::var_os("WSP_LIVE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_wsp").into());
         let mut wsp = Command::new(program);
-        wsp.args(["run", "--profile"]).arg(repository.join("config/profiles/dev_min.yaml"));
+        wsp.args([command, "--profile"]).arg(repository.join("config/profiles/dev_min.yaml"));
         wsp.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path))).envs(self.s3.environment());
         wsp.current_dir(self.stage.folder.path()).stdin(Stdio::null());
         wsp.env("PLATFORM_RUN_ID", &run.id).env("PLATFORM_STORE_ROOT", &self.store_root);

@@ -1,0 +1,198 @@
+//! `wsp matrix`: every requirement, tried on a profile's own parts.
+//!
+//! ```text
+//! --send RUN@HOST, the very word ──► READY from the control topic, nothing committed ──► Matrix ──► table, matrix.json
+//! ```
+
+use std::fmt::Write;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use wsp::clock::SystemClock;
+use wsp::model::{PlatformRunId, Refusal, Secret};
+use wsp::pipelines::matrix::{Matrix, Outcome, Report, Row};
+use wsp::pipelines::telemetry::readiness::ControlTopic;
+use wsp::profile::{ControlBus, KafkaWiring, Profile};
+use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Ready, Settlement, Source};
+
+use super::args;
+use super::plan::ready;
+use super::report::run_of;
+use super::service::{control_root, gate, gate_with, kafka_options};
+use super::{Exit, Failure, Outcome as Ended, block_on, load, say};
+
+/// A key that no gate has given to anybody.
+const STRANGER: &str = "wsp-matrix-nobodys-key";
+/// What the environment holds that no evidence may show, beside what the profile reads.
+const SECRETS: &[&str] = &["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+/// How long the control topic is tried to be reached.
+const REACH: Duration = Duration::from_secs(10);
+/// Characters of what was seen that stand in a row; the rest is in the report.
+const SEEN: usize = 100;
+/// READYs on the topic that are looked at; older ones of a fuller topic have to be named with `--ready`.
+const LOOKED_AT: usize = 1 << 20;
+
+pub(crate) fn run(args: &args::Matrix) -> Ended {
+    let profile = load(&args.profile)?;
+    let run = run_of(&profile, None)?;
+    meant(args, &profile, &run)?;
+    if !profile.lane.is_whole() {
+        return Err(Failure::usage("the matrix is of a whole run: unset WSP_LANE_COUNT"));
+    }
+    let named = args.ready.as_deref().map(|file| ready(&profile, Some(file))).transpose()?;
+    if let Some(named) = &named
+        && named.payload.platform_run_id.as_ref() != Some(&run)
+    {
+        return Err(Failure::usage(format!("--ready is not of the active run {run}")));
+    }
+    let scratch = tempfile::tempdir().map_err(|error| Failure::failed(format!("no scratch folder: {error}")))?;
+    let clock = SystemClock::new();
+    let (report, kept) = block_on(async {
+        let Topic { control, found, look: _look } = topic(&profile, &run, named.as_ref(), clock).await?;
+        let matrix = Matrix {
+            gate: gate(&profile, clock)?,
+            stranger: gate_with(&profile, &Secret::new(STRANGER), clock)?,
+            max_events: args.max_events,
+            secrets: SECRETS.iter().filter_map(|name| std::env::var(name).ok()).map(Secret::new).collect(),
+            scratch: scratch.path().to_owned(),
+            profile,
+            run,
+            named,
+            on_topic: found,
+            control,
+            clock,
+        };
+        Box::pin(matrix.run()).await.map_err(|refusal| Failure::failed(format!("the matrix can't be kept: {refusal}")))
+    })??;
+    if args.json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::failed(error.to_string()))?;
+        say(format_args!("{text}\n"))?;
+    } else {
+        say(told(&report))?;
+    }
+    eprintln!("{kept}");
+    Ok(if report.green { Exit::Done } else { Exit::Failed })
+}
+
+/// Whether run and gate were named, both as they are.
+fn meant(args: &args::Matrix, profile: &Profile, run: &PlatformRunId) -> Result<(), Failure> {
+    let url: Result<reqwest::Url, _> = profile.delivery.ig_ingest_url.parse();
+    let host = url.ok().and_then(|url| {
+        let host = url.host_str()?.to_owned();
+        Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+    });
+    let host = host.ok_or_else(|| Failure::usage("ig_ingest_url names no host"))?;
+    let word = format!("{run}@{host}");
+    match &args.send {
+        Some(said) if *said == word => Ok(()),
+        Some(said) => Err(Failure::usage(format!("--send says {said}, the profile {word}: nothing was touched"))),
+        None => Err(Failure::usage(format!(
+            "nothing was touched. This sends up to {} events of {run} to the gate at {host}, some of them twice, and uses \
+             the run up: its READY then counts as streamed. If that is meant, add --send {word}",
+            args.max_events
+        ))),
+    }
+}
+
+/// The control topic, and what is on it.
+struct Topic {
+    control: ControlTopic,
+    found: Result<Option<(Ready, Source)>, Refusal>,
+    /// Who keeps the look at Kafka open.
+    look: Option<KafkaFeed>,
+}
+
+async fn topic(
+    profile: &Profile,
+    run: &PlatformRunId,
+    named: Option<&Ready>,
+    clock: SystemClock,
+) -> Result<Topic, Failure> {
+    match &profile.control_bus {
+        ControlBus::File { root } => {
+            let root = control_root(profile, root)?;
+            let control = ControlTopic::Folder(root.join(&profile.topic));
+            let options = FileFeedOptions { root, topic: profile.topic.clone(), once: true, poll_interval: REACH };
+            let found = newest(FileFeed::new(options, clock).stream(), run, named).await;
+            Ok(Topic { control, found, look: None })
+        }
+        ControlBus::Kafka(wiring) => {
+            let open = |once, group: &str| {
+                let options = options(profile, wiring, once, group)?;
+                KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))
+            };
+            let look = open(false, "matrix-look")?;
+            let found = newest(open(true, "matrix")?.stream(), run, named).await;
+            Ok(Topic { control: ControlTopic::Kafka(look.probe()), found, look: Some(look) })
+        }
+    }
+}
+
+/// In a group of its own, so that the service's READYs stay the service's.
+fn options(profile: &Profile, wiring: &KafkaWiring, once: bool, group: &str) -> Result<KafkaOptions, Failure> {
+    let options = kafka_options(profile, wiring, once)?;
+    let group_id = format!("{}-{group}", options.group_id);
+    Ok(KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options })
+}
+
+/// The newest READY of the run, or of the message that was named; nothing is settled for good.
+async fn newest(
+    readies: impl Stream<Item = Result<Incoming, Refusal>>,
+    run: &PlatformRunId,
+    named: Option<&Ready>,
+) -> Result<Option<(Ready, Source)>, Refusal> {
+    let mut readies = pin!(readies);
+    let mut newest = None;
+    while let Some(incoming) = readies.next().await {
+        let incoming = incoming?;
+        let payload = &incoming.ready.payload;
+        let wanted = match named {
+            Some(named) => payload.message_id == named.payload.message_id,
+            None => payload.platform_run_id.as_ref() == Some(run),
+        };
+        if wanted {
+            newest = Some((incoming.ready.clone(), incoming.source.clone()));
+        }
+        incoming.settle(Settlement::Deferred);
+    }
+    Ok(newest)
+}
+
+/// A line a row, and below it what is not as it should be.
+fn told(report: &Report) -> String {
+    let mark = |row: &Row| match row.result {
+        Outcome::Green => "green",
+        Outcome::Red => "RED",
+        Outcome::NotRun => "not run",
+    };
+    let mut out = String::new();
+    for row in &report.rows {
+        let seen = if row.result == Outcome::NotRun { row.why.as_deref().unwrap_or_default() } else { &row.seen };
+        let seen: String = seen.lines().next().unwrap_or_default().chars().take(SEEN).collect();
+        // Writing to a String can't fail, here and below.
+        let _ = writeln!(out, "{:<8} {:<17} {:<48} {seen}", mark(row), row.id, row.requirement);
+    }
+    for row in report.rows.iter().filter(|row| row.result == Outcome::Red) {
+        let _ = write!(
+            out,
+            "\n{} {}\n  done      {}\n  expected  {}\n  seen      {}\n  why       {}\n",
+            row.id,
+            row.requirement,
+            row.done,
+            row.expected,
+            row.seen,
+            row.why.as_deref().unwrap_or_default()
+        );
+    }
+    let _ = writeln!(
+        out,
+        "\n{} at {}: {} green, {} red, {} not run",
+        report.platform_run_id,
+        report.ig_ingest_url,
+        report.count(Outcome::Green),
+        report.count(Outcome::Red),
+        report.count(Outcome::NotRun)
+    );
+    out
+}

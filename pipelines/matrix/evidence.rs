@@ -1,0 +1,210 @@
+//! What the run and the matrix leave: verified, searched for secrets, kept.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Matrix;
+use super::delivery::Streamed;
+use super::report::{Report, Seen};
+use crate::clock::Clock;
+use crate::evidence::run_prefix;
+use crate::model::{Check, Reason, Refusal, Secret, Verdict, json};
+use crate::pipelines::prepare;
+use crate::pipelines::verify::{Depth, verify};
+use crate::profile::{CheckpointBackend, ControlBus};
+use crate::store::{Key, StoreError, files};
+
+/// Of an object that is searched or shown, in bytes.
+const LIMIT: u64 = 64 << 20;
+/// Folders of a run's evidence, below its prefix.
+const FOLDERS: &[&str] = &[
+    "wsp",
+    "wsp/ready_runs",
+    "wsp/deferrals",
+    "wsp/matrix",
+    "obs/governance",
+    "obs/governance/events",
+    "obs/governance/markers",
+];
+/// Shorter texts stand everywhere.
+const SECRET: usize = 4;
+
+/// Fills the rows of C5.
+pub(super) async fn verified<C: Clock + std::fmt::Debug>(
+    m: &Matrix<C>,
+    streamed: Option<&Streamed>,
+    report: &mut Report,
+) {
+    if streamed.is_none() {
+        return;
+    }
+    if report.can("C5.verify") {
+        let sample = m.gate.probe().ok().map(|probe| (probe, m.max_events));
+        let asked = sample.is_some();
+        let depth = Depth { digest: true, sample };
+        match Box::pin(verify(&m.profile, &m.run, &depth, m.clock.clone())).await {
+            Ok(list) => {
+                let (gate, rest): (Vec<&Check>, Vec<&Check>) =
+                    list.checks().iter().partition(|check| check.name == "gate");
+                report.fill("C5.verify", async { of_checks(&rest) }).await;
+                let of_gate = if asked { of_checks(&gate) } else { Seen::red("not asked", "TLS can't be set up.") };
+                report.fill("C5.gate", async { of_gate }).await;
+            }
+            Err(refusal) => {
+                report.fill("C5.verify", async { Seen::refused(&refusal) }).await;
+                report.fill("C5.gate", async { Seen::refused(&refusal) }).await;
+            }
+        }
+    }
+    report.fill("C5.report", page(m)).await;
+    let rows = serde_json::to_string(&report).unwrap_or_default();
+    report
+        .fill("C5.secrets", async { searched(m, &rows).await.unwrap_or_else(|refusal| Seen::refused(&refusal)) })
+        .await;
+}
+
+fn of_checks(checks: &[&Check]) -> Seen {
+    let refused = checks.iter().find_map(|check| match &check.verdict {
+        Verdict::Refused(refusal) => Some((check, refusal)),
+        Verdict::Passed | Verdict::Waived => None,
+    });
+    match refused {
+        Some((check, refusal)) => Seen::red(format!("{}: {refusal}", check.name), refusal.reason.next()),
+        None if checks.is_empty() => Seen::red("no check was made", "Read the other rows of C5."),
+        None => {
+            let details: Vec<_> = checks.iter().map(|check| check.detail.as_str()).collect();
+            let seen = if checks.len() == 1 { details.concat() } else { format!("{} checks pass", checks.len()) };
+            Seen::green(seen)
+        }
+    }
+}
+
+async fn page<C: Clock>(m: &Matrix<C>) -> Seen {
+    let read = async {
+        let store = prepare::open_own(&m.profile)?;
+        let key = below(m, "wsp/wsp_report.html")?;
+        Ok((store.get(&key, LIMIT).await.map_err(away)?.unwrap_or_default(), store.full_name(&key)))
+    };
+    match read.await {
+        Ok((body, name)) => {
+            let of_run = String::from_utf8_lossy(&body).contains(m.run.as_str());
+            Seen::of(of_run, format!("{} bytes", body.len()), "Make it again: `wsp report`.").shown_by(name)
+        }
+        Err(refusal) => Seen::refused(&refusal),
+    }
+}
+
+/// Looks for what nobody may read in all that the run has left, and in what is told here.
+async fn searched<C: Clock>(m: &Matrix<C>, rows: &str) -> Result<Seen, Refusal> {
+    let secrets = secrets(m);
+    let store = prepare::open_own(&m.profile)?;
+    let shows =
+        |text: &[u8]| secrets.iter().any(|secret| text.windows(secret.len()).any(|part| part == secret.as_bytes()));
+    let (mut objects, mut found) = (0, Vec::new());
+    for folder in FOLDERS {
+        for (key, _) in store.list(&below(m, folder)?).await.map_err(away)? {
+            let Ok(Some(body)) = store.get(&key, LIMIT).await else { continue };
+            objects += 1;
+            if shows(&body) {
+                found.push(store.full_name(&key));
+            }
+        }
+    }
+    if shows(rows.as_bytes()) {
+        found.push("this matrix".to_owned());
+    }
+    let seen = format!("{objects} objects searched for {} secrets", secrets.len());
+    Ok(match found.as_slice() {
+        [] => Seen::green(seen),
+        found => {
+            Seen::red(format!("{seen}; in {}", found.join(", ")), "Change the secret, remove the object, report it.")
+        }
+    })
+}
+
+/// The texts themselves: of a DSN, its password too.
+fn secrets<C>(m: &Matrix<C>) -> Vec<String> {
+    let mut secrets: Vec<Secret> = m.secrets.clone();
+    secrets.push(m.profile.delivery.api_key.clone());
+    if let ControlBus::Kafka(wiring) = &m.profile.control_bus {
+        secrets.extend(wiring.password.clone());
+    }
+    let mut texts: Vec<String> = secrets.iter().map(|secret| secret.expose().to_owned()).collect();
+    if let CheckpointBackend::Postgres { dsn, .. } = &m.profile.checkpoint.backend {
+        texts.extend(password(dsn.expose()).map(str::to_owned));
+        texts.push(dsn.expose().to_owned());
+    }
+    texts.retain(|text| text.len() >= SECRET);
+    texts
+}
+
+/// The password of a DSN, as a URL or as pairs; it is only looked for, so quotes and escapes are left as they are.
+fn password(dsn: &str) -> Option<&str> {
+    if let Some((_, rest)) = dsn.split_once("://") {
+        let (user, _) = rest.rsplit_once('@')?;
+        return user.split_once(':').map(|(_, password)| password);
+    }
+    let (_, rest) = dsn.split_once("password=")?;
+    rest.split_whitespace().next().map(|text| text.trim_matches('\''))
+}
+
+/// Keeps what shows a row, and says where.
+pub(super) async fn show<C: Clock>(m: &Matrix<C>, id: &str, shown: &Value) -> Result<String, Refusal> {
+    let store = prepare::open_own(&m.profile)?;
+    let key = key(m, &format!("{id}.json"))?;
+    store.put(&key, (json::compact(shown) + "\n").into()).await.map_err(away)?;
+    Ok(store.full_name(&key))
+}
+
+/// Writes the report: to the store, else to this machine's folder of the run; says where.
+pub(super) async fn keep<C: Clock>(m: &Matrix<C>, report: &Report) -> Result<String, Refusal> {
+    let value = serde_json::to_value(report).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
+    let text = json::compact(&value) + "\n";
+    let written = async {
+        let (store, key) = (prepare::open_own(&m.profile)?, below(m, "wsp/matrix.json")?);
+        store.put(&key, text.clone().into()).await.map_err(away)?;
+        Ok::<_, Refusal>(store.full_name(&key))
+    };
+    let refusal = match written.await {
+        Ok(name) => return Ok(name),
+        Err(refusal) => refusal,
+    };
+    let folder = Path::new("runs/fraud-platform").join(m.run.as_str()).join("wsp");
+    let path = folder.join("matrix.json");
+    let kept = files::create_folders(&folder).and_then(|()| files::replace(&path, text.as_bytes()));
+    kept.map_err(|error| Refusal::new(refusal.reason, format!("{refusal}; {}: {error}", path.display())))?;
+    Ok(path.display().to_string())
+}
+
+/// The name of an object of the run's evidence.
+pub(super) fn name<C>(m: &Matrix<C>, below_prefix: &str) -> Result<String, Refusal> {
+    Ok(format!("{}/{}", m.profile.store.root, below(m, below_prefix)?))
+}
+
+/// An object of the matrix's own.
+pub(super) fn key<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
+    below(m, &format!("wsp/matrix/{name}"))
+}
+
+fn below<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
+    let prefix = run_prefix(&m.profile.store.root, &m.run)?;
+    format!("{prefix}/{name}").parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn away(error: StoreError) -> Refusal {
+    Refusal::new(Reason::StoreUnavailable, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_found_in_either_form_of_a_dsn() {
+        assert_eq!(password("postgresql://wsp:hunter2@db:5432/wsp"), Some("hunter2"));
+        assert_eq!(password("host=db password='hunter2' user=wsp"), Some("hunter2"));
+        assert_eq!(password("postgresql://db/wsp"), None);
+    }
+}

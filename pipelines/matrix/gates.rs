@@ -1,0 +1,88 @@
+//! The sending side of the matrix: shut for doctored READYs, counted for the real one.
+
+use bytes::Bytes;
+
+use crate::deliver::{Answer, Attempt, Gate, GateChannel};
+use crate::model::Event;
+use crate::stop::Stop;
+use crate::telemetry::Counter;
+
+/// A gate without an address: nothing leaves the process through it. It counts what was tried, and refuses it for good.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ShutGate {
+    attempts: Counter,
+}
+
+impl ShutGate {
+    /// What was tried.
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts.get()
+    }
+}
+
+impl Gate for ShutGate {
+    type Channel = Self;
+
+    fn channel(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl GateChannel for ShutGate {
+    async fn push(&mut self, _: &Event) -> Attempt {
+        self.attempts.add(1);
+        let body = Bytes::from_static(br#"{"error":"SHUT"}"#);
+        Attempt::Answered(Answer { status: 403, retry_after: None, body })
+    }
+}
+
+/// A gate whose attempts are counted, and which may ask for a stop.
+#[derive(Debug, Clone)]
+pub(super) struct CountedGate<G> {
+    gate: G,
+    attempts: Counter,
+    stop: Option<(u64, Stop)>,
+}
+
+impl<G> CountedGate<G> {
+    /// Counts.
+    pub(super) fn new(gate: G) -> Self {
+        Self { gate, attempts: Counter::new(), stop: None }
+    }
+
+    /// Asks for `stop` when so many attempts came back.
+    pub(super) fn stopping(mut self, after: u64, stop: &Stop) -> Self {
+        self.stop = Some((after, stop.clone()));
+        self
+    }
+
+    /// What was tried.
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts.get()
+    }
+}
+
+impl<G: Gate> Gate for CountedGate<G> {
+    type Channel = CountedGate<G::Channel>;
+
+    fn channel(&self) -> Self::Channel {
+        CountedGate { gate: self.gate.channel(), attempts: self.attempts.clone(), stop: self.stop.clone() }
+    }
+}
+
+impl<C: GateChannel> GateChannel for CountedGate<C> {
+    async fn push(&mut self, event: &Event) -> Attempt {
+        let attempt = self.gate.push(event).await;
+        self.attempts.add(1);
+        if let Some((after, stop)) = &self.stop
+            && self.attempts.get() >= *after
+        {
+            stop.request();
+        }
+        attempt
+    }
+
+    fn ask(&mut self) -> impl Future<Output = Result<(), String>> + Send {
+        self.gate.ask()
+    }
+}

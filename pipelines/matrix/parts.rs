@@ -1,0 +1,177 @@
+//! The parts of the environment, each asked by itself: what is red here, nothing else is tried on.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::report::{Report, Seen};
+use super::{Matrix, evidence};
+use crate::checkpoint::{CheckpointStore, Cursor, Kept};
+use crate::clock::Clock;
+use crate::deliver::{HttpGate, ProbeError};
+use crate::model::{Hex64, OutputId, Reason, Refusal};
+use crate::pipelines::prepare;
+use crate::pipelines::service::checkpoints;
+use crate::pipelines::telemetry::readiness::ControlTopic;
+use crate::store::StoreError;
+
+/// How long the control topic may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Fills the rows that ask a part by itself.
+pub(super) async fn ask<C: Clock + std::fmt::Debug>(m: &Matrix<C>, report: &mut Report) {
+    report.fill("C1.profile", async { profile(m) }).await;
+    report.fill("C1.topic", topic(m)).await;
+    report.fill("C1.ready", async { ready(m) }).await;
+    report.fill("C1.store", async { Seen::result(store(m).await) }).await;
+    report.fill("C2.remote", async { remote(m) }).await;
+    report.fill("C3.gate", gate(&m.gate)).await;
+    report.fill("C3.key", key(&m.stranger)).await;
+    report.fill("C3.hold", async { Seen::result(hold(m).await) }).await;
+    report.fill("C3.alone", async { alone(m).await.unwrap_or_else(|refusal| Seen::refused(&refusal)) }).await;
+}
+
+fn profile<C>(m: &Matrix<C>) -> Seen {
+    let checked = prepare::check_profile(&m.profile);
+    Seen::result(checked.map(|()| format!("profile {}, producer {}", m.profile.profile_id, m.profile.producer_id)))
+}
+
+async fn topic<C>(m: &Matrix<C>) -> Seen {
+    match &m.control {
+        ControlTopic::Kafka(probe) => match probe.look(PATIENCE).await {
+            Ok(0) => Seen::red("the topic does not exist", "Create it, or correct CONTROL_BUS_TOPIC."),
+            Ok(partitions) => Seen::green(format!("{} has {partitions} partitions", m.profile.topic)),
+            Err(refusal) => Seen::refused(&refusal),
+        },
+        ControlTopic::Folder(folder) => match tokio::fs::read_dir(folder).await {
+            Ok(_) => Seen::green("the folder can be read"),
+            Err(error) => {
+                let detail = format!("{}: {error}", folder.display());
+                Seen::refused(&Refusal::new(Reason::ControlTopicUnreachable, detail))
+            }
+        },
+    }
+}
+
+fn ready<C>(m: &Matrix<C>) -> Seen {
+    match &m.on_topic {
+        Ok(Some((ready, source))) => Seen::green(format!("READY {} at {}", ready.payload.message_id, source.name)),
+        Ok(None) => Seen::red(
+            format!("no READY of {} is there", m.run),
+            "Have SR emit READY for the run, or name the run that one is there for.",
+        ),
+        Err(refusal) => Seen::refused(refusal),
+    }
+}
+
+/// Writes what a run writes, in every way that a run writes it.
+async fn store<C: Clock>(m: &Matrix<C>) -> Result<String, Refusal> {
+    let store = prepare::open_own(&m.profile)?;
+    let away = |error: StoreError| Refusal::new(Reason::StoreUnavailable, error.to_string());
+    let (object, list) = (evidence::key(m, "probe.json")?, evidence::key(m, "probe.jsonl")?);
+    let line = format!("{{\"ts_utc\":\"{}\"}}\n", m.clock.utc());
+    store.put(&object, Bytes::from(line.clone())).await.map_err(away)?;
+    let read = store.get(&object, 1 << 16).await.map_err(away)?;
+    let wrong = |what: &str| Refusal::new(Reason::StoreUnavailable, what.to_owned()).file(store.full_name(&object));
+    if read.as_deref() != Some(line.as_bytes()) {
+        return Err(wrong("what was written is not what is read"));
+    }
+    if store.put_new(&object, Bytes::from(line.clone())).await.map_err(away)? {
+        return Err(wrong("an object that is there was written as a new one: facts could be overwritten"));
+    }
+    store.append(&list, Bytes::from(line.clone())).await.map_err(away)?;
+    let lines = store.get(&list, 1 << 20).await.map_err(away)?.unwrap_or_default();
+    if !lines.ends_with(line.as_bytes()) {
+        return Err(wrong("a line that was added is not there"));
+    }
+    Ok(format!("written and read below {}", store.root()))
+}
+
+fn remote<C>(m: &Matrix<C>) -> Seen {
+    if m.profile.is_strict() {
+        // A strict profile with a path of this machine in it is not even read: `wsp validate`, `tests/strict.rs`.
+        return Seen::green(format!(
+            "{}: object store, control bus, checkpoint and gate are remote",
+            m.profile.profile_id
+        ));
+    }
+    Seen::not_run(format!("{} is no strict profile", m.profile.profile_id))
+}
+
+async fn gate<C: Clock>(gate: &HttpGate<C>) -> Seen {
+    const NEXT: &str = "Restore IG, or correct ig_ingest_url and the API key.";
+    let probe = match gate.probe() {
+        Ok(probe) => probe,
+        Err(error) => return Seen::red(error.to_string(), NEXT),
+    };
+    match probe.health().await {
+        Ok(health) => {
+            Seen::of(health.is_green(), format!("{} {}", health.state, health.reasons.join(", ")).trim(), NEXT)
+        }
+        Err(error) => Seen::red(error.to_string(), NEXT),
+    }
+}
+
+async fn key<C: Clock>(stranger: &HttpGate<C>) -> Seen {
+    const NEXT: &str = "Anybody could send events: have IG check its keys.";
+    let probe = match stranger.probe() {
+        Ok(probe) => probe,
+        Err(error) => return Seen::red(error.to_string(), NEXT),
+    };
+    match probe.health().await {
+        Err(ProbeError::Status(status @ (401 | 403))) => Seen::green(format!("status {status}")),
+        Err(error) => Seen::red(error.to_string(), NEXT),
+        Ok(health) => Seen::red(format!("{} for a key that nobody was given", health.state), NEXT),
+    }
+}
+
+/// The matrix's own scope, which is no run's.
+fn scope<C>(m: &Matrix<C>) -> Hex64 {
+    Hex64::sha256(format!("wsp matrix|{}", m.run))
+}
+
+fn opened<C: Clock + std::fmt::Debug>(m: &Matrix<C>) -> Result<Box<dyn CheckpointStore>, Refusal> {
+    checkpoints(&m.profile, &m.run, m.clock.clone())
+}
+
+fn output() -> Result<OutputId, Refusal> {
+    "wsp_matrix".parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))
+}
+
+async fn hold<C: Clock + std::fmt::Debug>(m: &Matrix<C>) -> Result<String, Refusal> {
+    let (store, scope, outputs) = (opened(m)?, scope(m), [output()?]);
+    let cursor = Cursor {
+        output_id: outputs[0].clone(),
+        last_file: "wsp matrix".to_owned(),
+        last_row_index: 1,
+        last_ts_utc: None,
+    };
+    let kept = Kept::at([cursor]);
+    let mut held = store.open(&scope).await?;
+    held.load(&outputs).await?;
+    held.save(&kept).await?;
+    drop(held);
+    store.released().await;
+    let read = store.peek(&scope, &outputs).await?;
+    store.reset(&scope, &outputs).await?;
+    if read.cursors != kept.cursors {
+        return Err(Refusal::new(Reason::CheckpointUnreadable, "what was saved is not what is read"));
+    }
+    Ok("held, saved, let go, read, dropped".to_owned())
+}
+
+async fn alone<C: Clock + std::fmt::Debug>(m: &Matrix<C>) -> Result<Seen, Refusal> {
+    let (one, other, scope) = (opened(m)?, opened(m)?, scope(m));
+    let held = one.open(&scope).await?;
+    let second = other.open(&scope).await;
+    let seen = match &second {
+        Err(refusal) => {
+            Seen::of(refusal.reason == Reason::CheckpointScopeBusy, refusal.to_string(), refusal.reason.next())
+        }
+        Ok(_) => Seen::red("two holders", "Two producers could send one run: find out what keeps no lock here."),
+    };
+    drop((held, second));
+    one.released().await;
+    other.released().await;
+    Ok(seen)
+}

@@ -1,0 +1,214 @@
+//! The matrix as it is told: rows, each with what was done, expected and seen.
+//!
+//! ```text
+//! Spec + Seen ──► Row ──► Report ──► stdout, <prefix>/wsp/matrix.json (docs/schema/wsp_matrix.v1.schema.json)
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::rows::{Need, ROWS, Spec, spec};
+use crate::model::{Hex64, Micros, PlatformRunId, Reason, Refusal};
+use crate::profile::Profile;
+use crate::ready::Ready;
+
+/// The version of `matrix.json`.
+pub const MATRIX_SCHEMA: &str = "wsp_matrix.v1";
+
+/// How a row came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As expected.
+    Green,
+    /// Not as expected, or not to be tried because something it needs is red.
+    Red,
+    /// The profile asks for no such thing.
+    NotRun,
+}
+
+/// One requirement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its name, as `C1.foreign`.
+    pub id: &'static str,
+    /// What has to hold.
+    pub requirement: &'static str,
+    /// What it can't be tried without.
+    pub needs: &'static [Need],
+    /// What was done.
+    pub done: &'static str,
+    /// What has to come of it.
+    pub expected: String,
+    /// What came of it.
+    pub seen: String,
+    /// Whether these agree.
+    pub result: Outcome,
+    /// Why it is not green.
+    pub why: Option<String>,
+    /// The object that shows it.
+    pub evidence: Option<String>,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) result: Outcome,
+    pub(super) seen: String,
+    pub(super) why: Option<String>,
+    pub(super) evidence: Option<String>,
+}
+
+impl Seen {
+    /// As it has to be.
+    pub(super) fn green(seen: impl Into<String>) -> Self {
+        Self { result: Outcome::Green, seen: seen.into(), why: None, evidence: None }
+    }
+
+    /// Otherwise.
+    pub(super) fn red(seen: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { result: Outcome::Red, seen: seen.into(), why: Some(why.into()), evidence: None }
+    }
+
+    /// Not asked for by the profile.
+    pub(super) fn not_run(why: impl Into<String>) -> Self {
+        Self { result: Outcome::NotRun, seen: "–".to_owned(), why: Some(why.into()), evidence: None }
+    }
+
+    /// Green if it holds.
+    pub(super) fn of(holds: bool, seen: impl Into<String>, why: impl Into<String>) -> Self {
+        if holds { Self::green(seen) } else { Self::red(seen, why) }
+    }
+
+    /// Red, with the refusal's words and what to do.
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        Self::red(refusal.to_string(), refusal.reason.next())
+    }
+
+    /// Green with these words, or the refusal.
+    pub(super) fn result(result: Result<String, Refusal>) -> Self {
+        result.map_or_else(|refusal| Self::refused(&refusal), Self::green)
+    }
+
+    /// Shown by this object.
+    #[must_use]
+    pub(super) fn shown_by(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence = Some(evidence.into());
+        self
+    }
+
+    pub(super) fn is_green(&self) -> bool {
+        self.result == Outcome::Green
+    }
+}
+
+/// All rows.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The version, [`MATRIX_SCHEMA`].
+    pub schema: &'static str,
+    /// The run.
+    pub platform_run_id: PlatformRunId,
+    /// Its READY; none where there was none.
+    pub message_id: Option<Hex64>,
+    /// The profile.
+    pub profile_id: String,
+    /// The gate that was sent to.
+    pub ig_ingest_url: String,
+    /// Events that could be sent at most.
+    pub max_events: u64,
+    /// The version of this program.
+    pub version: &'static str,
+    /// When it began.
+    pub started_at_utc: String,
+    /// When it was done.
+    pub ended_at_utc: String,
+    /// Whether no row is red.
+    pub green: bool,
+    /// The rows, in the order of [`ROWS`].
+    pub rows: Vec<Row>,
+    /// What can't be had, and the row that found out.
+    #[serde(skip)]
+    down: BTreeMap<Need, &'static str>,
+}
+
+impl Report {
+    pub(super) fn new(profile: &Profile, run: &PlatformRunId, max_events: u64, started: Micros) -> Self {
+        Self {
+            schema: MATRIX_SCHEMA,
+            platform_run_id: run.clone(),
+            message_id: None,
+            profile_id: profile.profile_id.clone(),
+            ig_ingest_url: profile.delivery.ig_ingest_url.clone(),
+            max_events,
+            version: env!("CARGO_PKG_VERSION"),
+            started_at_utc: started.to_string(),
+            ended_at_utc: String::new(),
+            green: false,
+            rows: Vec::with_capacity(ROWS.len()),
+            down: BTreeMap::new(),
+        }
+    }
+
+    /// The READY that it is about; without one nothing that needs one can be tried.
+    pub(super) fn ready(&mut self, ready: Option<&Ready>) {
+        match ready {
+            Some(ready) => self.message_id = Some(ready.payload.message_id.clone()),
+            None => _ = self.down.insert(Need::Ready, "C1.ready"),
+        }
+    }
+
+    /// Fills the row `id` with what comes of `attempt`, unless what it needs is not to be had; says whether it is green.
+    pub(super) async fn fill(&mut self, id: &str, attempt: impl Future<Output = Seen>) -> bool {
+        let spec = spec(id);
+        let seen = match self.missing(spec) {
+            Some(seen) => seen,
+            None => attempt.await,
+        };
+        self.note(spec, seen)
+    }
+
+    /// Whether what the row needs is there.
+    pub(super) fn can(&self, id: &str) -> bool {
+        self.missing(spec(id)).is_none()
+    }
+
+    fn missing(&self, spec: &Spec) -> Option<Seen> {
+        let (need, row) = spec.needs.iter().find_map(|need| self.down.get_key_value(need))?;
+        Some(Seen::red("not tried", format!("{row} is red, and this needs the {}", need.words())))
+    }
+
+    fn note(&mut self, spec: &'static Spec, seen: Seen) -> bool {
+        let green = seen.is_green();
+        if let Some(gives) = spec.gives.filter(|_| !green) {
+            self.down.entry(gives).or_insert(spec.id);
+        }
+        let Seen { result, seen, why, evidence } = seen;
+        let expected = spec.expected.replace("{N}", &self.max_events.to_string());
+        let Spec { id, requirement, needs, done, .. } = spec;
+        self.rows.push(Row { id, requirement, needs, done, expected, seen, result, why, evidence });
+        green
+    }
+
+    /// No row is left out: what nobody came to is red. Then they are sorted.
+    pub(super) fn finish(&mut self, ended: Micros) {
+        for spec in ROWS {
+            if self.rows.iter().all(|row| row.id != spec.id) {
+                let refusal = Refusal::new(Reason::InternalError, "nothing filled this row");
+                let seen = self.missing(spec).unwrap_or_else(|| Seen::refused(&refusal));
+                self.note(spec, seen);
+            }
+        }
+        let place = |row: &Row| ROWS.iter().position(|spec| spec.id == row.id);
+        self.rows.sort_by_key(place);
+        self.green = self.rows.iter().all(|row| row.result != Outcome::Red);
+        self.ended_at_utc = ended.to_string();
+    }
+
+    /// How many rows came out like this.
+    #[must_use]
+    pub fn count(&self, result: Outcome) -> usize {
+        self.rows.iter().filter(|row| row.result == result).count()
+    }
+}
