@@ -205,7 +205,8 @@ pub struct Place {
     pub field: Option<String>,
 }
 
-/// Why a run is not started or not continued: the error of every stage.
+/// Why a run is not started or not continued: the error of every stage. Its texts quote what others wrote, and end up on
+/// terminals and in logs: control characters in them, line ends aside, become spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The stable reason.
@@ -220,13 +221,13 @@ impl Refusal {
     /// A refusal without a place.
     #[must_use]
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, place: Place::default(), detail: detail.into() }
+        Self { reason, place: Place::default(), detail: sayable(detail.into()) }
     }
 
     /// The same, in `file` (a path, URI or URL).
     #[must_use]
     pub fn file(mut self, file: impl Into<String>) -> Self {
-        self.place.file = Some(file.into());
+        self.place.file = Some(sayable(file.into()));
         self
     }
 
@@ -240,9 +241,18 @@ impl Refusal {
     /// The same, at `field`, a key or column.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
-        self.place.field = Some(field.into());
+        self.place.field = Some(sayable(field.into()));
         self
     }
+}
+
+/// Without what a terminal would obey.
+fn sayable(text: String) -> String {
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    if !text.contains(obeyed) {
+        return text;
+    }
+    text.replace(obeyed, " ")
 }
 
 impl fmt::Display for Refusal {
@@ -283,5 +293,11 @@ mod tests {
     fn a_refusal_says_what_where_and_why() {
         let refusal = Refusal::new(Reason::TsUtcInvalid, "null").file("a/part-000000.parquet").row(7).field("ts_utc");
         assert_eq!(refusal.to_string(), "TS_UTC_INVALID in a/part-000000.parquet at row 7, ts_utc: null");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_said() {
+        let refusal = Refusal::new(Reason::TsUtcInvalid, "a\u{1b}[2Jb\nc").file("a\0b").field("a\u{7f}\u{9b}b");
+        assert_eq!(refusal.to_string(), "TS_UTC_INVALID in a b, a  b: a [2Jb\nc");
     }
 }
