@@ -29,12 +29,12 @@ use super::prepare::{self, Prepared};
 use super::service::{checkpoints, resumed_at};
 
 /// How much is looked at.
-#[derive(Debug, Clone, Default)]
-pub struct Depth {
+#[derive(Debug, Clone)]
+pub struct Depth<C> {
     /// Read the Oracle's rows again and compare the digests; it takes as long as reading them for the run did.
     pub digest: bool,
     /// Ask this gate about so many events.
-    pub sample: Option<(Probe, u64)>,
+    pub sample: Option<(Probe<C>, u64)>,
 }
 
 /// Verifies the last start of `home`, or of the profile's lane of it.
@@ -45,7 +45,7 @@ pub struct Depth {
 pub async fn verify<C: Clock + std::fmt::Debug>(
     profile: &Profile,
     home: &PlatformRunId,
-    depth: &Depth,
+    depth: &Depth<C>,
     clock: C,
 ) -> Result<CheckList, Refusal> {
     let store = prepare::open_own(profile)?;
@@ -205,7 +205,7 @@ async fn standing<C: Clock + std::fmt::Debug>(
 }
 
 /// Reads the rows that the run answered once more, for their ids.
-async fn read_again(run: &Prepared, summary: &Summary, depth: &Depth, list: &mut CheckList) {
+async fn read_again<C: Clock>(run: &Prepared, summary: &Summary, depth: &Depth<C>, list: &mut CheckList) {
     let wanted: Vec<u64> = summary.outputs.iter().map(|output| output.event_id_digest_events).collect();
     let total: u64 = wanted.iter().sum();
     let every = depth.sample.as_ref().map_or(u64::MAX, |(_, sample)| (total / (*sample).max(1)).max(1));
@@ -270,7 +270,11 @@ async fn read_again(run: &Prepared, summary: &Summary, depth: &Depth, list: &mut
 
 /// Whether the gate has admitted these events, each of the output with that rank, but for those that the run tells to be
 /// `quarantined`, so many an output: of such a one the gate has no record, or one that says so. Answers how many those were.
-async fn ask(probe: &Probe, sampled: Vec<(usize, [u8; 32])>, mut quarantined: Vec<u64>) -> Result<u64, Refusal> {
+async fn ask<C: Clock>(
+    probe: &Probe<C>,
+    sampled: Vec<(usize, [u8; 32])>,
+    mut quarantined: Vec<u64>,
+) -> Result<u64, Refusal> {
     let mut turned_away = 0;
     for (rank, event_id) in sampled {
         let id = Hex64::of_digest(event_id);

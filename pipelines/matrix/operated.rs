@@ -54,7 +54,7 @@ pub(super) async fn told<C: Clock + std::fmt::Debug>(
 async fn listening<C: Clock>(m: &Matrix<C>, telemetry: &Telemetry) -> Result<Listener, Refusal> {
     let broken = |error: String| Refusal::new(Reason::InternalError, error);
     let store = prepare::open_own(&m.profile)?;
-    let gate = m.gate.probe().map_err(|error| broken(error.to_string()))?;
+    let gate = m.gate.probe();
     let readiness = Readiness::new(telemetry.clone(), m.control.clone(), store, gate, m.clock.clone());
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::start(loopback, telemetry.clone(), readiness, m.clock.clone()).await;

@@ -100,11 +100,7 @@ fn remote<C>(m: &Matrix<C>) -> Seen {
 
 async fn gate<C: Clock>(gate: &HttpGate<C>) -> Seen {
     const NEXT: &str = "Restore IG, or correct ig_ingest_url and the API key.";
-    let probe = match gate.probe() {
-        Ok(probe) => probe,
-        Err(error) => return Seen::red(error.to_string(), NEXT),
-    };
-    match probe.health().await {
+    match gate.probe().health().await {
         Ok(health) => {
             Seen::of(health.is_green(), format!("{} {}", health.state, health.reasons.join(", ")).trim(), NEXT)
         }
@@ -114,11 +110,7 @@ async fn gate<C: Clock>(gate: &HttpGate<C>) -> Seen {
 
 async fn key<C: Clock>(stranger: &HttpGate<C>) -> Seen {
     const NEXT: &str = "Anybody could send events: have IG check its keys.";
-    let probe = match stranger.probe() {
-        Ok(probe) => probe,
-        Err(error) => return Seen::red(error.to_string(), NEXT),
-    };
-    match probe.health().await {
+    match stranger.probe().health().await {
         Err(ProbeError::Status(status @ (401 | 403))) => Seen::green(format!("status {status}")),
         Err(error) => Seen::red(error.to_string(), NEXT),
         Ok(health) => Seen::red(format!("{} for a key that nobody was given", health.state), NEXT),

@@ -42,7 +42,7 @@ pub struct Readiness<C> {
     telemetry: Telemetry,
     control: ControlTopic,
     store: Arc<dyn ObjectStore>,
-    gate: deliver::Probe,
+    gate: deliver::Probe<C>,
     clock: C,
     last: Mutex<Option<(Duration, Report)>>,
 }
@@ -74,7 +74,7 @@ impl<C: Clock> Readiness<C> {
         telemetry: Telemetry,
         control: ControlTopic,
         store: Arc<dyn ObjectStore>,
-        gate: deliver::Probe,
+        gate: deliver::Probe<C>,
         clock: C,
     ) -> Self {
         Self { telemetry, control, store, gate, clock, last: Mutex::new(None) }

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::http1::{Link, Received, RequestHead};
 use super::wire::Dialer;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 
 /// How long an answer may take that somebody waits for to go on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ pub enum ProbeError {
 
 /// Asks a gate, each question over a connection of its own.
 #[derive(Debug, Clone)]
-pub struct Probe<C = SystemClock> {
+pub struct Probe<C> {
     dialer: Arc<Dialer<C>>,
 }
 
