@@ -17,7 +17,8 @@ use crate::model::Refusal;
 ///
 /// # Errors
 ///
-/// `CHECKPOINT_DSN_INVALID`, naming the file, where the roots can't be read.
+/// `CHECKPOINT_DSN_INVALID` where the roots can't be read. It names the file where there is one: a name that no file has may
+/// be anything that a misplaced quote made of the DSN, a part of the password too.
 pub(super) fn connector(verify: &Verify) -> Result<MakeRustlsConnect, Refusal> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match verify {
@@ -40,7 +41,10 @@ pub(super) fn connector(verify: &Verify) -> Result<MakeRustlsConnect, Refusal> {
 
 /// Chain and name, below the roots in a PEM file.
 fn below(file: &std::path::Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Refusal> {
-    let unusable = |error: String| refuse(error).file(file.to_string_lossy()).field("sslrootcert");
+    let unusable = |error: String| {
+        let refusal = refuse(error).field("sslrootcert");
+        if file.exists() { refusal.file(file.to_string_lossy()) } else { refusal }
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(error.to_string()))? {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
@@ -109,15 +113,18 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn roots_that_cannot_be_read_are_refused_by_name() {
+    fn roots_that_cannot_be_read_are_refused_by_name_if_it_is_one() {
         let folder = tempfile::tempdir().unwrap();
         let empty = folder.path().join("ca.pem");
         std::fs::write(&empty, "no certificate").unwrap();
-        for file in [empty, PathBuf::from("/not/there.pem")] {
-            let refusal = connector(&Verify::Name(Some(file.clone()))).err().unwrap();
-            assert_eq!(refusal.place.file.as_deref(), file.to_str());
-            assert_eq!(refusal.place.field.as_deref(), Some("sslrootcert"));
-        }
+        let refused = |file: PathBuf| connector(&Verify::Name(Some(file))).err().unwrap();
+        let (there, not_there) = (refused(empty.clone()), refused("/ca.pem password=secret".into()));
+        assert_eq!(there.place.file.as_deref(), empty.to_str());
+        assert!(!not_there.to_string().contains("secret"), "{not_there}");
+        assert_eq!(
+            [there, not_there].map(|refusal| refusal.place.field),
+            [Some("sslrootcert".to_owned()), Some("sslrootcert".to_owned())]
+        );
         assert!(connector(&Verify::Nothing).is_ok());
     }
 }
