@@ -42,28 +42,52 @@ pub(crate) fn client(address: SocketAddr, connections: usize, bodies: Vec<Bytes>
     Ok(format!("{} {}", wall.as_secs_f64(), cpu.as_secs_f64()))
 }
 
+/// Sends every body over one connection, one after the other; `before` is called before each.
+pub(crate) fn one_by_one(address: SocketAddr, bodies: Vec<Bytes>, mut before: impl FnMut()) -> Result<()> {
+    stage::runtime()?.block_on(async {
+        let mut sender = connect(address).await?;
+        for body in bodies {
+            before();
+            send(&mut sender, body).await?;
+        }
+        Ok(())
+    })
+}
+
 async fn channel(address: SocketAddr, left: Rc<RefCell<std::vec::IntoIter<Bytes>>>) -> Result<usize> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
+    let mut sender = connect(address).await?;
     let mut sent = 0;
     loop {
         let Some(body) = left.borrow_mut().next() else { return Ok(sent) };
-        let request = Request::post("/v1/ingest/push")
-            .header("host", "127.0.0.1")
-            .header("content-type", "application/json")
-            .header("x-ig-api-key", stage::KEY)
-            .body(Full::new(body))?;
-        sender.ready().await?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
-        if status != 200 || answer.is_empty() {
-            return Err(format!("answered {status}").into());
-        }
+        send(&mut sender, body).await?;
         sent += 1;
     }
+}
+
+type Sender = hyper::client::conn::http1::SendRequest<Full<Bytes>>;
+
+async fn connect(address: SocketAddr) -> Result<Sender> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn send(sender: &mut Sender, body: Bytes) -> Result<()> {
+    let request = Request::post("/v1/ingest/push")
+        .header("host", "127.0.0.1")
+        .header("content-type", "application/json")
+        .header("x-ig-api-key", stage::KEY)
+        .body(Full::new(body))?;
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let answer = response.into_body().collect().await?.to_bytes();
+    if status != 200 || answer.is_empty() {
+        return Err(format!("answered {status}").into());
+    }
+    Ok(())
 }
 
 /// Tells its address, then takes bodies whole and answers with as many bytes as the gate does, until terminated.

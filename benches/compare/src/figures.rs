@@ -9,11 +9,11 @@ use crate::process::Cost;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// Events a second; none for a server, which waits for its client.
-    rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// Microseconds of CPU an event.
-    cpu: f64,
+    pub(crate) cpu: f64,
     /// MiB.
-    peak: f64,
+    pub(crate) peak: f64,
 }
 
 impl Sample {
@@ -104,7 +104,7 @@ impl fmt::Display for Figures {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -112,10 +112,15 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// What it ran on.
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let load = read("/proc/loadavg");
+    let model = fact("/proc/cpuinfo", "model name");
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().next().unwrap_or_default().to_owned();
-    format!("{cores} cores, {}, load {load} before the start", model.trim_start_matches([' ', '\t', ':']))
+    format!("{cores} cores, {model}, load {load} before the start")
+}
+
+/// What a file of the system says behind `name` and a colon.
+pub(crate) fn fact(file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    value.trim_start_matches([' ', '\t', ':']).trim_end().to_owned()
 }

@@ -1,23 +1,21 @@
-//! One world for all rounds, and a fresh place to run it in for each.
+//! A world, a fresh place to run it in as often as it is wanted, and what its run is made of.
 
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::executor::block_on_stream;
 use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
-use wsp::merge::merge;
-use wsp::model::CheckList;
+use wsp::merge::{RunsExt, merge};
 use wsp::oracle::Scan;
-use wsp::pipelines::prepare;
+use wsp::pipelines::prepare::{self, Prepared};
 use wsp::profile::Profile;
-use wsp::ready::{FileFeed, FileFeedOptions};
-use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
-use wsp::reference::world::{CATALOGUE, GATE_MAP, WorldSpec, WorldSummary, generate};
+use wsp::ready::{Parsed, Ready, message};
+use wsp::reference::LocalRun;
+use wsp::reference::world::run_files::CONTROL_TOPIC;
+use wsp::reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::Result;
 
@@ -26,95 +24,102 @@ pub(crate) const KEY: &str = "compare-key";
 pub(crate) struct Stage {
     folder: PathBuf,
     world: WorldSummary,
-    in_flight: usize,
     runs: Cell<u32>,
 }
 
 impl Stage {
-    pub(crate) fn set(folder: &Path, events: u64, in_flight: usize) -> Result<Self> {
+    /// A world as `spec` has it, below `folder`.
+    pub(crate) fn set(folder: &Path, spec: &WorldSpec) -> Result<Self> {
+        let root = Self::root(folder)?;
+        Self::spelt(folder, root.to_str().ok_or("a folder that is not UTF-8")?, spec)
+    }
+
+    /// The same, for a world that will be read from `root` in place of the folder.
+    pub(crate) fn spelt(folder: &Path, root: &str, spec: &WorldSpec) -> Result<Self> {
+        eprintln!("making a world of {} events, {} files an output", spec.events, spec.parts);
+        let world = generate(&Self::root(folder)?, root, spec)?;
+        Ok(Self { folder: folder.canonicalize()?, world, runs: Cell::new(0) })
+    }
+
+    /// Where the world's files lie.
+    pub(crate) fn root(folder: &Path) -> Result<PathBuf> {
         fs::create_dir_all(folder)?;
-        let folder = folder.canonicalize()?;
-        let root = folder.join("world");
-        let world = generate(&root, root.to_str().ok_or("a folder that is not UTF-8")?, &WorldSpec::new(events))?;
-        fs::write(folder.join("engine_outputs.catalogue.yaml"), CATALOGUE)?;
-        fs::write(folder.join("engine_gates.map.yaml"), GATE_MAP)?;
-        fs::write(folder.join("producers.txt"), "svc:world_stream_producer\n")?;
-        Ok(Self { folder, world, in_flight, runs: Cell::new(0) })
+        Ok(folder.canonicalize()?.join("world"))
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    /// The files of one output.
+    pub(crate) fn files(&self, output: &str) -> Result<Vec<PathBuf>> {
+        let folder = self.folder.join("world/stream_view/ts_utc").join(format!("output_id={output}"));
+        let entries: Vec<_> = fs::read_dir(folder)?.collect::<std::io::Result<_>>()?;
+        let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "parquet"));
+        files.sort();
+        Ok(files)
     }
 
-    /// The profile of a run that nobody has begun yet, towards the gate at `url`.
-    pub(crate) fn run(&self, url: &str) -> Result<PathBuf> {
+    /// The profile of a run that nobody has begun yet, towards the gate at `url`, changed by `change`; READY is there.
+    pub(crate) fn run(&self, url: &str, change: impl Fn(&mut LocalRun<'_>)) -> Result<PathBuf> {
+        let profile = self.unpublished(url, change)?;
+        self.publish(&profile)?;
+        Ok(profile)
+    }
+
+    /// The same without READY.
+    pub(crate) fn unpublished(&self, url: &str, change: impl Fn(&mut LocalRun<'_>)) -> Result<PathBuf> {
         let nth = self.runs.replace(self.runs.get() + 1);
         let at = self.folder.join(format!("run-{nth}"));
-        publish_ready(&RunFiles {
-            world: &self.world,
-            platform_run_id: &"platform_20260101T000000Z".parse()?,
-            run_id: &"d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0".parse()?,
-            object_store_root: &at.join("store"),
-            control_root: &at.join("control_bus"),
-            topic: CONTROL_TOPIC,
-            published_at: runtime()?.block_on(async { SystemClock::new().utc() }),
-        })?;
-        let profile = format!(
-            "profile_id: local_compare
-policy:
-  require_seal: true
-  stream_speedup: 0
-  traffic_output_ids: [s3_event_stream_with_fraud_6B]
-wiring:
-  object_store: {{root: '{at}/store'}}
-  control_bus: {{kind: file, root: '{at}/control_bus'}}
-  engine_catalogue_path: ../engine_outputs.catalogue.yaml
-  ig_ingest_url: {url}
-  wsp_checkpoint: {{backend: file, root: '{at}/checkpoints', flush_every: 1000}}
-  wsp_producer: {{producer_id: 'svc:world_stream_producer', allowlist_ref: ../producers.txt}}
-  wsp_delivery: {{in_flight: {in_flight}, window: 8192}}
-  security: {{wsp_auth_token: {KEY}}}
-",
-            at = at.display(),
-            in_flight = self.in_flight,
-        );
-        let path = at.join("profile.yaml");
-        fs::write(&path, profile)?;
-        Ok(path)
+        let mut run = LocalRun::new(&at, url, KEY);
+        change(&mut run);
+        Ok(run.profile()?)
+    }
+
+    /// READY of the run whose profile this is.
+    pub(crate) fn publish(&self, profile: &Path) -> Result<()> {
+        let at = runtime()?.block_on(async { SystemClock::new().utc() });
+        LocalRun::new(folder_of(profile)?, "", "").publish(&self.world, &"platform_20260101T000000Z".parse()?, at)?;
+        Ok(())
+    }
+
+    /// Drops what a run has left, so that many rounds don't fill the disk.
+    pub(crate) fn clear(&self, profile: &Path) -> Result<()> {
+        Ok(fs::remove_dir_all(folder_of(profile)?)?)
     }
 }
 
-/// All bodies of a profile's run, in canonical order, by the stages that make them for the run itself.
-pub(crate) fn bodies(profile: &Path) -> Result<Vec<Bytes>> {
+pub(crate) fn folder_of(profile: &Path) -> Result<&Path> {
+    Ok(profile.parent().ok_or("a profile in no folder")?)
+}
+
+/// A profile and its READY.
+pub(crate) fn asked(profile: &Path) -> Result<(Profile, Ready)> {
+    let topic = folder_of(profile)?.join("control_bus").join(CONTROL_TOPIC);
+    let file = fs::read_dir(topic)?.next().ok_or("no READY")??.path();
+    let profile = Profile::load(profile, &|name| std::env::var(name).ok())?;
+    match message::parse(&fs::read(file)?, CONTROL_TOPIC)? {
+        Parsed::Ready(ready) => Ok((profile, *ready)),
+        Parsed::Other { why, .. } => Err(why.to_string().into()),
+    }
+}
+
+/// The run that they ask for.
+pub(crate) fn prepared(profile: &Path) -> Result<Prepared> {
+    let (profile, ready) = asked(profile)?;
+    Ok(runtime()?.block_on(prepare::of_ready(&profile, &ready))?)
+}
+
+/// The first `limit` bodies of a profile's run, in canonical order, by the stages that make them for the run itself.
+pub(crate) fn bodies(profile: &Path, limit: u64) -> Result<Vec<Bytes>> {
+    let run = prepared(profile)?;
     let runtime = runtime()?;
-    let run = runtime.block_on(async {
-        let profile = Profile::load(profile, &|_| None)?;
-        let wsp::profile::ControlBus::File { root } = &profile.control_bus;
-        let options = FileFeedOptions {
-            root: root.clone(),
-            topic: CONTROL_TOPIC.to_owned(),
-            once: true,
-            poll_interval: std::time::Duration::from_secs(1),
-        };
-        let mut readies = pin!(FileFeed::new(options, SystemClock::new()).stream());
-        let ready = readies.next().await.ok_or("no READY")??.ready;
-        let store = prepare::open_own(&profile)?;
-        let identity = prepare::identify(&*store, &ready).await?;
-        let root = prepare::engine_root(&profile, &ready)?;
-        let mut checks = CheckList::new();
-        let run = prepare::prepare(&profile, &ready, identity, root, &mut checks).await;
-        run.ok_or_else(|| prepare::first_refusal(&checks).into())
-    });
-    let run: prepare::Prepared = run.map_err(|error: Box<dyn std::error::Error>| error)?;
     let outputs = run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
     let _context = runtime.enter();
     let mut bodies = Vec::new();
-    for chunk in block_on_stream(merge(outputs).frame(run.framer())) {
+    for chunk in block_on_stream(merge(outputs).take_rows(limit).frame(run.framer())) {
         bodies.extend(chunk?.into_iter().map(|event| event.body));
     }
     Ok(bodies)
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
