@@ -22,9 +22,9 @@ use crate::ready::Source;
 use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
+use super::positions::resumed_at;
 use super::prepare::Prepared;
 use super::producer::Settings;
-use super::service::resumed_at;
 
 /// Where a run's evidence is kept: under the run that is at home here.
 ///

@@ -10,6 +10,7 @@ pub mod deferral;
 pub mod evidence;
 pub mod matrix;
 pub mod plan;
+pub mod positions;
 pub mod prepare;
 pub mod producer;
 mod progress;

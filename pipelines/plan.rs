@@ -23,9 +23,9 @@ use crate::store::ObjectStore;
 
 use super::deferral::PacksLook;
 use super::evidence::{evidence_of, not_streamed, rows_before};
+use super::positions::{checkpoints, resumed_at};
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
-use super::service::{checkpoints, resumed_at};
 use super::telemetry::{RunMeter, Telemetry};
 
 /// A run as it would be.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use tracing::{Instrument, info_span};
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, FileCheckpoints, PostgresCheckpoints, SharedScope};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, SharedScope};
 use crate::clock::Clock;
 use crate::deliver::{Gate, PushStats};
 use crate::evidence::{
@@ -23,7 +23,7 @@ use crate::evidence::{
 };
 use crate::model::{CheckList, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
-use crate::profile::{CheckpointBackend, ConfigError, Profile, active_run, run_scoped};
+use crate::profile::{ConfigError, Profile, active_run, run_scoped};
 use crate::ready::{Incoming, Ready, Source};
 use crate::run::identity::RunIdentity;
 use crate::stop::Stop;
@@ -35,6 +35,7 @@ use super::deferral::{PacksLook, Waiting};
 use super::evidence::{
     ending, evidence_of, limits, not_streamed, pins, provenance, rows_before, saved_logger, start_of, world_outputs,
 };
+use super::positions::checkpoints;
 use super::prepare::{self, Prepared};
 use super::producer::{self, Parts, ReadCounts, Settings};
 use super::telemetry::{RunOutput, RunParts, Telemetry, spans};
@@ -472,30 +473,4 @@ struct Streamed {
     emitted: u64,
     refusal: Option<Refusal>,
     summary: Option<Box<Summary>>,
-}
-
-/// The checkpoint store of a platform run.
-///
-/// # Errors
-///
-/// `CHECKPOINT_DSN_INVALID`.
-pub fn checkpoints<C: Clock + std::fmt::Debug>(
-    profile: &Profile,
-    platform_run_id: &PlatformRunId,
-    clock: C,
-) -> Result<Box<dyn CheckpointStore>, Refusal> {
-    Ok(match &profile.checkpoint.backend {
-        CheckpointBackend::File { root } => {
-            Box::new(FileCheckpoints::new(run_scoped(root, Some(platform_run_id)), clock))
-        }
-        CheckpointBackend::Postgres { dsn, lease, outage_limit } => {
-            Box::new(PostgresCheckpoints::new(dsn, clock)?.lease(*lease).save_limit(*outage_limit))
-        }
-    })
-}
-
-/// Rows of a view that lie before `from`.
-#[must_use]
-pub fn resumed_at(view: &crate::oracle::View, from: Resume) -> u64 {
-    view.parts.iter().take(from.file).map(|part| part.rows).sum::<u64>() + from.row
 }

@@ -25,8 +25,8 @@ use crate::oracle::{Resume, Scan, View};
 use crate::profile::Profile;
 use crate::run::identity::RunIdentity;
 
+use super::positions::{checkpoints, resumed_at};
 use super::prepare::{self, Prepared};
-use super::service::{checkpoints, resumed_at};
 
 /// How much is looked at.
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 use wsp::checkpoint::{Beyond, Kept};
 use wsp::clock::SystemClock;
 use wsp::model::{Hex64, OutputId, Refusal};
+use wsp::pipelines::positions::checkpoints;
 use wsp::pipelines::prepare;
-use wsp::pipelines::service::checkpoints;
 use wsp::profile::Profile;
 
 use super::args::{Checkpoint, ReadyArgs};

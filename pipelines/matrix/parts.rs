@@ -10,8 +10,8 @@ use crate::checkpoint::{CheckpointStore, Cursor, Kept};
 use crate::clock::Clock;
 use crate::deliver::{HttpGate, ProbeError};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
+use crate::pipelines::positions::checkpoints;
 use crate::pipelines::prepare;
-use crate::pipelines::service::checkpoints;
 use crate::pipelines::telemetry::readiness::ControlTopic;
 use crate::store::StoreError;
 

@@ -16,9 +16,9 @@ use crate::oracle::Resume;
 use crate::telemetry::Counter;
 
 use super::Telemetry;
+use crate::pipelines::positions::resumed_at;
 use crate::pipelines::prepare::{Prepared, PreparedOutput};
 use crate::pipelines::producer::{ReadCounts, Settings};
-use crate::pipelines::service::resumed_at;
 
 /// No event time yet.
 const NEVER: i64 = i64::MIN;
