@@ -75,7 +75,7 @@ impl Stage {
 
     /// READY of the run whose profile this is.
     pub(crate) fn publish(&self, profile: &Path) -> Result<()> {
-        let at = runtime()?.block_on(async { SystemClock::new().utc() });
+        let at = SystemClock::new().utc();
         LocalRun::new(folder_of(profile)?, "", "").publish(&self.world, &"platform_20260101T000000Z".parse()?, at)?;
         Ok(())
     }
