@@ -39,12 +39,7 @@ async fn run(world: &WorldSummary, at: &Path, in_flight: u32) -> Duration {
     let local = LocalRun { in_flight, ..LocalRun::new(at, &url, KEY) };
     local.publish(world, &"platform_20260101T000000Z".parse().unwrap(), clock.utc()).unwrap();
     let profile = Profile::load(&local.profile().unwrap(), &|_| None).unwrap();
-    let options = FileFeedOptions {
-        root: at.join("control_bus"),
-        topic: CONTROL_TOPIC.to_owned(),
-        once: true,
-        poll_interval: Duration::from_secs(1),
-    };
+    let options = FileFeedOptions { once: true, ..FileFeedOptions::new(at.join("control_bus"), CONTROL_TOPIC) };
     let mut readies = pin!(FileFeed::new(options, clock).stream());
     let incoming = readies.next().await.unwrap().unwrap();
     let endpoint = Endpoint::new(&url, "X-IG-Api-Key", &Secret::new(KEY)).unwrap();

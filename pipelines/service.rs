@@ -23,7 +23,7 @@ use crate::evidence::{
 };
 use crate::model::{CheckList, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
-use crate::profile::{ConfigError, Profile, active_run, run_scoped};
+use crate::profile::{ConfigError, Profile, active_run};
 use crate::ready::{Incoming, Ready, Source};
 use crate::run::identity::RunIdentity;
 use crate::stop::Stop;

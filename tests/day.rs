@@ -126,8 +126,8 @@ fn morning(day: &Day) {
     assert_eq!((ran.code, ran.verdicts.len()), (Some(1), 3), "{}", ran.stderr);
     day.publish(MORNING, MORNING, Micros(now.0 - 3 * 86_400_000_000));
     let ran = day.once(MORNING, &[]);
-    let stale = ran.verdicts.iter().any(|verdict| verdict["reason"] == "READY_TOO_OLD");
-    assert!(stale && day.admitted() == 1_000, "{}", ran.stderr);
+    let too_old = ran.verdicts.iter().any(|verdict| verdict["reason"] == "READY_TOO_OLD");
+    assert!(too_old && day.admitted() == 1_000, "{}", ran.stderr);
 }
 
 /// The process dies twice and is told to leave once; the fourth start ends it.

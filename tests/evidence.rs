@@ -351,7 +351,9 @@ fn a_sample_allows_for_as_many_quarantines_as_the_run_tells_of() {
     let admitted: Vec<_> =
         capture.bodies().into_iter().enumerate().filter(|(nth, _)| nth % 10 != 7).map(|(_, body)| body).collect();
     let whole = gate();
-    admitted.iter().for_each(|body| push(&whole, body));
+    for body in &admitted {
+        push(&whole, body);
+    }
     stage.profile(&whole.base_url(), go_on);
     assert_eq!(verify(&stage, &["--sample", "250"]), (Some(0), Vec::new()));
 

@@ -61,8 +61,11 @@ fn queries() -> Vec<(String, String, String)> {
     queries
 }
 
-/// The metrics in a query, each with what its labels have to be: `(label, operator, value)`.
-fn selectors(query: &str) -> Vec<(String, Vec<(String, String, String)>)> {
+/// What a label has to be: label, operator, value.
+type Matcher = (String, String, String);
+
+/// The metrics in a query, each with what its labels have to be.
+fn selectors(query: &str) -> Vec<(String, Vec<Matcher>)> {
     let mut found = Vec::new();
     let mut rest = query;
     while let Some(at) = rest.find("wsp_") {
@@ -276,8 +279,8 @@ impl Prometheus {
 
     /// How many series a query finds.
     fn found(address: &str, query: &str) -> usize {
-        let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        Self::get(address, &format!("/api/v1/query?query={escaped}"))["result"].as_array().unwrap().len()
+        let escaped: Vec<String> = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        Self::get(address, &format!("/api/v1/query?query={}", escaped.concat()))["result"].as_array().unwrap().len()
     }
 
     /// Waits until a query finds something.

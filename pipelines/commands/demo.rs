@@ -102,12 +102,8 @@ impl Stage {
     async fn stream(&self, clock: SystemClock, around: &Around) -> Result<(Incoming, Taken), Failure> {
         let stop = stop_on_signals(|| std::process::exit(3))?;
         let settings = Settings::new(&self.profile, None, None)?;
-        let options = FileFeedOptions {
-            root: self.folder.join("control_bus"),
-            topic: CONTROL_TOPIC.to_owned(),
-            once: true,
-            poll_interval: std::time::Duration::from_secs(1),
-        };
+        let bus = self.folder.join("control_bus");
+        let options = FileFeedOptions { once: true, ..FileFeedOptions::new(bus, CONTROL_TOPIC) };
         let mut readies = pin!(FileFeed::new(options, clock).stream());
         let none = || Failure::failed("no READY came from the control bus");
         let incoming = readies.next().await.ok_or_else(none)?.map_err(failed)?;

@@ -124,7 +124,10 @@ fn of_the_command_line() -> String {
         commands.extend(command.get_subcommands().cloned());
     }
     let known = |name: &str| settings::ALL.iter().any(|setting| setting.env.contains(&name));
-    rows.iter().filter(|(name, _)| !known(name)).map(|(name, help)| format!("| `{name}` | {help}. |\n")).collect()
+    rows.iter().filter(|(name, _)| !known(name)).fold(String::new(), |mut out, (name, help)| {
+        let _ = writeln!(out, "| `{name}` | {help}. |");
+        out
+    })
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ async fn topic(
         ControlBus::File { root } => {
             let root = control_root(profile, root)?;
             let control = ControlTopic::Folder(root.join(&profile.topic));
-            let options = FileFeedOptions { root, topic: profile.topic.clone(), once: true, poll_interval: REACH };
+            let options = FileFeedOptions { once: true, ..FileFeedOptions::new(root, &profile.topic) };
             let found = newest(FileFeed::new(options, clock).stream(), run, named).await;
             Ok(Topic { control, found, look: None })
         }

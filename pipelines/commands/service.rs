@@ -27,8 +27,6 @@ use super::args::Run;
 use super::screen::Screen;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
-/// Between two looks at the control bus.
-const POLL: Duration = Duration::from_millis(500);
 /// For the last commits to the control topic.
 const CLOSING: Duration = Duration::from_secs(15);
 
@@ -207,7 +205,7 @@ fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<Feed, Failu
         ControlBus::File { root } => {
             let root = control_root(profile, root)?;
             let control = ControlTopic::Folder(root.join(&profile.topic));
-            let options = FileFeedOptions { root, topic: profile.topic.clone(), once, poll_interval: POLL };
+            let options = FileFeedOptions { once, ..FileFeedOptions::new(root, &profile.topic) };
             let readies = Box::pin(FileFeed::new(options, clock).stream());
             Ok(Feed { readies, closed: Box::pin(std::future::ready(())), control })
         }

@@ -88,12 +88,16 @@ const OF_READY: &[Case] = &[
     Case { id: "C1.config", ready: |r| r.payload.run_config_digest = other(), ..PLAIN },
     Case {
         id: "C1.no_facts",
-        ready: |r| r.payload.facts_view_ref = "wsp-matrix/no-such-facts.json".to_owned(),
+        ready: |r| "wsp-matrix/no-such-facts.json".clone_into(&mut r.payload.facts_view_ref),
         ..PLAIN
     },
     Case { id: "C1.open_facts", facts: Some(|f| f["wsp_matrix"] = json!(true)), ..PLAIN },
-    Case { id: "C2.climbing", ready: |r| r.payload.facts_view_ref = "wsp-matrix/../../facts.json".to_owned(), ..PLAIN },
-    Case { id: "C2.local", ready: |r| r.payload.facts_view_ref = "file:///etc/hostname".to_owned(), ..PLAIN },
+    Case {
+        id: "C2.climbing",
+        ready: |r| "wsp-matrix/../../facts.json".clone_into(&mut r.payload.facts_view_ref),
+        ..PLAIN
+    },
+    Case { id: "C2.local", ready: |r| "file:///etc/hostname".clone_into(&mut r.payload.facts_view_ref), ..PLAIN },
 ];
 
 fn seal_waived(profile: &Profile) -> Option<&'static str> {

@@ -55,7 +55,8 @@ pub struct Row {
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) result: Outcome,
-    pub(super) seen: String,
+    /// What came of it, in words.
+    pub(super) told: String,
     pub(super) why: Option<String>,
     pub(super) evidence: Option<String>,
 }
@@ -63,17 +64,17 @@ pub(super) struct Seen {
 impl Seen {
     /// As it has to be.
     pub(super) fn green(seen: impl Into<String>) -> Self {
-        Self { result: Outcome::Green, seen: seen.into(), why: None, evidence: None }
+        Self { result: Outcome::Green, told: seen.into(), why: None, evidence: None }
     }
 
     /// Otherwise.
     pub(super) fn red(seen: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { result: Outcome::Red, seen: seen.into(), why: Some(why.into()), evidence: None }
+        Self { result: Outcome::Red, told: seen.into(), why: Some(why.into()), evidence: None }
     }
 
     /// Not asked for by the profile.
     pub(super) fn not_run(why: impl Into<String>) -> Self {
-        Self { result: Outcome::NotRun, seen: "–".to_owned(), why: Some(why.into()), evidence: None }
+        Self { result: Outcome::NotRun, told: "–".to_owned(), why: Some(why.into()), evidence: None }
     }
 
     /// Green if it holds.
@@ -184,7 +185,7 @@ impl Report {
         if let Some(gives) = spec.gives.filter(|_| !green) {
             self.down.entry(gives).or_insert(spec.id);
         }
-        let Seen { result, seen, why, evidence } = seen;
+        let Seen { result, told: seen, why, evidence } = seen;
         let expected = spec.expected.replace("{N}", &self.max_events.to_string());
         let Spec { id, requirement, needs, done, .. } = spec;
         self.rows.push(Row { id, requirement, needs, done, expected, seen, result, why, evidence });

@@ -102,7 +102,7 @@ async fn one_that_is_not_refused_meets_a_gate_without_address_and_is_red() {
 
     let seen = Trial::new(&matrix, "C1.foreign", ready).unwrap().seen(&matrix).await;
     assert_eq!(seen.result, Outcome::Red);
-    assert!(seen.seen.starts_with("FAILED IG_PUSH_REJECTED"), "{}", seen.seen);
+    assert!(seen.told.starts_with("FAILED IG_PUSH_REJECTED"), "{}", seen.told);
 }
 
 #[tokio::test]

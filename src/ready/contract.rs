@@ -67,11 +67,12 @@ impl Bus for FileBus {
     }
 
     fn open(&self, once: bool) -> Incomings {
+        let soon = Duration::from_millis(20);
         let options = FileFeedOptions {
-            root: self.root.path().to_owned(),
-            topic: TOPIC.to_owned(),
             once,
-            poll_interval: Duration::from_millis(20),
+            poll_interval: soon,
+            deferred_interval: soon,
+            ..FileFeedOptions::new(self.root.path().to_owned(), TOPIC)
         };
         FileFeed::new(options, SystemClock::new()).stream().boxed()
     }

@@ -26,8 +26,25 @@ pub struct FileFeedOptions {
     pub topic: String,
     /// Ends when everything that is there was given out once.
     pub once: bool,
-    /// Time between two looks at the folder, and before a deferred message comes again.
+    /// Time between two looks at the folder.
     pub poll_interval: Duration,
+    /// Time before a deferred message comes again.
+    pub deferred_interval: Duration,
+}
+
+impl FileFeedOptions {
+    /// Watches a topic's folder for good: every 100 ms, which is a fraction of what a run's first event may wait for,
+    /// and half a second between two looks at a deferred message.
+    #[must_use]
+    pub fn new(root: PathBuf, topic: &str) -> Self {
+        Self {
+            root,
+            topic: topic.to_owned(),
+            once: false,
+            poll_interval: Duration::from_millis(100),
+            deferred_interval: Duration::from_millis(500),
+        }
+    }
 }
 
 /// What a feed has met, for telemetry and tests.
@@ -125,7 +142,7 @@ impl<C: Clock> FileFeed<C> {
         while let Ok((id, settlement)) = self.desk.1.try_recv() {
             let Some(path) = self.given.remove(&id) else { continue };
             if settlement == Settlement::Deferred {
-                self.deferred.push((self.clock.now() + self.options.poll_interval, path));
+                self.deferred.push((self.clock.now() + self.options.deferred_interval, path));
             }
         }
     }
@@ -215,12 +232,7 @@ mod tests {
     const TOPIC: &str = "fp.bus.control.v1";
 
     fn feed(root: &Path, once: bool) -> FileFeed<SystemClock> {
-        let options = FileFeedOptions {
-            root: root.to_owned(),
-            topic: TOPIC.to_owned(),
-            once,
-            poll_interval: Duration::from_millis(500),
-        };
+        let options = FileFeedOptions { once, ..FileFeedOptions::new(root.to_owned(), TOPIC) };
         FileFeed::new(options, SystemClock::new())
     }
 

@@ -31,6 +31,9 @@ fn matrix(parts: &Parts, run: &Run, name: &str, gate: &str, more: &[(&str, &str)
     (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{name}: {error}: {out}{err}")))
 }
 
+/// What breaks, the part that it breaks, and the environment that does it.
+type Breakage<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[tokio::test]
 #[ignore = "needs Kafka, an S3 server and Postgres"]
 async fn the_matrix_is_green_on_real_parts_and_red_where_one_is_broken() {
@@ -57,7 +60,7 @@ async fn the_matrix_is_green_on_real_parts_and_red_where_one_is_broken() {
     let ca = ca.to_str().unwrap();
     let nobody = parts.postgres.dsn("sslmode=require").expose().replace("hunter2", "hunter9");
     let nowhere = "postgresql://wsp:hunter2@127.0.0.1:1/postgres";
-    let breakages: &[(&str, &str, &[(&str, &str)])] = &[
+    let breakages: [Breakage; 8] = [
         ("Kafka out of reach", "control_topic", &[("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")]),
         (
             "Kafka, wrong login",
@@ -77,7 +80,7 @@ async fn the_matrix_is_green_on_real_parts_and_red_where_one_is_broken() {
         ("IG out of reach", "gate", &[("IG_INGEST_URL", NOWHERE)]),
         ("IG, wrong key", "gate", &[("IG_API_KEY", "another-key")]),
     ];
-    for (n, (case, part, environment)) in (2..).zip(breakages) {
+    for (n, (case, part, environment)) in (2..).zip(&breakages) {
         let run = parts.run(n).await;
         let gate = if *case == "IG out of reach" { NOWHERE } else { &gate };
         let (code, report) = matrix(&parts, &run, &format!("broken-{n}"), gate, environment);

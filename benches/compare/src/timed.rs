@@ -10,7 +10,6 @@
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
@@ -96,12 +95,8 @@ pub(crate) fn run(profile: &Path) -> Result<()> {
     let sent = Arc::new(Mutex::new(Vec::with_capacity(1 << 20)));
     let taken = stage::runtime()?.block_on(async {
         let clock = SystemClock::new();
-        let options = FileFeedOptions {
-            root: folder.join("control_bus"),
-            topic: CONTROL_TOPIC.to_owned(),
-            once: true,
-            poll_interval: Duration::from_secs(1),
-        };
+        let bus = folder.join("control_bus");
+        let options = FileFeedOptions { once: true, ..FileFeedOptions::new(bus, CONTROL_TOPIC) };
         let mut readies = pin!(FileFeed::new(options, clock).stream());
         let incoming = readies.next().await.ok_or("no READY")??;
         let endpoint = Endpoint::new(&profile.delivery.ig_ingest_url, "X-IG-Api-Key", &Secret::new(KEY))?;
