@@ -22,7 +22,7 @@ const IN_FLIGHT: u64 = 8;
 const WINDOW: u64 = 64;
 const FLUSH_EVERY: u64 = 50;
 /// What a start may send again of what an earlier one has delivered.
-pub(crate) const BOUND: u64 = FLUSH_EVERY + WINDOW;
+pub(crate) const BOUND: u64 = FLUSH_EVERY + IN_FLIGHT;
 
 /// A world, its READY, a gate, and a way between that can be spoilt.
 pub(crate) struct Scene {
