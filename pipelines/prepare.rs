@@ -258,10 +258,18 @@ pub fn resume(run: &Prepared, kept: &Kept) -> Result<(Vec<Resume>, Earlier), Ref
 ///
 /// As [`open_own`], [`identify`] and [`engine_root`]; else the first refusal of [`prepare`]'s checks.
 pub async fn of_ready(profile: &Profile, ready: &Ready) -> Result<Prepared, Refusal> {
+    of_ready_checked(profile, ready, &mut CheckList::new()).await
+}
+
+/// As [`of_ready`], with the checks added to `list`.
+pub(crate) async fn of_ready_checked(
+    profile: &Profile,
+    ready: &Ready,
+    list: &mut CheckList,
+) -> Result<Prepared, Refusal> {
     let identity = identify(&*open_own(profile)?, ready).await?;
-    let mut checks = CheckList::new();
-    let run = prepare(profile, ready, identity, engine_root(profile, ready)?, &mut checks).await;
-    run.ok_or_else(|| first_refusal(&checks))
+    let run = prepare(profile, ready, identity, engine_root(profile, ready)?, list).await;
+    run.ok_or_else(|| first_refusal(list))
 }
 
 /// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers and small

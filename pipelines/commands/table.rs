@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use wsp::model::digits;
+
 /// Rows of equal length, the first of them the heading.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -22,17 +24,9 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// A count with thin groups: 1234567 as `1,234,567`.
+/// A count in groups of three digits: 1234567 as `1,234,567`.
 pub(crate) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    digits::grouped(&n.to_string())
 }
 
 #[cfg(test)]

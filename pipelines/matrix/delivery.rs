@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Matrix;
 use super::aside::Aside;
 use super::doctor::{Trial, broken};
 use super::gates::CountedGate;
-use super::report::{Report, Seen};
+use super::report::{Report, Seen, verdict_words};
+use super::{Matrix, evidence};
 use crate::clock::Clock;
-use crate::deliver::DeliveryMode;
-use crate::evidence::{End, Status, Summary, run_prefix};
+use crate::deliver::{DeliveryMode, HttpGate};
+use crate::evidence::{End, Status, Summary};
 use crate::model::{Reason, Refusal};
 use crate::pace::Pacing;
 use crate::pipelines::positions::checkpoints;
@@ -20,7 +20,6 @@ use crate::pipelines::telemetry::Telemetry;
 use crate::profile::Profile;
 use crate::ready::{Incoming, Ready, Source};
 use crate::stop::Stop;
-use crate::store::Key;
 
 /// Events that are sent a second time at most.
 const RESENT: u64 = 5;
@@ -42,45 +41,36 @@ pub(super) async fn streamed<C: Clock + std::fmt::Debug>(
     let start = Starting { m, ready, source, telemetry };
     let mut first = 0;
     let stopped = async {
-        start.stopped().await.map_or_else(
-            |refusal| Seen::refused(&refusal),
-            |(seen, emitted)| {
-                first = emitted;
-                seen
-            },
-        )
+        let (seen, emitted) = start.stopped().await?;
+        first = emitted;
+        Ok::<_, Refusal>(seen)
     };
     report.fill("C3.stop", stopped).await;
     let mut all = None;
     let capped = async {
-        start.capped(first).await.map_or_else(
-            |refusal| Seen::refused(&refusal),
-            |(seen, emitted)| {
-                all = seen.is_green().then_some(Streamed { emitted });
-                seen
-            },
-        )
+        let (seen, emitted) = start.capped(first).await?;
+        all = seen.is_green().then_some(Streamed { emitted });
+        Ok::<_, Refusal>(seen)
     };
     report.fill("C3.cap", capped).await;
     report.fill("C3.again", again(m, "C3.again", ready, false)).await;
     report.fill("C3.other_message", again(m, "C3.other_message", ready, true)).await;
-    report
-        .fill("C3.resent", async { start.resent(world).await.unwrap_or_else(|refusal| Seen::refused(&refusal)) })
-        .await;
+    report.fill("C3.resent", start.resent(world)).await;
     all
 }
 
 /// READY before a service that can send nothing, now that its run is streamed.
-async fn again<C: Clock + std::fmt::Debug>(m: &Matrix<C>, id: &'static str, ready: &Ready, renamed: bool) -> Seen {
-    match Trial::new(m, id, ready.clone()) {
-        Ok(mut trial) => {
-            if renamed {
-                trial.rename();
-            }
-            trial.seen(m).await
-        }
-        Err(refusal) => Seen::refused(&refusal),
+async fn again<C: Clock + std::fmt::Debug>(
+    m: &Matrix<C>,
+    id: &'static str,
+    ready: &Ready,
+    renamed: bool,
+) -> Result<Seen, Refusal> {
+    let mut trial = Trial::new(m, id, ready.clone())?;
+    if renamed {
+        trial.rename();
     }
+    trial.seen(m).await
 }
 
 struct Starting<'a, C> {
@@ -101,33 +91,37 @@ impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
         Incoming::by_hand(self.ready.clone(), self.source.clone())
     }
 
+    /// What a start like that of `wsp run` comes to.
+    async fn taken(&self, settings: Settings, gate: &CountedGate<HttpGate<C>>, stop: Stop) -> Result<Taken, Refusal> {
+        let m = self.m;
+        let service = Service::new(m.profile.clone(), settings, gate.clone(), m.clock.clone(), stop);
+        let service = service.map_err(|error| broken(&error))?.telemetry(self.telemetry.clone());
+        Box::pin(service.take(&self.incoming())).await
+    }
+
     async fn stopped(&self) -> Result<(Seen, u64), Refusal> {
         let m = self.m;
         let stop = Stop::new();
         let gate = CountedGate::new(m.gate.clone()).stopping(m.max_events / 2, &stop);
         let settings = Settings { mode: DeliveryMode::Strict, ..self.settings(m.max_events)? };
-        let service = Service::new(m.profile.clone(), settings, gate.clone(), m.clock.clone(), stop);
-        let service = service.map_err(|error| broken(&error))?.telemetry(self.telemetry.clone());
-        let taken = Box::pin(service.take(&self.incoming())).await?;
+        let taken = self.taken(settings, &gate, stop).await?;
         let emitted = taken.verdict.emitted;
         let as_told = taken.verdict.reason == Some(Reason::RunStopped) && (1..m.max_events).contains(&emitted);
         let seen = format!("{}, {} attempts", told(&taken), gate.attempts());
-        Ok((Seen::of(as_told, seen, why(&taken)).shown_by(self.object("wsp_start.json")?), emitted))
+        Ok((Seen::of(as_told, seen, why(&taken)).shown_by(evidence::name(m, "wsp/wsp_start.json")?), emitted))
     }
 
     async fn capped(&self, before: u64) -> Result<(Seen, u64), Refusal> {
         let m = self.m;
         let gate = CountedGate::new(m.gate.clone());
         let settings = self.settings(m.max_events - before.min(m.max_events))?;
-        let service = Service::new(m.profile.clone(), settings, gate.clone(), m.clock.clone(), Stop::new());
-        let service = service.map_err(|error| broken(&error))?.telemetry(self.telemetry.clone());
-        let taken = Box::pin(service.take(&self.incoming())).await?;
+        let taken = self.taken(settings, &gate, Stop::new()).await?;
         let emitted = before + taken.verdict.emitted;
         let capped = taken.verdict.status == Status::Streamed
             && taken.summary.as_ref().is_some_and(|summary| summary.end == End::Capped && resumed(summary) >= before);
         let seen = format!("{}, {} attempts, {emitted} events in all", told(&taken), gate.attempts());
         let seen = Seen::of(capped && emitted == m.max_events, seen, why(&taken));
-        Ok((seen.shown_by(self.object("wsp_summary.json")?), emitted))
+        Ok((seen.shown_by(evidence::name(m, "wsp/wsp_summary.json")?), emitted))
     }
 
     /// From a checkpoint of its own, with the run's records hidden and its evidence aside: the gate alone can tell.
@@ -136,10 +130,7 @@ impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
         let mut profile: Profile = m.profile.clone();
         "wsp-matrix-resent".clone_into(&mut profile.checkpoint.attempt_id);
         let store = prepare::open_own(&profile)?;
-        let records: Key = format!("{}/wsp/ready_runs", run_prefix(store.root(), &m.run)?)
-            .parse()
-            .map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))?;
-        let aside = Aside::new(store).hiding(&records);
+        let aside = Aside::new(store).hiding(&evidence::below(m, "wsp/ready_runs")?);
         let gate = CountedGate::new(m.gate.clone());
         let cap = RESENT.min(m.max_events);
         let service = Service::new(profile.clone(), self.settings(cap)?, gate.clone(), m.clock.clone(), Stop::new());
@@ -155,11 +146,6 @@ impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
         let again = taken.verdict.status == Status::Streamed && duplicates == cap;
         Ok(Seen::of(again, seen, why(&taken)))
     }
-
-    fn object(&self, name: &str) -> Result<String, Refusal> {
-        let store = prepare::open_own(&self.m.profile)?;
-        Ok(format!("{}/{}/wsp/{name}", store.root(), run_prefix(store.root(), &self.m.run)?))
-    }
 }
 
 /// Rows before the place where a start resumed.
@@ -168,12 +154,10 @@ fn resumed(summary: &Summary) -> u64 {
 }
 
 fn told(taken: &Taken) -> String {
-    let verdict = &taken.verdict;
-    let reason = verdict.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
     let counts = taken.summary.as_ref().map_or_else(String::new, |summary| {
         format!(", {:?}: {} admitted, {} duplicates", summary.end, summary.totals.admitted, summary.totals.duplicates)
     });
-    format!("{}{reason}{counts}", verdict.status)
+    verdict_words(&taken.verdict) + &counts
 }
 
 fn why(taken: &Taken) -> String {

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use super::aside::Aside;
 use super::gates::ShutGate;
 use super::places::{Place, lay};
-use super::report::{Report, Seen};
+use super::report::{Report, Seen, verdict_words};
 use super::rows::spec;
 use super::{Matrix, evidence, operated};
 use crate::clock::Clock;
+use crate::evidence::unavailable;
 use crate::model::{CheckList, Hex64, Micros, Reason, Refusal};
 use crate::pipelines::prepare::{self, Prepared};
 use crate::pipelines::producer::Settings;
@@ -158,16 +159,12 @@ pub(super) async fn refused<C: Clock + std::fmt::Debug>(
     report.fill("C4.wait", operated::waits(m, ready)).await;
     let mut world = None;
     let look = async {
-        match look_at_world(m, ready).await {
-            Ok((run, checks)) => {
-                let rows: u64 = run.outputs.iter().map(|output| output.view.rows).sum();
-                let seen =
-                    format!("{checks} checks of {}; {rows} rows in {} outputs", run.engine_root, run.outputs.len());
-                world = Some(run);
-                Seen::green(seen)
-            }
-            Err(refusal) => Seen::refused(&refusal),
-        }
+        let mut checks = CheckList::new();
+        let run = prepare::of_ready_checked(&m.profile, ready, &mut checks).await?;
+        let (rows, checks) = (run.outputs.iter().map(|output| output.view.rows).sum::<u64>(), checks.checks().len());
+        let seen = format!("{checks} checks of {}; {rows} rows in {} outputs", run.engine_root, run.outputs.len());
+        world = Some(run);
+        Ok::<_, Refusal>(seen)
     };
     report.fill("C2.world", look).await;
     for case in OF_WORLD {
@@ -215,28 +212,16 @@ fn passed_over<C>(m: &Matrix<C>, ready: &Ready, doctor: fn(&mut Value)) -> Seen 
     }
 }
 
-async fn look_at_world<C: Clock>(m: &Matrix<C>, ready: &Ready) -> Result<(Prepared, usize), Refusal> {
-    let store = prepare::open_own(&m.profile)?;
-    let identity = prepare::identify(&*store, ready).await?;
-    let root = prepare::engine_root(&m.profile, ready)?;
-    let mut checks = CheckList::new();
-    let run = prepare::prepare(&m.profile, ready, identity, root, &mut checks).await;
-    run.map(|run| (run, checks.checks().len())).ok_or_else(|| prepare::first_refusal(&checks))
-}
-
 async fn tried<C: Clock + std::fmt::Debug>(
     m: &Matrix<C>,
     ready: &Ready,
     case: &Case,
     world: Option<&Prepared>,
-) -> Seen {
+) -> Result<Seen, Refusal> {
     if let Some(why) = (case.unless)(&m.profile) {
-        return Seen::not_run(why);
+        return Ok(Seen::not_run(why));
     }
-    match doctored(m, ready, case, world).await {
-        Ok(trial) => trial.seen(m).await,
-        Err(refusal) => Seen::refused(&refusal),
-    }
+    doctored(m, ready, case, world).await?.seen(m).await
 }
 
 async fn doctored<'a, C: Clock + std::fmt::Debug>(
@@ -251,13 +236,11 @@ async fn doctored<'a, C: Clock + std::fmt::Debug>(
     (case.profile)(&mut trial.profile);
     if let Some(doctor) = case.facts {
         let key = facts::locate(&ready.payload.facts_view_ref, trial.aside.root())?;
-        let body = trial.aside.get(&key, facts::MAX_BYTES).await;
-        let body = body.map_err(|error| Refusal::new(Reason::StoreUnavailable, error.to_string()))?;
+        let body = trial.aside.get(&key, facts::MAX_BYTES).await.map_err(unavailable)?;
         let mut facts: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
         doctor(&mut facts);
-        let name = evidence::key(m, &format!("facts/{}.json", case.id))?;
-        let written = trial.aside.put(&name, facts.to_string().into()).await;
-        written.map_err(|error| Refusal::new(Reason::StoreUnavailable, error.to_string()))?;
+        let name = evidence::object(m, &format!("facts/{}.json", case.id))?;
+        trial.aside.put(&name, facts.to_string().into()).await.map_err(unavailable)?;
         trial.ready.payload.facts_view_ref = name.as_str().to_owned();
     }
     if let (Some(place), Some(world)) = (case.place, world) {
@@ -311,15 +294,11 @@ impl<'a, C: Clock + std::fmt::Debug> Trial<'a, C> {
     }
 
     /// The row: verdict and attempts against what is expected, with all of it kept as evidence.
-    pub(super) async fn seen(self, m: &Matrix<C>) -> Seen {
+    pub(super) async fn seen(self, m: &Matrix<C>) -> Result<Seen, Refusal> {
         let (spec, message_id) = (spec(self.id), self.ready.payload.message_id.clone());
-        let (taken, attempts, written) = match self.judge().await {
-            Ok(judged) => judged,
-            Err(refusal) => return Seen::refused(&refusal),
-        };
+        let (taken, attempts, written) = self.judge().await?;
         let (verdict, contents) = (&taken.verdict, written.contents());
-        let reason = verdict.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-        let mut seen = format!("{}{reason}, {attempts} attempts", verdict.status);
+        let mut seen = format!("{}, {attempts} attempts", verdict_words(verdict));
         let record = format!("ready_runs/{message_id}.jsonl");
         if contents.keys().any(|key| key.ends_with(&record)) != verdict.status.is_recorded() {
             seen.push_str(", and a record that does not go with it");
@@ -339,10 +318,7 @@ impl<'a, C: Clock + std::fmt::Debug> Trial<'a, C> {
         });
         let why = words.unwrap_or_else(|| "it was not refused".to_owned());
         let judged = Seen::of(seen == spec.expected, seen, why);
-        match evidence::show(m, spec.id, &shown).await {
-            Ok(name) => judged.shown_by(name),
-            Err(refusal) => Seen::refused(&refusal),
-        }
+        Ok(judged.shown_by(evidence::show(m, spec.id, &shown).await?))
     }
 }
 

@@ -8,12 +8,12 @@ use super::Matrix;
 use super::delivery::Streamed;
 use super::report::{Report, Seen};
 use crate::clock::Clock;
-use crate::evidence::run_prefix;
-use crate::model::{Check, Reason, Refusal, Secret, Verdict, json};
+use crate::evidence::{document, key, run_prefix, unavailable};
+use crate::model::{Check, Refusal, Secret, Verdict};
 use crate::pipelines::prepare;
 use crate::pipelines::verify::{Depth, verify};
 use crate::profile::{CheckpointBackend, ControlBus};
-use crate::store::{Key, StoreError, files};
+use crate::store::{Key, files};
 
 /// Of an object that is searched or shown, in bytes.
 const LIMIT: u64 = 64 << 20;
@@ -56,9 +56,7 @@ pub(super) async fn verified<C: Clock + std::fmt::Debug>(
     }
     report.fill("C5.report", page(m)).await;
     let rows = serde_json::to_string(&report).unwrap_or_default();
-    report
-        .fill("C5.secrets", async { searched(m, &rows).await.unwrap_or_else(|refusal| Seen::refused(&refusal)) })
-        .await;
+    report.fill("C5.secrets", searched(m, &rows)).await;
 }
 
 fn of_checks(checks: &[&Check]) -> Seen {
@@ -77,19 +75,13 @@ fn of_checks(checks: &[&Check]) -> Seen {
     }
 }
 
-async fn page<C: Clock>(m: &Matrix<C>) -> Seen {
-    let read = async {
-        let store = prepare::open_own(&m.profile)?;
-        let key = below(m, "wsp/wsp_report.html")?;
-        Ok((store.get(&key, LIMIT).await.map_err(away)?.unwrap_or_default(), store.full_name(&key)))
-    };
-    match read.await {
-        Ok((body, name)) => {
-            let of_run = String::from_utf8_lossy(&body).contains(m.run.as_str());
-            Seen::of(of_run, format!("{} bytes", body.len()), "Make it again: `wsp report`.").shown_by(name)
-        }
-        Err(refusal) => Seen::refused(&refusal),
-    }
+async fn page<C: Clock>(m: &Matrix<C>) -> Result<Seen, Refusal> {
+    let store = prepare::open_own(&m.profile)?;
+    let key = below(m, "wsp/wsp_report.html")?;
+    let body = store.get(&key, LIMIT).await.map_err(unavailable)?.unwrap_or_default();
+    let of_run = String::from_utf8_lossy(&body).contains(m.run.as_str());
+    let seen = Seen::of(of_run, format!("{} bytes", body.len()), "Make it again: `wsp report`.");
+    Ok(seen.shown_by(store.full_name(&key)))
 }
 
 /// Looks for what nobody may read in all that the run has left, and in what is told here.
@@ -100,7 +92,7 @@ async fn searched<C: Clock>(m: &Matrix<C>, rows: &str) -> Result<Seen, Refusal> 
         |text: &[u8]| secrets.iter().any(|secret| text.windows(secret.len()).any(|part| part == secret.as_bytes()));
     let (mut objects, mut found) = (0, Vec::new());
     for folder in FOLDERS {
-        for (key, _) in store.list(&below(m, folder)?).await.map_err(away)? {
+        for (key, _) in store.list(&below(m, folder)?).await.map_err(unavailable)? {
             let Ok(Some(body)) = store.get(&key, LIMIT).await else { continue };
             objects += 1;
             if shows(&body) {
@@ -149,18 +141,17 @@ fn password(dsn: &str) -> Option<&str> {
 /// Keeps what shows a row, and says where.
 pub(super) async fn show<C: Clock>(m: &Matrix<C>, id: &str, shown: &Value) -> Result<String, Refusal> {
     let store = prepare::open_own(&m.profile)?;
-    let key = key(m, &format!("{id}.json"))?;
-    store.put(&key, (json::compact(shown) + "\n").into()).await.map_err(away)?;
+    let key = object(m, &format!("{id}.json"))?;
+    store.put(&key, document(shown)?).await.map_err(unavailable)?;
     Ok(store.full_name(&key))
 }
 
 /// Writes the report: to the store, else to this machine's folder of the run; says where.
 pub(super) async fn keep<C: Clock>(m: &Matrix<C>, report: &Report) -> Result<String, Refusal> {
-    let value = serde_json::to_value(report).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
-    let text = json::compact(&value) + "\n";
+    let text = document(report)?;
     let written = async {
         let (store, key) = (prepare::open_own(&m.profile)?, below(m, "wsp/matrix.json")?);
-        store.put(&key, text.clone().into()).await.map_err(away)?;
+        store.put(&key, text.clone()).await.map_err(unavailable)?;
         Ok::<_, Refusal>(store.full_name(&key))
     };
     let refusal = match written.await {
@@ -169,29 +160,24 @@ pub(super) async fn keep<C: Clock>(m: &Matrix<C>, report: &Report) -> Result<Str
     };
     let folder = Path::new("runs/fraud-platform").join(m.run.as_str()).join("wsp");
     let path = folder.join("matrix.json");
-    let kept = files::create_folders(&folder).and_then(|()| files::replace(&path, text.as_bytes()));
+    let kept = files::create_folders(&folder).and_then(|()| files::replace(&path, &text));
     kept.map_err(|error| Refusal::new(refusal.reason, format!("{refusal}; {}: {error}", path.display())))?;
     Ok(path.display().to_string())
 }
 
 /// The name of an object of the run's evidence.
 pub(super) fn name<C>(m: &Matrix<C>, below_prefix: &str) -> Result<String, Refusal> {
-    Ok(format!("{}/{}", m.profile.store.root, below(m, below_prefix)?))
+    Ok(prepare::open_own(&m.profile)?.full_name(&below(m, below_prefix)?))
 }
 
 /// An object of the matrix's own.
-pub(super) fn key<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
+pub(super) fn object<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
     below(m, &format!("wsp/matrix/{name}"))
 }
 
-fn below<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
-    let prefix = run_prefix(&m.profile.store.root, &m.run)?;
-    format!("{prefix}/{name}").parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn away(error: StoreError) -> Refusal {
-    Refusal::new(Reason::StoreUnavailable, error.to_string())
+/// An object, or a folder of them, below the run's prefix.
+pub(super) fn below<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
+    key(&format!("{}/{name}", run_prefix(&m.profile.store.root, &m.run)?))
 }
 
 #[cfg(test)]

@@ -52,13 +52,12 @@ pub(super) async fn told<C: Clock + std::fmt::Debug>(
 
 /// A listener as `wsp run` has it, on a port that nobody else has.
 async fn listening<C: Clock>(m: &Matrix<C>, telemetry: &Telemetry) -> Result<Listener, Refusal> {
-    let broken = |error: String| Refusal::new(Reason::InternalError, error);
     let store = prepare::open_own(&m.profile)?;
     let gate = m.gate.probe();
     let readiness = Readiness::new(telemetry.clone(), m.control.clone(), store, gate, m.clock.clone());
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::start(loopback, telemetry.clone(), readiness, m.clock.clone()).await;
-    listener.map_err(|error| broken(format!("no listener on loopback: {error}")))
+    listener.map_err(|error| Refusal::new(Reason::InternalError, format!("no listener on loopback: {error}")))
 }
 
 struct Page(String);
@@ -110,31 +109,20 @@ impl Page {
 
 fn packs<C>(m: &Matrix<C>) -> Seen {
     let look = PacksLook::take(&m.profile.required_packs, Path::new(""), Some(&m.run));
-    Seen::result(look.verdict())
+    look.verdict().into()
 }
 
 /// READY as it is, and a pack required that nobody could have started. To be asked before the run is streamed.
-pub(super) async fn waits<C: Clock + std::fmt::Debug>(m: &Matrix<C>, ready: &Ready) -> Seen {
-    match Trial::new(m, "C4.wait", ready.clone()) {
-        Ok(mut trial) => {
-            trial.rename();
-            let file = PathBuf::from("wsp-matrix-no-such-pack.yaml");
-            trial.profile.required_packs = RequiredPacks { files: Some(vec![file]), same_run: true };
-            trial.seen(m).await
-        }
-        Err(refusal) => Seen::refused(&refusal),
-    }
+pub(super) async fn waits<C: Clock + std::fmt::Debug>(m: &Matrix<C>, ready: &Ready) -> Result<Seen, Refusal> {
+    let mut trial = Trial::new(m, "C4.wait", ready.clone())?;
+    trial.rename();
+    let file = PathBuf::from("wsp-matrix-no-such-pack.yaml");
+    trial.profile.required_packs = RequiredPacks { files: Some(vec![file]), same_run: true };
+    trial.seen(m).await
 }
 
-async fn facts<C: Clock>(m: &Matrix<C>) -> Seen {
-    let told = async {
-        let store = prepare::open_own(&m.profile)?;
-        Told::read(&store, &m.run, m.profile.lane).await
-    };
-    let told = match told.await {
-        Ok(told) => told,
-        Err(refusal) => return Seen::refused(&refusal),
-    };
+async fn facts<C: Clock>(m: &Matrix<C>) -> Result<Seen, Refusal> {
+    let told = Told::read(&prepare::open_own(&m.profile)?, &m.run, m.profile.lane).await?;
     let of = |family: &'static str| told.facts.iter().filter(move |fact| fact.event_family == family);
     let ends: Vec<&Fact> = of("RUN_ENDED").collect();
     let ended = |end: &str| ends.iter().rev().find(|fact| fact.text("end") == end);
@@ -151,8 +139,5 @@ async fn facts<C: Clock>(m: &Matrix<C>) -> Seen {
         words.iter().map(|words| words.trim_end()).collect::<Vec<_>>().join(", "),
         "Compare the run's facts with docs/decisions.md.",
     );
-    match evidence::name(m, "obs/governance/events.jsonl") {
-        Ok(name) => seen.shown_by(name),
-        Err(refusal) => Seen::refused(&refusal),
-    }
+    Ok(seen.shown_by(evidence::name(m, "obs/governance/events.jsonl")?))
 }

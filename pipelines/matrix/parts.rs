@@ -9,11 +9,11 @@ use super::{Matrix, evidence};
 use crate::checkpoint::{CheckpointStore, Cursor, Kept};
 use crate::clock::Clock;
 use crate::deliver::{HttpGate, ProbeError};
+use crate::evidence::unavailable;
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 use crate::pipelines::positions::checkpoints;
 use crate::pipelines::prepare;
 use crate::pipelines::telemetry::readiness::ControlTopic;
-use crate::store::StoreError;
 
 /// How long the control topic may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,17 +23,17 @@ pub(super) async fn ask<C: Clock + std::fmt::Debug>(m: &Matrix<C>, report: &mut 
     report.fill("C1.profile", async { profile(m) }).await;
     report.fill("C1.topic", topic(m)).await;
     report.fill("C1.ready", async { ready(m) }).await;
-    report.fill("C1.store", async { Seen::result(store(m).await) }).await;
+    report.fill("C1.store", store(m)).await;
     report.fill("C2.remote", async { remote(m) }).await;
     report.fill("C3.gate", gate(&m.gate)).await;
     report.fill("C3.key", key(&m.stranger)).await;
-    report.fill("C3.hold", async { Seen::result(hold(m).await) }).await;
-    report.fill("C3.alone", async { alone(m).await.unwrap_or_else(|refusal| Seen::refused(&refusal)) }).await;
+    report.fill("C3.hold", hold(m)).await;
+    report.fill("C3.alone", alone(m)).await;
 }
 
 fn profile<C>(m: &Matrix<C>) -> Seen {
     let checked = prepare::check_profile(&m.profile);
-    Seen::result(checked.map(|()| format!("profile {}, producer {}", m.profile.profile_id, m.profile.producer_id)))
+    checked.map(|()| format!("profile {}, producer {}", m.profile.profile_id, m.profile.producer_id)).into()
 }
 
 async fn topic<C>(m: &Matrix<C>) -> Seen {
@@ -67,20 +67,19 @@ fn ready<C>(m: &Matrix<C>) -> Seen {
 /// Writes what a run writes, in every way that a run writes it.
 async fn store<C: Clock>(m: &Matrix<C>) -> Result<String, Refusal> {
     let store = prepare::open_own(&m.profile)?;
-    let away = |error: StoreError| Refusal::new(Reason::StoreUnavailable, error.to_string());
-    let (object, list) = (evidence::key(m, "probe.json")?, evidence::key(m, "probe.jsonl")?);
+    let (object, list) = (evidence::object(m, "probe.json")?, evidence::object(m, "probe.jsonl")?);
     let line = format!("{{\"ts_utc\":\"{}\"}}\n", m.clock.utc());
-    store.put(&object, Bytes::from(line.clone())).await.map_err(away)?;
-    let read = store.get(&object, 1 << 16).await.map_err(away)?;
+    store.put(&object, Bytes::from(line.clone())).await.map_err(unavailable)?;
+    let read = store.get(&object, 1 << 16).await.map_err(unavailable)?;
     let wrong = |what: &str| Refusal::new(Reason::StoreUnavailable, what.to_owned()).file(store.full_name(&object));
     if read.as_deref() != Some(line.as_bytes()) {
         return Err(wrong("what was written is not what is read"));
     }
-    if store.put_new(&object, Bytes::from(line.clone())).await.map_err(away)? {
+    if store.put_new(&object, Bytes::from(line.clone())).await.map_err(unavailable)? {
         return Err(wrong("an object that is there was written as a new one: facts could be overwritten"));
     }
-    store.append(&list, Bytes::from(line.clone())).await.map_err(away)?;
-    let lines = store.get(&list, 1 << 20).await.map_err(away)?.unwrap_or_default();
+    store.append(&list, Bytes::from(line.clone())).await.map_err(unavailable)?;
+    let lines = store.get(&list, 1 << 20).await.map_err(unavailable)?.unwrap_or_default();
     if !lines.ends_with(line.as_bytes()) {
         return Err(wrong("a line that was added is not there"));
     }

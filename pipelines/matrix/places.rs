@@ -3,12 +3,13 @@
 
 use super::{Matrix, evidence};
 use crate::clock::Clock;
-use crate::model::{Reason, Refusal};
+use crate::evidence::{key, unavailable};
+use crate::model::Refusal;
 use crate::oracle::catalogue::Bindings;
 use crate::oracle::view::{DEFAULT_BASE, MANIFEST_NAME, RECEIPT_NAME};
 use crate::oracle::{gates, pack, receipt, seal};
 use crate::pipelines::prepare::{self, Prepared};
-use crate::store::{Key, ObjectStore, StoreError};
+use crate::store::{Key, ObjectStore};
 
 /// Of a document that is copied, in bytes.
 const LIMIT: u64 = 16 << 20;
@@ -33,7 +34,7 @@ pub(super) enum Place {
 /// Lays `place` for the row `id`; answers its root, as it is spelt.
 pub(super) async fn lay<C: Clock>(m: &Matrix<C>, id: &str, world: &Prepared, place: Place) -> Result<String, Refusal> {
     let store = prepare::open_own(&m.profile)?;
-    let base = evidence::key(m, &format!("worlds/{id}"))?;
+    let base = evidence::object(m, &format!("worlds/{id}"))?;
     let root = store.full_name(&base);
     if place == Place::Empty {
         return Ok(root);
@@ -86,7 +87,7 @@ struct Copying<'a> {
 impl Copying<'_> {
     /// Copies what is there; answers it.
     async fn one(&self, from: &str, to: &str) -> Result<Option<bytes::Bytes>, Refusal> {
-        let found = self.from.get(&key(from)?, LIMIT).await.map_err(away)?;
+        let found = self.from.get(&key(from)?, LIMIT).await.map_err(unavailable)?;
         if let Some(body) = &found {
             self.write(to, body.clone()).await?;
         }
@@ -94,15 +95,6 @@ impl Copying<'_> {
     }
 
     async fn write(&self, to: &str, body: bytes::Bytes) -> Result<(), Refusal> {
-        self.to.put(&key(&format!("{}/{to}", self.base))?, body).await.map_err(away)
+        self.to.put(&key(&format!("{}/{to}", self.base))?, body).await.map_err(unavailable)
     }
-}
-
-fn key(text: &str) -> Result<Key, Refusal> {
-    text.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn away(error: StoreError) -> Refusal {
-    Refusal::new(Reason::StoreUnavailable, error.to_string())
 }

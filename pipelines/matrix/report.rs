@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::rows::{Need, ROWS, Spec, spec};
+use crate::evidence::Verdict;
 use crate::model::{Hex64, Micros, PlatformRunId, Reason, Refusal};
 use crate::profile::Profile;
 use crate::ready::Ready;
@@ -87,11 +88,6 @@ impl Seen {
         Self::red(refusal.to_string(), refusal.reason.next())
     }
 
-    /// Green with these words, or the refusal.
-    pub(super) fn result(result: Result<String, Refusal>) -> Self {
-        result.map_or_else(|refusal| Self::refused(&refusal), Self::green)
-    }
-
     /// Shown by this object.
     #[must_use]
     pub(super) fn shown_by(mut self, evidence: impl Into<String>) -> Self {
@@ -102,6 +98,26 @@ impl Seen {
     pub(super) fn is_green(&self) -> bool {
         self.result == Outcome::Green
     }
+}
+
+/// What was seen, or the refusal that kept it from being tried.
+impl From<Result<Self, Refusal>> for Seen {
+    fn from(result: Result<Self, Refusal>) -> Self {
+        result.unwrap_or_else(|refusal| Self::refused(&refusal))
+    }
+}
+
+/// Green with these words, or the refusal.
+impl From<Result<String, Refusal>> for Seen {
+    fn from(result: Result<String, Refusal>) -> Self {
+        result.map(Self::green).into()
+    }
+}
+
+/// A verdict in words: status, and the reason where there is one.
+pub(super) fn verdict_words(verdict: &Verdict) -> String {
+    let reason = verdict.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+    format!("{}{reason}", verdict.status)
 }
 
 /// All rows.
@@ -161,11 +177,11 @@ impl Report {
     }
 
     /// Fills the row `id` with what comes of `attempt`, unless what it needs is not to be had; says whether it is green.
-    pub(super) async fn fill(&mut self, id: &str, attempt: impl Future<Output = Seen>) -> bool {
+    pub(super) async fn fill(&mut self, id: &str, attempt: impl Future<Output: Into<Seen>>) -> bool {
         let spec = spec(id);
         let seen = match self.missing(spec) {
             Some(seen) => seen,
-            None => attempt.await,
+            None => attempt.await.into(),
         };
         self.note(spec, seen)
     }

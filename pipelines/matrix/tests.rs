@@ -100,7 +100,7 @@ async fn one_that_is_not_refused_meets_a_gate_without_address_and_is_red() {
         "not even a position"
     );
 
-    let seen = Trial::new(&matrix, "C1.foreign", ready).unwrap().seen(&matrix).await;
+    let seen = Trial::new(&matrix, "C1.foreign", ready).unwrap().seen(&matrix).await.unwrap();
     assert_eq!(seen.result, Outcome::Red);
     assert!(seen.told.starts_with("FAILED IG_PUSH_REJECTED"), "{}", seen.told);
 }
@@ -112,7 +112,8 @@ async fn what_needs_a_part_that_is_away_is_not_tried() {
     let mut report = Report::new(&matrix.profile, &matrix.run, 2, crate::model::Micros(0));
     report.ready(None);
     assert!(!report.fill("C3.gate", async { Seen::red("away", "restore it") }).await);
-    report.fill("C3.key", async { panic!("it needs the gate") }).await;
+    let untried = async || -> Seen { panic!("it needs the gate") };
+    report.fill("C3.key", untried()).await;
     report.fill("C1.store", async { Seen::green("there") }).await;
     report.finish(crate::model::Micros(1));
     let row = |id: &str| report.rows.iter().find(|row| row.id == id).unwrap();

@@ -55,17 +55,18 @@ use crate::model::{Reason, Refusal, json};
 use crate::store::{Key, StoreError};
 
 /// A key made of parts that are identities, and so always one.
-fn key(text: &str) -> Result<Key, Refusal> {
+pub(crate) fn key(text: &str) -> Result<Key, Refusal> {
     text.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("evidence: {error}")))
 }
 
 /// An object of evidence as it is written: sorted keys, no spaces, a newline at the end (contract, section 8).
-fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
+pub(crate) fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
     let value = serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
     Ok((json::compact(&value) + "\n").into())
 }
 
+/// The refusal of a store that is away.
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn unavailable(error: StoreError) -> Refusal {
+pub(crate) fn unavailable(error: StoreError) -> Refusal {
     Refusal::new(Reason::StoreUnavailable, error.to_string())
 }

@@ -1,6 +1,7 @@
 //! The words all stages share: identities, reasons, event time, and the items that flow.
 
 pub mod check;
+pub mod digits;
 pub mod event;
 pub mod identity;
 pub mod json;

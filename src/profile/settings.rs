@@ -1,6 +1,8 @@
 //! Every setting, once: where it stands in the profile, which environment variable gives it, its default
 //! and its meaning. Reading, the typo check and `docs/profile.md` all work from this table.
 
+use crate::model::digits::grouped;
+
 /// Which source wins where profile and environment both give a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precedence {
@@ -182,16 +184,6 @@ pub fn reference() -> String {
     out
 }
 
-/// A whole number in groups of three digits; anything else as it is.
-fn grouped(number: &str) -> String {
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return number.to_owned();
-    }
-    let first = (number.len() + 2) % 3 + 1;
-    let (head, rest) = number.split_at(first.min(number.len()));
-    rest.as_bytes().chunks(3).fold(head.to_owned(), |out, group| out + "," + &String::from_utf8_lossy(group))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -229,12 +221,6 @@ mod tests {
             Profile::parse(&profile.to_string(), Path::new("."), &env).map_or_else(|e| e.to_string(), |_| String::new())
         });
         told.concat()
-    }
-
-    #[test]
-    fn digits_are_grouped() {
-        let told = ["0", "100", "1024", "86400", "1000000", "0.000001"].map(grouped);
-        assert_eq!(told, ["0", "100", "1,024", "86,400", "1,000,000", "0.000001"]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -18,30 +17,32 @@ use serde_json::Value;
 use wsp::envelope::{FrameExt as _, Framer, OutputFrame, RunPins};
 use wsp::model::{Event, Refusal, RowBatch, Run, WorldKey};
 use wsp::oracle::{Scan, View, ViewFile, ViewFiles};
-use wsp::store::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
+use wsp::store::{Key, Layer, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
 
-/// Objects in memory. Every write makes a new version; every range asked for is noted.
-#[derive(Debug, Default)]
+/// Objects in memory. Every range asked for is noted.
+#[derive(Debug)]
 pub(crate) struct Objects {
-    objects: Mutex<BTreeMap<Key, (Bytes, Version)>>,
+    store: MemoryStore,
     pub(crate) asked: Mutex<Vec<Range<u64>>>,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self { store: MemoryStore::new("memory"), asked: Mutex::default() }
+    }
 }
 
 impl Objects {
     pub(crate) fn set(&self, key: &Key, body: impl Into<Bytes>) {
-        let mut objects = self.objects.lock().unwrap();
-        let version = Version(format!("{:?}", objects.get(key).map(|(_, version)| version.clone())));
-        objects.insert(key.clone(), (body.into(), version));
+        at_once(self.store.put(key, body.into()));
     }
 
     pub(crate) fn body(&self, key: &Key) -> Bytes {
-        self.objects.lock().unwrap()[key].0.clone()
+        at_once(self.store.get(key, u64::MAX)).unwrap()
     }
 
     pub(crate) fn meta(&self, key: &Key) -> ObjectMeta {
-        let objects = self.objects.lock().unwrap();
-        let (body, version) = &objects[key];
-        ObjectMeta { size: body.len() as u64, version: version.clone() }
+        at_once(self.store.head(key)).unwrap()
     }
 
     /// The Parquet files right below a folder on disk.
@@ -61,19 +62,14 @@ impl Objects {
     }
 }
 
-impl ObjectStore for Objects {
-    fn root(&self) -> &'static str {
-        "memory"
-    }
+/// What memory has to say, which it says without waiting.
+fn at_once<T>(answer: BoxFuture<'_, Result<T, StoreError>>) -> T {
+    answer.now_or_never().unwrap().unwrap()
+}
 
-    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ObjectMeta>, StoreError>> {
-        let known = self.objects.lock().unwrap().contains_key(key);
-        async move { Ok(known.then(|| self.meta(key))) }.boxed()
-    }
-
-    fn get<'a>(&'a self, key: &'a Key, _limit: u64) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        let known = self.objects.lock().unwrap().contains_key(key);
-        async move { Ok(known.then(|| self.body(key))) }.boxed()
+impl Layer for Objects {
+    fn inner(&self) -> &dyn ObjectStore {
+        &self.store
     }
 
     fn get_ranges<'a>(
@@ -82,43 +78,8 @@ impl ObjectStore for Objects {
         version: &'a Version,
         ranges: &'a [Range<u64>],
     ) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>> {
-        async move {
-            self.asked.lock().unwrap().extend_from_slice(ranges);
-            let objects = self.objects.lock().unwrap();
-            match objects.get(key) {
-                Some((body, now)) if now == version => {
-                    Ok(ranges.iter().map(|range| body.slice(range.start as usize..range.end as usize)).collect())
-                }
-                Some(_) => Err(StoreError::Changed { object: self.full_name(key) }),
-                None => Err(StoreError::Io { object: self.full_name(key), message: "not found".to_owned() }),
-            }
-        }
-        .boxed()
-    }
-
-    fn list<'a>(&'a self, _prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>> {
-        unimplemented!("not needed to read a view")
-    }
-
-    fn put_new<'a>(&'a self, _key: &'a Key, _body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
-        unimplemented!("not needed to read a view")
-    }
-
-    fn put<'a>(&'a self, _key: &'a Key, _body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        unimplemented!("not needed to read a view")
-    }
-
-    fn append<'a>(&'a self, _key: &'a Key, _lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        unimplemented!("not needed to read a view")
-    }
-
-    fn append_unless<'a>(
-        &'a self,
-        _key: &'a Key,
-        _lines: Bytes,
-        _held: Holds,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        unimplemented!("not needed to read a view")
+        self.asked.lock().unwrap().extend_from_slice(ranges);
+        self.store.get_ranges(key, version, ranges)
     }
 }
 
