@@ -1,8 +1,9 @@
-//! The model of checkpoints on a disk: a lock that dies with its process, and files that are lost unless synced.
+//! The model of checkpoints on a disk: a lock that dies with its process, and a journal whose last entry is lost unless
+//! synced. The files that follow a journal are not in it: nobody here but its holder reads or moves them.
 //!
 //! ```text
-//! save ──cursors──► pending ──sync──► durable ──answered rows──► pending ──sync──► durable ──► answer
-//!                      └─ crash: each file is the old one or the new one ─┘
+//! save ──entry──► pending ──sync──► durable ──► answer
+//!                    └─ crash: the entry is whole or the one before it counts ─┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -31,33 +32,35 @@ pub(super) struct Disk {
 #[derive(Debug, Default)]
 struct Folder {
     lock: Option<ProcessId>,
-    durable: BTreeMap<OutputId, Cursor>,
-    /// Written over the durable ones, and not synced.
-    pending: BTreeMap<OutputId, Cursor>,
-    /// The file of rows answered beyond the cursors; empty where there is none.
+    durable: Entry,
+    /// Written, and not synced.
+    pending: Option<Entry>,
+}
+
+/// An entry of the journal: all that is kept.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    cursors: BTreeMap<OutputId, Cursor>,
     beyond: Vec<Beyond>,
-    /// Put in its place, or its removal, and not synced.
-    pending_beyond: Option<Vec<Beyond>>,
+}
+
+impl Entry {
+    /// The next one.
+    fn with(&self, kept: &Kept) -> Self {
+        let mut cursors = self.cursors.clone();
+        cursors.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
+        Self { cursors, beyond: kept.beyond.clone() }
+    }
+
+    fn kept(&self) -> Kept {
+        Kept { cursors: self.cursors.values().cloned().collect(), beyond: self.beyond.clone() }
+    }
 }
 
 impl Folder {
-    /// What is seen by who reads the files.
-    fn kept(&self) -> Kept {
-        let mut all = self.durable.clone();
-        all.extend(self.pending.clone());
-        let beyond = self.pending_beyond.as_ref().unwrap_or(&self.beyond).clone();
-        Kept { cursors: all.into_values().collect(), beyond }
-    }
-
-    fn sync_cursors(&mut self) {
-        let pending = std::mem::take(&mut self.pending);
-        self.durable.extend(pending);
-    }
-
-    /// A removal is never synced: what was there may come back in a crash.
-    fn sync_beyond(&mut self) {
-        if let Some(beyond) = self.pending_beyond.take_if(|beyond| !beyond.is_empty()) {
-            self.beyond = beyond;
+    fn sync(&mut self) {
+        if let Some(entry) = self.pending.take() {
+            self.durable = entry;
         }
     }
 }
@@ -78,24 +81,19 @@ impl Disk {
         Ok(Box::new(Held { disk: self.clone(), process, scope: scope.clone() }))
     }
 
-    /// What a crash of `process` does to its folders: what was not synced may be there or not, file by file.
+    /// What a crash of `process` does to its folders: an entry that was not synced may be there or not.
     pub(super) fn crash(&self, process: ProcessId) {
         let mut folders = self.lock();
         for folder in folders.values_mut().filter(|folder| folder.lock == Some(process)) {
             folder.lock = None;
-            for (output, cursor) in std::mem::take(&mut folder.pending) {
+            if let Some(entry) = folder.pending.take() {
                 let kept = self.hub.draw(|r| r.chance(1, 2));
                 self.judge.count(|totals| totals.positions_lost += u64::from(!kept));
                 if kept {
-                    folder.durable.insert(output, cursor);
+                    folder.durable = entry;
                 }
             }
-            if let Some(beyond) = folder.pending_beyond.take()
-                && self.hub.draw(|r| r.chance(1, 2))
-            {
-                folder.beyond = beyond;
-            }
-            self.judge.falls_back(process, &folder.kept());
+            self.judge.falls_back(process, &folder.durable.kept());
         }
     }
 
@@ -126,44 +124,28 @@ impl Held {
 
     async fn save_all(&self, kept: &Kept) -> Result<(), Refusal> {
         let Disk { hub, judge, plan, .. } = &self.disk;
-        // Nothing is put in place, or so many of the cursors, or all of it, unsynced.
-        let steps = 2 + kept.cursors.len() as u64;
-        let fails = hub.draw(|r| r.chance(plan.failing, 1_000).then(|| r.below(steps) as usize));
-        for (i, cursor) in kept.cursors.iter().enumerate() {
-            if fails == Some(i) {
-                break;
-            }
-            self.at(|folder| {
-                hub.note(format_args!("p{} writes {} row {}", self.process, cursor.output_id, cursor.last_row_index));
-                // Seen at once by who reads the file; a crash may still undo it.
-                judge.saves(self.process, std::slice::from_ref(cursor));
-                folder.pending.insert(cursor.output_id.clone(), cursor.clone());
-            })
-            .await;
-        }
-        if fails.is_some_and(|at| at <= kept.cursors.len()) {
+        // Nothing is written, or the entry is and can't be synced.
+        let fails = hub.draw(|r| r.chance(plan.failing, 1_000).then(|| r.chance(1, 2)));
+        if fails == Some(false) {
             return self.failed();
         }
         self.at(|folder| {
-            hub.note(format_args!("p{} syncs", self.process));
-            folder.sync_cursors();
-            judge.keeps(self.process);
-        })
-        .await;
-        self.at(|folder| {
-            hub.note(format_args!("p{} writes what is beyond: {}", self.process, runs(&kept.beyond)));
-            judge.saves_beyond(self.process, &kept.beyond);
-            // Where there was no file, there is none to be removed.
-            if !(kept.beyond.is_empty() && folder.kept().beyond.is_empty()) {
-                folder.pending_beyond = Some(kept.beyond.clone());
+            for cursor in &kept.cursors {
+                hub.note(format_args!("p{} writes {} row {}", self.process, cursor.output_id, cursor.last_row_index));
             }
+            hub.note(format_args!("p{} writes what is beyond: {}", self.process, runs(&kept.beyond)));
+            // Seen at once by who reads the journal; a crash may still undo it.
+            judge.saves(self.process, &kept.cursors);
+            judge.saves_beyond(self.process, &kept.beyond);
+            folder.pending = Some(folder.durable.with(kept));
         })
         .await;
         if fails.is_some() {
             return self.failed();
         }
         self.at(|folder| {
-            folder.sync_beyond();
+            hub.note(format_args!("p{} syncs", self.process));
+            folder.sync();
             judge.keeps(self.process);
         })
         .await;
@@ -183,10 +165,9 @@ impl CheckpointScope for Held {
     fn load<'a>(&'a mut self, _: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move {
             let load = |folder: &mut Folder| {
-                // What is read is synced first, as the real files are.
-                folder.sync_cursors();
-                folder.sync_beyond();
-                folder.kept()
+                // What is read is synced first, as the real one is brought to files.
+                folder.sync();
+                folder.durable.kept()
             };
             let kept = self.at(load).await;
             let (positions, beyond) = (kept.cursors.len(), runs(&kept.beyond));

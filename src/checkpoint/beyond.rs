@@ -110,18 +110,24 @@ impl Beyond {
         if scope_key != *scope {
             return Err(Unfit::Foreign(scope_key));
         }
+        Self::check(&outputs).map_err(Unfit::Damaged)?;
+        Ok(outputs)
+    }
+
+    /// Says what is wrong with what was read.
+    pub(super) fn check(outputs: &[Beyond]) -> Result<(), String> {
         for (i, output) in outputs.iter().enumerate() {
             let name = &output.output_id;
             if outputs[..i].iter().any(|before| before.output_id == *name) {
-                return Err(Unfit::Damaged(format!("{name} is in it twice")));
+                return Err(format!("{name} is in it twice"));
             }
             if let Some((first, last)) =
                 output.files.iter().flat_map(|file| &file.rows).find(|(first, last)| first > last)
             {
-                return Err(Unfit::Damaged(format!("rows {first} to {last} of {name}")));
+                return Err(format!("rows {first} to {last} of {name}"));
             }
         }
-        Ok(outputs)
+        Ok(())
     }
 
     /// How many rows lie in its runs.

@@ -96,7 +96,7 @@ impl Earlier {
 }
 
 impl Place {
-    fn of(cursor: &Cursor) -> Self {
+    pub(super) fn of(cursor: &Cursor) -> Self {
         Self { file: cursor.last_file.clone(), row: cursor.last_row_index }
     }
 }

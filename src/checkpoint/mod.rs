@@ -115,6 +115,16 @@ pub trait CheckpointScope: Send {
     /// `CHECKPOINT_SAVE_FAILED`; `CHECKPOINT_LEASE_LOST` where another producer has the scope now: nothing was saved.
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>>;
 
+    /// Brings what other producers read of the scope up to the last save, where a store puts that off; at the end of a
+    /// run, good or bad. Nothing is lost without it: whoever opens the scope next does it.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointScope::save`].
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What tells, at any time, whether this process still holds the scope.
     fn lease(&self) -> Lease {
         Lease::unlimited()

@@ -32,6 +32,8 @@ pub(super) struct Saver<C> {
     /// Resolves when the oldest unsaved event has waited long enough; there is one exactly while some event waits.
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     overdue: bool,
+    /// The scope was told that the run is over.
+    finished: bool,
     scope: Scope,
 }
 
@@ -80,6 +82,7 @@ impl<C: Clock> Saver<C> {
             at_file_end: false,
             timer: None,
             overdue: false,
+            finished: false,
             scope: Scope::Idle(scope),
         }
     }
@@ -142,7 +145,7 @@ impl<C: Clock> Saver<C> {
         every.saturating_sub(self.lead).max(every / 2).max(1)
     }
 
-    /// Saves what is left, after a good end or a bad one; ready when nothing is.
+    /// Saves what is left, after a good end or a bad one, and finishes the scope; ready when nothing is.
     pub(super) fn poll_last_save(&mut self, cx: &mut Context<'_>, good: bool) -> Poll<Result<(), Refusal>> {
         self.timer = None;
         let complete = good && self.options.ends_complete;
@@ -150,8 +153,9 @@ impl<C: Clock> Saver<C> {
         loop {
             match ready!(self.poll_saving(cx)) {
                 Err(refusal) => return Poll::Ready(Err(refusal)),
-                Ok(()) if self.watermark.total() == self.durable.total => return Poll::Ready(Ok(())),
-                Ok(()) => self.start(reason),
+                Ok(()) if self.watermark.total() > self.durable.total => self.start(reason),
+                Ok(()) if self.finished => return Poll::Ready(Ok(())),
+                Ok(()) => self.finish(),
             }
         }
     }
@@ -217,6 +221,17 @@ impl<C: Clock> Saver<C> {
         };
         self.scope = Scope::Saving { covers, saving: saving.boxed() };
         (self.timer, self.overdue, self.at_file_end) = (None, false, false);
+    }
+
+    /// Starts to finish the scope.
+    fn finish(&mut self) {
+        let Scope::Idle(mut scope) = std::mem::replace(&mut self.scope, Scope::Failed) else { return };
+        let finishing = async move {
+            let result = scope.finish().await;
+            Saved { scope, kept: Kept::default(), reasons: Vec::new(), result }
+        };
+        self.scope = Scope::Saving { covers: self.durable, saving: finishing.boxed() };
+        self.finished = true;
     }
 
     /// What is answered of an output beyond its prefix, by this start or an earlier one.

@@ -47,6 +47,10 @@ impl CheckpointScope for SharedScope {
         async move { self.scope.lock().await.save(kept).await }.boxed()
     }
 
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), Refusal>> {
+        async move { self.scope.lock().await.finish().await }.boxed()
+    }
+
     fn lease(&self) -> Lease {
         self.lease.clone()
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
+use wsp::checkpoint::{CheckpointStore, FileCheckpoints, Kept};
 use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
 use wsp::merge::merge;
@@ -175,33 +176,36 @@ pub fn due(run: &Prepared) -> Vec<Due> {
     keyed.into_iter().map(|(_, due)| due).collect()
 }
 
+/// What the next start finds.
+fn saved(stage: &Stage, run: &Prepared) -> Kept {
+    let outputs: Vec<_> = run.output_files().into_iter().map(|output| output.output_id).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let store = FileCheckpoints::new(stage.path("checkpoints"), SystemClock::new());
+    runtime.block_on(store.peek(&run.scope(""), &outputs)).unwrap()
+}
+
 /// Events that the saved cursors cover, by rank.
 pub fn covered(stage: &Stage, run: &Prepared) -> Vec<u64> {
-    let cursors = stage.cursors();
+    let cursors = saved(stage, run).cursors;
     let rows = |output: &wsp::checkpoint::OutputFiles| {
-        let Some(cursor) = cursors.get(output.output_id.as_str()) else { return 0 };
-        let file = output.files.iter().position(|file| cursor["last_file"] == file.name.as_str()).unwrap();
+        let Some(cursor) = cursors.iter().find(|cursor| cursor.output_id == output.output_id) else { return 0 };
+        let file = output.files.iter().position(|file| cursor.last_file == file.name).unwrap();
         let before: u64 = output.files[..file].iter().map(|file| file.rows).sum();
-        before + cursor["last_row_index"].as_u64().unwrap() + 1
+        before + cursor.last_row_index + 1
     };
     run.output_files().iter().map(rows).collect()
 }
 
 /// Events that the next start won't send, by rank.
 pub fn kept(stage: &Stage, run: &Prepared) -> Vec<BTreeSet<u64>> {
-    let scope = stage.path("checkpoints").join(run.scope("").as_str());
-    let beyond: Value =
-        std::fs::read(scope.join("answered.json")).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
-    let beyond = beyond["outputs"].as_array().cloned().unwrap_or_default();
+    let beyond = saved(stage, run).beyond;
     let rows = |(output, covered): (wsp::checkpoint::OutputFiles, u64)| {
         let mut kept: BTreeSet<u64> = (0..covered).collect();
-        let of_output = beyond.iter().filter(|beyond| beyond["output_id"] == output.output_id.as_str());
-        for answered in of_output.flat_map(|beyond| beyond["files"].as_array().unwrap()) {
-            let file = output.files.iter().position(|file| answered["file"] == file.name.as_str()).unwrap();
+        let of_output = beyond.iter().filter(|beyond| beyond.output_id == output.output_id);
+        for answered in of_output.flat_map(|beyond| &beyond.files) {
+            let file = output.files.iter().position(|file| answered.file == file.name).unwrap();
             let before: u64 = output.files[..file].iter().map(|file| file.rows).sum();
-            for run in answered["rows"].as_array().unwrap() {
-                kept.extend(before + run[0].as_u64().unwrap()..=before + run[1].as_u64().unwrap());
-            }
+            kept.extend(answered.rows.iter().flat_map(|(first, last)| before + first..=before + last));
         }
         kept
     };

@@ -1,175 +1,288 @@
-//! A scope's files in the hands of the one who may change them.
+//! What a scope's holder has saved, and how far the files that others read have come.
 //!
 //! ```text
-//! Kept ─► temp files, synced ─► still ours? ─► cursors renamed, folders synced ─► answered.json renamed, folder synced
+//! save ─► journal, one sync ─► durable
+//!            └─ a moment later, or at the end ─► Published: cursor.json, answered.json
 //! ```
-//!
-//! Each step is taken for all outputs before the next one, and what a step syncs is synced side by side: a save takes as
-//! long as three syncs, however many outputs it has. None of them can go: a name must not point to content that is not on
-//! disk, nothing is kept before its name is, and the rows beyond count from cursors that a crash doesn't take back.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::path::Path;
-
-use serde_json::json;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::failed;
-use super::lock::Lock;
+use super::journal::{self, Journal};
+use super::owned::Owned;
 use super::place::Place;
-use crate::checkpoint::lease::{Keeper, Lease};
-use crate::checkpoint::{Beyond, Cursor, Kept};
-use crate::model::{Micros, OutputId, Reason, Refusal, json};
-use crate::store::files::{self, Staged};
+use super::published::Published;
+use super::record::{Record, Recorded};
+use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace};
+use crate::model::{Micros, OutputId, Refusal};
 
 /// A scope that this process holds, for as long as this lives.
 pub(super) struct Held {
-    place: Place,
-    lock: Lock,
-    keeper: Keeper,
-    saved: BTreeMap<OutputId, Cursor>,
-    logs: BTreeMap<OutputId, File>,
+    owned: Owned,
+    saved: Mutex<Saved>,
+    /// Locked before `saved` where both are.
+    published: Mutex<Published>,
+}
+
+/// What is saved, and what of it is in the files.
+#[derive(Default)]
+struct Saved {
+    journal: Option<Journal>,
+    saves: u64,
+    cursors: BTreeMap<OutputId, Cursor>,
+    beyond: Vec<Beyond>,
+    /// Cursors that were saved since the files were last changed, and when.
+    history: Vec<(Cursor, Micros)>,
+    /// What the cursor files say, durably.
+    in_files: BTreeMap<OutputId, RowPlace>,
+    /// What they are being changed to.
+    coming: BTreeMap<OutputId, RowPlace>,
+    /// The save that they are at.
+    published: u64,
+    /// Somebody will publish what is saved.
+    due: bool,
+    failed: Option<Refusal>,
+}
+
+/// What has to be done after a save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing: somebody is at it.
+    Nothing,
+    /// Publish it in a while, and go on while there is [`Then::Publish`] to do.
+    Publish,
 }
 
 impl Held {
-    /// Takes hold of the scope at `place`.
-    pub(super) fn take(place: Place) -> Result<Self, Refusal> {
-        let unusable = |error: io::Error| failed(&place.folder, &error);
-        files::create_folders(&place.folder).map_err(unusable)?;
-        let Some(lock) = Lock::take(&place.folder).map_err(unusable)? else {
-            let detail = "another producer holds this folder";
-            return Err(Refusal::new(Reason::CheckpointScopeBusy, detail).file(place.folder.to_string_lossy()));
-        };
-        files::sweep(&place.folder).map_err(unusable)?;
-        let keeper = Keeper::new(std::time::Duration::MAX);
-        Ok(Self { place, lock, keeper, saved: BTreeMap::new(), logs: BTreeMap::new() })
+    /// Takes hold of the scope at `place`, and puts in the files what a crash left in the journal alone.
+    pub(super) fn take(place: Place, now: Micros) -> Result<Self, Refusal> {
+        let held = Self::take_as_it_is(place)?;
+        held.recover(now)?;
+        Ok(held)
     }
 
-    pub(super) fn lease(&self) -> Lease {
-        self.keeper.lease()
+    fn take_as_it_is(place: Place) -> Result<Self, Refusal> {
+        Ok(Self { owned: Owned::take(place)?, saved: Mutex::default(), published: Mutex::default() })
     }
 
-    pub(super) fn load(&mut self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
-        let kept = self.place.read_all(outputs)?;
-        // A save that failed half-way may be seen here and still be lost with the power; what is counted from is not.
-        self.place.sync(&kept)?;
-        self.saved.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
+    fn recover(&self, now: Micros) -> Result<(), Refusal> {
+        let place = &self.owned.place;
+        if let Some(record) = Record::newest(place)? {
+            let in_files = place.read_some(record.outputs())?;
+            let mut published = self.published();
+            published.found(&in_files);
+            published.write(&self.owned, &record.kept(&in_files), &[], now)?;
+        }
+        self.drop_journal()
+    }
+
+    fn drop_journal(&self) -> Result<(), Refusal> {
+        let folder = &self.owned.place.folder;
+        journal::remove(folder).map_err(|error| failed(folder, &error))
+    }
+
+    pub(super) fn lease(&self) -> crate::checkpoint::Lease {
+        self.owned.lease()
+    }
+
+    /// What is kept of `outputs`: what was saved through this hold, else what the files say.
+    pub(super) fn load(&self, outputs: &[OutputId], now: Micros) -> Result<Kept, Refusal> {
+        self.finish(now)?;
+        let kept = self.owned.place.read_all(outputs)?;
+        // What was put there half-way before a crash may be seen here and still be lost with the power; what is counted
+        // from is not.
+        self.owned.place.sync(&kept)?;
+        self.published().found(&kept.cursors);
+        let mut saved = self.saved();
+        saved.cursors = kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())).collect();
+        saved.beyond.clone_from(&kept.beyond);
+        saved.in_files = saved.places();
         Ok(kept)
     }
 
     /// Saves all that moved, unless the scope is another's by now.
-    pub(super) fn save(&mut self, kept: &Kept, now: Micros) -> Result<(), Refusal> {
-        self.still_ours()?;
-        self.write(kept, now).or_else(|refusal| {
-            // Where another has the scope, that is the reason, whatever came of it.
-            self.still_ours()?;
-            Err(refusal)
-        })
+    pub(super) fn save(&self, kept: &Kept, now: Micros) -> Result<Then, Refusal> {
+        let mut saved = self.saved();
+        if let Some(refusal) = saved.failed.clone() {
+            return Err(refusal);
+        }
+        let first = saved.journal.is_none();
+        self.owned.changing(|| saved.write(&self.owned, kept, now))?;
+        if first {
+            // So that files that can't be written are found out before much is sent.
+            drop(saved);
+            self.publish(now)?;
+            return Ok(Then::Nothing);
+        }
+        Ok(if std::mem::replace(&mut saved.due, true) { Then::Nothing } else { Then::Publish })
     }
 
-    fn still_ours(&self) -> Result<(), Refusal> {
-        let Some(holder) = self.lock.taken_by().map_err(|error| failed(&self.place.folder, &error))? else {
+    /// Brings the files to the last save. Where saves came meanwhile, there is more to do.
+    pub(super) fn publish(&self, now: Micros) -> Result<Then, Refusal> {
+        // Kept while the files change: they are changed by one at a time.
+        let mut published = self.published();
+        let (kept, history, save) = self.saved().start();
+        let written = self.owned.changing(|| published.write(&self.owned, &kept, &history, now));
+        let mut saved = self.saved();
+        if let Err(refusal) = written {
+            saved.failed = Some(refusal.clone());
+            return Err(refusal);
+        }
+        saved.in_files = std::mem::take(&mut saved.coming);
+        saved.published = save;
+        saved.due = saved.saves > save;
+        Ok(if saved.due { Then::Publish } else { Then::Nothing })
+    }
+
+    /// Brings the files to the last save for good: the journal is not needed after it.
+    pub(super) fn finish(&self, now: Micros) -> Result<(), Refusal> {
+        if self.saved().journal.is_none() {
             return Ok(());
-        };
-        let detail = format!("this process held it as {}, and now its lock file {holder}", self.lock.line());
-        let refusal = Refusal::new(Reason::CheckpointLeaseLost, detail).file(self.place.folder.to_string_lossy());
-        self.keeper.lose(refusal.clone());
-        Err(refusal)
+        }
+        while self.publish(now)? == Then::Publish {}
+        self.saved().journal = None;
+        self.owned.changing(|| self.drop_journal())
     }
 
-    fn write(&mut self, kept: &Kept, now: Micros) -> Result<(), Refusal> {
-        let beyond = self.place.beyond_file();
-        let mut moved = Vec::new();
-        for cursor in &kept.cursors {
-            if self.saved.get(&cursor.output_id) == Some(cursor) {
-                continue;
-            }
-            let path = self.place.cursor_file(&cursor.output_id);
-            self.check(cursor, &path)?;
-            self.open_log(cursor, &path).map_err(|error| failed(&path, &error))?;
-            moved.push((cursor, self.text(cursor, now), path));
+    /// Drops what is kept of the outputs of the scope at `place`, whoever may read it or not.
+    pub(super) fn reset(place: Place, outputs: &[OutputId], now: Micros) -> Result<(), Refusal> {
+        let held = Self::take_as_it_is(place)?;
+        // A journal that can't be read is dropped too: cursors of other outputs may be some saves behind then.
+        if let Err(refusal) = held.recover(now) {
+            tracing::warn!(%refusal, "the journal of a scope that is reset is dropped unread");
+            held.drop_journal()?;
         }
-        let stage = |path, text: &str| Staged::write(path, text.as_bytes()).map_err(|error| failed(path, &error));
-        let mut staged = moved.iter().map(|(_, text, path)| stage(path, text)).collect::<Result<Vec<_>, _>>()?;
-        let rows = (!kept.beyond.is_empty()).then(|| Beyond::write(&self.place.scope, &kept.beyond));
-        staged.extend(rows.map(|text| stage(&beyond, &text)).transpose()?);
-        files::side_by_side(&staged, |file| file.sync().map_err(|error| failed(file.target(), &error)))?;
-        self.still_ours()?;
-        let answered = staged.split_off(moved.len()).pop();
-        for file in staged {
-            let path = file.target();
-            file.publish().map_err(|error| failed(path, &error))?;
-        }
-        files::side_by_side(&moved, |(.., path)| files::sync_folder(path).map_err(|error| failed(path, &error)))?;
-        for (cursor, text, path) in &moved {
-            // The log is history, written after the fact and not synced: losing its end loses no position.
-            if let Some(log) = self.logs.get_mut(&cursor.output_id) {
-                files::append_lines(log, format!("{text}\n").as_bytes()).map_err(|error| failed(path, &error))?;
-            }
-            self.saved.insert(cursor.output_id.clone(), (*cursor).clone());
-        }
-        match answered {
-            Some(file) => file.publish().and_then(|()| files::sync_folder(&beyond)),
-            // What is left of it is passed by the cursors; that it comes back after a crash does no harm.
-            None => remove(&beyond).map(drop),
-        }
-        .map_err(|error| failed(&beyond, &error))
+        held.published().drop_kept(&held.owned.place, outputs)
     }
 
-    /// Order among files is the view's affair; within one file going back can be seen here, and is a fault.
-    fn check(&self, cursor: &Cursor, path: &Path) -> Result<(), Refusal> {
-        match self.saved.get(&cursor.output_id) {
-            Some(known) if known.is_passed_by(cursor) => {
-                Err(failed(path, &io::Error::other("the new position is before the saved one")))
-            }
-            _ => Ok(()),
-        }
+    fn saved(&self) -> MutexGuard<'_, Saved> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn text(&self, cursor: &Cursor, now: Micros) -> String {
-        json::spaced(&json!({
-            "pack_key": self.place.scope.as_str(),
-            "output_id": cursor.output_id.as_str(),
-            "last_file": cursor.last_file,
-            "last_row_index": cursor.last_row_index,
-            "last_ts_utc": cursor.last_ts_utc,
-            "updated_at_utc": now.offset_text(),
-        }))
-    }
-
-    /// Opens the output's log, and its folder with it, when it is saved for the first time.
-    fn open_log(&mut self, cursor: &Cursor, path: &Path) -> io::Result<()> {
-        if !self.logs.contains_key(&cursor.output_id) {
-            let folder = path.parent().unwrap_or(path);
-            files::create_folders(folder)?;
-            files::sweep(folder)?;
-            let log = OpenOptions::new().create(true).read(true).append(true).open(path.with_extension("jsonl"))?;
-            self.logs.insert(cursor.output_id.clone(), log);
-        }
-        Ok(())
-    }
-
-    /// Drops what is beyond the cursors, then these; the logs stay as history.
-    pub(super) fn drop_kept(&mut self, outputs: &[OutputId]) -> Result<(), Refusal> {
-        let cursors = outputs.iter().map(|output| self.place.cursor_file(output));
-        for path in std::iter::once(self.place.beyond_file()).chain(cursors) {
-            let dropped =
-                remove(&path).and_then(|was_there| if was_there { files::sync_folder(&path) } else { Ok(()) });
-            dropped.map_err(|error| failed(&path, &error))?;
-        }
-        for output in outputs {
-            self.saved.remove(output);
-        }
-        Ok(())
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Removes a file; says whether there was one.
-fn remove(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+impl Saved {
+    /// Writes an entry of what is saved with `kept`, and takes it for saved.
+    fn write(&mut self, owned: &Owned, kept: &Kept, now: Micros) -> Result<(), Refusal> {
+        let place = &owned.place;
+        for cursor in &kept.cursors {
+            // Order among files is the view's affair; within one file going back can be seen here, and is a fault.
+            if self.cursors.get(&cursor.output_id).is_some_and(|known| known.is_passed_by(cursor)) {
+                let error = io::Error::other("the new position is before the saved one");
+                return Err(failed(&place.cursor_file(&cursor.output_id), &error));
+            }
+        }
+        let unwritable = |error: io::Error| failed(&place.folder.join("journal"), &error);
+        let mut cursors = self.cursors.clone();
+        cursors.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
+        let recorded = cursors.values().map(|cursor| Recorded { cursor: cursor.clone(), behind: self.behind(cursor) });
+        let order = (owned.epoch(), self.saves + 1);
+        let entry = Record::new(&place.scope, order, recorded.collect(), &kept.beyond).write();
+        if self.journal.is_none() {
+            self.journal = Some(Journal::open(&place.folder).map_err(unwritable)?);
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.write(&entry).map_err(unwritable)?;
+        }
+        let moved = kept.cursors.iter().filter(|cursor| self.cursors.get(&cursor.output_id) != Some(cursor));
+        self.history.extend(moved.map(|cursor| (cursor.clone(), now)));
+        (self.cursors, self.beyond) = (cursors, kept.beyond.clone());
+        self.saves += 1;
+        Ok(())
+    }
+
+    /// What the file of `cursor` may say but what this says.
+    fn behind(&self, cursor: &Cursor) -> Vec<Option<RowPlace>> {
+        let mut behind = vec![self.in_files.get(&cursor.output_id).cloned()];
+        behind.extend(self.coming.get(&cursor.output_id).cloned().map(Some));
+        behind.dedup();
+        behind
+    }
+
+    fn places(&self) -> BTreeMap<OutputId, RowPlace> {
+        self.cursors.iter().map(|(output, cursor)| (output.clone(), RowPlace::of(cursor))).collect()
+    }
+
+    /// What the files are to say, what was saved since they were last changed, and the save that it is of.
+    fn start(&mut self) -> (Kept, Vec<(Cursor, Micros)>, u64) {
+        self.coming = self.places();
+        let kept = Kept { cursors: self.cursors.values().cloned().collect(), beyond: self.beyond.clone() };
+        (kept, std::mem::take(&mut self.history), self.saves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::checkpoint::AnsweredRows;
+    use crate::model::Hex64;
+
+    fn cursor(output_id: &OutputId, row: u64) -> Cursor {
+        Cursor { output_id: output_id.clone(), last_file: "f".to_owned(), last_row_index: row, last_ts_utc: None }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Saves and publications, and a crash amid one of these: of every file that it changes the old or the new one is left,
+        /// and saves may have come meanwhile. What the last save kept is found.
+        #[test]
+        fn any_crash_leaves_the_last_save(
+            steps in proptest::collection::vec((0_u64..3, 0_u64..3, any::<bool>()), 1..8),
+            amid in proptest::collection::vec((0_u64..3, 0_u64..3), 0..4),
+            new in any::<[bool; 3]>(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let outputs: [OutputId; 2] = ["a".parse().unwrap(), "b".parse().unwrap()];
+            let place = || Place::new(Hex64::sha256("scope"), dir.path().join("scope"));
+            let files = [place().cursor_file(&outputs[0]), place().cursor_file(&outputs[1]), place().beyond_file()];
+            let (now, mut rows, mut last) = (Micros(0), [0, 0], Kept::default());
+            let held = Held::take(place(), now).unwrap();
+            let mut save = |steps: [u64; 2]| {
+                let moved: Vec<usize> = (0..2).filter(|i| steps[*i] > 0).collect();
+                for i in &moved {
+                    rows[*i] += steps[*i];
+                }
+                let answered = AnsweredRows { file: "f".to_owned(), rows: vec![(rows[0] + 2, rows[0] + 3)] };
+                let beyond = Beyond { output_id: outputs[0].clone(), cursor: None, files: vec![answered] };
+                let beyond = if rows[0] % 2 == 1 { vec![beyond] } else { vec![] };
+                let cursors = moved.iter().map(|i| cursor(&outputs[*i], rows[*i])).collect();
+                held.save(&Kept { cursors, beyond: beyond.clone() }, now).unwrap();
+                let cursors = (0..2).filter(|i| rows[*i] > 0).map(|i| cursor(&outputs[i], rows[i])).collect();
+                last = Kept { cursors, beyond };
+            };
+            for (first, second, publish) in steps {
+                save([first, second]);
+                if publish {
+                    held.publish(now).unwrap();
+                }
+            }
+            let read = || files.each_ref().map(|path| fs::read(path).ok());
+            let before = read();
+            let (kept, history, _) = held.saved().start();
+            for (first, second) in amid {
+                save([first, second]);
+            }
+            held.published().write(&held.owned, &kept, &history, now).unwrap();
+            let after = read();
+            for i in 0..3 {
+                match if new[i] { &after[i] } else { &before[i] } {
+                    Some(bytes) => fs::write(&files[i], bytes).unwrap(),
+                    None => drop(fs::remove_file(&files[i])),
+                }
+            }
+            drop(held);
+            prop_assert_eq!(&place().read_all(&outputs).unwrap(), &last);
+            prop_assert_eq!(&Held::take(place(), now).unwrap().load(&outputs, now).unwrap(), &last);
+        }
     }
 }

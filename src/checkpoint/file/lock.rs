@@ -19,6 +19,7 @@ const LIMIT: u64 = 4096;
 /// A lock that this process has.
 pub(super) struct Lock {
     path: PathBuf,
+    epoch: u64,
     line: String,
     _file: File,
 }
@@ -34,12 +35,12 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         // A file without a readable line is new, or of a producer that wrote none.
-        let epoch = epoch(&read(&mut file)?).unwrap_or(0).saturating_add(1);
+        let epoch = epoch_of(&read(&mut file)?).unwrap_or(0).saturating_add(1);
         let line = format!("epoch {epoch}, {}", owner::unique(&owner::this_process()));
         file.rewind()?;
         file.set_len(0)?;
         file.write_all(line.as_bytes())?;
-        let lock = Self { path, line, _file: file };
+        let lock = Self { path, epoch, line, _file: file };
         // Somebody may have put another file there before this one was locked; then that one counts.
         Ok(lock.taken_by()?.is_none().then_some(lock))
     }
@@ -56,6 +57,11 @@ impl Lock {
         Ok((line != self.line).then(|| format!("says {line:?}")))
     }
 
+    /// Counts the holders of the file.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Epoch and owner.
     pub(super) fn line(&self) -> &str {
         &self.line
@@ -68,7 +74,7 @@ fn read(file: &mut File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn epoch(line: &str) -> Option<u64> {
+fn epoch_of(line: &str) -> Option<u64> {
     line.strip_prefix("epoch ")?.split_once(',')?.0.parse().ok()
 }
 
@@ -83,12 +89,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".lock"), "").unwrap();
         let first = Lock::take(dir.path()).unwrap().unwrap();
-        assert_eq!((epoch(first.line()), first.taken_by().unwrap()), (Some(1), None));
+        assert_eq!((epoch_of(first.line()), first.epoch(), first.taken_by().unwrap()), (Some(1), 1, None));
         assert!(Lock::take(dir.path()).unwrap().is_none(), "it is held");
         assert_eq!(first.taken_by().unwrap(), None, "and who asked has changed nothing");
         drop(first);
         let second = Lock::take(dir.path()).unwrap().unwrap();
-        assert_eq!(epoch(second.line()), Some(2));
+        assert_eq!((epoch_of(second.line()), second.epoch()), (Some(2), 2));
     }
 
     #[test]

@@ -2,33 +2,46 @@
 //!
 //! ```text
 //! <root>/<scope key>/.lock                                held while a run streams
+//!                    journal.0, journal.1                 the last saves of a run; ours alone, gone when it ends
 //!                    answered.json                        what was answered beyond the cursors; ours alone
 //!                    output_id=<id>/cursor.json           where it stands: temp, fsync, rename, fsync the folder
 //!                                   cursor.jsonl          every save, for people; never read back
 //! ```
 //!
-//! Whoever saves looks whether the lock file still is its own: who removed it, or replaced the folder, let another in.
+//! A save is one entry of the journal and one sync. The files that others read follow it, within a moment while a run goes on
+//! and at its end; after a crash whoever opens the scope next brings them up to the journal. Somebody who moves a cursor by
+//! hand, or a producer that knows nothing of the journal, is still heard: what they wrote counts.
 //!
-//! Cursors are in place, durably, before what is kept beyond them is. So whatever a crash leaves, that file says nothing
-//! of rows that were not answered, and stands beside no cursor older than its own.
+//! Whoever saves looks whether the lock file still is its own: who removed it, or replaced the folder, let another in.
 
 mod held;
+mod journal;
 mod lock;
+mod owned;
 mod place;
+mod published;
+mod record;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use self::held::Held;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use self::held::{Held, Then};
 use self::place::Place;
 use super::lease::Lease;
 use super::{CheckpointScope, CheckpointStore, Kept};
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId, Reason, Refusal};
+
+/// How long the files that others read may stay behind the journal, while a run goes on.
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 
 /// Checkpoints below a folder.
 #[derive(Debug, Clone)]
@@ -49,9 +62,10 @@ impl<C: Clock> FileCheckpoints<C> {
     }
 
     async fn hold(&self, scope: &Hex64) -> Result<FileScope<C>, Refusal> {
-        let place = self.place(scope);
-        let held = blocking(move || Held::take(place)).await?;
-        Ok(FileScope { lease: held.lease(), held: Arc::new(Mutex::new(held)), clock: self.clock.clone() })
+        let (place, now) = (self.place(scope), self.clock.utc());
+        let held = blocking(move || Held::take(place, now)).await?;
+        let lease = held.lease();
+        Ok(FileScope { lease, held: Arc::new(held), clock: self.clock.clone(), publisher: None })
     }
 }
 
@@ -67,8 +81,8 @@ impl<C: Clock + std::fmt::Debug> CheckpointStore for FileCheckpoints<C> {
 
     fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
-            let (place, outputs) = (self.place(scope), outputs.to_vec());
-            blocking(move || Held::take(place)?.drop_kept(&outputs)).await
+            let (place, outputs, now) = (self.place(scope), outputs.to_vec(), self.clock.utc());
+            blocking(move || Held::reset(place, &outputs, now)).await
         }
         .boxed()
     }
@@ -77,32 +91,84 @@ impl<C: Clock + std::fmt::Debug> CheckpointStore for FileCheckpoints<C> {
 /// A scope that this process holds. The hold goes with the last use of `held`, so a save that was abandoned
 /// half-way still ends before another producer gets in.
 struct FileScope<C> {
-    held: Arc<Mutex<Held>>,
+    held: Arc<Held>,
     lease: Lease,
     clock: C,
+    publisher: Option<Publisher>,
+}
+
+/// The task that brings the files up to the journal.
+struct Publisher {
+    /// Ends its waiting, also by being dropped.
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Publisher {
+    /// Publishes what `held` has saved, again and again while there is more of it.
+    fn start<C: Clock>(held: Weak<Held>, clock: C) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = clock.sleep_until(clock.now() + PUBLISH_EVERY) => {}
+                    _ = &mut stopped => return,
+                }
+                let Some(held) = held.upgrade() else { return };
+                let now = clock.utc();
+                // Its error is what the next save is told.
+                if !matches!(blocking(move || held.publish(now)).await, Ok(Then::Publish)) {
+                    return;
+                }
+            }
+        });
+        Self { stop, task }
+    }
 }
 
 impl<C: Clock> CheckpointScope for FileScope<C> {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
-        let (held, outputs) = (self.held.clone(), outputs.to_vec());
-        blocking(move || {
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            held.load(&outputs)
-        })
+        async move {
+            self.rest().await;
+            let (held, outputs, now) = (self.held.clone(), outputs.to_vec(), self.clock.utc());
+            blocking(move || held.load(&outputs, now)).await
+        }
         .boxed()
     }
 
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
-        let (held, kept, now) = (self.held.clone(), kept.clone(), self.clock.utc());
-        blocking(move || {
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            held.save(&kept, now)
-        })
+        async move {
+            let (held, kept, now) = (self.held.clone(), kept.clone(), self.clock.utc());
+            if blocking(move || held.save(&kept, now)).await? == Then::Publish {
+                self.publisher = Some(Publisher::start(Arc::downgrade(&self.held), self.clock.clone()));
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), Refusal>> {
+        async move {
+            self.rest().await;
+            let (held, now) = (self.held.clone(), self.clock.utc());
+            blocking(move || held.finish(now)).await
+        }
         .boxed()
     }
 
     fn lease(&self) -> Lease {
         self.lease.clone()
+    }
+}
+
+impl<C> FileScope<C> {
+    /// Waits until nobody publishes.
+    async fn rest(&mut self) {
+        if let Some(Publisher { stop, task }) = self.publisher.take() {
+            drop(stop);
+            // However it ended, what it left to do is done by who called.
+            let _ = task.await;
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where a scope's files are, and what is in them.
 //!
 //! ```text
-//! Place ──answered.json, then cursor.json of each output──► Kept
+//! Place ──answered.json, then cursor.json of each output──┬─► Kept
+//!      └──what of the journal is ahead of them────────────┘
 //! ```
 
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::record::Record;
 use crate::checkpoint::beyond::Unfit;
 use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
@@ -42,9 +44,22 @@ impl Place {
 
     /// What is beyond is read first: cursors that move on meanwhile don't spoil it.
     pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
+        let record = Record::newest(self)?;
         let beyond = self.read_beyond()?;
-        let cursors = outputs.iter().filter_map(|output| self.read(output).transpose()).collect::<Result<_, _>>()?;
-        Ok(Kept { cursors, beyond })
+        let Some(record) = record else { return Ok(Kept { cursors: self.read_some(outputs)?, beyond }) };
+        let recorded: Vec<OutputId> = record.outputs().cloned().collect();
+        let Kept { mut cursors, beyond } = record.kept(&self.read_some(&recorded)?);
+        cursors.extend(self.read_some(outputs.iter().filter(|output| !recorded.contains(output)))?);
+        let of = |output: &OutputId| cursors.iter().find(|cursor| cursor.output_id == *output).cloned();
+        Ok(Kept { cursors: outputs.iter().filter_map(of).collect(), beyond })
+    }
+
+    /// What the cursor files of `outputs` say, for those that have one.
+    pub(super) fn read_some<'a>(
+        &self,
+        outputs: impl IntoIterator<Item = &'a OutputId>,
+    ) -> Result<Vec<Cursor>, Refusal> {
+        outputs.into_iter().filter_map(|output| self.read(output).transpose()).collect()
     }
 
     /// Makes what was read durable as it is.
@@ -98,11 +113,11 @@ fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
     Ok(Some(bytes))
 }
 
-fn unreadable(path: &Path, detail: String) -> Refusal {
+pub(super) fn unreadable(path: &Path, detail: String) -> Refusal {
     Refusal::new(Reason::CheckpointUnreadable, detail).file(path.to_string_lossy())
 }
 
-fn foreign(path: &Path, field: &str, inside: &str, folder: &str) -> Refusal {
+pub(super) fn foreign(path: &Path, field: &str, inside: &str, folder: &str) -> Refusal {
     let detail = format!("the file says {inside}, its folder {folder}");
     Refusal::new(Reason::CheckpointForeign, detail).file(path.to_string_lossy()).field(field)
 }

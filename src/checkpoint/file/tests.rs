@@ -119,7 +119,7 @@ async fn saves_and_loads_and_resets() {
     assert_eq!(held.load(&[output()]).await.unwrap().cursors, [cursor(7)]);
     drop(held);
     let log = fs::read_to_string(cursor_path(&dir).with_extension("jsonl")).unwrap();
-    assert_eq!(log.lines().count(), 2, "an unchanged cursor is not written again");
+    assert_eq!(log.lines().count(), 2, "an unchanged cursor is not logged again");
     store.reset(&scope(), &[output(), "other".parse().unwrap()]).await.unwrap();
     assert_eq!(store.peek(&scope(), &[output()]).await.unwrap().cursors, []);
 }
@@ -200,6 +200,7 @@ async fn what_is_beyond_lies_beside_the_cursors_and_goes_when_it_is_passed() {
     assert_eq!(held.load(&[output()]).await.unwrap(), Kept { cursors: vec![cursor(1)], beyond: beyond() });
     held.save(&Kept::at([cursor(4)])).await.unwrap();
     assert!(!path.exists());
+    held.finish().await.unwrap();
 
     // A crash before the file was in place, or before its removal was: its rows are passed, or beyond the cursor as before.
     fs::write(&path, &text).unwrap();
@@ -210,6 +211,141 @@ async fn what_is_beyond_lies_beside_the_cursors_and_goes_when_it_is_passed() {
     assert!(!path.with_file_name(".answered.json.1.0.wsp-tmp").exists());
     store.reset(&scope(), &[output()]).await.unwrap();
     assert!(!path.exists());
+}
+
+/// What the journal alone has: the cursor at row 2 and what is beyond it. The files stand at row 1.
+async fn ahead(dir: &tempfile::TempDir) -> Kept {
+    let store = store(dir);
+    let mut held = store.open(&scope()).await.unwrap();
+    held.save(&Kept::at([cursor(1)])).await.unwrap();
+    let kept = Kept { cursors: vec![cursor(2)], beyond: beyond() };
+    held.save(&kept).await.unwrap();
+    assert_eq!(row_in_file(dir), Some(1));
+    kept
+}
+
+fn row_in_file(dir: &tempfile::TempDir) -> Option<u64> {
+    let text = fs::read(cursor_path(dir)).ok()?;
+    serde_json::from_slice::<serde_json::Value>(&text).unwrap()["last_row_index"].as_u64()
+}
+
+fn names(dir: &tempfile::TempDir) -> Vec<String> {
+    let entries = fs::read_dir(dir.path().join(SCOPE)).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn files_follow_the_journal_and_are_all_that_is_left_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let mut held = store.open(&scope()).await.unwrap();
+    for row in 1..=3 {
+        held.save(&Kept { cursors: vec![cursor(row)], beyond: beyond() }).await.unwrap();
+        assert_eq!(store.peek(&scope(), &[output()]).await.unwrap().cursors, [cursor(row)], "a look sees each save");
+    }
+    // By themselves, while nothing is saved.
+    while row_in_file(&dir) != Some(3) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for row in 4..=5 {
+        held.save(&Kept { cursors: vec![cursor(row)], beyond: vec![] }).await.unwrap();
+    }
+    held.finish().await.unwrap();
+    assert_eq!((row_in_file(&dir), names(&dir)), (Some(5), vec![".lock".to_owned(), format!("output_id={OUTPUT}")]));
+    held.save(&Kept::at([cursor(6)])).await.unwrap();
+    assert_eq!(row_in_file(&dir), Some(6), "it may begin again");
+    let log = fs::read_to_string(cursor_path(&dir).with_extension("jsonl")).unwrap();
+    let rows = log.lines().map(|line| serde_json::from_str::<Cursor>(line).unwrap().last_row_index);
+    assert_eq!(rows.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6], "the log has each save");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_journal_alone_is_brought_to_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = ahead(&dir).await;
+    assert_eq!(store(&dir).peek(&scope(), &[output()]).await.unwrap(), kept);
+    let mut held = store(&dir).open(&scope()).await.unwrap();
+    assert_eq!(row_in_file(&dir), Some(2));
+    let expected = [".lock", "answered.json", &format!("output_id={OUTPUT}")];
+    assert_eq!(names(&dir), expected);
+    assert_eq!(held.load(&[output()]).await.unwrap(), kept);
+}
+
+#[tokio::test]
+async fn an_entry_that_a_crash_cut_short_leaves_the_one_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    ahead(&dir).await;
+    let newest = dir.path().join(SCOPE).join("journal.1");
+    let whole = fs::read(&newest).unwrap();
+    for cut in [whole[..100].to_vec(), whole[..200].to_vec(), vec![0; whole.len()], vec![]] {
+        fs::write(&newest, cut).unwrap();
+        assert_eq!(store(&dir).peek(&scope(), &[output()]).await.unwrap(), Kept::at([cursor(1)]));
+    }
+    // Nor is the first entry of all missed.
+    fs::write(dir.path().join(SCOPE).join("journal.0"), &whole[..100]).unwrap();
+    assert_eq!(store(&dir).peek(&scope(), &[output()]).await.unwrap(), Kept::at([cursor(1)]));
+}
+
+/// Takes the cursor at row 1 to `row`.
+fn take(path: &Path, row: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    fs::write(path, text.replace("\"last_row_index\": 1,", &format!("\"last_row_index\": {row},"))).unwrap();
+}
+
+#[tokio::test]
+async fn whoever_moves_a_cursor_is_heard() {
+    type Move = fn(&Path);
+    let cases: [(Move, Option<u64>); 5] = [
+        (|_| (), Some(2)),
+        (|path| take(path, "2"), Some(2)),
+        (|path| take(path, "7"), Some(7)),
+        (|path| take(path, "0"), Some(0)),
+        (|path| fs::remove_file(path).unwrap(), None),
+    ];
+    for (change, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = ahead(&dir).await;
+        change(&cursor_path(&dir));
+        for _ in 0..2 {
+            let mut held = store(&dir).open(&scope()).await.unwrap();
+            let found = held.load(&[output()]).await.unwrap();
+            assert_eq!(found.cursors.first().map(|cursor| cursor.last_row_index), expected);
+            assert_eq!(found.beyond, kept.beyond, "what it stood beside is told with it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_is_none_is_refused_and_can_be_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join(SCOPE);
+    for (damage, reason) in [("", Reason::CheckpointUnreadable), ("0", Reason::CheckpointForeign)] {
+        ahead(&dir).await;
+        for path in journal::paths(&folder) {
+            if damage.is_empty() {
+                fs::write(path, "wsp-journal 1 7").unwrap();
+            } else {
+                let found = journal::read(&folder).unwrap().bodies;
+                let body = String::from_utf8(found[0].clone()).unwrap().replace("99244", "99245");
+                fs::remove_file(path).unwrap();
+                let mut journal = journal::Journal::open(&folder).unwrap();
+                journal.write(body.as_bytes()).unwrap();
+                journal.write(body.as_bytes()).unwrap();
+                break;
+            }
+        }
+        for refusal in [
+            store(&dir).peek(&scope(), &[output()]).await.unwrap_err(),
+            store(&dir).open(&scope()).await.err().unwrap(),
+        ] {
+            assert_eq!(refusal.reason, reason, "{refusal}");
+            assert!(refusal.place.file.as_ref().unwrap().ends_with("journal.0"), "{refusal}");
+        }
+        store(&dir).reset(&scope(), &[output()]).await.unwrap();
+        assert_eq!(store(&dir).peek(&scope(), &[output()]).await.unwrap(), Kept::default());
+    }
 }
 
 #[tokio::test]

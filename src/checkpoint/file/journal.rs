@@ -1,0 +1,157 @@
+//! Two files that are written in turns: the newest entry that is whole is there whatever a crash leaves of the next one.
+//!
+//! ```text
+//! entry ─► journal.0 ─┐ the other one each time: overwritten in place, its data synced
+//! entry ─► journal.1 ─┘
+//! ```
+//!
+//! An entry is a line `wsp-journal 1 <length> <sha256>`, that many bytes of body, and zeros. A file never shrinks, so from the
+//! third entry on a sync writes data alone: neither a size nor a name changes, for which a file system would commit its own
+//! journal too.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::model::Hex64;
+use crate::store::files;
+
+const MAGIC: &str = "wsp-journal 1";
+
+/// Entries are filled up to a multiple of this, in bytes: the block of common file systems.
+const BLOCK: usize = 4096;
+
+/// What a file may hold at most, in bytes: what `answered.json` may, and as much again for the cursors.
+const LIMIT: u64 = 128 * 1024 * 1024;
+
+/// The files' paths in `folder`.
+pub(super) fn paths(folder: &Path) -> [PathBuf; 2] {
+    ["journal.0", "journal.1"].map(|name| folder.join(name))
+}
+
+/// What the files of a folder hold.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Bodies of entries that are whole, at most two, in no order.
+    pub(super) bodies: Vec<Vec<u8>>,
+    /// Files with an entry that is not whole: one where a crash cut the last one short.
+    pub(super) torn: usize,
+}
+
+/// Reads the files in `folder`, of which there may be none.
+pub(super) fn read(folder: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    for path in paths(folder) {
+        let mut bytes = Vec::new();
+        match File::open(&path) {
+            Ok(file) => file.take(LIMIT + 1).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        match body(&bytes) {
+            Some(body) => found.bodies.push(body.to_vec()),
+            None => found.torn += 1,
+        }
+    }
+    Ok(found)
+}
+
+fn body(bytes: &[u8]) -> Option<&[u8]> {
+    let line = bytes.iter().take(128).position(|byte| *byte == b'\n')?;
+    let (head, rest) = bytes.split_at(line + 1);
+    let (length, hash) = str::from_utf8(&head[..line]).ok()?.strip_prefix(MAGIC)?.trim_start().split_once(' ')?;
+    let body = rest.get(..length.parse().ok()?)?;
+    (Hex64::sha256(body).as_str() == hash).then_some(body)
+}
+
+/// Removes the files, durably.
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    let mut gone = false;
+    for path in paths(folder) {
+        match std::fs::remove_file(&path) {
+            Ok(()) => gone = true,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if gone { files::sync_folder(&folder.join("journal")) } else { Ok(()) }
+}
+
+/// The files, being written.
+#[derive(Debug)]
+pub(super) struct Journal {
+    files: [File; 2],
+    next: usize,
+}
+
+impl Journal {
+    /// Makes the files in `folder`, or takes those that are there; what is in them is gone with the first two entries.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        let open = |path| OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        let [first, second] = paths(folder);
+        let files = [open(first)?, open(second)?];
+        files::sync_folder(&folder.join("journal"))?;
+        Ok(Self { files, next: 0 })
+    }
+
+    /// Writes an entry over the last but one; durable when this returns.
+    pub(super) fn write(&mut self, body: &[u8]) -> io::Result<()> {
+        let mut entry = format!("{MAGIC} {} {}\n", body.len(), Hex64::sha256(body)).into_bytes();
+        entry.extend_from_slice(body);
+        entry.resize(entry.len().next_multiple_of(BLOCK), 0);
+        let file = &mut self.files[self.next];
+        file.rewind()?;
+        file.write_all(&entry)?;
+        file.sync_data()?;
+        self.next = 1 - self.next;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_last_two_entries_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap().bodies.len(), 0);
+        let mut journal = Journal::open(dir.path()).unwrap();
+        assert_eq!(read(dir.path()).unwrap().torn, 2, "empty files are entries that were never written");
+        for body in ["1", &"2".repeat(10_000), "3", "4"] {
+            journal.write(body.as_bytes()).unwrap();
+        }
+        let found = read(dir.path()).unwrap();
+        assert_eq!((found.bodies, found.torn), (vec![b"3".to_vec(), b"4".to_vec()], 0));
+        assert_eq!(fs::metadata(dir.path().join("journal.1")).unwrap().len(), 12_288, "files don't shrink");
+        remove(dir.path()).unwrap();
+        remove(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    proptest! {
+        /// An entry of which any part was written over the one before it is that one, or none.
+        #[test]
+        fn a_torn_entry_is_none(old in "[a-z]{0,40}", new in "[a-z]{1,40}", at in 0_usize..4096, byte in any::<u8>()) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("journal.0");
+            let written = |body: &str| {
+                let mut journal = Journal::open(dir.path()).unwrap();
+                journal.write(body.as_bytes()).unwrap();
+                fs::read(&path).unwrap()
+            };
+            let (before, after) = (written(&old), written(&new));
+            let torn = [&after[..at], &before[at..]].concat();
+            let mut spoilt = after.clone();
+            spoilt[at] = byte;
+            for bytes in [torn, spoilt, after[..at].to_vec()] {
+                let found = body(&bytes);
+                prop_assert!(found.is_none_or(|found| found == old.as_bytes() || found == new.as_bytes()));
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The files that others read: cursors, their logs, and the rows beyond.
+//!
+//! ```text
+//! Kept ─► temp files, synced ─► still ours? ─► cursors renamed, folders synced ─► answered.json renamed, folder synced
+//! ```
+//!
+//! Each step is taken for all outputs before the next one, and what a step syncs is synced side by side. Whatever a crash
+//! leaves, no file is half written, and `answered.json` stands beside no cursor older than its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::failed;
+use super::owned::Owned;
+use super::place::Place;
+use crate::checkpoint::{Beyond, Cursor, Kept};
+use crate::model::{Micros, OutputId, Refusal, json};
+use crate::store::files::{self, Staged};
+
+/// The files of a scope, and what they say.
+#[derive(Default)]
+pub(super) struct Published {
+    cursors: BTreeMap<OutputId, Cursor>,
+    logs: BTreeMap<OutputId, File>,
+}
+
+impl Published {
+    /// Notes what was read of them.
+    pub(super) fn found(&mut self, cursors: &[Cursor]) {
+        self.cursors = cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())).collect();
+    }
+
+    /// Puts `kept` in place, unless the scope is another's; durable when this returns. `history` are the cursors that were
+    /// saved since the last time, for the logs; what is not among them is dated `now`.
+    pub(super) fn write(
+        &mut self,
+        owned: &Owned,
+        kept: &Kept,
+        history: &[(Cursor, Micros)],
+        now: Micros,
+    ) -> Result<(), Refusal> {
+        let place = &owned.place;
+        let beyond = place.beyond_file();
+        let mut moved = Vec::new();
+        for cursor in &kept.cursors {
+            if self.cursors.get(&cursor.output_id) == Some(cursor) {
+                continue;
+            }
+            let path = place.cursor_file(&cursor.output_id);
+            self.open_log(cursor, &path).map_err(|error| failed(&path, &error))?;
+            let lines = history.iter().filter(|(saved, _)| saved.output_id == cursor.output_id);
+            let mut lines: Vec<String> = lines.map(|(saved, at)| text(place, saved, *at)).collect();
+            if lines.is_empty() {
+                lines.push(text(place, cursor, now));
+            }
+            moved.push((cursor, lines, path));
+        }
+        let stage = |path, text: &str| Staged::write(path, text.as_bytes()).map_err(|error| failed(path, &error));
+        let mut staged = moved
+            .iter()
+            .map(|(_, lines, path)| stage(path, lines.last().map_or("", String::as_str)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rows = (!kept.beyond.is_empty()).then(|| Beyond::write(&place.scope, &kept.beyond));
+        staged.extend(rows.map(|text| stage(&beyond, &text)).transpose()?);
+        files::side_by_side(&staged, |file| file.sync().map_err(|error| failed(file.target(), &error)))?;
+        owned.still_ours()?;
+        let answered = staged.split_off(moved.len()).pop();
+        for file in staged {
+            let path = file.target();
+            file.publish().map_err(|error| failed(path, &error))?;
+        }
+        files::side_by_side(&moved, |(.., path)| files::sync_folder(path).map_err(|error| failed(path, &error)))?;
+        for (cursor, lines, path) in &moved {
+            // The log is history, written after the fact and not synced: losing its end loses no position.
+            if let Some(log) = self.logs.get_mut(&cursor.output_id) {
+                files::append_lines(log, (lines.join("\n") + "\n").as_bytes()).map_err(|error| failed(path, &error))?;
+            }
+            self.cursors.insert(cursor.output_id.clone(), (*cursor).clone());
+        }
+        match answered {
+            Some(file) => file.publish().and_then(|()| files::sync_folder(&beyond)),
+            // What is left of it is passed by the cursors; that it comes back after a crash does no harm.
+            None => remove(&beyond).map(drop),
+        }
+        .map_err(|error| failed(&beyond, &error))
+    }
+
+    /// Opens the output's log, and its folder with it, when it is saved for the first time.
+    fn open_log(&mut self, cursor: &Cursor, path: &Path) -> io::Result<()> {
+        if !self.logs.contains_key(&cursor.output_id) {
+            let folder = path.parent().unwrap_or(path);
+            files::create_folders(folder)?;
+            files::sweep(folder)?;
+            let log = OpenOptions::new().create(true).read(true).append(true).open(path.with_extension("jsonl"))?;
+            self.logs.insert(cursor.output_id.clone(), log);
+        }
+        Ok(())
+    }
+
+    /// Drops what is beyond the cursors, then these; the logs stay as history.
+    pub(super) fn drop_kept(&mut self, place: &Place, outputs: &[OutputId]) -> Result<(), Refusal> {
+        let cursors = outputs.iter().map(|output| place.cursor_file(output));
+        for path in std::iter::once(place.beyond_file()).chain(cursors) {
+            let dropped =
+                remove(&path).and_then(|was_there| if was_there { files::sync_folder(&path) } else { Ok(()) });
+            dropped.map_err(|error| failed(&path, &error))?;
+        }
+        for output in outputs {
+            self.cursors.remove(output);
+        }
+        Ok(())
+    }
+}
+
+fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
+    json::spaced(&json!({
+        "pack_key": place.scope.as_str(),
+        "output_id": cursor.output_id.as_str(),
+        "last_file": cursor.last_file,
+        "last_row_index": cursor.last_row_index,
+        "last_ts_utc": cursor.last_ts_utc,
+        "updated_at_utc": now.offset_text(),
+    }))
+}
+
+/// Removes a file; says whether there was one.
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
