@@ -39,8 +39,6 @@ struct Saved {
     in_files: BTreeMap<OutputId, RowPlace>,
     /// What they are being changed to.
     coming: BTreeMap<OutputId, RowPlace>,
-    /// The save that they are at.
-    published: u64,
     /// Somebody will publish what is saved.
     due: bool,
     failed: Option<Refusal>,
@@ -131,7 +129,6 @@ impl Held {
             return Err(refusal);
         }
         saved.in_files = std::mem::take(&mut saved.coming);
-        saved.published = save;
         saved.due = saved.saves > save;
         Ok(if saved.due { Then::Publish } else { Then::Nothing })
     }
