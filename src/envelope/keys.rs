@@ -73,7 +73,7 @@ impl Keys {
         preimage: &mut Vec<u8>,
         value: impl Fn(usize) -> KeyValue<'a>,
     ) -> Result<([u8; 32], u64), Refusal> {
-        self.ids.begin(start, preimage);
+        start.begin(preimage);
         for i in start.parts..self.parts {
             preimage.push(b'|');
             let value = value(i);

@@ -223,8 +223,10 @@ mod tests {
 
         #[test]
         fn hashes_are_written_in_hex(hash in any::<[u8; 32]>()) {
-            let plain: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            prop_assert_eq!(String::from_utf8(hex(&hash).to_vec()).unwrap(), plain);
+            let text = String::from_utf8(hex(&hash).to_vec()).unwrap();
+            let back: Vec<u8> = (0..32).map(|i| u8::from_str_radix(&text[2 * i..][..2], 16).unwrap()).collect();
+            prop_assert_eq!(back, hash);
+            prop_assert_eq!(text.to_lowercase(), text);
         }
 
         #[test]
