@@ -32,6 +32,16 @@ enum Expected {
 
 type Cells = (ArrayRef, Vec<Expected>);
 
+/// How many rows in turn hold one value: one, a batch, a row group, or all of them.
+fn lengths() -> impl Strategy<Value = usize> {
+    proptest::sample::select(vec![1, 1, 1, 4, 7, 30])
+}
+
+/// Of each `length` values the first in the place of all.
+fn repeated<T: Clone>(values: &[T], length: usize) -> Vec<T> {
+    (0..values.len()).map(|i| values[i - i % length].clone()).collect()
+}
+
 /// A column with nulls in it: the array as Arrow makes it, each cell as it is expected.
 fn column<T: Clone + std::fmt::Debug + 'static>(
     rows: usize,
@@ -39,8 +49,9 @@ fn column<T: Clone + std::fmt::Debug + 'static>(
     array: impl Fn(Vec<Option<T>>) -> ArrayRef + 'static,
     expected: impl Fn(T) -> Value + 'static,
 ) -> BoxedStrategy<Cells> {
-    vec(proptest::option::weighted(0.8, values), rows)
-        .prop_map(move |values| {
+    (vec(proptest::option::weighted(0.8, values), rows), lengths())
+        .prop_map(move |(values, length)| {
+            let values = repeated(&values, length);
             let cells = values.iter().map(|value| Expected::Value(value.clone().map_or(Value::Null, &expected)));
             (array(values.clone()), cells.collect())
         })
@@ -255,7 +266,10 @@ fn tables() -> impl Strategy<Value = (RecordBatch, Vec<Vec<Expected>>)> {
     (1..30_usize).prop_flat_map(|n| {
         let any_column = prop_oneof![scalars(n), decimals_and_times(n), nested(n)];
         let keys = (vec(any::<u64>(), n), vec(text(), n), vec(any::<bool>(), n));
-        (vec(any_column, 3..9), keys).prop_map(move |(columns, (numbers, texts, flags))| {
+        let lengths = (lengths(), lengths(), lengths());
+        (vec(any_column, 3..9), keys, lengths).prop_map(move |(columns, (numbers, texts, flags), lengths)| {
+            let numbers = repeated(&numbers, lengths.0);
+            let (texts, flags) = (repeated(&texts, lengths.1), repeated(&flags, lengths.2));
             let times: Vec<String> = (0..n).map(|i| Micros(i as i64 / 3 * 1_000).to_string()).collect();
             let plain = |values: Vec<Value>| values.into_iter().map(Expected::Value).collect::<Vec<_>>();
             let mut named: Vec<(String, ArrayRef)> = Vec::new();

@@ -185,11 +185,33 @@ impl Column {
         // The types that rows are mostly made of, ahead of the long list.
         match self {
             Self::TextView(array) if !array.is_null(row) => text::string(array.value(row), out),
-            Self::I64(array) if !array.is_null(row) => integer(array.value(row), out),
-            Self::U64(array) if !array.is_null(row) => integer(array.value(row), out),
+            Self::I64(array) if !array.is_null(row) => text::signed(array.value(row), out),
+            Self::U64(array) if !array.is_null(row) => text::unsigned(array.value(row), out),
+            Self::F64(array) if !array.is_null(row) => return float(array.value(row), out),
+            Self::TextView(_) | Self::I64(_) | Self::U64(_) | Self::F64(_) => out.extend_from_slice(b"null"),
             other => return other.write_any(row, out),
         }
         Ok(())
+    }
+
+    /// Whether all rows hold the same, as far as that is soon told: `false` may be wrong.
+    pub(super) fn is_shared(&self) -> bool {
+        fn are_equal<T: PartialEq>(values: &[T]) -> bool {
+            values.iter().all(|value| *value == values[0])
+        }
+        let is_shared = |array: &dyn Array, are_equal: &dyn Fn() -> bool| {
+            !array.is_empty() && (array.null_count() == array.len() || (array.null_count() == 0 && are_equal()))
+        };
+        match self {
+            Self::TextView(array) => is_shared(array, &|| {
+                let (views, first) = (array.views(), array.value(0));
+                // Texts of one entry of a dictionary are not looked at.
+                (0..array.len()).all(|i| views[i] == views[0] || array.value(i) == first)
+            }),
+            Self::I64(array) => is_shared(array, &|| are_equal(array.values())),
+            Self::U64(array) => is_shared(array, &|| are_equal(array.values())),
+            _ => false,
+        }
     }
 
     fn write_any(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
@@ -200,14 +222,14 @@ impl Column {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
             Self::Bool(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
-            Self::I8(array) => integer(array.value(row), out),
-            Self::I16(array) => integer(array.value(row), out),
-            Self::I32(array) => integer(array.value(row), out),
-            Self::I64(array) => integer(array.value(row), out),
-            Self::U8(array) => integer(array.value(row), out),
-            Self::U16(array) => integer(array.value(row), out),
-            Self::U32(array) => integer(array.value(row), out),
-            Self::U64(array) => integer(array.value(row), out),
+            Self::I8(array) => text::signed(array.value(row).into(), out),
+            Self::I16(array) => text::signed(array.value(row).into(), out),
+            Self::I32(array) => text::signed(array.value(row).into(), out),
+            Self::I64(array) => text::signed(array.value(row), out),
+            Self::U8(array) => text::unsigned(array.value(row).into(), out),
+            Self::U16(array) => text::unsigned(array.value(row).into(), out),
+            Self::U32(array) => text::unsigned(array.value(row).into(), out),
+            Self::U64(array) => text::unsigned(array.value(row), out),
             // The shortest text of a narrow float is another double; widened first, it is the same one.
             Self::F16(array) => return float(array.value(row).to_f64(), out),
             Self::F32(array) => return float(f64::from(array.value(row)), out),
@@ -352,10 +374,6 @@ impl Column {
             _ => None,
         }
     }
-}
-
-fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// The shortest text that reads back as `value`; it has a point or an exponent, so it stays a float.

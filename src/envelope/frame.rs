@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Vec<Run> ──► key columns ─► event_id, order key ─┐
-//!         └──► columns or payload_json ─► payload ─┴─► head · ids · payload · tail ──► Vec<Event>
+//!         └──► columns or payload_json ─► payload ─┴─► opening · payload · closing, id and time put in ──► Vec<Event>
 //! ```
 
 use std::pin::Pin;
@@ -14,17 +14,18 @@ use futures::Stream;
 use futures::stream::FusedStream;
 use pin_project_lite::pin_project;
 
-use super::column::Column;
-use super::key::KeyValue;
+use super::bound::Bound;
 use super::keys::Keys;
-use super::schema::{PAYLOAD_JSON, key_column, payload_column};
 use super::text;
-use super::values::Unfit;
-use super::verbatim::{self, Found};
+use crate::model::minute::TimeWriter;
+use crate::model::time::TEXT_LEN;
 use crate::model::{Event, Hex32, OutputId, PlatformRunId, Position, Reason, Refusal, RowBatch, Run, WorldKey};
 
 /// Expected length of a body before the first chunk has shown it, in bytes.
 const FIRST_BODY_BYTES: usize = 1_536;
+/// What a body begins with; 64 hex digits follow.
+const ID_LEAD: &[u8] = b"{\"event_id\":\"";
+const ID_LEN: usize = 64;
 
 /// What every event of a run carries (contract, section 5).
 #[derive(Debug, Clone)]
@@ -62,10 +63,7 @@ pub struct OutputFrame {
 #[derive(Debug)]
 pub struct Framer {
     outputs: Vec<Output>,
-    /// From behind `ts_utc` to the payload.
-    middle: Vec<u8>,
-    /// From behind the payload to the end.
-    tail: Vec<u8>,
+    times: TimeWriter,
     preimage: Vec<u8>,
     body_bytes: usize,
 }
@@ -74,24 +72,13 @@ pub struct Framer {
 struct Output {
     frame: OutputFrame,
     keys: Keys,
-    /// From behind `event_id` to `ts_utc`.
-    head: Vec<u8>,
+    /// The envelope up to the payload, with room for id and time.
+    opening: Vec<u8>,
+    /// Where the time's room is.
+    time_at: usize,
+    /// From behind the payload to the end.
+    closing: Vec<u8>,
     bound: Option<Bound>,
-}
-
-/// A batch with its types resolved.
-#[derive(Debug)]
-struct Bound {
-    batch: Arc<RowBatch>,
-    payload: Payload,
-}
-
-#[derive(Debug)]
-enum Payload {
-    /// Each column with its `"name":`, and which of them the wanted keys are.
-    Columns { columns: Vec<(Vec<u8>, Column)>, keys: Vec<usize> },
-    /// The column of JSON texts.
-    Json(Column),
 }
 
 /// What came of a chunk: the events before the first row that can't be framed, and why it can't.
@@ -107,7 +94,6 @@ impl Framer {
     /// For a run with these outputs, in rank order.
     #[must_use]
     pub fn new(pins: &RunPins, outputs: Vec<OutputFrame>) -> Self {
-        let outputs = outputs.into_iter().map(|frame| Output::new(frame, &pins.world)).collect();
         let WorldKey { manifest_fingerprint, parameter_hash, scenario_id, seed } = &pins.world;
         // `"ts_utc":"…"` ends where the middle begins.
         let mut middle = b"\"".to_vec();
@@ -120,13 +106,14 @@ impl Framer {
         pin("scenario_run_id", pins.scenario_run_id.as_str(), &mut middle);
         pin("producer", &pins.producer, &mut middle);
         middle.extend_from_slice(b",\"payload\":");
-        let mut tail = Vec::new();
-        pin("trace_id", &pins.trace_id, &mut tail);
+        let mut closing = Vec::new();
+        pin("trace_id", &pins.trace_id, &mut closing);
         if let Some(span_id) = &pins.span_id {
-            pin("span_id", span_id, &mut tail);
+            pin("span_id", span_id, &mut closing);
         }
-        tail.push(b'}');
-        Self { outputs, middle, tail, preimage: Vec::new(), body_bytes: FIRST_BODY_BYTES }
+        closing.push(b'}');
+        let outputs = outputs.into_iter().map(|frame| Output::new(frame, &pins.world, &middle, &closing)).collect();
+        Self { outputs, times: TimeWriter::default(), preimage: Vec::new(), body_bytes: FIRST_BODY_BYTES }
     }
 
     /// Frames a chunk. All bodies lie in one buffer, which lives as long as the last of them.
@@ -163,19 +150,19 @@ impl Framer {
             return Err(Refusal::new(Reason::InternalError, detail));
         };
         output.bind(batch).map_err(|refusal| output.at(batch.position(run.from), refusal))?;
+        let Some(bound) = &output.bound else {
+            return Err(Refusal::new(Reason::InternalError, "a row of a batch that was not resolved"));
+        };
         for row in run.from..run.to {
             let (position, ts) = (batch.position(row), batch.times()[row]);
             let start = out.len();
-            out.extend_from_slice(b"{\"event_id\":\"");
-            let id_at = out.len();
-            out.resize(id_at + 64, b'0');
-            out.extend_from_slice(&output.head);
-            out.extend_from_slice(&ts.write());
-            out.extend_from_slice(&self.middle);
-            match output.payload(row, &mut self.preimage, out) {
+            out.extend_from_slice(&bound.opening);
+            match bound.row(row, &output.keys, &mut self.preimage, out) {
                 Ok((event_id, order_key)) => {
-                    out[id_at..id_at + 64].copy_from_slice(&text::hex(&event_id));
-                    out.extend_from_slice(&self.tail);
+                    out.extend_from_slice(&bound.closing);
+                    let body = &mut out[start..];
+                    body[ID_LEAD.len()..][..ID_LEN].copy_from_slice(&text::hex(&event_id));
+                    body[output.time_at..][..TEXT_LEN].copy_from_slice(self.times.write(ts));
                     ends.push(out.len());
                     events.push(Event { position, ts, order_key, event_id, body: Bytes::new(), due: None });
                 }
@@ -196,66 +183,27 @@ fn pin(name: &str, value: &str, out: &mut Vec<u8>) {
 }
 
 impl Output {
-    fn new(frame: OutputFrame, world: &WorldKey) -> Self {
-        let mut head = b"\"".to_vec();
-        head.extend_from_slice(&text::key("event_type", false));
-        text::string(frame.output_id.as_str(), &mut head);
-        head.extend_from_slice(b",\"schema_version\":\"v1\",\"ts_utc\":\"");
+    /// `middle` is the envelope from behind its time to the payload.
+    fn new(frame: OutputFrame, world: &WorldKey, middle: &[u8], closing: &[u8]) -> Self {
+        let mut opening = ID_LEAD.to_vec();
+        opening.extend_from_slice(&[b'0'; ID_LEN]);
+        opening.push(b'"');
+        pin("event_type", frame.output_id.as_str(), &mut opening);
+        opening.extend_from_slice(b",\"schema_version\":\"v1\",\"ts_utc\":\"");
+        let time_at = opening.len();
+        opening.extend_from_slice(&[b'0'; TEXT_LEN]);
+        opening.extend_from_slice(middle);
         let keys = Keys::new(&frame, world);
-        Self { frame, keys, head, bound: None }
+        Self { frame, keys, opening, time_at, closing: closing.to_vec(), bound: None }
     }
 
-    /// Resolves the types of `batch`, unless it is the one from before.
+    /// Resolves `batch`, unless it is the one from before.
     fn bind(&mut self, batch: &Arc<RowBatch>) -> Result<(), Refusal> {
-        if self.bound.as_ref().is_some_and(|bound| Arc::ptr_eq(&bound.batch, batch)) {
-            return Ok(());
+        if !self.bound.as_ref().is_some_and(|bound| bound.is_of(batch)) {
+            self.bound = None;
+            self.bound = Some(Bound::new(batch, &self.keys, &self.opening, &self.closing)?);
         }
-        self.bound = None;
-        let schema = batch.rows().schema_ref();
-        let column = |i: usize| {
-            Column::bind(batch.rows().column(i))
-                .map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, schema.field(i).name()))
-        };
-        let payload = if let Some(i) = payload_column(schema) {
-            Payload::Json(column(i)?)
-        } else {
-            let keys = self.keys.wanted.iter().map(|name| key_column(schema, name)).collect::<Result<_, _>>()?;
-            let names = schema.fields().iter().enumerate();
-            let columns = names.map(|(i, field)| Ok((text::key(field.name(), i == 0), column(i)?)));
-            Payload::Columns { columns: columns.collect::<Result<_, Refusal>>()?, keys }
-        };
-        self.bound = Some(Bound { batch: batch.clone(), payload });
         Ok(())
-    }
-
-    /// Appends the payload of `row` and gives its event id and the hash of its order key.
-    fn payload(&self, row: usize, preimage: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<([u8; 32], u64), Refusal> {
-        match self.bound.as_ref().map(|bound| &bound.payload) {
-            Some(Payload::Columns { columns, keys }) => {
-                out.push(b'{');
-                for (i, (key, column)) in columns.iter().enumerate() {
-                    out.extend_from_slice(key);
-                    column.write(row, out).map_err(|unfit| self.unfit(i, unfit))?;
-                }
-                out.push(b'}');
-                self.keys.of(preimage, |i| columns[keys[i]].1.key(row))
-            }
-            Some(Payload::Json(column)) => {
-                let refused = |detail| Refusal::new(Reason::ValueNotEncodable, detail).field(PAYLOAD_JSON);
-                let bytes = column.bytes(row).ok_or_else(|| refused("null".to_owned()))?;
-                let mut found: Vec<Option<Found<'_>>> = Vec::new();
-                let object = verbatim::object(bytes, &self.keys.wanted, &mut found).map_err(refused)?;
-                out.extend_from_slice(object.as_bytes());
-                self.keys.of(preimage, |i| found[i].as_ref().map_or(KeyValue::Null, Found::key))
-            }
-            None => Err(Refusal::new(Reason::InternalError, "a row of a batch that was not resolved")),
-        }
-    }
-
-    #[cold]
-    fn unfit(&self, column: usize, unfit: Unfit) -> Refusal {
-        let name = self.bound.as_ref().map_or("", |bound| bound.batch.rows().schema_ref().field(column).name());
-        unfit.refusal(Reason::ValueNotEncodable, name)
     }
 
     #[cold]

@@ -4,6 +4,7 @@
 use arrow_schema::DataType;
 
 use super::column::Column;
+use super::text;
 
 /// Whether a column of this type can be part of a key (contract, section 5: integers, strings, booleans).
 pub(super) fn can_be_key(data_type: &DataType) -> bool {
@@ -35,8 +36,8 @@ impl KeyValue<'_> {
             Self::Null | Self::Other => return false,
             Self::Bool(true) => out.extend_from_slice(b"True"),
             Self::Bool(false) => out.extend_from_slice(b"False"),
-            Self::Signed(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-            Self::Unsigned(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+            Self::Signed(value) => text::signed(value, out),
+            Self::Unsigned(value) => text::unsigned(value, out),
             Self::Text(text) | Self::Digits(text) => out.extend_from_slice(text.as_bytes()),
         }
         true

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! Keys::wanted ──► the values, from columns or JSON ──► Keys::of ──► event id, order key
+//!                  what rows share ──► Keys::start ──┘
 //! ```
 
-use super::event_id::EventIds;
+use super::event_id::{EventIds, Start};
 use super::frame::OutputFrame;
 use super::key::{self, KeyValue};
 use crate::model::{Reason, Refusal, WorldKey};
@@ -40,28 +41,54 @@ impl Keys {
         }
     }
 
-    /// Event id and order key of the row whose wanted values `value` gives.
+    /// How a preimage starts where nothing is known of the rows.
+    pub(super) fn plain(&self) -> &Start {
+        self.ids.plain()
+    }
+
+    /// How the preimages of rows start that share those of their wanted values that `shared` gives.
+    pub(super) fn start<'a>(&self, shared: impl Fn(usize) -> Option<KeyValue<'a>>) -> Start {
+        let (mut text, mut parts) = (Vec::new(), 0);
+        for i in 0..self.parts {
+            let before = text.len();
+            text.push(b'|');
+            // What can't be part of a key is left to each row, which is refused for it.
+            if !shared(i).is_some_and(|value| value.write(&mut text)) {
+                text.truncate(before);
+                break;
+            }
+            parts = i + 1;
+        }
+        self.ids.start(&text, parts)
+    }
+
+    /// Event id and order key of the row whose wanted values `value` gives, and whose preimage starts with `start`.
     ///
     /// # Errors
     ///
     /// `PRIMARY_KEY_MISSING`, naming the column.
     pub(super) fn of<'a>(
         &self,
+        start: &Start,
         preimage: &mut Vec<u8>,
         value: impl Fn(usize) -> KeyValue<'a>,
     ) -> Result<([u8; 32], u64), Refusal> {
-        self.ids.begin(preimage);
-        for (i, name) in self.wanted[..self.parts].iter().enumerate() {
+        start.begin(preimage);
+        for i in start.parts..self.parts {
             preimage.push(b'|');
             let value = value(i);
             if !value.write(preimage) {
-                let detail =
-                    if value == KeyValue::Null { "null or missing" } else { "neither integer, string nor boolean" };
-                return Err(Refusal::new(Reason::PrimaryKeyMissing, detail).field(name.clone()));
+                return Err(self.missing(i, value));
             }
         }
-        let event_id = self.ids.finish(preimage);
+        let event_id = self.ids.finish(start, preimage);
         let order_key = self.order.map_or_else(|| key::of_event_id(&event_id), |i| value(i).hash(self.order_seed));
         Ok((event_id, order_key))
+    }
+
+    #[cold]
+    fn missing(&self, part: usize, value: KeyValue<'_>) -> Refusal {
+        let detail = if value == KeyValue::Null { "null or missing" } else { "neither integer, string nor boolean" };
+        Refusal::new(Reason::PrimaryKeyMissing, detail).field(self.wanted[part].clone())
     }
 }

@@ -72,7 +72,7 @@ impl LaneFilter {
     }
 
     fn owns<'a>(&self, preimage: &mut Vec<u8>, value: impl Fn(usize) -> KeyValue<'a>) -> Result<bool, Refusal> {
-        let (event_id, order_key) = self.keys.of(preimage, value)?;
+        let (event_id, order_key) = self.keys.of(self.keys.plain(), preimage, value)?;
         Ok(self.lane.owns(&event_id, order_key))
     }
 }

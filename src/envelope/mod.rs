@@ -4,9 +4,10 @@
 //! Vec<Run> ──► Framer { key columns ─► event_id, order key · columns ─► JSON } ──► Vec<Event { body }>
 //! ```
 //!
-//! Types are resolved once a batch, constant parts of the envelope once a run; what is left a row is
-//! copying texts, printing numbers and one hash. The bodies of a chunk share one buffer.
+//! Types are resolved, and what all rows share is written, once a batch, constant parts of the envelope once a run;
+//! what is left a row is copying texts, printing numbers and one hash. The bodies of a chunk share one buffer.
 
+mod bound;
 mod column;
 pub mod event_id;
 pub mod frame;

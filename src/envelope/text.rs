@@ -12,11 +12,13 @@ const HEX: [[u8; 2]; 256] = {
     table
 };
 
-/// A hash as 64 lower-case hex digits.
+/// A hash as 64 lower-case hex digits. Without a table, so that the compiler makes vector code of it.
 pub(super) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+    let (high, low) = (bytes.map(|byte| digit(byte >> 4)), bytes.map(|byte| digit(byte & 15)));
     let mut out = [0; 64];
-    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&HEX[usize::from(*byte)]);
+    for (i, pair) in out.as_chunks_mut().0.iter_mut().enumerate() {
+        *pair = [high[i], low[i]];
     }
     out
 }
@@ -26,15 +28,77 @@ pub(super) fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Whether all of `bytes` can be copied into a JSON string. Whole blocks without a branch inside,
-/// so that the compiler makes vector code of it.
+/// Whether all of a block can be copied into a JSON string. No branch inside, so that it becomes vector code.
+fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
+    !block.iter().fold(false, |found, byte| found | is_special(*byte))
+}
+
+/// Whether all of `bytes` can be copied into a JSON string. The last block may overlap the one before it.
 fn is_plain(bytes: &[u8]) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    let special = |found: bool, byte: &u8| found | is_special(*byte);
-    blocks.iter().all(|block| !block.iter().fold(false, special)) && !rest.iter().fold(false, special)
+    if let Some(last) = bytes.last_chunk::<16>() {
+        bytes.as_chunks::<16>().0.iter().all(is_plain_block) && is_plain_block(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        is_plain_block(first) & is_plain_block(last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        is_plain_block(first) & is_plain_block(last)
+    } else {
+        !bytes.iter().any(|byte| is_special(*byte))
+    }
+}
+
+/// Appends an integer.
+#[inline]
+pub(super) fn signed(value: i64, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    unsigned(value.unsigned_abs(), out);
+}
+
+/// Appends an integer, eight digits at once.
+#[inline]
+pub(super) fn unsigned(value: u64, out: &mut Vec<u8>) {
+    const EIGHT: u64 = 100_000_000;
+    if value < EIGHT {
+        first_digits(value, out);
+        return;
+    }
+    let (upper, lower) = (value / EIGHT, value % EIGHT);
+    if upper < EIGHT {
+        first_digits(upper, out);
+    } else {
+        first_digits(upper / EIGHT, out);
+        out.extend_from_slice(&(digits(upper % EIGHT) | ZEROS).to_le_bytes());
+    }
+    out.extend_from_slice(&(digits(lower) | ZEROS).to_le_bytes());
+}
+
+/// `00000000`.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Appends a number below 10^8 without zeros before it.
+#[inline]
+fn first_digits(value: u64, out: &mut Vec<u8>) {
+    let digits = digits(value);
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    let end = out.len() + 8 - zeros as usize;
+    out.extend_from_slice(&((digits | ZEROS) >> (8 * zeros)).to_le_bytes());
+    out.truncate(end);
+}
+
+/// The eight digits of a number below 10^8, a byte each, the first one lowest. Halves are taken apart side by side: a
+/// factor and a shift stand for each division and are exact at these sizes.
+#[inline]
+fn digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - 10 * tens) << 8)
 }
 
 /// Appends `text` as a JSON string, quotes included.
+#[inline]
 pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     if is_plain(text.as_bytes()) {
@@ -147,6 +211,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn integers_are_written_as_they_are(value in any::<u64>(), shift in 0_u32..64, power in 0_u32..20) {
+            let near = 10_u64.saturating_pow(power);
+            for value in [value >> shift, near, near - 1, near.saturating_add(1)] {
+                prop_assert_eq!(written(|out| unsigned(value, out)), value.to_string());
+                let value = value.cast_signed();
+                prop_assert_eq!(written(|out| signed(value, out)), value.to_string());
+            }
+        }
+
+        #[test]
+        fn hashes_are_written_in_hex(hash in any::<[u8; 32]>()) {
+            let text = String::from_utf8(hex(&hash).to_vec()).unwrap();
+            let back: Vec<u8> = (0..32).map(|i| u8::from_str_radix(&text[2 * i..][..2], 16).unwrap()).collect();
+            prop_assert_eq!(back, hash);
+            prop_assert_eq!(text.to_lowercase(), text);
+        }
+
         #[test]
         fn any_text_reads_back(text in "(\\PC|[\\x00-\\x1f\"\\\\]){0,80}") {
             let json = written(|out| string(&text, out));

@@ -4,29 +4,14 @@
 //! stream ──RowBatch──► Source { batch, next row } ──rows before another head──► Run
 //! ```
 
+use std::cmp::Ordering;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::Stream;
 
-use crate::model::{Micros, Refusal, RowBatch, Run};
-
-/// A row's full key, in the order of the fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Head {
-    ts: Micros,
-    rank: u16,
-    file: u32,
-    row: u64,
-}
-
-impl Head {
-    fn of(batch: &RowBatch, i: usize) -> Self {
-        let position = batch.position(i);
-        Self { ts: batch.times()[i], rank: position.rank, file: position.file, row: position.row }
-    }
-}
+use crate::model::{Micros, Position, Refusal, RowBatch, Run};
 
 /// Where one output stands.
 pub(super) enum Source<S> {
@@ -40,8 +25,6 @@ pub(super) enum Source<S> {
         batch: Arc<RowBatch>,
         /// The next row's index in it.
         next: usize,
-        /// The next row's key.
-        head: Head,
     },
     /// It ended with a refusal.
     Failed(Refusal),
@@ -67,46 +50,55 @@ where
             None => Source::Done,
             Some(Err(refusal)) => Source::Failed(refusal),
             Some(Ok(batch)) => match std::mem::replace(self, Source::Done) {
-                Source::Empty(stream) => {
-                    Source::Held { stream, head: Head::of(&batch, 0), batch: Arc::new(batch), next: 0 }
-                }
+                Source::Empty(stream) => Source::Held { stream, batch: Arc::new(batch), next: 0 },
                 other => other,
             },
         };
         Poll::Ready(())
     }
 
-    /// The key of the next row, where there is one at hand.
-    pub(super) fn head(&self) -> Option<Head> {
+    /// The time of the next row, where there is one at hand.
+    pub(super) fn time(&self) -> Option<Micros> {
         match self {
-            Source::Held { head, .. } => Some(*head),
+            Source::Held { batch, next, .. } => Some(batch.times()[*next]),
             _ => None,
         }
     }
 
-    /// Takes the rows that come before `bound`, at most `room` of them and at least one.
-    pub(super) fn take(&mut self, bound: Option<Head>, room: usize) -> Option<Run> {
-        let Source::Held { batch, next, head, .. } = self else { return None };
+    /// The rest of its key: what decides among rows of one time.
+    pub(super) fn position(&self) -> Option<Position> {
+        match self {
+            Source::Held { batch, next, .. } => Some(batch.position(*next)),
+            _ => None,
+        }
+    }
+
+    /// Appends the rows that come before the next row of `other`, at most `room` of them and at least one; gives how many.
+    pub(super) fn take(&mut self, other: Option<&Self>, room: usize, runs: &mut Vec<Run>) -> usize {
+        let Source::Held { batch, next, .. } = self else { return 0 };
         let from = *next;
         let cap = batch.times().len().min(from.saturating_add(room.max(1)));
-        let to = match bound {
-            Some(bound) => end_before(batch, from, cap, bound),
+        let to = match other.and_then(|other| Some((other.time()?, other))) {
+            // The rest of a key is only asked for where the time doesn't decide.
+            Some((time, other)) => end_before(from, cap, |i| match batch.times()[i].cmp(&time) {
+                Ordering::Equal => Some(batch.position(i)) < other.position(),
+                order => order.is_lt(),
+            }),
             None => cap,
         };
-        let run = Run { batch: batch.clone(), from, to };
+        runs.push(Run { batch: batch.clone(), from, to });
         if to < batch.times().len() {
             *next = to;
-            *head = Head::of(batch, to);
         } else if let Source::Held { stream, .. } = std::mem::replace(self, Source::Done) {
             *self = Source::Empty(stream);
         }
-        Some(run)
+        to - from
     }
 }
 
-/// The first index in `from + 1 .. cap` whose key is not below `bound`, else `cap`. Steps double before the
+/// The first index in `from + 1 .. cap` that is not `below` the bound, else `cap`. Steps double before the
 /// search halves them: outputs interleave finely, so the end is mostly near.
-fn end_before(batch: &RowBatch, from: usize, cap: usize, bound: Head) -> usize {
+fn end_before(from: usize, cap: usize, below: impl Fn(usize) -> bool) -> usize {
     let mut low = from + 1;
     let mut step = 1;
     let mut high = loop {
@@ -114,7 +106,7 @@ fn end_before(batch: &RowBatch, from: usize, cap: usize, bound: Head) -> usize {
         if probe >= cap {
             break cap;
         }
-        if Head::of(batch, probe) >= bound {
+        if !below(probe) {
             break probe;
         }
         low = probe + 1;
@@ -122,7 +114,7 @@ fn end_before(batch: &RowBatch, from: usize, cap: usize, bound: Head) -> usize {
     };
     while low < high {
         let middle = low + (high - low) / 2;
-        if Head::of(batch, middle) < bound {
+        if below(middle) {
             low = middle + 1;
         } else {
             high = middle;

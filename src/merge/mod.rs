@@ -12,15 +12,16 @@
 mod head;
 mod take;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::Stream;
 
-use crate::model::{Refusal, RowBatch, Run};
+use crate::model::{Micros, Refusal, RowBatch, Run};
 
-use head::{Head, Source};
+use head::Source;
 pub use take::{RunsExt, TakeRows};
 
 /// Rows a chunk holds where nothing else is asked for.
@@ -38,7 +39,9 @@ where
 {
     Merge {
         sources: sources.into_iter().map(|stream| Source::Empty(Box::pin(stream))).collect(),
+        order: Vec::new(),
         chunk_rows: DEFAULT_CHUNK_ROWS,
+        last_runs: 0,
         refill: true,
         ended: false,
     }
@@ -52,7 +55,12 @@ where
 #[must_use = "streams do nothing unless polled"]
 pub struct Merge<S> {
     sources: Vec<Source<S>>,
+    /// The sources that have a row at hand, each behind that row's time, in the order of those rows; right unless
+    /// `refill` is set.
+    order: Vec<(Micros, usize)>,
     chunk_rows: usize,
+    /// Runs of the last chunk: the next one will have about as many.
+    last_runs: usize,
     /// Some source has to be asked for its next batch, or has failed.
     refill: bool,
     ended: bool,
@@ -89,33 +97,46 @@ where
                     return Filled::Failed;
                 }
                 self.refill = false;
+                self.put_in_order();
             }
-            let Some((first, bound)) = self.first_and_bound() else { return Filled::Over };
+            let Some(&(_, first)) = self.order.first() else { return Filled::Over };
             if room == 0 {
                 return Filled::Full;
             }
-            if let Some(run) = self.sources[first].take(bound, room) {
-                room -= run.to - run.from;
-                chunk.push(run);
+            // Two different sources, so there always is a pair of them.
+            let taken = match self.order.get(1) {
+                Some(&(_, second)) => self
+                    .sources
+                    .get_disjoint_mut([first, second])
+                    .map_or(0, |[first, second]| first.take(Some(second), room, chunk)),
+                None => self.sources[first].take(None, room, chunk),
+            };
+            room -= taken;
+            match self.sources[first].time() {
+                Some(time) => self.put_back(time, first),
+                None => self.refill = true,
             }
-            self.refill = self.sources[first].head().is_none();
         }
     }
 
-    /// The source whose head comes first, and the head that comes next among the others.
-    fn first_and_bound(&self) -> Option<(usize, Option<Head>)> {
-        let mut heads = self.sources.iter().enumerate().filter_map(|(i, source)| Some((i, source.head()?)));
-        let (mut first, mut lowest) = heads.next()?;
-        let mut bound: Option<Head> = None;
-        for (i, head) in heads {
-            if head < lowest {
-                bound = Some(lowest);
-                (first, lowest) = (i, head);
-            } else if bound.is_none_or(|bound| head < bound) {
-                bound = Some(head);
-            }
+    fn put_in_order(&mut self) {
+        let Self { sources, order, .. } = self;
+        order.clear();
+        order.extend(sources.iter().enumerate().filter_map(|(i, source)| Some((source.time()?, i))));
+        order.sort_unstable_by(|one, other| compare(sources, *one, *other));
+    }
+
+    /// Moves the source that was first to where its next row belongs, mostly a place or two.
+    fn put_back(&mut self, time: Micros, source: usize) {
+        let moved = (time, source);
+        let mut at = 0;
+        while let Some(other) = self.order.get(at + 1).copied()
+            && compare(&self.sources, other, moved).is_lt()
+        {
+            self.order[at] = other;
+            at += 1;
         }
-        Some((first, bound))
+        self.order[at] = moved;
     }
 
     fn first_failure(&mut self) -> Option<Refusal> {
@@ -125,6 +146,15 @@ where
             _ => None,
         }
     }
+}
+
+/// How the next rows of two sources stand to each other: by time, by the rest of their keys, by the sources' order.
+fn compare<S>(sources: &[Source<S>], one: (Micros, usize), other: (Micros, usize)) -> Ordering
+where
+    S: Stream<Item = Result<RowBatch, Refusal>>,
+{
+    let position = |(_, source): (Micros, usize)| sources[source].position();
+    one.0.cmp(&other.0).then_with(|| position(one).cmp(&position(other))).then(one.1.cmp(&other.1))
 }
 
 /// Why a chunk got no further rows.
@@ -150,9 +180,10 @@ where
         if this.ended {
             return Poll::Ready(None);
         }
-        let mut chunk = Vec::new();
+        let mut chunk = Vec::with_capacity(this.last_runs);
         let filled = this.fill(cx, &mut chunk);
         if !chunk.is_empty() {
+            this.last_runs = chunk.len();
             // What stopped the chunk is found again by the next poll.
             return Poll::Ready(Some(Ok(chunk)));
         }
@@ -176,6 +207,7 @@ impl<S> Merge<S> {
     fn end(&mut self) {
         self.ended = true;
         self.sources.clear();
+        self.order.clear();
     }
 }
 

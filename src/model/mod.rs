@@ -6,6 +6,7 @@ pub mod event;
 pub mod identity;
 pub mod json;
 pub mod lane;
+pub mod minute;
 pub mod reason;
 pub mod secret;
 pub mod strict;

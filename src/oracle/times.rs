@@ -13,6 +13,7 @@ use arrow_array::{Array, ArrayAccessor};
 use arrow_schema::{DataType, TimeUnit};
 
 use crate::model::Micros;
+use crate::model::minute::TimeReader;
 
 /// How many characters of an unreadable time a refusal quotes.
 const QUOTED_CHARS: usize = 60;
@@ -72,12 +73,14 @@ fn texts<'a, A>(array: &'a A) -> Times
 where
     &'a A: ArrayAccessor<Item = &'a str>,
 {
+    let mut reader = TimeReader::default();
     collect(array.len(), |row| {
         if array.is_null(row) {
             return Err("null".to_owned());
         }
         let text = array.value(row);
-        Micros::parse(text.as_bytes())
+        reader
+            .parse(text.as_bytes())
             .ok_or_else(|| format!("{:?} is no RFC 3339 time", text.chars().take(QUOTED_CHARS).collect::<String>()))
     })
 }
