@@ -65,7 +65,9 @@ fn told<F: Future<Output = Vec<f64>>>(stage: &str, timer: &str, work: impl FnOnc
     let mut off = runtime.block_on(async { work().await });
     let cpu = (thread_cpu() - before) * 1e6 / EVENTS as f64;
     let earliest = off.iter().copied().fold(f64::INFINITY, f64::min);
-    off.iter_mut().for_each(|off| *off = off.abs());
+    for off in &mut off {
+        *off = off.abs();
+    }
     off.sort_by(f64::total_cmp);
     let (p99, middle) = (off[off.len() * 99 / 100], median(off));
     println!(

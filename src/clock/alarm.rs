@@ -55,12 +55,12 @@ impl<C: Clock> Alarm<C> {
         {
             if matches!(self.waits, Waits::Unset) {
                 let clock = &self.clock;
-                self.waits = KernelTimer::new(|| clock.now()).map_or_else(coarse, Waits::Kernel);
+                self.waits = KernelTimer::new(|| clock.now()).map_or_else(|error| coarse(&error), Waits::Kernel);
             }
             if let Waits::Kernel(timer) = &mut self.waits {
                 match ready!(timer.poll(cx, deadline, || self.clock.now())) {
                     Ok(()) => return Poll::Ready(()),
-                    Err(error) => self.waits = coarse(error),
+                    Err(error) => self.waits = coarse(&error),
                 }
             }
         }
@@ -84,7 +84,7 @@ impl<C: Clock> Alarm<C> {
 
 /// What is left where the kernel's timer can't be had: said once, however many wait.
 #[cfg(target_os = "linux")]
-fn coarse(error: std::io::Error) -> Waits {
+fn coarse(error: &std::io::Error) -> Waits {
     static SAID: std::sync::Once = std::sync::Once::new();
     SAID.call_once(|| tracing::warn!(%error, "no timer of the kernel; events may be sent a millisecond late"));
     Waits::Sleeping(None)
@@ -186,7 +186,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_timer_of_the_kernel_it_sleeps() {
         let clock = SystemClock::new().fine();
-        let mut alarm = Alarm { clock, waits: coarse(std::io::Error::other("no more descriptors")) };
+        let mut alarm = Alarm { clock, waits: coarse(&std::io::Error::other("no more descriptors")) };
         poll_fn(|cx| alarm.poll(cx, MS * 7)).await;
         assert_eq!(clock.now(), MS * 7);
     }

@@ -28,7 +28,7 @@ const LOOKS: usize = 5;
 /// One `timerfd`, set anew for each deadline.
 pub(super) struct KernelTimer {
     fd: AsyncFd<OwnedFd>,
-    /// The kernel's time when the clock showed zero, at the earliest.
+    /// The kernel's time when the clock showed zero, never before it.
     zero: Duration,
     /// The deadline that it is set for.
     set: Option<Duration>,
@@ -90,7 +90,7 @@ impl KernelTimer {
     }
 }
 
-/// The kernel's time at the clock's zero: late by the shortest time that asking both took, never early.
+/// The kernel's time at the clock's zero: later by less than asking both takes at best, never earlier.
 fn zero(now: impl Fn() -> Duration) -> Duration {
     let look = |_| {
         let before = now();
