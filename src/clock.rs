@@ -1,5 +1,17 @@
 //! Time as the stages see it. The real clock is the one place that asks the operating system;
 //! under tokio's paused time it moves with the test.
+//!
+//! ```text
+//! stage ──► Clock ─┬─ now, utc
+//!                  ├─ sleep_until    one instant, by the runtime's timers: timeouts, retries
+//!                  └─ alarm          one instant after another, as fine as the clock has it: pacing
+//! ```
+
+mod alarm;
+#[cfg(target_os = "linux")]
+mod kernel;
+
+pub use alarm::Alarm;
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -16,12 +28,18 @@ pub trait Clock: Clone + Send + Sync + 'static {
 
     /// Resolves when [`Clock::now`] has reached `deadline`.
     fn sleep_until(&self, deadline: Duration) -> impl Future<Output = ()> + Send + 'static;
+
+    /// A timer for who waits for one instant after another. It sleeps by [`Clock::sleep_until`] where a clock has nothing finer.
+    fn alarm(&self) -> Alarm<Self> {
+        Alarm::sleeping(self.clone())
+    }
 }
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
     origin: tokio::time::Instant,
+    fine: bool,
 }
 
 impl SystemClock {
@@ -29,7 +47,14 @@ impl SystemClock {
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "the real clock is where the machine is asked")]
     pub fn new() -> Self {
-        Self { origin: tokio::time::Instant::now() }
+        Self { origin: tokio::time::Instant::now(), fine: false }
+    }
+
+    /// The same clock, whose alarms are timers of the kernel (Linux's `timerfd`) in place of the runtime's, which tick in
+    /// milliseconds. Where there are none they are the runtime's. Not for paused time, which the kernel knows nothing of.
+    #[must_use]
+    pub fn fine(self) -> Self {
+        Self { fine: true, ..self }
     }
 }
 
@@ -55,5 +80,9 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, deadline: Duration) -> impl Future<Output = ()> + Send + 'static {
         tokio::time::sleep_until(self.origin + deadline)
+    }
+
+    fn alarm(&self) -> Alarm<Self> {
+        if self.fine { Alarm::fine(*self) } else { Alarm::sleeping(*self) }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
     eprintln!("making a world of {} events in {}", grouped(args.events), folder.display());
     let stage = Stage::set(args, folder)?;
     eprintln!("streaming it into a gate at {}", stage.gate.base_url());
-    let clock = SystemClock::new();
+    let clock = SystemClock::new().fine();
     let (incoming, taken) = block_on(stage.stream(clock, around))??;
     let Some(summary) = &taken.summary else {
         let why = taken.refusal.map_or_else(|| taken.verdict.status.to_string(), |refusal| refusal.to_string());

@@ -33,7 +33,8 @@ const CLOSING: Duration = Duration::from_secs(15);
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     let profile = load(&args.profile)?;
     let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
-    let clock = SystemClock::new();
+    // Events leave by it, so it is the finest there is.
+    let clock = SystemClock::new().fine();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
         let telemetry = around.telemetry(&clock);

@@ -160,7 +160,7 @@ impl Judge {
             line.check_repetition(seen, n)?;
             if let (Some(until), Some(due)) = (seen.held_until, event.due)
                 && now >= until
-                && due > until + crate::pace::EARLY
+                && due > until
             {
                 let what = format!("event {n} came due at {due:?} and was sent, the hold had ended at {until:?}");
                 return Err(broken(Promise::Fencing, what));

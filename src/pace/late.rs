@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-/// Lateness up to this is no stall: timers tick in milliseconds, saves and other tasks take their turn. It is made
+/// Lateness up to this is no stall: timers, saves and other tasks take their turn. It is made
 /// good at once and moves nothing, so that hours of such moments don't add up to a drift.
 pub const SLACK: Duration = Duration::from_millis(50);
 

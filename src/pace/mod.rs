@@ -13,7 +13,7 @@ mod schedule;
 mod throttle;
 
 pub use late::{Late, SLACK};
-pub use pace::{EARLY, Pace, PaceExt, Timed};
+pub use pace::{Pace, PaceExt, Timed};
 pub use plan::{PlanError, RatePlan, Segment};
 pub use rate::{Admission, Governor, RateError, RateLimit};
 pub use schedule::{Anchor, Pacing, PacingError, Schedule};

@@ -9,19 +9,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
-use futures::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use super::schedule::{Pacing, Schedule};
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::model::{Event, Micros, Refusal};
-
-/// How much before its due time an item may go on at most.
-///
-/// The runtime's timers tick in milliseconds and fire at the tick after the wanted instant: half a
-/// millisecond late on average, a whole one at worst. Asking half a tick earlier centres that error on zero
-/// and halves its bound, which no busy waiting on the delivery's one thread would be worth.
-pub const EARLY: Duration = Duration::from_micros(500);
 
 /// An item with an event time.
 pub trait Timed {
@@ -44,11 +36,12 @@ impl Timed for Event {
 
 /// Streams that can be played back on time.
 pub trait PaceExt<T: Timed>: Stream<Item = Result<T, Refusal>> + Sized {
-    /// Holds each item until it is due by `pacing` (never more than [`EARLY`] before), and tells it when that
-    /// was. Items that are late go on at once and may move those behind them ([`Late`](super::Late)); errors go on at
+    /// Holds each item until it is due by `pacing`, as exactly as the clock's alarm goes and never less, and tells it when
+    /// that was. Items that are late go on at once and may move those behind them ([`Late`](super::Late)); errors go on at
     /// once. Nothing is read ahead of the item that is held.
     fn pace<C: Clock>(self, clock: C, pacing: Pacing) -> Pace<Self, T, C> {
-        Pace { upstream: self, clock, off: pacing.is_off(), schedule: Schedule::new(pacing), held: None }
+        let alarm = clock.alarm();
+        Pace { upstream: self, clock, alarm, off: pacing.is_off(), schedule: Schedule::new(pacing), held: None }
     }
 }
 
@@ -61,6 +54,7 @@ pin_project! {
         #[pin]
         upstream: S,
         clock: C,
+        alarm: Alarm<C>,
         off: bool,
         schedule: Schedule,
         held: Option<Held<T>>,
@@ -71,7 +65,7 @@ pin_project! {
 struct Held<T> {
     item: T,
     due: Duration,
-    wait: BoxFuture<'static, ()>,
+    release: Duration,
 }
 
 impl<S, T, C> Stream for Pace<S, T, C>
@@ -97,14 +91,14 @@ where
             };
             item.set_due(due);
             let now = this.clock.now();
-            let release = this.schedule.release(due, now).saturating_sub(EARLY);
+            let release = this.schedule.release(due, now);
             if release <= now {
                 return Poll::Ready(Some(Ok(item)));
             }
-            *this.held = Some(Held { item, due, wait: Box::pin(this.clock.sleep_until(release)) });
+            *this.held = Some(Held { item, due, release });
         }
-        if let Some(Held { due, wait, .. }) = this.held {
-            ready!(wait.as_mut().poll(cx));
+        if let Some(Held { due, release, .. }) = this.held {
+            ready!(this.alarm.poll(cx, *release));
             // Nobody may have asked for it when its time came.
             this.schedule.release(*due, this.clock.now());
         }
@@ -150,9 +144,21 @@ mod tests {
             let due = Duration::from_millis(due);
             let Tick(_, told) = paced.next().await.unwrap().unwrap();
             assert_eq!(told, Some(due));
-            assert!(clock.now() + EARLY >= due && clock.now() <= due + EARLY, "{:?} for {due:?}", clock.now());
+            assert_eq!(clock.now(), due);
         }
         assert!(paced.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_early_by_the_kernels_timer_either() {
+        let clock = SystemClock::new().fine();
+        // Closer together than it wakes anybody, some at one instant.
+        let times: Vec<i64> = (0..500).map(|n| n / 3 * 70).collect();
+        let mut paced = ticks(&times).pace(clock, Pacing::new(1.0).unwrap());
+        for ts in &times {
+            let Tick(at, told) = paced.next().await.unwrap().unwrap();
+            assert!(at == *ts && told.unwrap() <= clock.now(), "{:?} for {told:?}", clock.now());
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,8 +172,7 @@ mod tests {
         for (goes, due) in [(5000, 1000), (6000, 2000), (6500, 2500)] {
             let Tick(_, told) = paced.next().await.unwrap().unwrap();
             assert_eq!(told, Some(Duration::from_millis(due)), "lag counts from the time first meant");
-            let goes = Duration::from_millis(goes);
-            assert!(clock.now() + EARLY >= goes && clock.now() <= goes + EARLY, "{:?} for {goes:?}", clock.now());
+            assert_eq!(clock.now(), Duration::from_millis(goes));
         }
     }
 

@@ -51,8 +51,8 @@ impl RateLimit {
     /// `target_eps` items a second, to a millionth; fractions are fine (0.5 is one every two seconds).
     ///
     /// `burst_seconds` of the rate, rounded down and at least one item, is what may go at once after idling;
-    /// 0.25 where not given. A burst below a few milliseconds' worth keeps the rate from being reached: the
-    /// runtime's timers are that coarse, and what they lose can't be made up for then.
+    /// 0.25 where not given. A burst below a few milliseconds' worth keeps the rate from being reached: a
+    /// busy machine wakes the sender that late, and what is lost by it can't be made up for then.
     ///
     /// `initial_tokens` is how many of the burst are there at the start, cut to the burst; 1 where not
     /// given, so that the first item goes at once and the rate holds from it on. A burst at the start has to be asked for.

@@ -6,14 +6,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::Stream;
-use futures::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use super::plan::RatePlan;
 use super::rate::{Admission, Governor};
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::model::{Micros, Refusal};
 
 /// Streams that can be throttled.
@@ -22,7 +22,8 @@ pub trait ThrottleExt<T>: Stream<Item = Result<T, Refusal>> + Sized {
     /// the first item where there is none. Without a plan everything passes, and errors always do. One item is held while it waits, and none
     /// is read ahead of it; no item leaves early.
     fn throttle<C: Clock>(self, clock: C, plan: Option<RatePlan>, start: Option<Micros>) -> Throttle<Self, T, C> {
-        Throttle { upstream: self, clock, plan, start, governor: None, held: None, sleep: None }
+        let alarm = clock.alarm();
+        Throttle { upstream: self, clock, alarm, plan, start, governor: None, held: None, until: None }
     }
 }
 
@@ -35,11 +36,12 @@ pin_project! {
         #[pin]
         upstream: S,
         clock: C,
+        alarm: Alarm<C>,
         plan: Option<RatePlan>,
         start: Option<Micros>,
         governor: Option<Governor>,
         held: Option<T>,
-        sleep: Option<BoxFuture<'static, ()>>,
+        until: Option<Duration>,
     }
 }
 
@@ -65,13 +67,13 @@ where
             Governor::new(plan.clone(), now.saturating_sub(ago))
         });
         loop {
-            if let Some(sleep) = this.sleep {
-                ready!(sleep.as_mut().poll(cx));
-                *this.sleep = None;
+            if let Some(until) = *this.until {
+                ready!(this.alarm.poll(cx, until));
+                *this.until = None;
             }
             match governor.admit(this.clock.now()) {
                 Admission::Now => return Poll::Ready(this.held.take().map(Ok)),
-                Admission::At(at) => *this.sleep = Some(Box::pin(this.clock.sleep_until(at))),
+                Admission::At(at) => *this.until = Some(at),
             }
         }
     }
@@ -84,7 +86,6 @@ mod tests {
     use crate::model::Reason;
     use crate::pace::rate::RateLimit;
     use futures::{StreamExt, stream};
-    use std::time::Duration;
 
     fn numbers(n: u64) -> impl Stream<Item = Result<u64, Refusal>> + Unpin {
         stream::iter((0..n).map(Ok))

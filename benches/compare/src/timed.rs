@@ -94,7 +94,8 @@ pub(crate) fn run(profile: &Path) -> Result<()> {
     let profile = Profile::load(profile, &|name| std::env::var(name).ok())?;
     let sent = Arc::new(Mutex::new(Vec::with_capacity(1 << 20)));
     let taken = stage::runtime()?.block_on(async {
-        let clock = SystemClock::new();
+        // As the program has it.
+        let clock = SystemClock::new().fine();
         let bus = folder.join("control_bus");
         let options = FileFeedOptions { once: true, ..FileFeedOptions::new(bus, CONTROL_TOPIC) };
         let mut readies = pin!(FileFeed::new(options, clock).stream());
