@@ -110,7 +110,7 @@ mod tests {
             let deadline = clock.now() + step;
             if n % 3 == 0 {
                 // Sooner or later than the one that is meant: given up while it is waited for, or while it comes.
-                let other = deadline + MS * (n % 2) - step / 2;
+                let other = (deadline + MS * (n % 2)).saturating_sub(step / 2);
                 let _ = poll!(poll_fn(|cx| alarm.poll(cx, other)));
                 if n % 9 == 0 {
                     tokio::task::yield_now().await;
