@@ -10,8 +10,10 @@
 mod alarm;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod timer;
 
 pub use alarm::Alarm;
+pub(crate) use timer::Timer;
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};

@@ -5,14 +5,14 @@
 //!                     └─ a sleep of the clock's                                up to a millisecond late with tokio's
 //! ```
 
-use std::task::{Context, Poll, ready};
+#[cfg(target_os = "linux")]
+use std::task::ready;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-
-use super::Clock;
 #[cfg(target_os = "linux")]
 use super::kernel::KernelTimer;
+use super::{Clock, Timer};
 
 /// A timer that is set anew for every instant that its owner waits for ([`Clock::alarm`]). It is never early.
 ///
@@ -20,12 +20,12 @@ use super::kernel::KernelTimer;
 /// and time if the clock is a fine one. Dropping it, or asking for another instant, gives up the one before.
 pub struct Alarm<C> {
     clock: C,
-    waits: Waits,
+    waits: Waits<C>,
 }
 
-enum Waits {
-    /// By the clock's own sleeps: the one under way and its deadline.
-    Sleeping(Option<(Duration, BoxFuture<'static, ()>)>),
+enum Waits<C> {
+    /// By the clock's own sleeps.
+    Sleeping(Timer<C>),
     /// By a timer of the kernel, once it is wanted.
     #[cfg(target_os = "linux")]
     Unset,
@@ -37,57 +37,44 @@ impl<C: Clock> Alarm<C> {
     /// One that waits by [`Clock::sleep_until`].
     #[must_use]
     pub fn sleeping(clock: C) -> Self {
-        Self { clock, waits: Waits::Sleeping(None) }
+        Self { waits: Waits::Sleeping(Timer::new(clock.clone())), clock }
     }
 
     /// One that waits by a timer of the kernel, as far as there is one. `clock` has to be the machine's.
     pub(super) fn fine(clock: C) -> Self {
         #[cfg(target_os = "linux")]
-        let waits = Waits::Unset;
+        let alarm = Self { clock, waits: Waits::Unset };
         #[cfg(not(target_os = "linux"))]
-        let waits = Waits::Sleeping(None);
-        Self { clock, waits }
+        let alarm = Self::sleeping(clock);
+        alarm
     }
 
     /// Resolves once [`Clock::now`] has reached `deadline`.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
-        #[cfg(target_os = "linux")]
-        {
-            if matches!(self.waits, Waits::Unset) {
-                let clock = &self.clock;
-                self.waits = KernelTimer::new(|| clock.now()).map_or_else(|error| coarse(&error), Waits::Kernel);
-            }
-            if let Waits::Kernel(timer) = &mut self.waits {
-                match ready!(timer.poll(cx, deadline, || self.clock.now())) {
-                    Ok(()) => return Poll::Ready(()),
-                    Err(error) => self.waits = coarse(&error),
+        loop {
+            match &mut self.waits {
+                Waits::Sleeping(timer) => return timer.poll(cx, deadline),
+                #[cfg(target_os = "linux")]
+                Waits::Unset => {
+                    let timer = KernelTimer::new(|| self.clock.now());
+                    self.waits = timer.map_or_else(|error| coarse(&self.clock, &error), Waits::Kernel);
                 }
+                #[cfg(target_os = "linux")]
+                Waits::Kernel(timer) => match ready!(timer.poll(cx, deadline, || self.clock.now())) {
+                    Ok(()) => return Poll::Ready(()),
+                    Err(error) => self.waits = coarse(&self.clock, &error),
+                },
             }
         }
-        self.sleep(cx, deadline)
-    }
-
-    fn sleep(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
-        let sleep = match &mut self.waits {
-            Waits::Sleeping(Some((at, sleep))) if *at == deadline => sleep,
-            waits => {
-                let sleep: BoxFuture<'static, ()> = Box::pin(self.clock.sleep_until(deadline));
-                *waits = Waits::Sleeping(Some((deadline, sleep)));
-                return self.sleep(cx, deadline);
-            }
-        };
-        ready!(sleep.as_mut().poll(cx));
-        self.waits = Waits::Sleeping(None);
-        Poll::Ready(())
     }
 }
 
 /// What is left where the kernel's timer can't be had: said once, however many wait.
 #[cfg(target_os = "linux")]
-fn coarse(error: &std::io::Error) -> Waits {
+fn coarse<C: Clock>(clock: &C, error: &std::io::Error) -> Waits<C> {
     static SAID: std::sync::Once = std::sync::Once::new();
     SAID.call_once(|| tracing::warn!(%error, "no timer of the kernel; events may be sent a millisecond late"));
-    Waits::Sleeping(None)
+    Waits::Sleeping(Timer::new(clock.clone()))
 }
 
 #[cfg(test)]
@@ -186,7 +173,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_timer_of_the_kernel_it_sleeps() {
         let clock = SystemClock::new().fine();
-        let mut alarm = Alarm { clock, waits: coarse(&std::io::Error::other("no more descriptors")) };
+        let mut alarm = Alarm { clock, waits: coarse(&clock, &std::io::Error::other("no more descriptors")) };
         poll_fn(|cx| alarm.poll(cx, MS * 7)).await;
         assert_eq!(clock.now(), MS * 7);
     }

@@ -22,9 +22,8 @@ use super::gate::{Answer, Attempt, Gate, GateChannel};
 use super::health::Probe;
 use super::http1::{Link, RequestHead};
 use super::retry_after::retry_after;
-use super::timer::Timer;
 use super::wire::{self, Dialer, Wire};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timer};
 use crate::model::Event;
 use crate::telemetry::TraceMark;
 

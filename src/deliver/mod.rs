@@ -26,7 +26,6 @@ mod regulator;
 mod retry_after;
 mod stats;
 pub mod taxonomy;
-mod timer;
 mod window;
 mod wire;
 

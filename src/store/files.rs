@@ -121,6 +121,15 @@ pub(crate) fn append_lines(file: &mut File, lines: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Removes a file; says whether there was one. That is durable once its folder is synced.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a folder and what is missing above it, durably.
 pub(crate) fn create_folders(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {

@@ -179,9 +179,8 @@ pub fn due(run: &Prepared) -> Vec<Due> {
 /// What the next start finds.
 fn saved(stage: &Stage, run: &Prepared) -> Kept {
     let outputs: Vec<_> = run.output_files().into_iter().map(|output| output.output_id).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = FileCheckpoints::new(stage.path("checkpoints"), SystemClock::new());
-    runtime.block_on(store.peek(&run.scope(""), &outputs)).unwrap()
+    block_on(store.peek(&run.scope(""), &outputs)).unwrap()
 }
 
 /// Events that the saved cursors cover, by rank.

@@ -101,7 +101,7 @@ impl Held {
     }
 
     /// Saves all that moved, unless the scope is another's by now.
-    pub(super) fn save(&self, kept: &Kept, now: Micros) -> Result<Then, Refusal> {
+    pub(super) fn save(&self, kept: Kept, now: Micros) -> Result<Then, Refusal> {
         let mut saved = self.saved();
         if let Some(refusal) = saved.failed.clone() {
             return Err(refusal);
@@ -165,7 +165,7 @@ impl Held {
 
 impl Saved {
     /// Writes an entry of what is saved with `kept`, and takes it for saved.
-    fn write(&mut self, owned: &Owned, kept: &Kept, now: Micros) -> Result<(), Refusal> {
+    fn write(&mut self, owned: &Owned, kept: Kept, now: Micros) -> Result<(), Refusal> {
         let place = &owned.place;
         for cursor in &kept.cursors {
             // Order among files is the view's affair; within one file going back can be seen here, and is a fault.
@@ -179,16 +179,16 @@ impl Saved {
         cursors.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
         let recorded = cursors.values().map(|cursor| Recorded { cursor: cursor.clone(), behind: self.behind(cursor) });
         let order = (owned.epoch(), self.saves + 1);
-        let entry = Record::new(&place.scope, order, recorded.collect(), &kept.beyond).write();
+        let record = Record::new(&place.scope, order, recorded.collect(), kept.beyond);
         if self.journal.is_none() {
             self.journal = Some(Journal::open(&place.folder).map_err(unwritable)?);
         }
         if let Some(journal) = &mut self.journal {
-            journal.write(&entry).map_err(unwritable)?;
+            journal.write(&record.write()).map_err(unwritable)?;
         }
-        let moved = kept.cursors.iter().filter(|cursor| self.cursors.get(&cursor.output_id) != Some(cursor));
-        self.history.extend(moved.map(|cursor| (cursor.clone(), now)));
-        (self.cursors, self.beyond) = (cursors, kept.beyond.clone());
+        let moved = kept.cursors.into_iter().filter(|cursor| self.cursors.get(&cursor.output_id) != Some(cursor));
+        self.history.extend(moved.map(|cursor| (cursor, now)));
+        (self.cursors, self.beyond) = (cursors, record.beyond);
         self.saves += 1;
         Ok(())
     }
@@ -253,7 +253,7 @@ mod tests {
                 let beyond = Beyond { output_id: outputs[0].clone(), cursor: None, files: vec![answered] };
                 let beyond = if rows[0] % 2 == 1 { vec![beyond] } else { vec![] };
                 let cursors = moved.iter().map(|i| cursor(&outputs[*i], rows[*i])).collect();
-                held.save(&Kept { cursors, beyond: beyond.clone() }, now).unwrap();
+                held.save(Kept { cursors, beyond: beyond.clone() }, now).unwrap();
                 let cursors = (0..2).filter(|i| rows[*i] > 0).map(|i| cursor(&outputs[i], rows[i])).collect();
                 last = Kept { cursors, beyond };
             };

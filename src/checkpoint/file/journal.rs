@@ -10,10 +10,11 @@
 //! journal too.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use crate::model::Hex64;
+use super::place::read_file;
+use crate::model::{Hex64, Refusal};
 use crate::store::files;
 
 const MAGIC: &str = "wsp-journal 1";
@@ -39,15 +40,14 @@ pub(super) struct Found {
 }
 
 /// Reads the files in `folder`, of which there may be none.
-pub(super) fn read(folder: &Path) -> io::Result<Found> {
+///
+/// # Errors
+///
+/// `CHECKPOINT_UNREADABLE`, naming the file.
+pub(super) fn read(folder: &Path) -> Result<Found, Refusal> {
     let mut found = Found::default();
     for path in paths(folder) {
-        let mut bytes = Vec::new();
-        match File::open(&path) {
-            Ok(file) => file.take(LIMIT + 1).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
+        let Some(bytes) = read_file(&path, LIMIT)? else { continue };
         match body(&bytes) {
             Some(body) => found.bodies.push(body.to_vec()),
             None => found.torn += 1,
@@ -66,15 +66,9 @@ fn body(bytes: &[u8]) -> Option<&[u8]> {
 
 /// Removes the files, durably.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
-    let mut gone = false;
-    for path in paths(folder) {
-        match std::fs::remove_file(&path) {
-            Ok(()) => gone = true,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if gone { files::sync_folder(&folder.join("journal")) } else { Ok(()) }
+    let [first, second] = paths(folder);
+    let gone = files::remove(&first)? | files::remove(&second)?;
+    if gone { files::sync_folder(&first) } else { Ok(()) }
 }
 
 /// The files, being written.
@@ -87,10 +81,10 @@ pub(super) struct Journal {
 impl Journal {
     /// Makes the files in `folder`, or takes those that are there; what is in them is gone with the first two entries.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        let open = |path| OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        let open = |path: &Path| OpenOptions::new().create(true).truncate(false).write(true).open(path);
         let [first, second] = paths(folder);
-        let files = [open(first)?, open(second)?];
-        files::sync_folder(&folder.join("journal"))?;
+        let files = [open(&first)?, open(&second)?];
+        files::sync_folder(&first)?;
         Ok(Self { files, next: 0 })
     }
 

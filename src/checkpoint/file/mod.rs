@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -139,7 +138,7 @@ impl<C: Clock> CheckpointScope for FileScope<C> {
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
             let (held, kept, now) = (self.held.clone(), kept.clone(), self.clock.utc());
-            if blocking(move || held.save(&kept, now)).await? == Then::Publish {
+            if blocking(move || held.save(kept, now)).await? == Then::Publish {
                 self.publisher = Some(Publisher::start(Arc::downgrade(&self.held), self.clock.clone()));
             }
             Ok(())

@@ -99,7 +99,7 @@ impl Place {
 }
 
 /// The whole file; `None` where there is none.
-fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
+pub(super) fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

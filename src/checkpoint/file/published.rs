@@ -8,8 +8,8 @@
 //! leaves, no file is half written, and `answered.json` stands beside no cursor older than its own.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::Path;
 
 use serde_json::json;
@@ -84,7 +84,7 @@ impl Published {
         match answered {
             Some(file) => file.publish().and_then(|()| files::sync_folder(&beyond)),
             // What is left of it is passed by the cursors; that it comes back after a crash does no harm.
-            None => remove(&beyond).map(drop),
+            None => files::remove(&beyond).map(drop),
         }
         .map_err(|error| failed(&beyond, &error))
     }
@@ -106,7 +106,7 @@ impl Published {
         let cursors = outputs.iter().map(|output| place.cursor_file(output));
         for path in std::iter::once(place.beyond_file()).chain(cursors) {
             let dropped =
-                remove(&path).and_then(|was_there| if was_there { files::sync_folder(&path) } else { Ok(()) });
+                files::remove(&path).and_then(|was_there| if was_there { files::sync_folder(&path) } else { Ok(()) });
             dropped.map_err(|error| failed(&path, &error))?;
         }
         for output in outputs {
@@ -125,13 +125,4 @@ fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
         "last_ts_utc": cursor.last_ts_utc,
         "updated_at_utc": now.offset_text(),
     }))
-}
-
-/// Removes a file; says whether there was one.
-fn remove(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }

@@ -28,7 +28,7 @@ pub(super) struct Record {
     /// Counts the saves of one hold.
     save: u64,
     cursors: Vec<Recorded>,
-    beyond: Vec<Beyond>,
+    pub(super) beyond: Vec<Beyond>,
 }
 
 /// A cursor, and what its file may say where it says something else.
@@ -41,8 +41,8 @@ pub(super) struct Recorded {
 }
 
 impl Record {
-    pub(super) fn new(scope: &Hex64, (epoch, save): (u64, u64), cursors: Vec<Recorded>, beyond: &[Beyond]) -> Self {
-        Self { version: VERSION, scope_key: scope.clone(), epoch, save, cursors, beyond: beyond.to_vec() }
+    pub(super) fn new(scope: &Hex64, (epoch, save): (u64, u64), cursors: Vec<Recorded>, beyond: Vec<Beyond>) -> Self {
+        Self { version: VERSION, scope_key: scope.clone(), epoch, save, cursors, beyond }
     }
 
     /// The body of its entry.
@@ -65,10 +65,9 @@ impl Record {
             );
             unreadable(&path, detail)
         };
-        let Found { bodies, torn } =
-            journal::read(&place.folder).map_err(|error| unreadable(&path, error.to_string()))?;
+        let Found { bodies, torn } = journal::read(&place.folder)?;
         // The first entry of all is not whole while it is written, and the other file is empty then.
-        if bodies.is_empty() && torn == 2 && other.metadata().is_ok_and(|other| other.len() > 0) {
+        if torn == 2 && other.metadata().is_ok_and(|other| other.len() > 0) {
             return Err(spoilt("none of its entries is whole"));
         }
         let read = |body: Vec<u8>| {

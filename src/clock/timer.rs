@@ -1,7 +1,7 @@
-//! The time an attempt may take, without a timer an attempt.
+//! Waiting by a clock's sleeps for deadlines that move on, without a sleep a deadline.
 //!
 //! ```text
-//! deadline of each attempt ──► one sleep, set anew only when it fires too early ──► elapsed
+//! deadlines ──► one sleep, set anew only when it fires too early ──► elapsed
 //! ```
 
 use std::task::{Context, Poll};
@@ -9,22 +9,22 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::clock::Clock;
+use super::Clock;
 
-/// A deadline that moves on with every attempt without touching the runtime's timers each time: the sleep
+/// A deadline that moves on, as that of each attempt does, without touching the runtime's timers each time: the sleep
 /// that is set stays set, and is set anew only if it fires before the deadline of the day.
-pub(super) struct Timer<C> {
+pub(crate) struct Timer<C> {
     clock: C,
     sleep: Option<(Duration, BoxFuture<'static, ()>)>,
 }
 
 impl<C: Clock> Timer<C> {
-    pub(super) fn new(clock: C) -> Self {
+    pub(crate) fn new(clock: C) -> Self {
         Self { clock, sleep: None }
     }
 
     /// Resolves once `deadline` has passed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
         loop {
             let (at, sleep) = match &mut self.sleep {
                 Some((at, sleep)) if *at <= deadline => (*at, sleep),
