@@ -21,7 +21,7 @@ use crate::oracle::catalogue::{self, Catalogue};
 use crate::oracle::seal::SealState;
 use crate::oracle::view::{self, SealedView};
 use crate::oracle::world::{self, ViewRoot, Wanted, World};
-use crate::oracle::{Resume, RowFilter, Scan, View, ViewFiles, shares};
+use crate::oracle::{Prefetch, Resume, RowFilter, Scan, View, ViewFiles, shares};
 use crate::profile::{OutputPlan, Profile, StoreWiring, check_producer, is_remote, order_key_column};
 use crate::ready::Ready;
 use crate::run::facts;
@@ -96,18 +96,19 @@ impl Prepared {
     }
 
     /// The lane's rows of every output by rank, each from its place in `from` on, as `scan` says; its memory is shared
-    /// among the outputs.
+    /// among the outputs, and one of them at a time reads ahead.
     pub fn batches(
         &self,
         scan: Scan,
         from: &[Resume],
     ) -> Vec<impl Stream<Item = Result<RowBatch, Refusal>> + Send + use<>> {
         let outputs = self.outputs.iter().zip(from);
+        let scan = scan.prefetch(Prefetch::new(1));
         let wishes: Vec<u64> = outputs.clone().map(|(output, from)| output.view.memory_wish(*from)).collect();
         outputs
             .zip(shares(scan.memory_bytes(), &wishes))
             .map(|((output, from), share)| {
-                let scan = scan.resume(*from).memory(share);
+                let scan = scan.clone().resume(*from).memory(share);
                 output.view.batches_where(scan, self.row_filter(output))
             })
             .collect()

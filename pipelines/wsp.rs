@@ -14,6 +14,12 @@ use commands::args::Cli;
 use commands::screen::Screen;
 use commands::{Around, Failure, logs, run};
 
+/// glibc's own tears its heap to pieces between row groups, pages and bodies: the longer a run, the more memory (see
+/// docs/performance.md).
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let around = match around(&cli.log) {

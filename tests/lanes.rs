@@ -136,13 +136,13 @@ proptest! {
             let file = from.0.index(parts.len());
             let row = from.1.index(parts[file] as usize + 1) as u64;
             let scan = Scan::new().batch_rows(batch_rows).resume(Resume::at(file, row));
-            let (all, refusal) = read(&view, scan).await;
+            let (all, refusal) = read(&view, scan.clone()).await;
             assert_eq!(refusal, None);
             let all = events_of(all).await;
             let mut seen = BTreeSet::new();
             for index in 0..count {
                 let lane = lane(count, index, by);
-                let (batches, refusal) = lane_of(&view, scan, lane).await;
+                let (batches, refusal) = lane_of(&view, scan.clone(), lane).await;
                 assert_eq!(refusal, None);
                 let places = places(&batches);
                 assert_eq!(places.iter().map(|at| at.seq).collect::<Vec<_>>(), (0..places.len() as u64).collect::<Vec<_>>());
@@ -153,7 +153,7 @@ proptest! {
                     assert_eq!((&event.body, event.event_id), (&owned.body, owned.event_id));
                     assert!(seen.insert(place(event)), "in two lanes");
                 }
-                let (limited, refusal) = lane_of(&view, scan.limit(limit).times_only(), lane).await;
+                let (limited, refusal) = lane_of(&view, scan.clone().limit(limit).times_only(), lane).await;
                 assert_eq!(refusal, None);
                 let limited: Vec<_> = limited.iter().flat_map(|batch| batch.times().to_vec()).collect();
                 let expected: Vec<_> = events.iter().map(|event| event.ts).take(limit as usize).collect();

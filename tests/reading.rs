@@ -63,7 +63,7 @@ async fn resuming_at_any_row_gives_the_rest() {
     for (file, part) in view.parts.iter().enumerate() {
         for row in 0..=part.rows {
             let scan = Scan::new().resume(Resume::at(file, row)).batch_rows(3);
-            let (batches, refusal) = read(&view, scan).await;
+            let (batches, refusal) = read(&view, scan.clone()).await;
             assert_eq!(refusal, None);
             let first = before + row;
             assert_eq!(ids(&batches), (first as i64..41).collect::<Vec<_>>(), "file {file}, row {row}");

@@ -21,7 +21,7 @@ use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use wsp::merge::merge;
 use wsp::model::{Micros, Reason, RowBatch};
-use wsp::oracle::{Resume, Scan, View, ViewFile, ViewFiles, shares};
+use wsp::oracle::{Prefetch, Resume, Scan, View, ViewFile, ViewFiles, shares};
 use wsp::store::{Key, ObjectStore as _};
 
 const START: i64 = 1_767_225_600_000_000;
@@ -105,6 +105,48 @@ async fn the_next_row_group_is_fetched_while_one_is_read_and_no_further_one() {
 }
 
 #[tokio::test]
+async fn the_next_row_group_is_fetched_when_the_last_rows_of_a_large_one_are_read() {
+    let store = Measured::new();
+    let large = Written { group_rows: 50_000, page_rows: 5_000, index: false };
+    let view = view(&store, 0, vec![part(0..100_000, 1, large)], 100_000).await;
+    let groups: Vec<u64> = view.parts[0].row_groups.iter().map(|group| group.bytes).collect();
+    let mut batches = std::pin::pin!(view.batches(Scan::new().batch_rows(1_000)));
+    store.forget();
+    // 32,768 rows before the end, as `View::batches` says; what is decoded next counts as read.
+    for batch in 0..50 {
+        batches.next().await.unwrap().unwrap();
+        let expected = if batch < 18 { groups[0] } else { groups[0] + groups[1] };
+        assert_eq!(store.bytes_of("0/part-000000.parquet"), expected, "batch {batch}");
+    }
+}
+
+#[tokio::test]
+async fn who_finds_no_place_ahead_reads_on_without() {
+    let store = Measured::new();
+    let mut views = Vec::new();
+    for rank in 0..3 {
+        views.push(view(&store, rank, vec![part(0..500, 1, SMALL_GROUPS)], 500).await);
+    }
+    let group = views.iter().flat_map(|view| &view.parts[0].row_groups).map(|group| group.bytes).max().unwrap();
+    for places in 0..4 {
+        store.forget();
+        let scan = Scan::new().batch_rows(10).prefetch(Prefetch::new(places));
+        let mut outputs: Vec<_> = views.iter().map(|view| Box::pin(view.batches(scan.clone()))).collect();
+        for batch in 0..50 {
+            for output in &mut outputs {
+                assert_eq!(ids(&output.next().await.unwrap().unwrap())[0], batch * 10);
+            }
+        }
+        let bound = (3 + places as u64) * group;
+        let most = store.most_held();
+        assert!(
+            most <= bound && most > bound - group,
+            "{most} bytes held with {places} places, a row group has {group}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_room_nothing_is_fetched_ahead_and_all_is_read() {
     let store = Measured::new();
     let large = Written { group_rows: 200, page_rows: 200, index: false };
@@ -183,6 +225,7 @@ proptest! {
         outputs in prop::collection::vec((1_i64..600, 1_i64..4, 30_usize..400, 5_usize..60, any::<bool>()), 1..5),
         delays in prop::collection::vec(0_u64..50, 1..20),
         memory in 0_u64..200_000,
+        places in 0_usize..6,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -204,8 +247,9 @@ proptest! {
             let bound: u64 = given.iter().zip(alone).map(|(share, alone)| *share.max(&alone)).sum();
             store.forget();
             store.delay(&delays);
-            let scan = Scan::new().batch_rows(16);
-            let sources = views.iter().zip(&given).map(|(view, share)| Box::pin(view.batches(scan.memory(*share)))).collect();
+            let scan = Scan::new().batch_rows(16).prefetch(Prefetch::new(places));
+            let scans = given.iter().map(|share| scan.clone().memory(*share));
+            let sources = views.iter().zip(scans).map(|(view, scan)| Box::pin(view.batches(scan))).collect();
             let mut merged = std::pin::pin!(merge(sources));
             let (mut rows, mut last) = (0, None);
             let all = async {

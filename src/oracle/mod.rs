@@ -30,5 +30,5 @@ pub mod world;
 
 pub use batches::{Resume, Scan};
 pub use filter::RowFilter;
-pub use share::shares;
+pub use share::{Prefetch, shares};
 pub use view_files::{RowGroup, View, ViewFile, ViewFiles, ViewPart};

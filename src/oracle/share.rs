@@ -2,10 +2,15 @@
 //!
 //! ```text
 //! what each output could use ──► shares: small wishes whole, what is left in equal parts to the others
+//! its rows come to their end ──► prefetch: a place for the next slice, if one is free
 //! ```
 //!
-//! Shares are fixed before the first row is read, so no output ever waits for memory that another one holds: a merge,
-//! which needs a batch of each, can't come to a standstill.
+//! Shares are fixed before the first row is read, and who finds no place for its next slice reads on without, so no output
+//! ever waits for memory that another one holds: a merge, which needs a batch of each, can't come to a standstill.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batches::Resume;
 use super::view_files::View;
@@ -24,6 +29,26 @@ pub fn shares(total: u64, wishes: &[u64]) -> Vec<u64> {
         left -= shares[i];
     }
     shares
+}
+
+/// Places for slices that are fetched ahead, for all scans that share it. Clones share them.
+///
+/// Outputs whose row groups end at the same event time would each hold two of them at that time; with places for some of
+/// them the others fetch their next one when it is due. A place is taken only if it is free, never waited for.
+#[derive(Debug, Clone)]
+pub struct Prefetch(Arc<Semaphore>);
+
+impl Prefetch {
+    /// So many slices at a time; with 0 nothing is fetched ahead.
+    #[must_use]
+    pub fn new(slices: usize) -> Self {
+        Self(Arc::new(Semaphore::new(slices.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// One that is free now, until it is dropped.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().ok()
+    }
 }
 
 impl View {

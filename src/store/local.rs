@@ -21,6 +21,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::files;
+use super::room::Room;
 use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
 
 /// A folder as an object store. Clones share it.
@@ -98,7 +99,7 @@ impl LocalStore {
         key: &Key,
         version: &Version,
         ranges: &[Range<u64>],
-    ) -> Result<(File, Vec<Vec<u8>>), StoreError> {
+    ) -> Result<(File, Vec<Room>), StoreError> {
         let changed = || StoreError::Changed { object: self.full_name(key) };
         let (file, meta) = self.open_file(key)?.ok_or_else(changed)?;
         if version_of(&meta) != *version {
@@ -109,7 +110,7 @@ impl LocalStore {
                 let error = io::Error::other(format!("range {range:?} of {} bytes", meta.len()));
                 return Err(self.failed(key, "cannot be read", &error));
             }
-            Ok(vec![0; (range.end - range.start) as usize])
+            Room::new((range.end - range.start) as usize).map_err(|error| self.failed(key, "cannot be read", &error))
         };
         let rooms = ranges.iter().map(room).collect::<Result<_, _>>()?;
         Ok((file, rooms))
@@ -122,14 +123,14 @@ impl LocalStore {
         version: &Version,
         file: &File,
         ranges: &[Range<u64>],
-        rooms: Vec<Vec<u8>>,
+        rooms: Vec<Room>,
     ) -> Result<Vec<Bytes>, StoreError> {
         let changed = || StoreError::Changed { object: self.full_name(key) };
         let failed = |error: &io::Error| self.failed(key, "cannot be read", error);
         let mut parts = Vec::with_capacity(rooms.len());
         for (mut room, range) in rooms.into_iter().zip(ranges) {
             match file.read_exact_at(&mut room, range.start) {
-                Ok(()) => parts.push(room.into()),
+                Ok(()) => parts.push(room.freeze()),
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(changed()),
                 Err(error) => return Err(failed(&error)),
             }

@@ -13,6 +13,7 @@ mod layer;
 mod local;
 mod memory;
 mod open;
+mod room;
 mod s3;
 
 use std::fmt;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
 use super::super::{Key, ObjectMeta, StoreError, Version};
@@ -100,24 +100,23 @@ impl Bucket {
         let version = version(answer.e_tag())?;
         let mut bytes = BytesMut::with_capacity(told.unwrap_or_default() as usize);
         // A server that tells no size, or a wrong one, gets no further than this either.
-        fill(answer.body, &mut bytes, limit).await?;
+        fill(answer.body, &mut bytes, 0..limit).await?;
         match told {
             Some(size) if size != bytes.len() as u64 => Err(short(bytes.len() as u64, size)),
             _ => Ok((bytes.freeze(), version)),
         }
     }
 
-    /// Adds what is missing of `range` to `bytes`, which hold its beginning already. A failure leaves in
-    /// `bytes` what came.
+    /// Reads as much of the end of `range` as there is room for: what stands before it came already. A failure leaves room
+    /// for what is still missing.
     pub(super) async fn range_once(
         &self,
         key: &Key,
         wanted: &Version,
         range: &Range<u64>,
-        bytes: &mut BytesMut,
+        room: &mut impl BufMut,
     ) -> Result<(), Failure> {
-        let whole = range.end - range.start;
-        let missing = range.start + bytes.len() as u64..range.end;
+        let missing = range.end.saturating_sub(room.remaining_mut() as u64)..range.end;
         if missing.is_empty() {
             return Ok(());
         }
@@ -140,8 +139,9 @@ impl Bucket {
             }
             _ => return Err(Failure::new(Kind::Lasting, "the server does not send the bytes that were asked for")),
         }
-        fill(answer.body, bytes, whole).await?;
-        if bytes.len() as u64 == whole { Ok(()) } else { Err(short(bytes.len() as u64, whole)) }
+        let whole = range.end - range.start;
+        fill(answer.body, room, missing.start - range.start..whole).await?;
+        if room.has_remaining_mut() { Err(short(whole - room.remaining_mut() as u64, whole)) } else { Ok(()) }
     }
 
     /// A page of the objects right below `prefix`, which ends with a slash or is empty.
@@ -187,15 +187,16 @@ impl Bucket {
     }
 }
 
-/// Reads a body to its end, unless `bytes` would grow past `most`.
-async fn fill(mut body: ByteStream, bytes: &mut BytesMut, most: u64) -> Result<(), Failure> {
+/// Reads a body to its end into `room`, unless it reaches beyond the bytes that are `missing`.
+async fn fill(mut body: ByteStream, room: &mut impl BufMut, missing: Range<u64>) -> Result<(), Failure> {
+    let mut came = missing.start;
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| Failure::broken_body(&error))?;
-        let size = bytes.len() as u64 + chunk.len() as u64;
-        if size > most {
-            return Err(Failure::new(Kind::TooLarge(size), "the server sends more bytes than it said"));
+        came += chunk.len() as u64;
+        if came > missing.end {
+            return Err(Failure::new(Kind::TooLarge(came), "the server sends more bytes than it said"));
         }
-        bytes.extend_from_slice(&chunk);
+        room.put_slice(&chunk);
     }
     Ok(())
 }

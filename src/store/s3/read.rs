@@ -1,7 +1,7 @@
 //! Reading: whole objects, ranges of one version, listings.
 //!
 //! ```text
-//! ranges ──join, cut──► pieces ──If-Match, some at once──► one buffer a span ──slice──► parts
+//! ranges ──join, cut──► pieces ──If-Match, some at once──► one room a span ──slice──► parts
 //! ```
 //!
 //! Every body is taken whole before anything is given out: a response left open across a paced wait is a
@@ -9,9 +9,10 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::try_join_all;
 
+use super::super::room::Room;
 use super::super::{Key, ObjectMeta, StoreError, Version};
 use super::attempts::Attempts;
 use super::bucket::Bucket;
@@ -85,34 +86,28 @@ impl Bucket {
         }
     }
 
-    /// A span in one buffer. Its pieces are cut from the buffer and filled at once, each by requests of its own.
+    /// A span in one room. Its pieces are cut from the room and filled at once, each by requests of its own.
     async fn span(&self, key: &Key, version: &Version, span: &Range<u64>) -> Result<Bytes, Failure> {
-        let mut rest = BytesMut::with_capacity((span.end - span.start) as usize);
-        let mut cut = Vec::new();
+        let length = (span.end - span.start) as usize;
+        let no_room = |error| Failure::new(Kind::Passing, format!("no memory for {length} bytes: {error}"));
+        let mut room = Room::new(length).map_err(no_room)?;
+        let mut rest = &mut room[..];
+        let mut pieces = Vec::new();
         for piece in spans::pieces(span, spans::PIECE) {
-            let after = rest.split_off((piece.end - piece.start) as usize);
-            cut.push((piece, std::mem::replace(&mut rest, after)));
+            let (here, behind) = rest.split_at_mut((piece.end - piece.start) as usize);
+            rest = behind;
+            pieces.push(self.piece(key, version, piece, here));
         }
-        let pieces = cut.into_iter().map(|(piece, buffer)| self.piece(key, version, piece, buffer));
-        let mut whole = BytesMut::new();
-        for piece in try_join_all(pieces).await? {
-            whole.unsplit(piece);
-        }
-        Ok(whole.freeze())
+        try_join_all(pieces).await?;
+        Ok(room.freeze())
     }
 
-    /// A piece; an attempt goes on where the one before it broke off.
-    async fn piece(
-        &self,
-        key: &Key,
-        version: &Version,
-        piece: Range<u64>,
-        mut buffer: BytesMut,
-    ) -> Result<BytesMut, Failure> {
+    /// A piece into its room; an attempt goes on where the one before it broke off.
+    async fn piece(&self, key: &Key, version: &Version, piece: Range<u64>, mut room: &mut [u8]) -> Result<(), Failure> {
         let mut attempts = Attempts::new(self.options.retry);
         loop {
-            match self.bounds.once(self.range_once(key, version, &piece, &mut buffer)).await {
-                Ok(()) => return Ok(buffer),
+            match self.bounds.once(self.range_once(key, version, &piece, &mut room)).await {
+                Ok(()) => return Ok(()),
                 Err(failure) => attempts.after(failure).await?,
             }
         }
