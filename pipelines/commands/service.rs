@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
-use std::time::Duration;
 
-use futures::future::{BoxFuture, select};
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
-use wsp::clock::{Clock, SystemClock};
+use wsp::clock::SystemClock;
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Reason, Refusal, Secret};
@@ -27,9 +26,6 @@ use super::args::Run;
 use super::screen::Screen;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
-/// For the last commits to the control topic.
-const CLOSING: Duration = Duration::from_secs(15);
-
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     let profile = load(&args.profile)?;
     let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
@@ -45,7 +41,7 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
         let serving = serve(&service, readies, args, &stop, around);
         let outcome = watched(Box::pin(serving), &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
-        select(closed, Box::pin(clock.sleep_until(clock.now() + CLOSING))).await;
+        closed.await;
         outcome
     })?
 }

@@ -35,7 +35,8 @@ pub use options::{KafkaOptions, SaslMechanism, SecurityProtocol};
 /// The feed. [`KafkaFeed::stream`] turns it into a stream.
 ///
 /// Dropped, it reads no more; it leaves the group when the last READY it gave out is settled or dropped
-/// ([`KafkaFeed::closed`] tells when).
+/// ([`KafkaFeed::closed`] tells when). Where no broker answers, that is given up after some fifteen seconds: what could not
+/// be committed by then comes again.
 #[derive(Debug)]
 pub struct KafkaFeed {
     offers: mpsc::Receiver<Offered>,
@@ -111,7 +112,7 @@ impl KafkaFeed {
         self.probe.clone()
     }
 
-    /// Resolves when the feed, once dropped, has committed and left its group.
+    /// Resolves when the feed, once dropped, has committed and left its group, or has given that up.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut closed = self.closed.clone();
         async move { while closed.changed().await.is_ok() {} }

@@ -202,8 +202,16 @@ async fn a_feed_leaves_although_the_broker_is_gone() {
     run.settle(Settlement::Verdict);
     leave(feed).await;
     kafka.start();
+    kafka.publish(&topic, 0, Some(&ready(&topic, 'b')));
     let mut again = open(impatient(&kafka.bootstrap, &group, &topic));
-    assert_eq!(digit(&take(&mut again).await), 'a', "what could not be committed comes again");
+    let mut next = take(&mut again).await;
+    // The first feed is given up, not ended: it may still commit once the broker is back.
+    if digit(&next) == 'a' {
+        next.settle(Settlement::Verdict);
+        next = take(&mut again).await;
+    }
+    assert_eq!(digit(&next), 'b', "nothing is lost, nothing comes twice");
+    next.settle(Settlement::Verdict);
     leave(again).await;
 }
 

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +32,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long the end waits for a broker that doesn't take the last offsets; what it has not taken comes again.
 const COMMIT: Duration = Duration::from_secs(10);
 
-/// How long it may take to say what it has.
+/// How long the broker may take to say what it has.
 const COMMITTED: Duration = Duration::from_secs(1);
+
+/// How long the end then waits for the consumer to leave its group. Where no broker answers, librdkafka waits for the
+/// session to end, or for longer, or for good.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// How long one question to a broker may take before the start.
 const ASK: Duration = Duration::from_secs(5);
@@ -118,8 +123,7 @@ impl<C: Clock> Poller<C> {
         Ok(())
     }
 
-    /// Polls on until the last verdict is heard, and on for a while until the broker has the offsets. The consumer
-    /// leaves the group when it is dropped.
+    /// Polls on until the last verdict is heard, and on for a while until the broker has the offsets; then leaves the group.
     fn finish(self) {
         let Self { options, clock, consumer, offers, desk: (sender, mut verdicts), mut state, .. } = self;
         drop((sender, offers));
@@ -135,7 +139,7 @@ impl<C: Clock> Poller<C> {
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     let give_up = *give_up.get_or_insert_with(|| clock.now().saturating_add(COMMIT));
                     if broker_has(&consumer, &options.topic, &state.stored) || clock.now() >= give_up {
-                        return;
+                        return leave(consumer, &options.topic);
                     }
                 }
                 Err(mpsc::error::TryRecvError::Empty) => {}
@@ -380,4 +384,20 @@ fn broker_has(consumer: &BaseConsumer<Watch>, topic: &str, stored: &BTreeMap<i32
         tracing::debug!(%error, "the offsets could not be committed yet");
     }
     has
+}
+
+/// Drops the consumer, which so leaves its group; on a thread that is left to itself where that takes too long. The group
+/// then counts it out when its session ends.
+fn leave(consumer: Arc<BaseConsumer<Watch>>, topic: &str) {
+    let logs = tracing::dispatcher::get_default(Clone::clone);
+    let (leaving, left) = std::sync::mpsc::channel::<()>();
+    let drop_it = move || {
+        tracing::dispatcher::with_default(&logs, || drop(consumer));
+        drop(leaving);
+    };
+    // Where there is no thread for it, it is dropped right here.
+    let thread = std::thread::Builder::new().name("ready-kafka-leave".to_owned()).spawn(drop_it);
+    if thread.is_ok() && left.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout) {
+        tracing::warn!(%topic, "no broker answers, so the group of the control topic is left without telling it; it hands our partitions on when the session ends");
+    }
 }

@@ -236,6 +236,18 @@ async fn a_broker_that_goes_away_and_comes_back_is_waited_for() {
 }
 
 #[tokio::test]
+async fn without_a_broker_leaving_comes_to_an_end() {
+    let bus = MockBus::new();
+    bus.publish(ready('a').as_bytes());
+    // librdkafka itself would try for as long as the session lasts, or longer.
+    let mut feed = bus.feed(|options| options.session_timeout = 10 * WAIT);
+    let incoming = take(&mut feed).await;
+    bus.cluster.broker_down(1).unwrap();
+    incoming.settle(Settlement::Verdict);
+    leave(feed).await;
+}
+
+#[tokio::test]
 async fn an_outage_is_logged_once_and_so_is_its_end() {
     let lines = Lines::default();
     let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
