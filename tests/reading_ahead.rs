@@ -121,29 +121,44 @@ async fn the_next_row_group_is_fetched_when_the_last_rows_of_a_large_one_are_rea
 }
 
 #[tokio::test]
-async fn who_finds_no_place_ahead_reads_on_without() {
+async fn who_finds_no_permit_reads_on_without() {
     let store = Measured::new();
     let mut views = Vec::new();
     for rank in 0..3 {
         views.push(view(&store, rank, vec![part(0..500, 1, SMALL_GROUPS)], 500).await);
     }
     let group = views.iter().flat_map(|view| &view.parts[0].row_groups).map(|group| group.bytes).max().unwrap();
-    for places in 0..4 {
+    for permits in 0..4 {
         store.forget();
-        let scan = Scan::new().batch_rows(10).prefetch(Prefetch::new(places));
+        let scan = Scan::new().batch_rows(10).prefetch(Prefetch::new(permits));
         let mut outputs: Vec<_> = views.iter().map(|view| Box::pin(view.batches(scan.clone()))).collect();
         for batch in 0..50 {
             for output in &mut outputs {
                 assert_eq!(ids(&output.next().await.unwrap().unwrap())[0], batch * 10);
             }
         }
-        let bound = (3 + places as u64) * group;
+        let bound = (3 + permits as u64) * group;
         let most = store.most_held();
         assert!(
             most <= bound && most > bound - group,
-            "{most} bytes held with {places} places, a row group has {group}"
+            "{most} bytes held with {permits} permits, a row group has {group}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_has_no_room_leaves_the_permit_to_others() {
+    let store = Measured::new();
+    let parts = || vec![part(0..500, 1, SMALL_GROUPS)];
+    let (first, second) = (view(&store, 0, parts(), 500).await, view(&store, 1, parts(), 500).await);
+    let groups: Vec<u64> = second.parts[0].row_groups.iter().map(|group| group.bytes).collect();
+    let scan = Scan::new().batch_rows(10).prefetch(Prefetch::new(1));
+    let mut without_room = std::pin::pin!(first.batches(scan.clone().memory(1)));
+    let mut with_room = std::pin::pin!(second.batches(scan));
+    store.forget();
+    without_room.next().await.unwrap().unwrap();
+    with_room.next().await.unwrap().unwrap();
+    assert_eq!(store.bytes_of("1/part-000000.parquet"), groups[0] + groups[1]);
 }
 
 #[tokio::test]
@@ -225,7 +240,7 @@ proptest! {
         outputs in prop::collection::vec((1_i64..600, 1_i64..4, 30_usize..400, 5_usize..60, any::<bool>()), 1..5),
         delays in prop::collection::vec(0_u64..50, 1..20),
         memory in 0_u64..200_000,
-        places in 0_usize..6,
+        permits in 0_usize..6,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -247,7 +262,7 @@ proptest! {
             let bound: u64 = given.iter().zip(alone).map(|(share, alone)| *share.max(&alone)).sum();
             store.forget();
             store.delay(&delays);
-            let scan = Scan::new().batch_rows(16).prefetch(Prefetch::new(places));
+            let scan = Scan::new().batch_rows(16).prefetch(Prefetch::new(permits));
             let scans = given.iter().map(|share| scan.clone().memory(*share));
             let sources = views.iter().zip(scans).map(|(view, scan)| Box::pin(view.batches(scan))).collect();
             let mut merged = std::pin::pin!(merge(sources));

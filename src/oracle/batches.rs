@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use futures::{Stream, stream};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::decoding::Open;
 use super::filter::{RowFilter, Sieve};
-use super::loading::{Loaded, Loading, Place};
+use super::loading::{Loaded, Loading, Place, Room};
 use super::part::Part;
 use super::share::Prefetch;
 use super::times;
@@ -109,7 +108,7 @@ impl Scan {
         self
     }
 
-    /// The next rows are fetched ahead only while `prefetch` has a place for them; where not set, always.
+    /// The next rows are fetched ahead only with a permit of `prefetch`; where not set, always.
     #[must_use]
     pub fn prefetch(mut self, prefetch: Prefetch) -> Self {
         self.prefetch = prefetch;
@@ -198,8 +197,8 @@ struct Reader {
     delivered: u64,
     last: Option<Micros>,
     open: Option<Open>,
-    /// What comes after it, and the place it has.
-    ahead: Option<(Loading, OwnedSemaphorePermit)>,
+    /// What comes after it.
+    ahead: Option<Loading>,
     /// What the row after the rows handed out last was refused for.
     refused: Option<Refusal>,
 }
@@ -241,13 +240,14 @@ impl Reader {
         let Some((file, row)) = self.view.place(self.file, self.row)? else { return Ok(None) };
         (self.file, self.row) = (file, row);
         let ahead = match self.ahead.take() {
-            Some((ahead, _)) => ahead.done().await.and_then(Result::ok),
+            Some(ahead) => ahead.done().await.and_then(Result::ok),
             None => None,
         };
-        let loaded = match ahead {
+        let mut loaded = match ahead {
             Some(loaded) => loaded,
-            None => self.place(file, row, None, 0).load().await?,
+            None => self.place(file, row, None, None).load().await?,
         };
+        loaded.permit = None;
         let left = self.scan.limit - self.delivered;
         let name = self.view.parts[file].name.clone();
         let sieve = self.filter.as_ref().map(|_| Sieve::new(name, row, self.last));
@@ -255,7 +255,7 @@ impl Reader {
     }
 
     /// Fetches the slice after the one at hand once this one comes to its end, as far as the memory goes that it leaves and
-    /// if there is a place.
+    /// if there is a permit.
     async fn look_ahead(&mut self) {
         let Some(Open { loaded: Loaded { part, slice, .. }, .. }) = &self.open else { return };
         if self.ahead.is_none() {
@@ -264,20 +264,20 @@ impl Reader {
             if left > AHEAD_ROWS || self.scan.limit - self.delivered <= left {
                 return;
             }
+            let Some(permit) = self.scan.prefetch.permit() else { return };
             let Ok(Some((file, row))) = self.view.place(self.file, slice.end()) else { return };
             let part = (file == self.file).then(|| part.clone());
-            let room = self.scan.memory.saturating_sub(slice.cost.all());
-            let Some(place) = self.scan.prefetch.place() else { return };
-            self.ahead = Some((Loading::new(self.place(file, row, part, room)), place));
+            let room = Room { bytes: self.scan.memory.saturating_sub(slice.cost.all()), permit };
+            self.ahead = Some(Loading::new(self.place(file, row, part, Some(room))));
         }
-        if let Some((ahead, _)) = &mut self.ahead {
+        if let Some(ahead) = &mut self.ahead {
             ahead.nudge().await;
         }
     }
 
-    fn place(&self, file: usize, row: u64, part: Option<Arc<Part>>, room: u64) -> Place {
+    fn place(&self, file: usize, row: u64, part: Option<Arc<Part>>, ahead: Option<Room>) -> Place {
         let (view, filter) = (self.view.clone(), self.filter.clone());
-        Place { view, scan: self.scan.clone(), filter, file, row, part, room }
+        Place { view, scan: self.scan.clone(), filter, file, row, part, ahead }
     }
 
     /// Leaves the slice at hand, if `next` is the row behind it.

@@ -1,7 +1,7 @@
 //! The next slice, on its way while the one at hand is decoded and delivered.
 //!
 //! ```text
-//! Place ──footer, if the part is another──► slice ──as far as memory allows──► Loaded { slice, bytes }
+//! Place ──footer, if the part is another──► slice ──if there is room and a permit──► Loaded { slice, bytes }
 //! ```
 //!
 //! What is fetched is fetched whole and kept, so nothing stays open while delivery waits for an event's time. Whatever
@@ -14,6 +14,7 @@ use std::task::Poll;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, MaybeDone, maybe_done};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::batches::Scan;
 use super::filter::RowFilter;
@@ -23,7 +24,7 @@ use super::view_files::View;
 use crate::model::Refusal;
 
 /// Where a slice begins, and what it may take.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Place {
     pub(super) view: Arc<View>,
     pub(super) scan: Scan,
@@ -34,8 +35,17 @@ pub(super) struct Place {
     pub(super) row: u64,
     /// The part, if it is open already.
     pub(super) part: Option<Arc<Part>>,
-    /// Bytes that may be held before the slice is needed.
-    pub(super) room: u64,
+    /// What may be held before the slice is needed; `None` when it is needed now.
+    pub(super) ahead: Option<Room>,
+}
+
+/// What a slice may take ahead of its time.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// The output's own, in bytes.
+    pub(super) bytes: u64,
+    /// One of those that all outputs share.
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// A slice, and of its bytes those that were fetched ahead.
@@ -44,12 +54,15 @@ pub(super) struct Loaded {
     pub(super) part: Arc<Part>,
     pub(super) slice: Slice,
     pub(super) bytes: Chunks,
+    /// Where bytes were fetched ahead, until the slice is the one at hand.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
-    /// Opens the part if need be, cuts the slice, and fetches its bytes if there is room for them.
+    /// Opens the part if need be, cuts the slice, and fetches its bytes if there is room for them. Where there isn't,
+    /// another output gets the permit.
     pub(super) async fn load(self) -> Result<Loaded, Refusal> {
-        let Self { view, scan, filter, file, row, part, room } = self;
+        let Self { view, scan, filter, file, row, part, ahead } = self;
         let part = match part {
             Some(part) => part,
             None => Arc::new(Part::open(&view, file, &scan, filter.as_ref()).await?),
@@ -58,9 +71,9 @@ impl Place {
             // The footer is of the version that was planned with, so it says the same.
             part.source.unreadable(format!("there is no row {row} in its footer"))
         })?;
-        let fits = slice.cost.fetched <= room;
-        let bytes = if fits { part.fetch(&slice).await? } else { Chunks::default() };
-        Ok(Loaded { part, slice, bytes })
+        let fitting = ahead.filter(|room| slice.cost.fetched <= room.bytes);
+        let bytes = if fitting.is_some() { part.fetch(&slice).await? } else { Chunks::default() };
+        Ok(Loaded { part, slice, bytes, permit: fitting.map(|room| room.permit) })
     }
 }
 

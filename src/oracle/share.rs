@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! what each output could use ──► shares: small wishes whole, what is left in equal parts to the others
-//! its rows come to their end ──► prefetch: a place for the next slice, if one is free
+//! its rows come to their end ──► prefetch: a permit for the next slice, if one is free
 //! ```
 //!
-//! Shares are fixed before the first row is read, and who finds no place for its next slice reads on without, so no output
+//! Shares are fixed before the first row is read, and who finds no permit for its next slice reads on without, so no output
 //! ever waits for memory that another one holds: a merge, which needs a batch of each, can't come to a standstill.
 
 use std::sync::Arc;
@@ -31,10 +31,11 @@ pub fn shares(total: u64, wishes: &[u64]) -> Vec<u64> {
     shares
 }
 
-/// Places for slices that are fetched ahead, for all scans that share it. Clones share them.
+/// Permits for slices that are fetched ahead, for all scans that share it. Clones share them.
 ///
-/// Outputs whose row groups end at the same event time would each hold two of them at that time; with places for some of
-/// them the others fetch their next one when it is due. A place is taken only if it is free, never waited for.
+/// Outputs whose row groups end at the same event time would each hold two of them at that time; with permits for some of
+/// them the others fetch their next one when it is due. A permit is taken only if it is free, never waited for, and kept
+/// only by who has room for its slice.
 #[derive(Debug, Clone)]
 pub struct Prefetch(Arc<Semaphore>);
 
@@ -46,7 +47,7 @@ impl Prefetch {
     }
 
     /// One that is free now, until it is dropped.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn permit(&self) -> Option<OwnedSemaphorePermit> {
         self.0.clone().try_acquire_owned().ok()
     }
 }
