@@ -227,6 +227,20 @@ mod tests {
         Cursor { output_id: output_id.clone(), last_file: "f".to_owned(), last_row_index: row, last_ts_utc: None }
     }
 
+    #[test]
+    fn where_the_journal_counts_a_damaged_list_beside_it_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let output: OutputId = "a".parse().unwrap();
+        let place = || Place::new(Hex64::sha256("scope"), dir.path().join("scope"));
+        let kept = Kept { cursors: vec![cursor(&output, 3)], beyond: vec![] };
+        let held = Held::take(place(), Micros(0)).unwrap();
+        held.save(kept.clone(), Micros(0)).unwrap();
+        drop(held);
+        fs::write(place().beyond_file(), "{").unwrap();
+        assert_eq!(place().read_all(std::slice::from_ref(&output)).unwrap(), kept);
+        assert_eq!(Held::take(place(), Micros(0)).unwrap().load(&[output], Micros(0)).unwrap(), kept);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 

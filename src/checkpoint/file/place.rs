@@ -1,8 +1,8 @@
 //! Where a scope's files are, and what is in them.
 //!
 //! ```text
-//! Place ──answered.json, then cursor.json of each output──┬─► Kept
-//!      └──what of the journal is ahead of them────────────┘
+//! Place ──journal ──────────────── what of it is ahead of the cursors ──┬─► Kept
+//!      └──or answered.json ─────────────── then cursor.json of each ────┘
 //! ```
 
 use std::fs::File;
@@ -42,11 +42,12 @@ impl Place {
         self.folder.join("answered.json")
     }
 
-    /// What is beyond is read first: cursors that move on meanwhile don't spoil it.
+    /// What is beyond the cursors is read before them: they may move on meanwhile and don't spoil it.
     pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
-        let record = Record::newest(self)?;
-        let beyond = self.read_beyond()?;
-        let Some(record) = record else { return Ok(Kept { cursors: self.read_some(outputs)?, beyond }) };
+        let Some(record) = Record::newest(self)? else {
+            let beyond = self.read_beyond()?;
+            return Ok(Kept { cursors: self.read_some(outputs)?, beyond });
+        };
         let recorded: Vec<OutputId> = record.outputs().cloned().collect();
         let Kept { mut cursors, beyond } = record.kept(&self.read_some(&recorded)?);
         cursors.extend(self.read_some(outputs.iter().filter(|output| !recorded.contains(output)))?);
