@@ -122,10 +122,12 @@ impl Telemetry {
 
 fn run_status(run: &RunMeter, rates: &Rates) -> RunStatus {
     let parts = run.parts();
+    // A lane, or a cap over all outputs, takes a part of each that is not known beforehand.
+    let whole = parts.due == Some(run.outputs().map(|(output, _)| output.due).sum());
     let mut outputs: Vec<_> = run
         .outputs()
         .enumerate()
-        .map(|(rank, (output, meter))| output_status(output, meter, rates.of(rank), parts.speedup, parts.due.is_some()))
+        .map(|(rank, (output, meter))| output_status(output, meter, rates.of(rank), parts.speedup, whole))
         .collect();
     let (answered, rate) =
         outputs.iter().fold((0, 0.0), |(n, rate), output| (n + output.progress.answered, rate + output.progress.rate));
@@ -173,7 +175,7 @@ fn eta(due: Option<u64>, answered: u64, rate: f64) -> Option<f64> {
 
 /// An output's time to its end, where the run does not end before: at a cap over all outputs, say.
 fn within(output: Option<f64>, run: Option<f64>) -> Option<f64> {
-    output.map(|output| run.map_or(output, |run| output.min(run)))
+    [output, run].into_iter().flatten().reduce(f64::min)
 }
 
 /// Answered events by output at the last looks.
@@ -225,7 +227,7 @@ mod tests {
         assert_eq!(eta(Some(100), 40, 0.0), None);
         assert_eq!((eta(Some(100), 100, 0.0), eta(None, 5, 1.0)), (Some(0.0), None));
         let of_run = [(Some(9.0), Some(2.0)), (Some(1.0), Some(2.0)), (Some(9.0), None), (None, Some(2.0))];
-        assert_eq!(of_run.map(|(output, run)| within(output, run)), [Some(2.0), Some(1.0), Some(9.0), None]);
+        assert_eq!(of_run.map(|(output, run)| within(output, run)), [Some(2.0), Some(1.0), Some(9.0), Some(2.0)]);
     }
 
     proptest! {
