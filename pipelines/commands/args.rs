@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use wsp::model::PlatformRunId;
 use wsp::pipelines::matrix::MAX_EVENTS;
 use wsp::profile::settings::TELEMETRY_LISTEN;
+use wsp::reference::world::WorldSpec;
 
 /// Replays a sealed world of recorded events, in order and at a chosen pace, into a live HTTP intake.
 ///
@@ -220,9 +221,8 @@ pub(crate) struct World {
     /// Folder to write; it must not exist or be empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Events over the four outputs of a run.
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub(crate) events: u64,
+    #[command(flatten)]
+    pub(crate) made: Made,
     /// Days of event time.
     #[arg(long, value_name = "D", default_value_t = 2.0)]
     pub(crate) days: f64,
@@ -232,20 +232,34 @@ pub(crate) struct World {
     /// Rows a Parquet row group.
     #[arg(long, value_name = "R", default_value_t = 122_880)]
     pub(crate) row_group_rows: usize,
+}
+
+/// What a made-up world is like.
+#[derive(Debug, Args)]
+pub(crate) struct Made {
+    /// Events over the four outputs of a run.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) events: u64,
     /// How alike merchants are: the n-th is visited as often as 1 / (n + this) says. 0: a few favourites; 70: as in a real
     /// world; 1000000: all alike.
     #[arg(long, value_name = "Q", default_value_t = 0)]
     pub(crate) evenness: u32,
-    /// Seed; the same seed gives the same bytes.
+    /// Seed of the world, and of the faults where there are any; the same seed gives the same bytes.
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub(crate) seed: u64,
 }
 
+impl Made {
+    /// It as the generator takes it.
+    pub(crate) fn spec(&self) -> WorldSpec {
+        WorldSpec { seed: self.seed, evenness: self.evenness, ..WorldSpec::new(self.events) }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Events over the four outputs.
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub(crate) events: u64,
+    #[command(flatten)]
+    pub(crate) made: Made,
     /// Event seconds a wall second; 0 = as fast as it goes.
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub(crate) speedup: f64,
@@ -261,13 +275,6 @@ pub(crate) struct Demo {
     /// Where to put world, evidence and checkpoints. Default: a new folder under the system's temporary one.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// How alike merchants are: the n-th is visited as often as 1 / (n + this) says. 0: a few favourites; 70: as in a real
-    /// world; 1000000: all alike.
-    #[arg(long, value_name = "Q", default_value_t = 0)]
-    pub(crate) evenness: u32,
-    /// Seed of world and faults.
-    #[arg(long, value_name = "S", default_value_t = 42)]
-    pub(crate) seed: u64,
     /// The platform run it plays in.
     #[arg(long, value_name = "ID", default_value = "platform_20260101T000000Z")]
     pub(crate) platform_run_id: PlatformRunId,

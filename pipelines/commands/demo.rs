@@ -25,7 +25,7 @@ use wsp::reference::LocalRun;
 use wsp::reference::gate::audit::{AuditReport, Expected, audit};
 use wsp::reference::gate::{EventClass, GateHandle, GateOptions, GateServer, GateStats};
 use wsp::reference::world::run_files::CONTROL_TOPIC;
-use wsp::reference::world::{WorldSpec, WorldSummary, generate};
+use wsp::reference::world::{WorldSummary, generate};
 
 use super::args::Demo;
 use super::service::{gate, stop_on_signals, watched};
@@ -36,7 +36,7 @@ const KEY: &str = "demo-key";
 
 pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
     let folder = folder(args.dir.as_deref())?;
-    eprintln!("making a world of {} events in {}", grouped(args.events), folder.display());
+    eprintln!("making a world of {} events in {}", grouped(args.made.events), folder.display());
     let stage = Stage::set(args, folder)?;
     eprintln!("streaming it into a gate at {}", stage.gate.base_url());
     let clock = SystemClock::new().fine();
@@ -84,7 +84,7 @@ impl Stage {
         let world = world(args, &folder)?;
         let options = GateOptions {
             faults: args.faults.parse().map_err(|error| Failure::usage(format!("--faults: {error}")))?,
-            seed: args.seed,
+            seed: args.made.seed,
             ..GateOptions::new(Secret::new(KEY))
         };
         let gate = GateServer::start(options).map_err(|error| Failure::failed(format!("the gate: {error}")))?;
@@ -137,7 +137,7 @@ impl Stage {
 fn world(args: &Demo, folder: &Path) -> Result<WorldSummary, Failure> {
     let root = folder.join("world");
     let spelt = root.to_str().ok_or_else(|| Failure::usage("--dir: the folder's name is not UTF-8"))?;
-    let spec = WorldSpec { seed: args.seed, evenness: args.evenness, ..WorldSpec::new(args.events) };
+    let spec = args.made.spec();
     generate(&root, spelt, &spec).map_err(|error| Failure::usage(format!("the world: {error}")))
 }
 

@@ -7,8 +7,8 @@ use super::table::{grouped, table};
 use super::{Exit, Failure, Outcome, say};
 
 pub(crate) fn run(args: World) -> Outcome {
-    let World { out, events, days, parts, row_group_rows, evenness, seed } = args;
-    let spec = WorldSpec { days, parts, row_group_rows, evenness, seed, ..WorldSpec::new(events) };
+    let World { out, made, days, parts, row_group_rows } = args;
+    let spec = WorldSpec { days, parts, row_group_rows, ..made.spec() };
     let root = out.to_str().ok_or_else(|| Failure::usage("--out: the folder's name is not UTF-8"))?;
     let world = generate(&out, root, &spec).map_err(|error| match error {
         WorldError::Spec(_) | WorldError::Identity(_) | WorldError::Exists(_) => Failure::usage(error.to_string()),

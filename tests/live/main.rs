@@ -16,10 +16,10 @@ mod matrix_rows;
 mod outages;
 mod parts;
 mod postgres_checkpoints;
-mod proof;
 mod reading;
 mod s3;
 mod servers;
 #[path = "../store/contract.rs"]
 mod store_contract;
 mod two_producers;
+mod whole_run;

@@ -1,116 +1,93 @@
-//! The whole producer on `dev_min`'s parts: READYs that are refused, the run, what it leaves in S3, its READY again.
+//! `wsp matrix` with `dev_min`'s profile on `dev_min`'s parts: all green, and with one part out of reach or its login wrong
+//! exactly the rows that need it red. The table is printed.
 
-use std::process::Command;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
-use wsp::clock::{Clock, SystemClock};
 use wsp::reference::world::WorldSpec;
 
-use crate::common::Ran;
 use crate::common::live::Running;
-use crate::identities::{Altered, altered};
-use crate::parts::{Parts, Run, SECRETS, bound, events};
+use crate::matrix_rows::{dependants, rows};
+use crate::parts::{Parts, Run, SECRETS};
+use crate::servers::kafka::{PASSWORD, USER};
 
-/// `wsp run --once` to its end.
-fn once(parts: &Parts, run: &Run, name: &str) -> Ran {
-    let mut command: Command = parts.command(run, &[("WSP_CHECKPOINT_FLUSH_EVERY", "1000")]);
-    Running::spawn(&parts.stage, name, command.arg("--once")).end()
+/// An address where nobody answers.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// The matrix of a run whose READY is named and, if it can be, on the topic.
+fn matrix(parts: &Parts, run: &Run, name: &str, gate: &str, more: &[(&str, &str)]) -> (Option<i32>, Value) {
+    parts.publish(run, &run.ready);
+    parts.stage.put(&format!("{name}.json"), run.ready.to_string());
+    let mut command = parts.program("matrix", run, more);
+    let word = format!("{}@{}", run.id, gate.strip_prefix("http://").unwrap());
+    command.args(["--json", "--ready"]).arg(format!("{name}.json")).args(["--send", &word]);
+    let running = Running::spawn(&parts.stage, name, &mut command);
+    let err = parts.stage.path(&format!("{name}.err"));
+    let (code, out) = running.exit();
+    let err = std::fs::read_to_string(err).unwrap();
+    for secret in SECRETS.into_iter().chain([PASSWORD]) {
+        assert!(!out.contains(secret) && !err.contains(secret), "{name} shows a secret");
+    }
+    (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{name}: {error}: {out}{err}")))
 }
+
+/// What breaks, the part that it breaks, and the environment that does it.
+type Breakage<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
 #[tokio::test]
 #[ignore = "needs Kafka, an S3 server and Postgres"]
-async fn ready_to_gate_on_real_parts() {
-    let clock = SystemClock::new();
-    let parts = Parts::set(&WorldSpec { row_group_rows: 20_000, ..WorldSpec::new(events()) }).await;
-    let run = parts.run(0).await;
-    println!("servers and world after {:.1} s", clock.now().as_secs_f64());
-
-    // A READY that differs in any identity is refused, and nothing is sent.
-    let altered = altered(&parts, &run).await;
-    for altered in &altered {
-        parts.publish(&run, &altered.message);
+async fn the_matrix_is_green_on_real_parts_and_red_where_one_is_broken() {
+    let parts = Parts::set(&WorldSpec::new(4_000)).await;
+    let gate = parts.gate.base_url();
+    let run = parts.run(1).await;
+    let (code, report) = matrix(&parts, &run, "green", &gate, &[]);
+    for row in report["rows"].as_array().unwrap() {
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        println!("{:<8} {:<18} {}", text("result"), text("id"), text("seen"));
     }
-    let ran = once(&parts, &run, "altered");
-    each_is_refused(&altered, &ran);
-    assert_eq!(parts.gate.stats().requests, 0, "nothing was sent");
-
-    let started = clock.now();
-    parts.publish(&run, &run.ready);
-    let streamed = once(&parts, &run, "streamed");
-    let seconds = clock.now().saturating_sub(started).as_secs_f64();
-    assert_eq!((streamed.code, streamed.verdict()), (Some(0), ("STREAMED", "")), "{}", streamed.stderr);
-    let events = parts.events.len() as u64;
-    let stats = parts.gate.stats();
-    assert_eq!((stats.admitted, stats.duplicates, stats.requests), (events, 0, events));
-    let report = parts.audit(&run);
-    assert!(report.is_clean() && report.admitted == events, "{report:?}");
-
-    // The evidence lies in the bucket, and says from where on Kafka the READY came.
+    assert_eq!((rows(&report, "red"), rows(&report, "not_run"), code), (BTreeSet::new(), BTreeSet::new(), Some(0)));
+    assert_eq!(parts.counted(&run), (20, 5));
     let evidence = parts.evidence(&run).await;
-    let summary = evidence.json("wsp/wsp_summary.json");
-    assert_eq!((&summary["totals"]["admitted"], &summary["end"]), (&events.into(), &"complete".into()));
-    let place = altered.len() as u64;
-    assert_eq!((&summary["ready"]["partition"], &summary["ready"]["offset"]), (&0.into(), &place.into()));
-    assert_eq!(evidence.record(run.message_id()).len(), 1);
-    let facts = evidence.facts();
-    assert_eq!(facts.iter().filter(|family| *family == "RUN_STARTED").count(), started_runs(&altered) + 1);
-    let scope = summary["checkpoint_scope"].as_str().unwrap();
-    assert_eq!(parts.cursors_against_gate(&run, scope).await, (0, 0), "the cursors stand at the last rows");
-    println!("evidence under {}/{}:\n{}", parts.store_root, run.id, evidence.listing());
-
-    // The same READY again is a duplicate; the same run under another message is streamed already.
-    parts.publish(&run, &run.ready);
-    assert_eq!(once(&parts, &run, "again").verdict(), ("SKIPPED_DUPLICATE", ""));
-    let mut other = run.ready.clone();
-    for id in ["/message_id", "/payload/message_id"] {
-        *other.pointer_mut(id).unwrap() = "f".repeat(64).into();
-    }
-    parts.publish(&run, &other);
-    assert_eq!(once(&parts, &run, "other").verdict(), ("FAILED", "RUN_ALREADY_STREAMED"));
-    assert_eq!(parts.gate.stats().requests, events, "nothing was sent again");
-
+    assert_eq!(evidence.json("wsp/matrix.json"), report);
+    assert_eq!(evidence.record(run.message_id()).len(), 2);
     for secret in SECRETS {
         assert!(!evidence.holds(secret), "the evidence shows a secret");
-        for log in [&ran.stderr, &streamed.stderr] {
-            assert!(!log.contains(secret), "the log shows a secret");
-        }
     }
-    println!(
-        "{events} events in {seconds:.1} s with start and end, {:.0} events/s, at most {} of them unsaved; \
-         {:.1} s in all",
-        events as f64 / seconds,
-        bound(&evidence.json("wsp/wsp_start.json")),
-        clock.now().as_secs_f64(),
-    );
-}
+    // The service's group has nothing committed: its READYs are its own.
+    assert_eq!(parts.kafka.committed("wsp-ready", &run.topic, 0), None);
 
-/// Each altered READY has its own verdict or is passed over, with its reason in the log; the table is printed.
-fn each_is_refused(altered: &[Altered], ran: &Ran) {
-    let log = ran.log();
-    println!("{:<76}{:<22}reason", "altered", "status");
-    let mut wrong = Vec::new();
-    for Altered { what, message, status, reason, .. } in altered {
-        let id = &message["message_id"];
-        let verdict = ran.verdicts.iter().find(|verdict| verdict["message_id"] == *id);
-        let text = |key: &str| verdict.and_then(|verdict| verdict[key].as_str()).unwrap_or("");
-        let (got_status, got_reason) = match verdict {
-            Some(_) => (text("status"), text("reason")),
-            None => ("passed over", "no READY"),
-        };
-        println!("{what:<76}{got_status:<22}{got_reason}");
-        if (got_status, got_reason) != (status, reason) {
-            wrong.push(format!("{what}: {got_status} {got_reason}, not {status} {reason}"));
-        }
+    let (secured, ca) = parts.kafka.secured();
+    let ca = ca.to_str().unwrap();
+    let nobody = parts.postgres.dsn("sslmode=require").expose().replace("hunter2", "hunter9");
+    let nowhere = "postgresql://wsp:hunter2@127.0.0.1:1/postgres";
+    let breakages: [Breakage; 8] = [
+        ("Kafka out of reach", "control_topic", &[("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")]),
+        (
+            "Kafka, wrong login",
+            "control_topic",
+            &[
+                ("KAFKA_BOOTSTRAP_SERVERS", &secured),
+                ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+                ("KAFKA_CA_LOCATION", ca),
+                ("KAFKA_SASL_USERNAME", USER),
+                ("KAFKA_SASL_PASSWORD", "another-password"),
+            ],
+        ),
+        ("S3 out of reach", "store", &[("AWS_ENDPOINT_URL", NOWHERE)]),
+        ("S3, wrong key", "store", &[("AWS_SECRET_ACCESS_KEY", "another-secret")]),
+        ("Postgres out of reach", "checkpoint", &[("WSP_CHECKPOINT_DSN", nowhere)]),
+        ("Postgres, wrong password", "checkpoint", &[("WSP_CHECKPOINT_DSN", &nobody)]),
+        ("IG out of reach", "gate", &[("IG_INGEST_URL", NOWHERE)]),
+        ("IG, wrong key", "gate", &[("IG_API_KEY", "another-key")]),
+    ];
+    for (n, (case, part, environment)) in (2..).zip(&breakages) {
+        let run = parts.run(n).await;
+        let gate = if *case == "IG out of reach" { NOWHERE } else { &gate };
+        let (code, report) = matrix(&parts, &run, &format!("broken-{n}"), gate, environment);
+        let red = rows(&report, "red");
+        let count = report["rows"].as_array().unwrap().len();
+        println!("{case:<26} {:>2} of {count} red: {}", red.len(), red.iter().copied().collect::<Vec<_>>().join(" "));
+        assert_eq!((&red, code), (&dependants(&report, part), Some(1)), "{case}: {report:#}");
+        assert_eq!(rows(&report, "not_run"), BTreeSet::new(), "{case}");
     }
-    assert!(wrong.is_empty(), "{wrong:#?}\n{}", ran.stderr);
-    let judged = altered.iter().filter(|altered| altered.status != "passed over").count();
-    assert_eq!(ran.verdicts.len(), judged);
-    assert_eq!(ran.code, Some(1));
-    let refused: Vec<&Value> = log.iter().filter(|line| line.get("refusal").is_some()).collect();
-    assert_eq!(refused.len(), judged, "each verdict has its line with the place");
-}
-
-/// How many of them were found out by the world, which is after the run's start was told.
-fn started_runs(altered: &[Altered]) -> usize {
-    altered.iter().filter(|altered| altered.by_the_world).count()
 }
