@@ -5,8 +5,8 @@
 //! ```
 
 mod answers;
-mod cursor;
 mod documents;
+mod kept;
 mod rows;
 mod settings;
 
@@ -31,7 +31,9 @@ pub const TARGETS: &[Target] = &[
     ("pack", settings::pack),
     ("rate_plan", settings::rate_plan),
     ("dsn", settings::dsn),
-    ("cursor", cursor::cursor),
+    ("cursor", kept::cursor),
+    ("answered", kept::answered),
+    ("journal", kept::journal),
     ("parquet", rows::parquet),
     ("payload", rows::payload),
     ("time", rows::time),

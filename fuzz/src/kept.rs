@@ -1,0 +1,72 @@
+//! What is kept of a scope as another producer, a crash or a bad disk may have left it: a cursor file, the list of rows
+//! beyond the cursors, an entry of the journal.
+
+use std::path::Path;
+
+use wsp::checkpoint::{CheckpointStore, FileCheckpoints, Kept};
+use wsp::clock::SystemClock;
+use wsp::model::{Hex64, OutputId};
+
+use super::assert_sayable;
+
+const SCOPE: &str = "99244ea4c111f8bd0f218f542701b02e21a4057324c319250b7c46eaf8eaf9e7";
+const OUTPUTS: [&str; 2] = ["arrival_events_5B", "s1_arrival_entities_6B"];
+const CURSOR: &str = "output_id=arrival_events_5B/cursor.json";
+
+/// Of one output.
+pub(crate) fn cursor(bytes: &[u8]) {
+    if let Some(kept) = kept(&[(CURSOR, bytes)]) {
+        let [cursor] = kept.cursors.as_slice() else { panic!("one cursor: {kept:?}") };
+        assert_eq!(cursor.output_id.as_str(), OUTPUTS[0]);
+    }
+}
+
+/// Beside a good cursor.
+pub(crate) fn answered(bytes: &[u8]) {
+    let cursor = include_bytes!("../corpus/cursor/golden");
+    kept(&[(CURSOR, cursor), ("answered.json", bytes)]);
+}
+
+/// Bytes that begin as an entry does are the file; others are the body of an entry that is whole.
+pub(crate) fn journal(bytes: &[u8]) {
+    const MAGIC: &[u8] = b"wsp-journal 1 ";
+    let cursor = include_bytes!("../corpus/cursor/golden");
+    let mut file = Vec::new();
+    if !bytes.starts_with(MAGIC) {
+        file.extend_from_slice(MAGIC);
+        file.extend_from_slice(format!("{} {}\n", bytes.len(), Hex64::sha256(bytes)).as_bytes());
+    }
+    file.extend_from_slice(bytes);
+    kept(&[(CURSOR, cursor), ("journal.0", &file)]);
+}
+
+/// Whatever the files hold, it is refused or read, and what was read is read again after it was taken over and saved.
+fn kept(files: &[(&str, &[u8])]) -> Option<Kept> {
+    let root = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = root.path().join(SCOPE).join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(taken_over(root.path()))
+}
+
+async fn taken_over(root: &Path) -> Option<Kept> {
+    let scope: Hex64 = SCOPE.parse().unwrap();
+    let outputs: [OutputId; 2] = OUTPUTS.map(|name| name.parse().unwrap());
+    let store = FileCheckpoints::new(root, SystemClock::new());
+    let kept = match store.peek(&scope, &outputs).await {
+        Ok(kept) => kept,
+        Err(refusal) => {
+            assert_sayable(&refusal.to_string());
+            return None;
+        }
+    };
+    let mut held = store.open(&scope).await.unwrap();
+    assert_eq!(held.load(&outputs).await.unwrap(), kept);
+    held.save(&kept).await.unwrap();
+    drop(held);
+    assert_eq!(store.peek(&scope, &outputs).await.unwrap(), kept);
+    Some(kept)
+}
