@@ -22,15 +22,19 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     runtime.block_on(upload(&server.store(&root), &Stage::root(&folder)?))?;
     let env = server.environment().map(|(name, value)| (name, value.to_owned()));
     let local = bench.world()?;
-    let [mut from_s3, mut from_disk] = [const { Spread(Vec::new()) }; 2];
+    let [mut from_s3, mut from_disk, mut s3_peak, mut disk_peak] = [const { Spread(Vec::new()) }; 4];
     for round in 0..bench.options.rounds {
         bench.round("from S3", round);
         for side in 0..2 {
             if (side + round) % 2 == 0 {
                 let run = Streaming { program: bench.program(), stage: &remote, env: &env };
-                from_s3.0.push(rate(&run.run(|run| run.path_style = true)?.0)?);
+                let (sample, _) = run.run(|run| run.path_style = true)?;
+                from_s3.0.push(rate(&sample)?);
+                s3_peak.0.push(sample.peak);
             } else {
-                from_disk.0.push(rate(&Streaming::new(bench.program(), local).run(|_| ())?.0)?);
+                let (sample, _) = Streaming::new(bench.program(), local).run(|_| ())?;
+                from_disk.0.push(rate(&sample)?);
+                disk_peak.0.push(sample.peak);
             }
         }
     }
@@ -41,10 +45,12 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
         figure: share.told(2, ""),
         met: Met::from(share.median() >= 0.8),
         how: format!(
-            "{} from {} and {} from the disk, as in target 1; facts, evidence and cursors on the disk in both",
+            "{}, VmHWM {}, from {}; {}, VmHWM {}, from the disk, as in target 1; facts, evidence and cursors on the disk in both",
             from_s3.told(0, "/s"),
+            s3_peak.told(0, " MiB"),
             server_name(),
-            from_disk.told(0, "/s")
+            from_disk.told(0, "/s"),
+            disk_peak.told(0, " MiB"),
         ),
     }])
 }
