@@ -83,6 +83,21 @@ fn a_run_under_way_is_told_in_figures() {
     assert_eq!(running.exit().0, Some(0));
 }
 
+#[test]
+fn a_cap_over_all_outputs_leaves_the_share_of_each_open() {
+    for (cap, of_an_output) in [(200, Value::Null), (250, json!(100))] {
+        let gate = half_open();
+        let stage = Stage::golden(&gate.url);
+        let (mut running, address) = start(&stage, &[RUN_ARGS, &["--max-events", &cap.to_string()]].concat());
+        running.until("a held request", || gate.requests() == 101);
+        let told: Value = serde_json::from_str(&ask(&address, "GET /status").1).unwrap();
+        assert_eq!(told["run"]["total"]["due"], cap, "{told}");
+        let outputs = told["run"]["outputs"].as_array().unwrap();
+        let traffic = outputs.iter().find(|output| output["output_id"] == FRAUD).unwrap();
+        assert_eq!(traffic["due"], of_an_output, "{told}");
+    }
+}
+
 fn running_verdicts(address: &str) -> f64 {
     figure(&ask(address, "GET /metrics").1, "wsp_ready_verdicts_total{status=\"STREAMED\",reason=\"\"}").unwrap_or(0.0)
 }
