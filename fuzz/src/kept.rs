@@ -12,6 +12,7 @@ use super::assert_sayable;
 const SCOPE: &str = "99244ea4c111f8bd0f218f542701b02e21a4057324c319250b7c46eaf8eaf9e7";
 const OUTPUTS: [&str; 2] = ["arrival_events_5B", "s1_arrival_entities_6B"];
 const CURSOR: &str = "output_id=arrival_events_5B/cursor.json";
+const GOOD_CURSOR: (&str, &[u8]) = (CURSOR, include_bytes!("../corpus/cursor/golden"));
 
 /// Of one output.
 pub(crate) fn cursor(bytes: &[u8]) {
@@ -23,21 +24,19 @@ pub(crate) fn cursor(bytes: &[u8]) {
 
 /// Beside a good cursor.
 pub(crate) fn answered(bytes: &[u8]) {
-    let cursor = include_bytes!("../corpus/cursor/golden");
-    kept(&[(CURSOR, cursor), ("answered.json", bytes)]);
+    kept(&[GOOD_CURSOR, ("answered.json", bytes)]);
 }
 
 /// Bytes that begin as an entry does are the file; others are the body of an entry that is whole.
 pub(crate) fn journal(bytes: &[u8]) {
     const MAGIC: &[u8] = b"wsp-journal 1 ";
-    let cursor = include_bytes!("../corpus/cursor/golden");
     let mut file = Vec::new();
     if !bytes.starts_with(MAGIC) {
         file.extend_from_slice(MAGIC);
         file.extend_from_slice(format!("{} {}\n", bytes.len(), Hex64::sha256(bytes)).as_bytes());
     }
     file.extend_from_slice(bytes);
-    kept(&[(CURSOR, cursor), ("journal.0", &file)]);
+    kept(&[GOOD_CURSOR, ("journal.0", &file)]);
 }
 
 /// Whatever the files hold, it is refused or read, and what was read is read again after it was taken over and saved.

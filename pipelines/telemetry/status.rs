@@ -173,7 +173,8 @@ fn eta(due: Option<u64>, answered: u64, rate: f64) -> Option<f64> {
     (left == 0 || rate > 0.0).then(|| if left == 0 { 0.0 } else { left as f64 / rate })
 }
 
-/// An output's time to its end, where the run does not end before: at a cap over all outputs, say.
+/// An output's time to its end, where the run does not end before, at a cap over all outputs, say; the run's, where nothing is
+/// known of the output.
 fn within(output: Option<f64>, run: Option<f64>) -> Option<f64> {
     [output, run].into_iter().flatten().reduce(f64::min)
 }

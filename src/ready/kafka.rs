@@ -16,6 +16,7 @@ mod ledger;
 mod options;
 mod poller;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -71,12 +72,11 @@ impl KafkaFeed {
             desk: mpsc::unbounded_channel(),
             state: State::default(),
         };
-        let logs = tracing::dispatcher::get_default(Clone::clone);
         let run = move || {
-            tracing::dispatcher::with_default(&logs, || poller.run());
+            poller.run();
             drop(open);
         };
-        std::thread::Builder::new().name("ready-kafka".to_owned()).spawn(run).map_err(|error| {
+        thread("ready-kafka", run).map_err(|error| {
             Refusal::new(Reason::InternalError, format!("no thread for the control topic: {error}"))
         })?;
         Ok(Self { offers, counts, probe, closed })
@@ -117,6 +117,13 @@ impl KafkaFeed {
         let mut closed = self.closed.clone();
         async move { while closed.changed().await.is_ok() {} }
     }
+}
+
+/// Does `work` on a thread of its own, whose logs go where those of this one go.
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let logs = tracing::dispatcher::get_default(Clone::clone);
+    let logged = move || tracing::dispatcher::with_default(&logs, work);
+    std::thread::Builder::new().name(name.to_owned()).spawn(logged).map(drop)
 }
 
 /// A look at the control topic.

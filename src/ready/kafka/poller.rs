@@ -389,15 +389,14 @@ fn broker_has(consumer: &BaseConsumer<Watch>, topic: &str, stored: &BTreeMap<i32
 /// Drops the consumer, which so leaves its group; on a thread that is left to itself where that takes too long. The group
 /// then counts it out when its session ends.
 fn leave(consumer: Arc<BaseConsumer<Watch>>, topic: &str) {
-    let logs = tracing::dispatcher::get_default(Clone::clone);
     let (leaving, left) = std::sync::mpsc::channel::<()>();
     let drop_it = move || {
-        tracing::dispatcher::with_default(&logs, || drop(consumer));
+        drop(consumer);
         drop(leaving);
     };
     // Where there is no thread for it, it is dropped right here.
-    let thread = std::thread::Builder::new().name("ready-kafka-leave".to_owned()).spawn(drop_it);
-    if thread.is_ok() && left.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout) {
+    if super::thread("ready-kafka-leave", drop_it).is_ok() && left.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout)
+    {
         tracing::warn!(%topic, "no broker answers, so the group of the control topic is left without telling it; it hands our partitions on when the session ends");
     }
 }
