@@ -388,6 +388,10 @@ fn a_profile_that_lacks_something_is_a_usage_error_that_names_everything() {
         assert!(ran.stderr.contains(name), "{name} in {}", ran.stderr);
     }
     assert!(ran.stderr.contains("4 problems"), "{}", ran.stderr);
+    stage.profile(&gate.url, |profile| profile["wiring"]["control_bus"] = json!({"kind": "kinesis"}));
+    let ran = stage.run_once();
+    let missing = "CONTROL_BUS_STREAM_MISSING";
+    assert!(ran.code == Some(2) && ran.stderr.contains(missing), "{}", ran.stderr);
     assert_eq!((gate.requests(), stage.record(), stage.governance()), (0, vec![], vec![]));
 }
 

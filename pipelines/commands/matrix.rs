@@ -19,7 +19,7 @@ use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, R
 use super::args;
 use super::plan::ready;
 use super::report::run_of;
-use super::service::{control_root, gate, gate_with, kafka_options};
+use super::service::{control_root, gate, gate_with, kafka_options, no_kinesis};
 use super::{Exit, Failure, Outcome as Ended, block_on, load, say};
 
 /// A key that no gate has given to anybody.
@@ -126,6 +126,7 @@ async fn topic(
             let found = newest(open(true, "matrix")?.stream(), run, named).await;
             Ok(Topic { control: ControlTopic::Kafka(look.probe()), found, look: Some(look) })
         }
+        ControlBus::Kinesis(_) => Err(no_kinesis()),
     }
 }
 

@@ -40,8 +40,10 @@ pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Fai
         Some(file) => file.to_owned(),
         None => match &profile.control_bus {
             ControlBus::File { root } => newest(&control_root(profile, root)?.join(&profile.topic), &profile.topic)?,
-            ControlBus::Kafka(_) => {
-                return Err(Failure::usage("READYs on Kafka are taken by `wsp run`; name a file with --ready"));
+            ControlBus::Kafka(_) | ControlBus::Kinesis(_) => {
+                return Err(Failure::usage(
+                    "READYs on Kafka or Kinesis are taken by `wsp run`; name a file with --ready",
+                ));
             }
         },
     };

@@ -212,7 +212,13 @@ fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<Feed, Failu
             let (closed, control) = (Box::pin(feed.closed()), ControlTopic::Kafka(feed.probe()));
             Ok(Feed { readies: Box::pin(feed.stream()), closed, control })
         }
+        ControlBus::Kinesis(_) => Err(no_kinesis()),
     }
+}
+
+/// The settings are read; the feed is not in this build yet.
+pub(crate) fn no_kinesis() -> Failure {
+    Failure::usage("wiring.control_bus.kind: `kinesis` can't be read from yet")
 }
 
 pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<KafkaOptions, Failure> {

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod digits;
 pub mod event;
+pub mod http_url;
 pub mod identity;
 pub mod json;
 pub mod lane;
@@ -14,6 +15,7 @@ pub mod time;
 
 pub use check::{Check, CheckList, Verdict};
 pub use event::{Decision, Delivered, Event, Position, RowBatch, Run};
+pub use http_url::{HttpUrl, HttpUrlError};
 pub use identity::{Hex32, Hex64, IdentityError, OutputId, PlatformRunId, ScenarioId, WorldKey};
 pub use lane::{Lane, LaneKey};
 pub use reason::{Place, Reason, Refusal};

@@ -40,6 +40,8 @@ reasons! {
     /// The control topic can't be read with these settings: login or TLS refused, no right to topic or group, or, in a
     /// single pass, no broker there.
     ControlTopicUnreachable = "CONTROL_TOPIC_UNREACHABLE", "Read the detail: it holds the broker's reason and names the settings to compare with the broker's. Then restart.";
+    /// The Kinesis control bus is configured without a stream.
+    ControlBusStreamMissing = "CONTROL_BUS_STREAM_MISSING", "Set `wiring.control_bus.stream` or `CONTROL_BUS_STREAM`.";
     /// READY names no `platform_run_id`, or the facts don't.
     PlatformRunIdMissing = "PLATFORM_RUN_ID_MISSING", "Have SR emit READY and facts with `platform_run_id` at the top and in `pins`.";
     /// READY and facts name different platform runs.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::outputs::{self, BASELINE_TRAFFIC, default_context};
 use super::reader::Reader;
 use super::{
-    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
-    RequiredPacks, StoreWiring, TelemetryWiring, reference, settings as s,
+    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, OracleWiring, Policy,
+    RateWiring, RequiredPacks, StoreWiring, TelemetryWiring, reference, settings as s,
 };
 use crate::model::{Micros, Secret};
 
@@ -98,9 +98,14 @@ pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
             group_id: r.required(&s::KAFKA_GROUP, ""),
             session_timeout: seconds(r, &s::KAFKA_SESSION),
         }),
+        "kinesis" => ControlBus::Kinesis(KinesisWiring {
+            stream: r.required(&s::CONTROL_BUS_STREAM, "CONTROL_BUS_STREAM_MISSING"),
+            region: r.text(&s::CONTROL_BUS_REGION),
+            endpoint_url: r.unquoted(&s::CONTROL_BUS_ENDPOINT),
+        }),
         kind => {
             if !matches!(kind, "file" | "") {
-                r.problem(format!("{}: {kind:?} is neither `file` nor `kafka`", s::CONTROL_BUS_KIND.name()));
+                r.problem(format!("{}: {kind:?} is not `file`, `kafka` or `kinesis`", s::CONTROL_BUS_KIND.name()));
             }
             ControlBus::File { root: r.required(&s::CONTROL_BUS_ROOT, "").into() }
         }

@@ -29,8 +29,8 @@ pub use scope::{active_run, run_scoped};
 use settings as s;
 pub use strict::is_remote;
 pub use wiring::{
-    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, OracleWiring, Policy, RateWiring,
-    RequiredPacks, ServiceIdentity, StoreWiring, TelemetryWiring,
+    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, OracleWiring, Policy,
+    RateWiring, RequiredPacks, ServiceIdentity, StoreWiring, TelemetryWiring,
 };
 
 /// Everything that is wrong with a profile, or with the wish to use it.
@@ -233,6 +233,29 @@ event_bus: {kind: kinesis}
         assert!(Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
         let text = text.replace("stream_speedup: 0", "stream_speedup: 0, require_seal: false");
         assert!(!Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
+    }
+
+    #[test]
+    fn a_kinesis_control_bus_is_a_stream_with_a_place() {
+        let bus = |bus: &str| {
+            let text = WHOLE.replace("{kind: file, root: bus}", &format!("{{kind: kinesis, {bus}}}"));
+            Profile::parse(&text, Path::new("."), &env).map(|profile| profile.control_bus).map_err(|e| e.to_string())
+        };
+        let wiring = |region: Option<&str>, endpoint: Option<&str>| {
+            ControlBus::Kinesis(KinesisWiring {
+                stream: "fp-control".to_owned(),
+                region: region.map(str::to_owned),
+                endpoint_url: endpoint.map(|url| url.parse().unwrap()),
+            })
+        };
+        assert_eq!(bus("stream: fp-control"), Ok(wiring(None, None)));
+        assert_eq!(
+            bus("stream: fp-control, region: eu-west-2, endpoint_url: 'http://localhost:4566'"),
+            Ok(wiring(Some("eu-west-2"), Some("http://localhost:4566")))
+        );
+        assert!(bus("stream: ''").unwrap_err().contains("CONTROL_BUS_STREAM_MISSING"));
+        let refused = bus("stream: s, endpoint_url: 'http://u:hunter2@host'").unwrap_err();
+        assert!(refused.contains("wiring.control_bus.endpoint_url") && !refused.contains("hunter2"), "{refused}");
     }
 
     #[test]

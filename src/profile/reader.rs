@@ -87,6 +87,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A typed scalar whose text may hold a secret: the problem says what is wrong, never what stands there.
+    pub(super) fn unquoted<T: FromStr>(&mut self, setting: &Setting) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        match self.text(setting)?.trim().parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(format!("{}: {error}", setting.name()));
+                None
+            }
+        }
+    }
+
     /// A number within the setting's bounds, or its default.
     pub(super) fn number<T>(&mut self, setting: &Setting) -> Option<T>
     where

@@ -83,9 +83,12 @@ settings! {
     STORE_ENDPOINT: "wiring.object_store.endpoint", [], Profile, "", "Address of an S3-compatible server, for every `s3://` root. Default: AWS, or what `AWS_ENDPOINT_URL` says.";
     STORE_REGION: "wiring.object_store.region", [], Profile, "", "Its region. Default: what `AWS_REGION` says.";
     STORE_PATH_STYLE: "wiring.object_store.path_style", [], Profile, "false", "`endpoint/bucket/key` in place of `bucket.endpoint/key`.";
-    CONTROL_BUS_KIND: "wiring.control_bus.kind", ["CONTROL_BUS_KIND"], Profile, "", "`file` or `kafka`.";
+    CONTROL_BUS_KIND: "wiring.control_bus.kind", ["CONTROL_BUS_KIND"], Profile, "", "`file`, `kafka` or `kinesis`.";
     CONTROL_BUS_ROOT: "wiring.control_bus.root", [], Profile, "runs/fraud-platform/control_bus", "Folder of the file control bus.";
     CONTROL_BUS_TOPIC: "wiring.control_bus.topic", ["CONTROL_BUS_TOPIC"], Profile, "fp.bus.control.v1", "The control topic.";
+    CONTROL_BUS_STREAM: "wiring.control_bus.stream", ["CONTROL_BUS_STREAM"], Profile, "", "The Kinesis stream that carries the control topic.";
+    CONTROL_BUS_REGION: "wiring.control_bus.region", ["CONTROL_BUS_REGION"], Profile, "", "The AWS region of the Kinesis stream. Default: what `AWS_REGION` says.";
+    CONTROL_BUS_ENDPOINT: "wiring.control_bus.endpoint_url", ["CONTROL_BUS_ENDPOINT_URL"], Profile, "", "Address of a server that speaks like Kinesis. Default: AWS, or what `AWS_ENDPOINT_URL` says.";
     KAFKA_SERVERS: "", ["KAFKA_BOOTSTRAP_SERVERS"], Environment, "", "Kafka's brokers, `host:port` with commas; a `SASL_SSL://`-like prefix is dropped.";
     KAFKA_SECURITY: "", ["KAFKA_SECURITY_PROTOCOL"], Environment, "SASL_SSL", "`SASL_SSL`, `SASL_PLAINTEXT`, `SSL` or `PLAINTEXT`.";
     KAFKA_MECHANISM: "", ["KAFKA_SASL_MECHANISM"], Environment, "PLAIN", "`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.";
@@ -195,13 +198,15 @@ mod tests {
     use super::*;
 
     /// Profiles that read all there is between them: the defaults, and the other kind of each thing that has kinds.
-    fn profiles() -> [Value; 2] {
+    fn profiles() -> [Value; 3] {
         let files: Value = serde_saphyr::from_str(WHOLE).unwrap();
         let mut servers = files.clone();
         servers["policy"] = json!({});
         servers["wiring"]["control_bus"] = json!({"kind": "kafka"});
         servers["wiring"]["wsp_checkpoint"] = json!({"backend": "postgres"});
-        [files, servers]
+        let mut kinesis = files.clone();
+        kinesis["wiring"]["control_bus"] = json!({"kind": "kinesis"});
+        [files, servers, kinesis]
     }
 
     /// What is wrong with each of them once `setting` is `value`, in the profile or, with `by_env`, in the environment.

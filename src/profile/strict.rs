@@ -32,13 +32,13 @@ pub(super) fn problems(profile: &Profile) -> Vec<String> {
         }
     }
     match &profile.control_bus {
-        ControlBus::File { .. } => refuse("wiring.control_bus.kind: it has to be `kafka`".to_owned()),
+        ControlBus::File { .. } => refuse("wiring.control_bus.kind: it has to be `kafka` or `kinesis`".to_owned()),
         ControlBus::Kafka(kafka) if kafka.security_protocol.to_ascii_uppercase().starts_with("SASL") => {
             if kafka.username.is_none() || kafka.password.is_none() {
                 refuse("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: both are needed".to_owned());
             }
         }
-        ControlBus::Kafka(_) => {}
+        ControlBus::Kafka(_) | ControlBus::Kinesis(_) => {}
     }
     match &profile.checkpoint.backend {
         CheckpointBackend::File { .. } => refuse("wiring.wsp_checkpoint.backend: it has to be `postgres`".to_owned()),

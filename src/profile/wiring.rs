@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{Micros, ScenarioId, Secret};
+use crate::model::{HttpUrl, Micros, ScenarioId, Secret};
 
 /// What may be streamed and how.
 #[derive(Debug, Clone)]
@@ -43,6 +43,19 @@ pub enum ControlBus {
     },
     /// A Kafka topic.
     Kafka(KafkaWiring),
+    /// A Kinesis stream.
+    Kinesis(KinesisWiring),
+}
+
+/// How a Kinesis control stream is reached. Credentials come from the AWS environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KinesisWiring {
+    /// The stream's name.
+    pub stream: String,
+    /// Its region; `None` = the AWS environment's.
+    pub region: Option<String>,
+    /// A server that speaks like Kinesis; `None` = AWS.
+    pub endpoint_url: Option<HttpUrl>,
 }
 
 /// How Kafka is reached, as given; the ready room makes its options of it.
