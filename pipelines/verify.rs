@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ahead::AheadExt;
 use crate::clock::Clock;
-use crate::deliver::{Probe, ProbeError};
+use crate::deliver::{Lookup, Probe};
 use crate::envelope::{FrameExt, RunPins};
 use crate::evidence::verify::holds_together;
 use crate::evidence::{End, OutputSummary, RunIds, Status, Summary, Told};
@@ -258,47 +258,56 @@ async fn read_again<C: Clock>(run: &Prepared, summary: &Summary, depth: &Depth<C
     if let Some((probe, _)) = &depth.sample {
         let asked = sampled.len();
         let quarantined: Vec<u64> = summary.outputs.iter().map(|output| output.counts.quarantined).collect();
-        list.note("gate", ask(probe, sampled, quarantined).await, |turned_away| match turned_away {
-            0 => format!("it has all {asked} that it was asked about"),
-            n => format!(
-                "it has {} of {asked} that it was asked about; {n} it quarantined, as the run tells",
-                asked as u64 - n
+        match ask(probe, sampled, quarantined).await {
+            Ok(None) => list.waive("gate", "the gate has no lookup: nothing is proved, for or against"),
+            Ok(Some(0)) => list.pass("gate", format!("it has all {asked} that it was asked about")),
+            Ok(Some(n)) => list.pass(
+                "gate",
+                format!(
+                    "it has {} of {asked} that it was asked about; {n} it quarantined, as the run tells",
+                    asked as u64 - n
+                ),
             ),
-        });
+            Err(refusal) => list.refuse("gate", refusal),
+        }
     }
 }
 
 /// Whether the gate has admitted these events, each of the output with that rank, but for those that the run tells to be
-/// `quarantined`, so many an output: of such a one the gate has no record, or one that says so. Answers how many those were.
+/// `quarantined`, so many an output: of such a one the gate has no record, or one that says so. Answers how many those
+/// were; `None` if the gate can't be asked.
 async fn ask<C: Clock>(
     probe: &Probe<C>,
     sampled: Vec<(usize, [u8; 32])>,
     mut quarantined: Vec<u64>,
-) -> Result<u64, Refusal> {
+) -> Result<Option<u64>, Refusal> {
     let mut turned_away = 0;
     for (rank, event_id) in sampled {
         let id = Hex64::of_digest(event_id);
-        let found = probe.lookup(id.as_str()).await;
         let told = |record: &serde_json::Value, field: &str, expected: &str| {
             record[field].as_str().is_none_or(|told| told == expected)
         };
-        let wrong = match &found {
-            Ok(record) if told(record, "event_id", id.as_str()) && told(record, "decision", "ADMIT") => continue,
-            Ok(record) => {
-                let turned = told(record, "event_id", id.as_str()) && told(record, "decision", "QUARANTINE");
-                (turned, format!("the gate's record is {record}"))
+        let (turned, wrong) = match probe.lookup(id.as_str()).await {
+            Ok(Lookup::Unsupported) => return Ok(None),
+            Ok(Lookup::Record(record)) => {
+                let ours = told(&record, "event_id", id.as_str());
+                if ours && told(&record, "decision", "ADMIT") {
+                    continue;
+                }
+                (ours && told(&record, "decision", "QUARANTINE"), format!("the gate's record is {record}"))
             }
-            Err(error) => (matches!(error, ProbeError::Status(404)), error.to_string()),
+            Ok(Lookup::Unknown) => (true, "the gate has no record of it".to_owned()),
+            Err(error) => (false, error.to_string()),
         };
-        match (wrong, quarantined.get_mut(rank)) {
-            ((true, _), Some(left)) if *left > 0 => {
+        match quarantined.get_mut(rank) {
+            Some(left) if turned && *left > 0 => {
                 *left -= 1;
                 turned_away += 1;
             }
-            ((_, wrong), _) => return Err(mismatch(format!("event {id}: {wrong}"))),
+            _ => return Err(mismatch(format!("event {id}: {wrong}"))),
         }
     }
-    Ok(turned_away)
+    Ok(Some(turned_away))
 }
 
 /// The place behind so many rows of a view.

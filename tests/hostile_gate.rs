@@ -5,6 +5,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use common::capture::{CaptureGate, Reply};
 use common::live::Live;
 use common::refused::{Came, Refused, assert_prefix};
@@ -52,6 +56,12 @@ fn an_answer_that_no_retry_can_mend_ends_the_run_at_its_event() {
         ("empty", || Reply::Answer(202, String::new()), &["202", "empty body"]),
         ("no decision", || Reply::Answer(200, "{}".to_owned()), &["200", "no decision"]),
         ("a decision of its own", || Reply::Answer(202, r#"{"decision":"MAYBE"}"#.to_owned()), &["202", "MAYBE"]),
+        ("a list", || Reply::Answer(200, r#"["ADMIT"]"#.to_owned()), &["200", "no decision"]),
+        (
+            "two decisions",
+            || Reply::Answer(200, r#"{"decision":"ADMIT","receipt":{"decision":"QUARANTINE"}}"#.to_owned()),
+            &["QUARANTINE in the receipt", "no decision"],
+        ),
         ("not modified", || Reply::Answer(304, String::new()), &["304"]),
     ];
     for (case, answer, names) in cases {
@@ -125,6 +135,23 @@ fn an_event_that_is_never_answered_for_good_is_tried_as_often_as_allowed() {
         ),
         ("unhealthy", || Reply::Answer(400, r#"{"error":"IG_UNHEALTHY"}"#.to_owned()), &["400", "IG_UNHEALTHY"]),
         ("cut", || Reply::Cut, &["connection lost"]),
+        ("cut short, no length", || Reply::Last(raw("", r#"{"decision":"AD"#)), &["200", "no decision", "cut short"]),
+        ("empty, no length", || Reply::Last(raw("", "")), &["200", "empty body", "cut short"]),
+        (
+            "cut short of its length",
+            || Reply::Last(raw("content-length: 90\r\n", r#"{"decision":"ADMIT"}"#)),
+            &["connection lost", "within the answer"],
+        ),
+        (
+            "cut short of its last chunk",
+            || Reply::Last(raw("transfer-encoding: chunked\r\n", "14\r\n{\"decision\":\"ADMIT\"}\r\n")),
+            &["connection lost", "within the answer"],
+        ),
+        (
+            "an answer to another event",
+            || Reply::Answer(200, format!(r#"{{"decision":"ADMIT","receipt":{{"event_id":"{}"}}}}"#, "0".repeat(64))),
+            &["connection lost", "another event"],
+        ),
     ];
     for (case, answer, names) in cases {
         let gate = turning(answer);
@@ -133,10 +160,46 @@ fn an_event_that_is_never_answered_for_good_is_tried_as_often_as_allowed() {
         Refused { reason: "IG_PUSH_RETRY_EXHAUSTED", came: Came::Started, emitted: GOOD, names }
             .assert(&stage, &ran, case);
         let bodies = gate.bodies();
-        assert_eq!((bodies.len(), saved(&stage)), (GOOD + 5, GOOD), "{case}");
+        // A kept connection that closes under the request costs no attempt, once.
+        let sent = if *case == "cut" { 6 } else { 5 };
+        assert_eq!((bodies.len(), saved(&stage)), (GOOD + sent, GOOD), "{case}");
         assert_prefix(&bodies[..=GOOD], GOOD + 1, case);
         assert!(bodies[GOOD..].iter().all(|body| *body == bodies[GOOD]), "{case}: every attempt sends the same bytes");
     }
+}
+
+/// An answer's bytes: 200, these headers, this body.
+fn raw(headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}").into_bytes()
+}
+
+/// A proxy sends the answer to the sixth event twice; the copy comes while the seventh is on its way, which the gate
+/// refuses for now.
+#[test]
+fn a_second_copy_of_an_answer_is_not_taken_for_the_next_events() {
+    let admitted = Arc::new(Mutex::new(BTreeSet::new()));
+    let kept = admitted.clone();
+    let gate = CaptureGate::scripted(move |n, body| {
+        let event: Value = serde_json::from_slice(body).unwrap();
+        let id = event["event_id"].as_str().unwrap();
+        let answer = format!(r#"{{"decision":"ADMIT","receipt":{{"event_id":"{id}"}},"receipt_ref":"x"}}"#);
+        if n == 6 {
+            return Reply::Answer(503, "{}".to_owned());
+        }
+        kept.lock().unwrap().insert(id.to_owned());
+        let bytes = raw(&format!("content-length: {}\r\n", answer.len()), &answer);
+        let late = Duration::from_millis(12);
+        if n == 5 {
+            Reply::Pieces(vec![(Duration::ZERO, bytes.clone()), (late, bytes)])
+        } else {
+            Reply::Answer(200, answer)
+        }
+    });
+    let stage = Stage::golden(&gate.url);
+    let ran = stage.run_once();
+    assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
+    assert_eq!((ran.verdicts[0]["emitted"].as_u64(), admitted.lock().unwrap().len()), (Some(250), 250));
+    assert!(ran.stderr.contains("the answer names another event"), "{}", ran.stderr);
 }
 
 #[test]
@@ -199,9 +262,12 @@ fn a_lost_answer_is_a_duplicate_of_our_own_and_told_as_one() {
     assert!(stats.faults.cut_after > 40 && stats.faults.half > 20, "{stats:?}");
     assert_eq!((count("/totals/admitted") + count("/totals/duplicates"), count("/emitted")), (events, events));
     assert_eq!(count("/totals/duplicates"), count("/totals/duplicates_after_retry"));
-    // Each answer that was lost is ambiguous, whether or not the gate had the event.
+    // Each answer that was lost is ambiguous, whether or not the gate had the event; where nothing of it came over a kept
+    // connection, the event went out again at once, within its attempt.
     let lost = stats.faults.cut_after + stats.faults.half + stats.faults.cut_before;
-    assert_eq!((count("/pushes/ambiguous"), count("/pushes/retries")), (lost, lost));
+    let again = count("/pushes/sent_again");
+    assert!(again > 0, "{summary}");
+    assert_eq!((count("/pushes/ambiguous") + again, count("/pushes/retries") + again), (lost, lost));
     assert!((1..=lost).contains(&count("/totals/duplicates")));
     assert_eq!((count("/pushes/payload_mismatches"), count("/failures")), (0, 0));
 }
@@ -213,31 +279,32 @@ fn another_payload_under_an_id_ends_the_run_whatever_the_policy() {
         let receipt = r#"{"reason_codes":["PAYLOAD_HASH_MISMATCH"]}"#;
         Reply::Answer(200, format!(r#"{{"decision":"QUARANTINE","receipt":{receipt},"receipt_ref":"x"}}"#))
     };
-    let gate = CaptureGate::scripted(move |n, _| match n {
-        0..GOOD => admit(),
-        GOOD => Reply::Cut,
-        _ => mismatch(),
-    });
-    let stage = Stage::golden(&gate.url);
-    stage.profile(&gate.url, |profile| profile["policy"]["stop_on_nonretryable"] = false.into());
-    let ran = stage.run_once();
-    let names = ["after 2 attempts", "PAYLOAD_HASH_MISMATCH", canonical()[GOOD]["event_id"].as_str().unwrap()]
-        .map(str::to_owned);
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Refused { reason: "IG_PAYLOAD_MISMATCH", came: Came::Started, emitted: GOOD, names: &names }.assert(
-        &stage,
-        &ran,
-        "after a lost answer",
-    );
-    let bodies = gate.bodies();
-    assert_eq!((bodies.len(), saved(&stage)), (GOOD + 2, GOOD));
-    assert_eq!(bodies[GOOD], bodies[GOOD + 1], "the resend is the same bytes");
-    let summary: Value = serde_json::from_slice(&common::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
-    let pushes = &summary["pushes"];
-    assert_eq!(
-        (&pushes["payload_mismatches"], &pushes["ambiguous"], &summary["failures"]),
-        (&1.into(), &1.into(), &1.into())
-    );
+    // The kept connection is cut, so that the event goes out again at once; then the new one too.
+    for cuts in [1, 2] {
+        let gate = CaptureGate::scripted(move |n, _| match n {
+            0..GOOD => admit(),
+            n if n < GOOD + cuts => Reply::Cut,
+            _ => mismatch(),
+        });
+        let stage = Stage::golden(&gate.url);
+        stage.profile(&gate.url, |profile| profile["policy"]["stop_on_nonretryable"] = false.into());
+        let ran = stage.run_once();
+        let attempts = if cuts == 1 { "after 1 attempt:" } else { "after 2 attempts:" };
+        let refused = canonical()[GOOD]["event_id"].as_str().unwrap().to_owned();
+        let names = [attempts, "PAYLOAD_HASH_MISMATCH", refused.as_str()];
+        Refused { reason: "IG_PAYLOAD_MISMATCH", came: Came::Started, emitted: GOOD, names: &names }.assert(
+            &stage,
+            &ran,
+            "after a lost answer",
+        );
+        let bodies = gate.bodies();
+        assert_eq!((bodies.len(), saved(&stage)), (GOOD + cuts + 1, GOOD));
+        assert!(bodies[GOOD..].iter().all(|body| *body == bodies[GOOD]), "the resend is the same bytes");
+        let summary: Value = serde_json::from_slice(&common::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+        let pushes = &summary["pushes"];
+        assert_eq!((&pushes["payload_mismatches"], &summary["failures"]), (&1.into(), &1.into()));
+        assert_eq!((&pushes["ambiguous"], &pushes["sent_again"]), (&(cuts - 1).into(), &1.into()));
+    }
 }
 
 #[test]

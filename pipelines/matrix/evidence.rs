@@ -67,6 +67,7 @@ fn of_checks(checks: &[&Check]) -> Seen {
     match refused {
         Some((check, refusal)) => Seen::red(format!("{}: {refusal}", check.name), refusal.reason.next()),
         None if checks.is_empty() => Seen::red("no check was made", "Read the other rows of C5."),
+        None if let [Check { verdict: Verdict::Waived, detail, .. }] = checks => Seen::not_run(detail),
         None => {
             let details: Vec<_> = checks.iter().map(|check| check.detail.as_str()).collect();
             let seen = if checks.len() == 1 { details.concat() } else { format!("{} checks pass", checks.len()) };

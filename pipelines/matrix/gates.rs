@@ -1,7 +1,5 @@
 //! The sending side of the matrix: shut for doctored READYs, counted for the real one.
 
-use bytes::Bytes;
-
 use crate::deliver::{Answer, Attempt, Gate, GateChannel};
 use crate::model::Event;
 use crate::stop::Stop;
@@ -31,8 +29,7 @@ impl Gate for ShutGate {
 impl GateChannel for ShutGate {
     async fn push(&mut self, _: &Event) -> Attempt {
         self.attempts.add(1);
-        let body = Bytes::from_static(br#"{"error":"SHUT"}"#);
-        Attempt::Answered(Answer { status: 403, retry_after: None, body })
+        Attempt::Answered(Answer::new(403, br#"{"error":"SHUT"}"#.as_slice()))
     }
 }
 
@@ -80,6 +77,10 @@ impl<C: GateChannel> GateChannel for CountedGate<C> {
             stop.request();
         }
         attempt
+    }
+
+    fn sent_again(&self) -> bool {
+        self.gate.sent_again()
     }
 
     fn ask(&mut self) -> impl Future<Output = Result<(), String>> + Send {

@@ -100,9 +100,7 @@ fn remote<C>(m: &Matrix<C>) -> Seen {
 async fn gate<C: Clock>(gate: &HttpGate<C>) -> Seen {
     const NEXT: &str = "Restore IG, or correct ig_ingest_url and the API key.";
     match gate.probe().health().await {
-        Ok(health) => {
-            Seen::of(health.is_green(), format!("{} {}", health.state, health.reasons.join(", ")).trim(), NEXT)
-        }
+        Ok(health) => Seen::of(health.is_good(), health.words(), NEXT),
         Err(error) => Seen::red(error.to_string(), NEXT),
     }
 }
@@ -112,7 +110,7 @@ async fn key<C: Clock>(stranger: &HttpGate<C>) -> Seen {
     match stranger.probe().health().await {
         Err(ProbeError::Status(status @ (401 | 403))) => Seen::green(format!("status {status}")),
         Err(error) => Seen::red(error.to_string(), NEXT),
-        Ok(health) => Seen::red(format!("{} for a key that nobody was given", health.state), NEXT),
+        Ok(health) => Seen::red(format!("{} for a key that nobody was given", health.words()), NEXT),
     }
 }
 

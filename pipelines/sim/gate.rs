@@ -286,19 +286,20 @@ impl Drop for Open<'_> {
 
 /// What the gate said of the event, without asking the producer's code.
 fn decision(attempt: &Attempt) -> Option<Decision> {
-    let Attempt::Answered(Answer { status: 200, body, .. }) = attempt else { return None };
+    let Attempt::Answered(answer) = attempt else { return None };
     [Decision::Admit, Decision::Duplicate, Decision::Quarantine]
         .into_iter()
-        .find(|decision| *body == format!(r#"{{"decision":"{}"}}"#, decision.as_str()))
+        .filter(|_| answer.status() == 200)
+        .find(|decision| *answer.body() == format!(r#"{{"decision":"{}"}}"#, decision.as_str()))
 }
 
 fn answered(status: u16, retry_after: Option<Duration>, body: &str) -> Attempt {
-    Attempt::Answered(Answer { status, retry_after, body: Bytes::copy_from_slice(body.as_bytes()) })
+    Attempt::Answered(Answer::new(status, Bytes::copy_from_slice(body.as_bytes())).after(retry_after))
 }
 
 fn short(attempt: &Attempt) -> String {
     match attempt {
-        Attempt::Answered(answer) => format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)),
+        Attempt::Answered(answer) => format!("{} {}", answer.status(), String::from_utf8_lossy(answer.body())),
         other => format!("{other:?}"),
     }
 }

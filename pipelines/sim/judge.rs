@@ -187,7 +187,7 @@ impl Judge {
                 Attempt::ConnectFailed(_) => counts.connect_failed += 1,
                 Attempt::ConnectionLost(_) => counts.connection_lost += 1,
                 Attempt::TimedOut => counts.timed_out += 1,
-                Attempt::Answered(answer) => match answer.status {
+                Attempt::Answered(answer) => match answer.status() {
                     429 => counts.throttled += 1,
                     500..=599 => counts.server_errors += 1,
                     _ => {}
@@ -205,7 +205,7 @@ impl Judge {
                     totals.decisions += 1;
                     line.answer(n, decision);
                 }
-                (None, Attempt::Answered(answer)) if answer.status == 200 => line.garble(),
+                (None, Attempt::Answered(answer)) if answer.status() == 200 => line.garble(),
                 _ => {}
             }
             Ok(())

@@ -47,6 +47,7 @@ impl Telemetry {
             Family::single(&c::DELAYED, sum.pushes.retries_delayed as f64),
             Family::single(&c::OPENINGS, sum.pushes.circuit_opened as f64),
             Family::single(&c::AMBIGUOUS, sum.pushes.ambiguous as f64),
+            Family::single(&c::SENT_AGAIN, sum.pushes.sent_again as f64),
             Family::labelled(
                 &c::FAILED,
                 [("rejected", sum.pushes.rejected), ("exhausted", sum.pushes.exhausted)]
@@ -127,6 +128,7 @@ pub(super) fn sum(a: PushCounts, b: PushCounts) -> PushCounts {
         attempts: a.attempts + b.attempts,
         retries: a.retries + b.retries,
         ambiguous: a.ambiguous + b.ambiguous,
+        sent_again: a.sent_again + b.sent_again,
         connect_failed: a.connect_failed + b.connect_failed,
         connection_lost: a.connection_lost + b.connection_lost,
         timed_out: a.timed_out + b.timed_out,

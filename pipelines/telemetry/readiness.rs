@@ -126,8 +126,8 @@ impl<C: Clock> Readiness<C> {
 
     async fn gate(&self) -> Result<String, String> {
         match self.gate.health().await {
-            Ok(health) if health.is_green() => Ok(health.state),
-            Ok(health) => Err(format!("{} {}", health.state, health.reasons.join(", "))),
+            Ok(health) if health.is_good() => Ok(health.words()),
+            Ok(health) => Err(health.words()),
             Err(error) => Err(error.to_string()),
         }
     }

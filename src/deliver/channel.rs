@@ -313,6 +313,10 @@ impl<G: GateChannel, C: Clock> Channel<G, C> {
         shared.stats.started();
         let attempt = self.gate.push(&parcel.event).await;
         shared.stats.attempt(parcel.attempts, &attempt);
+        if self.gate.sent_again() {
+            shared.stats.sent_again();
+            parcel.ambiguous = true;
+        }
         let now = shared.clock.now();
         match taxonomy::judge(&attempt) {
             Verdict::Decided(decision) => {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use reqwest::Url;
 
@@ -91,6 +91,7 @@ impl Endpoint {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(HOST, HeaderValue::from_str(&host_header).map_err(|_| fault("its host can't be sent"))?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(key_name, key);
         Ok(Self { tls, host, port, path, health, headers, base: url })
     }

@@ -5,9 +5,11 @@
 //! circuit ──ask──► Probe: GET health, on a connection of its own ──► up, or what is wrong
 //! ```
 //!
-//! There is no pool and no task a connection: whoever waits for the answer polls the connection. That
-//! saves the two wake-ups an answer that go through a connection task, and lets a closed connection be
-//! noticed right before it would be used.
+//! There is no pool and no task per connection: whoever waits for the answer polls the connection. That saves the two
+//! wake-ups per answer that go through a connection task, and a closed connection is noticed right before its next use.
+//!
+//! Whatever is not plainly the answer to the request at hand ends the connection, so that no answer can be taken for
+//! that of another event.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -20,12 +22,16 @@ use rustls::ClientConfig;
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateChannel};
 use super::health::Probe;
-use super::http1::{Link, RequestHead};
+use super::http1::{Exchanged, Link, RequestHead};
 use super::retry_after::retry_after;
 use super::wire::{self, Dialer, Wire};
 use crate::clock::{Clock, Timer};
-use crate::model::Event;
+use crate::model::{Event, Hex64};
 use crate::telemetry::TraceMark;
+
+/// How soon the end of a kept connection has to come after a request for it to be a close that crossed the request.
+/// Later, the gate may have failed over the event.
+const CROSSED: Duration = Duration::from_secs(1);
 
 /// An Ingestion Gate over HTTP/1.1, plain or TLS. Clones are the same gate.
 #[derive(Debug, Clone)]
@@ -104,7 +110,7 @@ impl<C: Clock> Gate for HttpGate<C> {
         let settings = self.settings.clone();
         let Dialer { clock, endpoint, .. } = &*settings.dialer;
         let head = RequestHead::new("POST", &endpoint.path, &endpoint.headers);
-        HttpChannel { head, slot: None, timer: Timer::new(clock.clone()), settings }
+        HttpChannel { head, slot: None, timer: Timer::new(clock.clone()), sent_again: false, settings }
     }
 }
 
@@ -114,6 +120,7 @@ pub struct HttpChannel<C> {
     head: RequestHead,
     slot: Option<Kept>,
     timer: Timer<C>,
+    sent_again: bool,
 }
 
 /// A connection between two events.
@@ -125,13 +132,19 @@ struct Kept {
 
 impl<C: Clock> GateChannel for HttpChannel<C> {
     async fn push(&mut self, event: &Event) -> Attempt {
-        let Self { settings, head, slot, timer } = self;
+        let Self { settings, head, slot, timer, sent_again } = self;
+        *sent_again = false;
         let started = settings.dialer.clock.now();
         let deadline = started + settings.attempt_timeout;
+        let sending = Sending { settings, event, started, deadline, sent_again };
         // An attempt that is given up takes its connection with it: the answer may still come, and must not be taken
         // for that of the next event.
-        let answered = within(timer, deadline, attempt(settings, slot, head, event, started, deadline)).await;
+        let answered = within(timer, deadline, sending.attempt(slot, head)).await;
         answered.unwrap_or(Attempt::TimedOut)
+    }
+
+    fn sent_again(&self) -> bool {
+        self.sent_again
     }
 
     /// Over a connection of its own: the channel's may be what is wrong.
@@ -150,36 +163,78 @@ async fn within<C: Clock, T>(timer: &mut Timer<C>, deadline: Duration, work: imp
     .await
 }
 
-async fn attempt<C: Clock>(
-    settings: &Settings<C>,
-    slot: &mut Option<Kept>,
-    head: &mut RequestHead,
-    event: &Event,
-    now: Duration,
+/// An attempt under way.
+struct Sending<'a, C> {
+    settings: &'a Settings<C>,
+    event: &'a Event,
+    started: Duration,
     deadline: Duration,
-) -> Attempt {
-    let dialer = &*settings.dialer;
-    // Taken out of its slot, the connection is closed by every way out of here but the last.
-    let mut link = match usable(slot.take(), now, settings.idle_limit).await {
-        Some(link) => link,
-        None => match dialer.connect(deadline).await {
-            Ok(wire) => Link::new(wire),
-            Err(error) => return Attempt::ConnectFailed(error.to_string()),
-        },
-    };
-    let mark = settings.trace.header(&event.event_id);
-    let head = head.before_body(event.body.len(), mark.as_ref());
-    match link.exchange(head, &event.body).await {
-        Ok(received) => {
-            if received.keep {
-                *slot = Some(Kept { link, used: dialer.clock.now() });
-            }
-            let utc = || dialer.clock.utc();
-            let later = received.later.and_then(|later| retry_after(&later.retry_after, later.date.as_deref(), utc));
-            Attempt::Answered(Answer { status: received.status, retry_after: later, body: received.body })
+    sent_again: &'a mut bool,
+}
+
+impl<C: Clock> Sending<'_, C> {
+    async fn attempt(self, slot: &mut Option<Kept>, head: &mut RequestHead) -> Attempt {
+        let Settings { dialer, idle_limit, trace, .. } = self.settings;
+        // Taken out of its slot, the connection is closed by every way out of here but the last.
+        let kept = usable(slot.take(), self.started, *idle_limit).await;
+        let was_kept = kept.is_some();
+        let mut link = match kept {
+            Some(link) => link,
+            None => match dialer.connect(self.deadline).await {
+                Ok(wire) => Link::new(wire),
+                Err(error) => return Attempt::ConnectFailed(error.to_string()),
+            },
+        };
+        let mark = trace.header(&self.event.event_id);
+        let head = head.before_body(self.event.body.len(), mark.as_ref());
+        let mut exchanged = link.exchange(head, &self.event.body).await;
+        if let Err(lost) = &exchanged
+            && was_kept
+            && lost.silent
+            && dialer.clock.now().saturating_sub(self.started) <= CROSSED
+        {
+            // The peer closed the connection while the request was on its way, which is nobody's fault: the same bytes go
+            // out once more. It may have read them the first time all the same, so what comes of it stays ambiguous.
+            *self.sent_again = true;
+            tracing::debug!(event_id = %hex(self.event), %lost, "the connection had been closed; the event is sent again");
+            link = match dialer.connect(self.deadline).await {
+                Ok(wire) => Link::new(wire),
+                Err(error) => return Attempt::ConnectionLost(format!("{lost}; then no connection: {error}")),
+            };
+            exchanged = link.exchange(head, &self.event.body).await;
         }
-        Err(lost) => Attempt::ConnectionLost(lost.to_string()),
+        match exchanged {
+            Ok(exchanged) => self.answered(exchanged, link, slot),
+            Err(lost) => Attempt::ConnectionLost(lost.to_string()),
+        }
     }
+
+    /// The answer, if it is to this event; the connection is kept then.
+    fn answered(&self, Exchanged { received, sent }: Exchanged, link: Link<Wire>, slot: &mut Option<Kept>) -> Attempt {
+        let clock = &self.settings.dialer.clock;
+        let keep = received.keep;
+        let later = received.later;
+        let later = later.and_then(|later| retry_after(&later.retry_after, later.date.as_deref(), || clock.utc()));
+        let answer = Answer::new(received.status, received.body).after(later);
+        let answer = if received.whole { answer } else { answer.perhaps_cut() };
+        let stray = if !answer.is_about(&self.event.event_id) {
+            "the answer names another event"
+        } else if !sent && answer.decision().is_some() {
+            "the answer decides about an event that was not all sent"
+        } else {
+            if keep {
+                *slot = Some(Kept { link, used: clock.now() });
+            }
+            return Attempt::Answered(answer);
+        };
+        // Something between us and the gate gives answers to the wrong request.
+        tracing::warn!(event_id = %hex(self.event), status = answer.status(), "{stray}; the connection is closed");
+        Attempt::ConnectionLost(stray.to_owned())
+    }
+}
+
+fn hex(event: &Event) -> Hex64 {
+    Hex64::of_digest(event.event_id)
 }
 
 async fn usable(kept: Option<Kept>, now: Duration, idle_limit: Duration) -> Option<Link<Wire>> {

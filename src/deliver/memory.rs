@@ -49,8 +49,8 @@ impl Step {
     /// An answer of this status with this body, at once.
     #[must_use]
     pub fn answer(status: u16, body: &str) -> Self {
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        Self { delay: Duration::ZERO, ending: Ending::Answer(Answer { status, retry_after: None, body }) }
+        let answer = Answer::new(status, Bytes::copy_from_slice(body.as_bytes()));
+        Self { delay: Duration::ZERO, ending: Ending::Answer(answer) }
     }
 }
 
@@ -143,7 +143,7 @@ impl<C: Clock> GateChannel for MemoryGate<C> {
             Ending::Work => {
                 let decision = self.lock().admit(event);
                 let body = format!(r#"{{"decision":"{}"}}"#, decision.as_str());
-                Attempt::Answered(Answer { status: 200, retry_after: None, body: body.into() })
+                Attempt::Answered(Answer::new(200, body))
             }
             Ending::Answer(answer) => Attempt::Answered(answer),
             Ending::Before(attempt) => attempt,

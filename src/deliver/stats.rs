@@ -26,6 +26,7 @@ struct Counters {
     attempts: AtomicU64,
     retries: AtomicU64,
     ambiguous: AtomicU64,
+    sent_again: AtomicU64,
     connect_failed: AtomicU64,
     connection_lost: AtomicU64,
     timed_out: AtomicU64,
@@ -53,6 +54,8 @@ pub struct PushCounts {
     pub retries: u64,
     /// Attempts without an answer that the gate may have admitted.
     pub ambiguous: u64,
+    /// Requests sent once more within their attempt, because the kept connection had been closed when they went out.
+    pub sent_again: u64,
     /// Attempts that found no connection.
     pub connect_failed: u64,
     /// Attempts whose connection ended before a whole answer.
@@ -108,6 +111,7 @@ impl PushStats {
             attempts: read(&c.attempts),
             retries: read(&c.retries),
             ambiguous: read(&c.ambiguous),
+            sent_again: read(&c.sent_again),
             connect_failed: read(&c.connect_failed),
             connection_lost: read(&c.connection_lost),
             timed_out: read(&c.timed_out),
@@ -165,7 +169,7 @@ impl PushStats {
             add(&c.retries);
         }
         match attempt {
-            Attempt::Answered(answer) => match answer.status {
+            Attempt::Answered(answer) => match answer.status() {
                 429 => add(&c.throttled),
                 500..=599 => add(&c.server_errors),
                 _ => {}
@@ -177,6 +181,11 @@ impl PushStats {
         if taxonomy::is_ambiguous(attempt) {
             add(&c.ambiguous);
         }
+    }
+
+    /// Counts a request that was sent once more within its attempt.
+    pub(super) fn sent_again(&self) {
+        add(&self.counters.sent_again);
     }
 
     pub(super) fn decided(&self, decision: Decision) {

@@ -4,10 +4,9 @@
 //! Attempt ──judge──► Decided(ADMIT | DUPLICATE | QUARANTINE) · Retry · Rejected
 //! ```
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::gate::{Answer, Attempt};
@@ -56,15 +55,20 @@ pub fn judge(attempt: &Attempt) -> Verdict {
 /// that can be read, in a bounded length.
 #[must_use]
 pub fn describe(answer: &Answer) -> String {
-    let mut text = format!("status {}", answer.status);
-    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
-        text.push_str(if answer.body.is_empty() { ", empty body" } else { ", body is not JSON" });
+    let mut text = format!("status {}", answer.status());
+    let Ok(body) = serde_json::from_slice::<Value>(answer.body()) else {
+        text.push_str(if answer.body().is_empty() { ", empty body" } else { ", body is not JSON" });
         return text;
     };
     for key in ["decision", "error", "detail"] {
         if let Some(word) = body.get(key).and_then(Value::as_str) {
             quote(&mut text, word);
         }
+    }
+    let in_receipt = body.pointer("/receipt/decision").filter(|inner| body.get("decision") != Some(inner));
+    if let Some(word) = in_receipt.and_then(Value::as_str) {
+        quote(&mut text, word);
+        text.push_str(" in the receipt");
     }
     for list in [body.get("reason_codes"), body.pointer("/receipt/reason_codes")] {
         for code in list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).take(8) {
@@ -84,7 +88,7 @@ pub fn is_ambiguous(attempt: &Attempt) -> bool {
 #[must_use]
 pub fn is_overload(attempt: &Attempt) -> bool {
     match attempt {
-        Attempt::Answered(answer) => matches!(answer.status, 408 | 429 | 503),
+        Attempt::Answered(answer) => matches!(answer.status(), 408 | 429 | 503),
         Attempt::TimedOut => true,
         Attempt::ConnectFailed(_) | Attempt::ConnectionLost(_) => false,
     }
@@ -94,7 +98,7 @@ pub fn is_overload(attempt: &Attempt) -> bool {
 #[must_use]
 pub fn payload_differs(attempt: &Attempt) -> bool {
     let Attempt::Answered(answer) = attempt else { return false };
-    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else { return false };
+    let Ok(body) = serde_json::from_slice::<Value>(answer.body()) else { return false };
     let mut codes = [body.get("reason_codes"), body.pointer("/receipt/reason_codes")]
         .into_iter()
         .flatten()
@@ -104,33 +108,26 @@ pub fn payload_differs(attempt: &Attempt) -> bool {
 }
 
 fn judge_answer(answer: &Answer) -> Verdict {
-    let verdict = match answer.status {
-        200 | 202 => decision(&answer.body).map(Verdict::Decided),
-        400 => match decision(&answer.body) {
-            Some(Decision::Quarantine) => Some(Verdict::Decided(Decision::Quarantine)),
-            _ if asks_for_retry(&answer.body) => None,
-            _ => return Verdict::Rejected { why: describe(answer) },
-        },
-        408 | 429 | 500..=599 => None,
-        _ => return Verdict::Rejected { why: describe(answer) },
-    };
-    match verdict {
-        Some(decided) => decided,
-        None if answer.status < 300 => Verdict::Rejected { why: format!("{}, no decision in it", describe(answer)) },
-        None => Verdict::Retry { why: describe(answer), retry_after: answer.retry_after },
+    match (answer.status(), answer.decision()) {
+        (200 | 202, Some(decision)) => Verdict::Decided(decision),
+        (400, Some(Decision::Quarantine)) => Verdict::Decided(Decision::Quarantine),
+        (200 | 202, None) if !answer.is_whole() => again(answer, ", no decision in it, perhaps cut short"),
+        (200 | 202, None) => Verdict::Rejected { why: describe(answer) + ", no decision in it" },
+        (400, _) if asks_for_retry(answer.body()) => again(answer, ""),
+        (400, None) if !answer.is_whole() && !is_json(answer.body()) => again(answer, ", perhaps cut short"),
+        (408 | 429 | 500..=599, _) => again(answer, ""),
+        _ => Verdict::Rejected { why: describe(answer) },
     }
 }
 
-fn decision(body: &[u8]) -> Option<Decision> {
-    #[derive(Deserialize)]
-    struct Body<'a> {
-        #[serde(borrow)]
-        decision: Cow<'a, str>,
-    }
-    let body: Body<'_> = serde_json::from_slice(body).ok()?;
-    [Decision::Admit, Decision::Duplicate, Decision::Quarantine]
-        .into_iter()
-        .find(|decision| decision.as_str() == body.decision)
+fn again(answer: &Answer, more: &str) -> Verdict {
+    Verdict::Retry { why: describe(answer) + more, retry_after: answer.retry_after() }
+}
+
+/// Whether the body is a JSON object, list or text: then nothing of it is missing.
+fn is_json(body: &[u8]) -> bool {
+    let ends_itself = matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
+    ends_itself && serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 fn asks_for_retry(body: &[u8]) -> bool {
@@ -157,7 +154,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn answer(status: u16, body: &str) -> Attempt {
-        Attempt::Answered(Answer { status, retry_after: None, body: Bytes::copy_from_slice(body.as_bytes()) })
+        Attempt::Answered(Answer::new(status, Bytes::copy_from_slice(body.as_bytes())))
+    }
+
+    /// The same, with a body that ended with its connection.
+    fn closed(status: u16, body: &str) -> Attempt {
+        Attempt::Answered(Answer::new(status, Bytes::copy_from_slice(body.as_bytes())).perhaps_cut())
     }
 
     fn is_retry(verdict: &Verdict) -> bool {
@@ -256,8 +258,43 @@ mod tests {
             r#"{"decision":1}"#,
             r#"{"decision":"ADMIT""#,
             r#"{"decision":"ADMIT"} x"#,
+            r#"["ADMIT"]"#,
+            r#"{"receipt":{"decision":"ADMIT"}}"#,
+            r#"{"decision":"ADMIT","decision":"ADMIT"}"#,
+            r#"{"decision":"ADMIT","receipt":{"decision":"QUARANTINE"}}"#,
         ] {
-            assert!(is_rejected(&judge(&answer(200, body))), "{body}");
+            for status in [200, 202] {
+                assert!(is_rejected(&judge(&answer(status, body))), "{body}");
+            }
+            assert!(!matches!(judge(&answer(400, body)), Verdict::Decided(_)), "{body}");
+        }
+        let Verdict::Rejected { why } =
+            judge(&answer(200, r#"{"decision":"ADMIT","receipt":{"decision":"QUARANTINE"}}"#))
+        else {
+            unreachable!()
+        };
+        assert_eq!(why, "status 200, ADMIT, QUARANTINE in the receipt, no decision in it");
+    }
+
+    #[test]
+    fn an_answer_that_may_be_cut_short_is_tried_again_where_its_rest_could_decide() {
+        for body in ["", "{", r#"{"decision":"ADM"#, "<html>", "{}", r#"{"decision":"MAYBE"}"#] {
+            for status in [200, 202] {
+                assert!(is_retry(&judge(&closed(status, body))), "{status} {body}");
+                assert!(is_rejected(&judge(&answer(status, body))), "{status} {body}");
+            }
+        }
+        // Whole JSON has no rest.
+        for (body, again) in [("", true), (r#"{"error":"PUBL"#, true), (r#"{"error":"INVALID_JSON"}"#, false)] {
+            assert_eq!(is_retry(&judge(&closed(400, body))), again, "{body}");
+            assert!(is_rejected(&judge(&answer(400, body))), "{body}");
+        }
+        // What decides came, cut or not; and a status that needs no body.
+        let admit = r#"{"decision":"ADMIT"}"#;
+        assert_eq!(judge(&closed(202, admit)), Verdict::Decided(Decision::Admit));
+        assert_eq!(judge(&closed(400, r#"{"decision":"QUARANTINE"}"#)), Verdict::Decided(Decision::Quarantine));
+        for status in [201, 301, 401, 413] {
+            assert!(is_rejected(&judge(&closed(status, ""))), "{status}");
         }
     }
 
@@ -273,7 +310,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_answer_gets_a_verdict(status in 0_u16..1000, body in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let verdict = judge(&Attempt::Answered(Answer { status, retry_after: None, body: body.into() }));
+            let verdict = judge(&Attempt::Answered(Answer::new(status, body)));
             if is_retry(&verdict) {
                 prop_assert!(matches!(status, 400 | 408 | 429 | 500..=599));
             }

@@ -5,6 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::live::nap;
 
 /// What to do with the n-th request (from 0).
 pub enum Reply {
@@ -16,6 +19,10 @@ pub enum Reply {
     Redirect(u16, String),
     /// Close the connection without a word.
     Cut,
+    /// Send these bytes, each piece after its pause.
+    Pieces(Vec<(Duration, Vec<u8>)>),
+    /// Send these bytes and close the connection.
+    Last(Vec<u8>),
 }
 
 impl Reply {
@@ -149,6 +156,14 @@ fn serve(
             Reply::Answer(status, body) | Reply::Held(status, body) => (status, String::new(), body),
             Reply::Redirect(status, to) => (status, format!("location: {to}\r\n"), String::new()),
             Reply::Cut => return None,
+            Reply::Pieces(pieces) => {
+                for (pause, bytes) in pieces {
+                    nap(pause);
+                    writer.write_all(&bytes).ok()?;
+                }
+                continue;
+            }
+            Reply::Last(bytes) => return writer.write_all(&bytes).ok(),
         };
         let reply = format!(
             "HTTP/1.1 {status} X\r\n{more}content-length: {}\r\ncontent-type: application/json\r\n\r\n",

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::deliver::health::{Health, ProbeError};
+use crate::deliver::health::{Health, Lookup, ProbeError};
 use crate::deliver::http1::BODY_LIMIT;
 use crate::model::{Micros, Position, Secret};
 
@@ -21,6 +21,10 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"A
 enum Reply {
     Send(String),
     SendAndClose(String),
+    /// The same, from bytes, with the connection kept.
+    Bytes(Vec<u8>),
+    /// Close after this time.
+    Leave(Duration),
     Silence,
 }
 
@@ -45,6 +49,8 @@ async fn server(replies: impl IntoIterator<Item = Reply>) -> (SocketAddr, Seen) 
                     match reply {
                         Reply::Send(text) => stream.write_all(text.as_bytes()).await.unwrap(),
                         Reply::SendAndClose(text) => return stream.write_all(text.as_bytes()).await.unwrap(),
+                        Reply::Bytes(bytes) => stream.write_all(&bytes).await.unwrap(),
+                        Reply::Leave(after) => return tokio::time::sleep(after).await,
                         Reply::Silence => {}
                     }
                 }
@@ -106,7 +112,7 @@ async fn requests_go_over_one_connection_with_the_headers_of_the_contract() {
     for _ in 0..3 {
         let answer = answered(channel.push(&event()).await);
         assert_eq!(
-            (answer.status, &answer.body[..], answer.retry_after),
+            (answer.status(), &answer.body()[..], answer.retry_after()),
             (200, &b"{\"decision\":\"ADMIT\"}"[..], None)
         );
     }
@@ -120,6 +126,7 @@ async fn requests_go_over_one_connection_with_the_headers_of_the_contract() {
         lines,
         [
             "POST /v1/ingest/push HTTP/1.1",
+            "accept-encoding: identity",
             "content-length: 14",
             "content-type: application/json",
             &format!("host: {address}"),
@@ -154,7 +161,7 @@ async fn a_connection_that_closes_after_its_answer_is_replaced_without_a_loss() 
     let (address, seen) = server([Reply::SendAndClose(close), Reply::SendAndClose(OK.into())]).await;
     let mut channel = gate(address).channel();
     for _ in 0..3 {
-        assert_eq!(answered(channel.push(&event()).await).status, 200);
+        assert_eq!(answered(channel.push(&event()).await).status(), 200);
         // The end of the connection has to be here before it can be noticed.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -177,9 +184,9 @@ async fn a_late_answer_is_never_taken_for_that_of_the_next_event() {
     let (address, seen) = server([Reply::Silence]).await;
     let mut channel = gate(address).attempt_timeout(Duration::from_millis(50)).channel();
     assert_eq!(channel.push(&event()).await, Attempt::TimedOut);
-    assert_eq!(answered(channel.push(&event()).await).status, 200);
+    assert_eq!(answered(channel.push(&event()).await).status(), 200);
     tokio::time::sleep(Duration::from_millis(60)).await;
-    assert_eq!(answered(channel.push(&event()).await).status, 200, "the timer counts anew for each attempt");
+    assert_eq!(answered(channel.push(&event()).await).status(), 200, "the timer counts anew for each attempt");
     assert_eq!(connections(&seen), [0, 1, 1]);
 }
 
@@ -190,7 +197,7 @@ async fn a_connection_that_ends_before_a_whole_answer_is_lost() {
         let mut channel = gate(address).channel();
         let attempt = channel.push(&event()).await;
         assert!(matches!(&attempt, Attempt::ConnectionLost(_)), "{cut:?}: {attempt:?}");
-        assert_eq!(answered(channel.push(&event()).await).status, 200, "the next attempt connects anew");
+        assert_eq!(answered(channel.push(&event()).await).status(), 200, "the next attempt connects anew");
     }
 }
 
@@ -213,7 +220,7 @@ async fn a_redirect_is_an_answer_and_not_followed() {
     let (target, seen) = server([]).await;
     let redirect = format!("HTTP/1.1 302 Found\r\nlocation: http://{target}/\r\ncontent-length: 0\r\n\r\n");
     let (address, _) = server([Reply::Send(redirect)]).await;
-    assert_eq!(answered(gate(address).channel().push(&event()).await).status, 302);
+    assert_eq!(answered(gate(address).channel().push(&event()).await).status(), 302);
     assert!(seen.lock().unwrap().is_empty(), "the key stays here");
 }
 
@@ -222,8 +229,8 @@ async fn a_body_without_end_is_cut_and_its_connection_dropped() {
     let long = format!("HTTP/1.1 500 No\r\ncontent-length: {}\r\n\r\n{}", 3 << 20, "x".repeat(3 << 20));
     let (address, seen) = server([Reply::Send(long)]).await;
     let mut channel = gate(address).channel();
-    assert_eq!(answered(channel.push(&event()).await).body.len(), BODY_LIMIT);
-    assert_eq!(answered(channel.push(&event()).await).status, 200);
+    assert_eq!(answered(channel.push(&event()).await).body().len(), BODY_LIMIT);
+    assert_eq!(answered(channel.push(&event()).await).status(), 200);
     assert_eq!(connections(&seen), [0, 1]);
 }
 
@@ -249,7 +256,7 @@ async fn an_early_refusal_is_heard_though_the_event_can_not_be_sent_any_more() {
         },
         serve
     );
-    assert_eq!(answered(attempt).status, 413);
+    assert_eq!(answered(attempt).status(), 413);
     assert!(request(&mut stream).await.unwrap().ends_with("{\"event_id\":1}"), "over a new connection");
 }
 
@@ -259,7 +266,7 @@ async fn an_answer_in_pieces_is_put_together() {
     let (address, seen) = server([Reply::Send(chunks.into())]).await;
     let mut channel = gate(address).channel();
     for _ in 0..2 {
-        assert_eq!(answered(channel.push(&event()).await).body, "{\"decision\":\"ADMIT\"}");
+        assert_eq!(*answered(channel.push(&event()).await).body(), "{\"decision\":\"ADMIT\"}");
     }
     assert_eq!(connections(&seen), [0, 0]);
 }
@@ -269,7 +276,7 @@ async fn retry_after_comes_with_the_answer() {
     let (address, _) =
         server([Reply::Send("HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n".into())]).await;
     let answer = answered(gate(address).channel().push(&event()).await);
-    assert_eq!((answer.status, answer.retry_after), (503, Some(Duration::from_secs(7))));
+    assert_eq!((answer.status(), answer.retry_after()), (503, Some(Duration::from_secs(7))));
 }
 
 #[tokio::test]
@@ -277,7 +284,7 @@ async fn a_date_to_come_back_at_counts_from_the_answers_own() {
     let date = "date: Sun, 06 Nov 1994 08:49:30 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:37 GMT";
     let (address, _) = server([Reply::Send(format!("HTTP/1.1 429 Slow\r\n{date}\r\ncontent-length: 0\r\n\r\n"))]).await;
     let answer = answered(gate(address).channel().push(&event()).await);
-    assert_eq!((answer.status, answer.retry_after), (429, Some(Duration::from_secs(7))));
+    assert_eq!((answer.status(), answer.retry_after()), (429, Some(Duration::from_secs(7))));
 }
 
 #[tokio::test]
@@ -291,16 +298,18 @@ async fn a_gate_is_down_if_it_says_so_or_says_nothing() {
         say("200 OK", "fine"),
         say("503 No", r#"{"state":"GREEN"}"#),
         say("200 OK", r#"{"state":"RED","reasons":["BUS"]}"#),
+        say("200 OK", r#"{"status":"ok","service":"ig","mode":"edge"}"#),
+        say("404 Not Found", r#"{"error":"route_not_found"}"#),
         Reply::SendAndClose(String::new()),
     ])
     .await;
     let mut channel = gate(address).channel();
-    for up in [true, true, true, false, false, false] {
+    for up in [true, true, true, false, false, true, true, false] {
         let said = channel.ask().await;
         assert_eq!(said.is_ok(), up, "{said:?}");
     }
     let asked = seen.lock().unwrap().clone();
-    assert_eq!(asked.len(), 6);
+    assert_eq!(asked.len(), 8);
     assert!(asked.iter().all(|(_, request)| {
         request.starts_with("GET /v1/ops/health HTTP/1.1") && request.contains("x-ig-api-key: hunter2")
     }));
@@ -318,8 +327,8 @@ async fn the_probe_reads_health_and_sends_the_key() {
         Endpoint::new(&format!("http://{address}/v1/ingest/push"), "X-Key", &Secret::new("hunter2")).unwrap();
     let probe = HttpGate::new(endpoint, SystemClock::new()).unwrap().probe();
     let health = probe.health().await.unwrap();
-    assert_eq!(health, Health { state: "GREEN".into(), reasons: vec![] });
-    assert!(health.is_green());
+    assert_eq!(health, Health { state: Some("GREEN".into()), status: None, reasons: vec![] });
+    assert!(health.is_good());
     let request = seen.lock().unwrap()[0].1.clone();
     assert!(
         request.starts_with("GET /v1/ops/health HTTP/1.1\r\n") && request.contains("x-key: hunter2\r\n"),
@@ -327,6 +336,235 @@ async fn the_probe_reads_health_and_sends_the_key() {
     );
     assert_eq!(request.matches("host: ").count(), 1);
     assert!(matches!(probe.health().await, Err(ProbeError::Status(401))));
+}
+
+#[tokio::test]
+async fn a_lookup_that_is_not_supported_is_told_from_an_unknown_event() {
+    let say = |status: &str, body: &str| {
+        Reply::SendAndClose(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    };
+    let record = r#"{"decision":"ADMIT","event_id":"ab"}"#;
+    let (address, seen) = server([
+        say("200 OK", record),
+        say("404 Not Found", r#"{"error":"NOT_FOUND"}"#),
+        say("404 Not Found", "{}"),
+        say("404 Not Found", r#"{"error":"route_not_found"}"#),
+        say("404 Not Found", "<h1>Not Found</h1>"),
+        say("501 No", r#"{"error":"not_supported"}"#),
+        say("405 No", ""),
+        say("401 No", ""),
+        say("500 No", r#"{"error":"not_supported"}"#),
+        say("200 OK", "[]"),
+        say("200 OK", "<html>"),
+    ])
+    .await;
+    let probe = gate(address).probe();
+    let expected = [
+        Ok(Lookup::Record(serde_json::from_str(record).unwrap())),
+        Ok(Lookup::Unknown),
+        Ok(Lookup::Unknown),
+        Ok(Lookup::Unsupported),
+        Ok(Lookup::Unsupported),
+        Ok(Lookup::Unsupported),
+        Ok(Lookup::Unsupported),
+        Err("status 401"),
+        Err("status 500"),
+        Err("can't be read"),
+        Err("can't be read"),
+    ];
+    for (n, expected) in expected.into_iter().enumerate() {
+        match (probe.lookup("ab").await, expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{n}"),
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{n}: {error}"),
+            other => unreachable!("{n}: {other:?}"),
+        }
+    }
+    assert!(seen.lock().unwrap()[0].1.starts_with("GET /v1/ops/lookup?event_id=ab HTTP/1.1\r\n"));
+}
+
+/// An answer that names an event, in a receipt.
+fn naming(event_id: [u8; 32], status: &str, decision: &str) -> String {
+    let body = format!(r#"{{"decision":"{decision}","receipt":{{"event_id":"{}"}}}}"#, Hex64::of_digest(event_id));
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn an_answer_to_another_event_is_no_answer_and_ends_the_connection() {
+    let (ours, other) = ([0; 32], [1; 32]);
+    let (address, seen) = server([
+        Reply::Send(naming(ours, "200 OK", "ADMIT")),
+        Reply::Send(naming(other, "200 OK", "ADMIT")),
+        Reply::Send(naming(ours, "202 Accepted", "DUPLICATE")),
+        Reply::Send(naming(other, "400 Bad", "QUARANTINE")),
+        Reply::Send(naming(other, "401 No", "")),
+    ])
+    .await;
+    let mut channel = gate(address).channel();
+    let mut came = Vec::new();
+    for _ in 0..6 {
+        came.push(match channel.push(&event()).await {
+            Attempt::Answered(answer) => answer.status(),
+            Attempt::ConnectionLost(why) => {
+                assert!(why.contains("another event"), "{why}");
+                0
+            }
+            attempt => unreachable!("{attempt:?}"),
+        });
+    }
+    assert_eq!(came, [200, 0, 202, 0, 0, 200]);
+    assert_eq!(connections(&seen), [0, 0, 1, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_second_answer_that_waits_on_an_idle_connection_ends_it() {
+    // At once, and a little later, while nothing is asked.
+    let (address, seen) = server([Reply::Send(OK.to_owned() + OK)]).await;
+    let mut channel = gate(address).channel();
+    for _ in 0..2 {
+        assert_eq!(answered(channel.push(&event()).await).status(), 200);
+    }
+    assert_eq!(connections(&seen), [0, 1]);
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut channel = gate(listener.local_addr().unwrap()).channel();
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await.unwrap();
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        let (mut next, _) = listener.accept().await.unwrap();
+        request(&mut next).await.unwrap();
+        next.write_all(OK.replace("200 OK", "202 OK").as_bytes()).await.unwrap();
+        request(&mut stream).await
+    };
+    let pushes = async {
+        assert_eq!(answered(channel.push(&event()).await).status(), 200);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(answered(channel.push(&event()).await).status(), 202);
+    };
+    let (on_the_first, ()) = tokio::join!(serve, pushes);
+    assert_eq!(on_the_first, None, "it was closed and nothing more came over it");
+}
+
+#[tokio::test]
+async fn a_decision_about_an_event_that_was_not_all_sent_is_somebody_elses() {
+    for (answer, lost) in
+        [("200 OK", true), ("400 Bad", true), ("503 No", false), ("413 Too Large", false)].map(|(status, lost)| {
+            let decision = if lost { "QUARANTINE" } else { "" };
+            (naming([0; 32], status, decision), lost)
+        })
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut channel = gate(listener.local_addr().unwrap()).channel();
+        let large = Event { body: vec![b'x'; 32 << 20].into(), ..event() };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 1000]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream
+        };
+        let (attempt, _stream) = tokio::join!(channel.push(&large), serve);
+        match attempt {
+            Attempt::ConnectionLost(why) => assert!(lost && why.contains("not all sent"), "{answer}: {why}"),
+            Attempt::Answered(_) => assert!(!lost, "{answer}"),
+            attempt => unreachable!("{answer}: {attempt:?}"),
+        }
+    }
+}
+
+/// What the server does, and for each push whether it was answered and whether it was sent twice; then the connections used.
+type Story = (Vec<Reply>, Vec<(bool, bool)>, Vec<usize>);
+
+#[tokio::test]
+async fn a_kept_connection_closed_as_the_request_goes_out_costs_no_attempt() {
+    let ok = || Reply::Send(OK.into());
+    let cut = |text: &str| Reply::SendAndClose(text.to_owned());
+    let stories: [Story; 5] = [
+        (vec![ok(), cut(""), ok(), ok()], vec![(true, false), (true, true), (true, false)], vec![0, 0, 1, 1]),
+        // Fresh connections have nothing to be closed for.
+        (vec![cut(""), ok()], vec![(false, false), (true, false)], vec![0, 1]),
+        // Once is enough.
+        (vec![ok(), cut(""), cut(""), ok()], vec![(true, false), (false, true), (true, false)], vec![0, 0, 1, 2]),
+        // Something was said.
+        (vec![ok(), cut("H"), ok()], vec![(true, false), (false, false), (true, false)], vec![0, 0, 1]),
+        // It closed too late for the two to have crossed.
+        (
+            vec![ok(), Reply::Leave(CROSSED + Duration::from_millis(100)), ok()],
+            vec![(true, false), (false, false), (true, false)],
+            vec![0, 0, 1],
+        ),
+    ];
+    for (n, (replies, expected, over)) in stories.into_iter().enumerate() {
+        let (address, seen) = server(replies).await;
+        let mut channel = gate(address).channel();
+        for (answered, twice) in expected {
+            let attempt = channel.push(&event()).await;
+            assert_eq!(matches!(attempt, Attempt::Answered(_)), answered, "{n}: {attempt:?}");
+            assert!(answered || matches!(attempt, Attempt::ConnectionLost(_)), "{n}: {attempt:?}");
+            assert_eq!(channel.sent_again(), twice, "{n}");
+        }
+        assert_eq!(connections(&seen), over, "{n}");
+        let requests: Vec<_> = seen.lock().unwrap().iter().map(|(_, request)| request.clone()).collect();
+        assert!(requests.iter().all(|request| *request == requests[0]), "the same bytes each time");
+    }
+}
+
+#[tokio::test]
+async fn an_event_sent_again_to_nobody_may_have_been_admitted_the_first_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut channel = gate(listener.local_addr().unwrap()).channel();
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await.unwrap();
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        request(&mut stream).await.unwrap();
+        drop(listener);
+    };
+    let pushes = async {
+        assert_eq!(answered(channel.push(&event()).await).status(), 200);
+        channel.push(&event()).await
+    };
+    let ((), attempt) = tokio::join!(serve, pushes);
+    assert!(matches!(&attempt, Attempt::ConnectionLost(why) if why.contains("no connection")), "{attempt:?}");
+    assert!(channel.sent_again());
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_its_connection_is_marked_as_perhaps_cut() {
+    let body = r#"{"decision":"AD"#;
+    let (address, _) = server([Reply::SendAndClose(format!("HTTP/1.1 200 OK\r\n\r\n{body}"))]).await;
+    let mut channel = gate(address).channel();
+    let (cut, whole) = (answered(channel.push(&event()).await), answered(channel.push(&event()).await));
+    assert_eq!((&cut.body()[..], cut.is_whole(), whole.is_whole()), (body.as_bytes(), false, true));
+}
+
+#[tokio::test]
+async fn what_middle_boxes_do_to_answers_is_read() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, br#"{"decision":"ADMIT"}"#).unwrap();
+    let packed = encoder.finish().unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", packed.len());
+    let body = r#"{"decision":"ADMIT"}"#;
+    let (address, seen) = server([
+        Reply::Bytes([head.as_bytes(), &packed].concat()),
+        Reply::Send(format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n{OK}")),
+        Reply::Send(format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n14;x=y\r\n{body}\r\n0\r\nx-sum: 1\r\n\r\n"
+        )),
+        Reply::Send(format!("HTTP/1.1 200 OK\ncontent-length: 20\n\n{body}")),
+        Reply::Send(format!("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 20\r\n\r\n{body}")),
+        // From here on each answer is its connection's last.
+        Reply::Send(format!("HTTP/1.0 200 OK\r\ncontent-length: 20\r\n\r\n{body}")),
+        Reply::Send(OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")),
+    ])
+    .await;
+    let mut channel = gate(address).channel();
+    for n in 0..8 {
+        let answer = answered(channel.push(&event()).await);
+        assert_eq!((answer.status(), &answer.body()[..], channel.sent_again()), (200, body.as_bytes(), false), "{n}");
+    }
+    assert_eq!(connections(&seen), [0, 0, 0, 0, 0, 0, 1, 2]);
 }
 
 /// A server certificate for `localhost` and 127.0.0.1, its root, and the key: made for these tests, good for nothing else.
@@ -390,7 +628,7 @@ mod tls {
         let port = server().await.port();
         for host in ["localhost", "127.0.0.1"] {
             let mut channel = gate(&format!("https://{host}:{port}"), trust()).channel();
-            assert_eq!(answered(channel.push(&event()).await).status, 200, "{host}");
+            assert_eq!(answered(channel.push(&event()).await).status(), 200, "{host}");
         }
     }
 

@@ -1,13 +1,14 @@
 //! Reading an answer: where its head ends, how long its body is, and what it says about the connection.
 //!
 //! ```text
-//! bytes as they come ──► head (1xx passed over) ──► none · a length · chunks · up to the end ──► Received
+//! bytes as they come ──► head (1xx passed over) ──► none · a length · chunks · up to the end ──gunzip──► Received
 //! ```
 
 use bytes::{Buf, Bytes, BytesMut};
 use httparse::{Header, ParserConfig, Status};
 
 use super::chunks::{Chunks, Progress};
+use super::gzip;
 
 /// The most of an answer's body that is read, in bytes. What is longer is cut there.
 pub const BODY_LIMIT: usize = 1 << 20;
@@ -51,8 +52,11 @@ pub struct Received {
     pub status: u16,
     /// When to come again; of an answer that is no success.
     pub later: Option<Box<Later>>,
-    /// The body, cut at [`BODY_LIMIT`].
+    /// The body, unpacked where it was compressed with gzip; cut at [`BODY_LIMIT`].
     pub body: Bytes,
+    /// Whether the body came to an end of its own: a length or the last chunk, and that of its gzip stream. A body that
+    /// ends with its connection may have been cut short.
+    pub whole: bool,
     /// Whether the connection may be used again: the peer keeps it open, and the answer was read to its end.
     pub keep: bool,
 }
@@ -123,7 +127,8 @@ impl AnswerReader {
             Body::UntilClose if buffer.len() >= BODY_LIMIT => buffer.split_to(BODY_LIMIT).freeze(),
             Body::UntilClose => return Ok(None),
         };
-        Ok(self.received(body))
+        let whole = !matches!(head.body, Body::UntilClose);
+        Ok(self.received(body, whole))
     }
 
     /// What the answer is now that the connection has ended, after [`read`](Self::read) has seen all bytes.
@@ -133,14 +138,23 @@ impl AnswerReader {
     /// If the answer has not come to its end.
     pub fn end(&mut self, buffer: &mut BytesMut) -> Result<Received, BadAnswer> {
         let until_close = matches!(&self.head, Some(Head { body: Body::UntilClose, .. }));
-        let unseen = self.head.is_none() && self.passed == 0 && buffer.is_empty();
-        let whole = if until_close { self.received(buffer.split().freeze()) } else { None };
-        whole.ok_or(if unseen { BadAnswer::NoAnswer } else { BadAnswer::Incomplete })
+        let silent = self.is_untouched() && buffer.is_empty();
+        let whole = if until_close { self.received(buffer.split().freeze(), false) } else { None };
+        whole.ok_or(if silent { BadAnswer::NoAnswer } else { BadAnswer::Incomplete })
     }
 
-    fn received(&mut self, body: Bytes) -> Option<Received> {
+    /// Whether it has taken no byte yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.head.is_none() && self.passed == 0
+    }
+
+    fn received(&mut self, body: Bytes, whole: bool) -> Option<Received> {
         let Head { status, later, keep, .. } = self.head.take()?;
-        Some(Received { status, later, body, keep })
+        let (body, whole) = match gzip::unpacked(&body) {
+            Some((unpacked, to_its_end)) => (unpacked, to_its_end),
+            None => (body, whole),
+        };
+        Some(Received { status, later, body, whole, keep })
     }
 
     /// The head of the answer itself, taken out of the buffer if it was not yet.
@@ -223,8 +237,11 @@ impl Said {
                     said.keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
                 }
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                let chunked = list(value).last().is_some_and(|word| word.eq_ignore_ascii_case(b"chunked"));
-                said.encoding = Some(if chunked { Encoding::Chunked } else { Encoding::Other });
+                // `identity` has gone from the standard, but some still say it; it means no coding.
+                for coding in list(value).filter(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+                    let chunked = coding.eq_ignore_ascii_case(b"chunked");
+                    said.encoding = Some(if chunked { Encoding::Chunked } else { Encoding::Other });
+                }
             }
         }
         Ok(said)

@@ -20,13 +20,30 @@ const ROOM: usize = 8 << 10;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::deliver) enum Lost {
+#[error("{cause}")]
+pub(in crate::deliver) struct Lost {
+    pub(in crate::deliver) cause: Cause,
+    /// The connection ended, and not one byte came before that.
+    pub(in crate::deliver) silent: bool,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::deliver) enum Cause {
     #[error("sending: {0}")]
     Sending(io::Error),
     #[error("receiving: {0}")]
     Receiving(io::Error),
     #[error(transparent)]
     Answer(#[from] BadAnswer),
+}
+
+/// A request and its answer.
+#[derive(Debug)]
+pub(in crate::deliver) struct Exchanged {
+    pub(in crate::deliver) received: Received,
+    /// The request was all sent when the answer came.
+    pub(in crate::deliver) sent: bool,
 }
 
 /// A connection over `wire`, and what came over it and belongs to the answer that is being read. An exchange that is
@@ -50,7 +67,7 @@ impl<W: AsyncRead + AsyncWrite + Unpin> Link<W> {
 
     /// Sends a request, and reads its answer. An answer may come before the request is all sent (413, 503), even where
     /// the rest of it can't be sent any more; then the connection is done with.
-    pub(in crate::deliver) async fn exchange(&mut self, head: &[u8], body: &[u8]) -> Result<Received, Lost> {
+    pub(in crate::deliver) async fn exchange(&mut self, head: &[u8], body: &[u8]) -> Result<Exchanged, Lost> {
         let mut request = Outgoing { head, body, sent: 0, state: Sending::Bytes };
         let mut reader = AnswerReader::default();
         let mut received = poll_fn(|cx| {
@@ -61,25 +78,27 @@ impl<W: AsyncRead + AsyncWrite + Unpin> Link<W> {
                     Ok(_) => match reader.read(&mut self.buffer) {
                         Ok(None) => continue,
                         Ok(Some(received)) => return Poll::Ready(Ok(received)),
-                        Err(bad) => return Poll::Ready(Err(bad.into())),
+                        Err(bad) => return Poll::Ready(Err(Lost { cause: bad.into(), silent: false })),
                     },
-                    Err(error) => Err(Lost::Receiving(error)),
+                    Err(error) => Err(Cause::Receiving(error)),
                 };
                 // The connection's end. Where sending failed too, that came first.
+                let silent = reader.is_untouched() && self.buffer.is_empty();
                 let whole = end.and_then(|()| Ok(reader.end(&mut self.buffer)?));
-                return Poll::Ready(match (whole, std::mem::replace(&mut request.state, Sending::Bytes)) {
-                    (Err(_), Sending::Failed(error)) => Err(Lost::Sending(error)),
-                    (whole, _) => whole,
-                });
+                return Poll::Ready(whole.map_err(|cause| {
+                    let cause = request.failure().map_or(cause, Cause::Sending);
+                    Lost { cause, silent }
+                }));
             }
         })
         .await?;
-        received.keep &= matches!(request.state, Sending::Done) && self.buffer.is_empty();
+        let sent = matches!(request.state, Sending::Done);
+        received.keep &= sent && self.buffer.is_empty();
         if received.body.len() > ROOM {
             // The body has the memory now; what it took shall not stay with every connection.
             self.buffer = BytesMut::new();
         }
-        Ok(received)
+        Ok(Exchanged { received, sent })
     }
 
     /// Reads what is there; 0 is the end.
@@ -110,6 +129,14 @@ enum Sending {
 }
 
 impl Outgoing<'_> {
+    /// What ended the sending, if something did.
+    fn failure(&mut self) -> Option<io::Error> {
+        match std::mem::replace(&mut self.state, Sending::Bytes) {
+            Sending::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Sends as much as can be sent now.
     fn poll<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, wire: &mut W) {
         while let Sending::Bytes | Sending::Flush = self.state {

@@ -10,9 +10,10 @@
 
 mod answer;
 mod chunks;
+mod gzip;
 mod link;
 mod request;
 
 pub use answer::{AnswerReader, BODY_LIMIT, BadAnswer, Later, Received};
-pub(super) use link::Link;
+pub(super) use link::{Exchanged, Link};
 pub(super) use request::RequestHead;

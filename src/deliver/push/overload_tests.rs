@@ -89,7 +89,7 @@ async fn half_the_rate_is_kept_while_six_in_a_hundred_attempts_fail() {
     let calm = run(16_000, &MemoryGate::scripted(clock, |_, _| Step::work(ms(40))), options()).await;
     let faulty = MemoryGate::scripted(clock, |event, nth| {
         let ending = match mix(event.position.seq * 16 + u64::from(nth)) % 100 {
-            0..5 => Ending::Answer(Answer { status: 503, retry_after: None, body: "".into() }),
+            0..5 => Ending::Answer(Answer::new(503, "")),
             5 => Ending::After(Attempt::ConnectionLost("reset".into())),
             _ => Ending::Work,
         };

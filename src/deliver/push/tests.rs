@@ -367,7 +367,7 @@ fn fault(seed: u64, event: &Event, nth: u32) -> Step {
         0 => Ending::Before(Attempt::ConnectFailed("refused".into())),
         1 => Ending::After(Attempt::ConnectionLost("reset".into())),
         2 => Ending::After(Attempt::TimedOut),
-        3 => Ending::Answer(Answer { status: 503, retry_after: Some(ms(700)), body: "".into() }),
+        3 => Ending::Answer(Answer::new(503, "").after(Some(ms(700)))),
         _ => Ending::Work,
     };
     Step { delay, ending }

@@ -44,6 +44,9 @@ fn where_an_answer_ends_and_whether_its_connection_lives_on() {
         ("HTTP/1.1 200 OK\r\n\r\n{}", 200, "{}", false, 0),
         ("HTTP/1.0 200 OK\r\n\r\n", 200, "", false, 0),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\ncontent-length: 1\r\n\r\n{}", 200, "{}", false, 0),
+        // No coding at all, whoever says so.
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\ncontent-length: 2\r\n\r\n{}HTTP", 200, "{}", true, 4),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, identity\r\n\r\n2\r\n{}\r\n0\r\n\r\nHTTP", 200, "{}", true, 4),
         // Chunks.
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 200, "{}", true, 0),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nA: b\r\n\r\nHTTP", 200, "{}", true, 4),
@@ -71,7 +74,7 @@ fn where_an_answer_ends_and_whether_its_connection_lives_on() {
     ];
     for (text, status, body, keep, left) in cases {
         let (received, took) = read([text.as_bytes()]);
-        let Received { status: s, body: b, keep: k, later } = received.unwrap();
+        let Received { status: s, body: b, keep: k, later, .. } = received.unwrap();
         assert_eq!((s, &b[..], k, text.len() - took), (status, body.as_bytes(), keep, left), "{text:?}");
         assert_eq!(later, None, "{text:?}");
     }
@@ -127,6 +130,60 @@ fn a_body_beyond_its_bound_is_cut_and_the_connection_left() {
 }
 
 #[test]
+fn a_body_that_ends_with_its_connection_may_not_be_whole() {
+    for (answer, is_whole) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", true),
+        ("HTTP/1.1 204 No\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\n\r\n{}", false),
+        ("HTTP/1.0 200 OK\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n{}", false),
+    ] {
+        assert_eq!(whole(answer).unwrap().whole, is_whole, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_compressed_body_is_unpacked_however_it_is_labelled_and_framed() {
+    let body = br#"{"decision":"ADMIT"}"#;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, body).unwrap();
+    let packed = encoder.finish().unwrap();
+    let sized = |label: &str, packed: &[u8]| {
+        let head = format!("HTTP/1.1 200 OK\r\n{label}content-length: {}\r\n\r\n", packed.len());
+        [head.as_bytes(), packed].concat()
+    };
+    let (first, rest) = packed.split_at(7);
+    let chunked = [
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n7\r\n",
+        first,
+        format!("\r\n{:x}\r\n", rest.len()).as_bytes(),
+        rest,
+        b"\r\n0\r\nx-trailer: 1\r\n\r\n",
+    ]
+    .concat();
+    let closed = [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n", &packed[..]].concat();
+    for (bytes, keep) in [
+        (sized("Content-Encoding: gzip\r\n", &packed), true),
+        (sized("content-encoding: x-gzip\r\n", &packed), true),
+        (sized("", &packed), true),
+        (chunked, true),
+        // Its own end says that it is whole, though no length does.
+        (closed, false),
+    ] {
+        let received = read([&bytes[..]]).0.unwrap();
+        assert_eq!((&received.body[..], received.whole, received.keep), (&body[..], true, keep));
+        assert_eq!(read(bytes.chunks(1)), read([&bytes[..]]));
+    }
+    // Cut by somebody who then said the right length.
+    assert!(!read([&sized("", &packed[..packed.len() - 3])[..]]).0.unwrap().whole);
+    // Unpacked by somebody who left the label.
+    let received = read([&sized("content-encoding: gzip\r\n", body)[..]]).0.unwrap();
+    assert_eq!((&received.body[..], received.whole), (&body[..], true));
+}
+
+#[test]
 fn a_failure_says_when_to_come_again() {
     let answer = |status, headers: &str| whole(&format!("HTTP/1.1 {status} X\r\n{headers}\r\n\r\n")).unwrap().later;
     let later = |retry_after: &str, date: Option<&str>| {
@@ -153,6 +210,8 @@ fn answers() -> impl Strategy<Value = Vec<u8>> {
         "content-length: 7\r\n",
         "Content-Length: 9\r\n",
         "transfer-encoding: chunked\r\n",
+        "transfer-encoding: identity\r\n",
+        "content-encoding: gzip\r\n",
         "Connection: close\r\n",
         "connection: keep-alive\r\n",
         "Retry-After: 7\r\n",
@@ -170,6 +229,9 @@ fn answers() -> impl Strategy<Value = Vec<u8>> {
     ]);
     let parts = (line, prop::collection::vec(header, 0..4), body);
     let text = parts.prop_map(|(line, headers, body)| format!("{line}{}\r\n{body}", headers.concat()).into_bytes());
+    // `{}`, compressed.
+    let packed = b"HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0";
+    let text = prop_oneof![9 => text, 1 => Just(packed.to_vec())];
     let damage = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
     (text, damage).prop_map(|(mut bytes, damage)| {
         if let Some((at, byte)) = damage {

@@ -29,8 +29,9 @@ async fn a_request_arrives_whole_however_little_of_it_is_taken_at_once() {
             };
             let (received, bytes) = tokio::join!(link.exchange(HEAD, BODY), serve);
             assert_eq!(bytes, [HEAD, BODY].concat(), "{room}");
-            let received = received.unwrap();
+            let Exchanged { received, sent } = received.unwrap();
             assert_eq!((received.status, &received.body[..], received.keep), (200, &b"{}"[..], true), "{room}");
+            assert!(sent);
             assert!(link.is_quiet().await);
         }
     }
@@ -47,7 +48,7 @@ async fn answers_in_a_row_use_the_same_memory() {
             peer.write_all(OK.as_bytes()).await.unwrap();
         };
         let (received, ()) = tokio::join!(link.exchange(HEAD, BODY), serve);
-        places.push(received.unwrap().body.as_ptr());
+        places.push(received.unwrap().received.body.as_ptr());
         assert!(link.is_quiet().await);
     }
     places.dedup();
@@ -64,7 +65,7 @@ async fn a_large_answer_leaves_no_large_buffer_behind() {
         peer.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: 500000\r\n\r\n{long}").as_bytes()).await.unwrap();
     };
     let (received, ()) = tokio::join!(link.exchange(HEAD, BODY), serve);
-    let received = received.unwrap();
+    let received = received.unwrap().received;
     assert_eq!((received.body, received.keep), (long.into(), true));
     assert!(link.is_quiet().await);
     assert!(link.buffer.capacity() <= 2 * ROOM, "{}", link.buffer.capacity());
@@ -97,8 +98,13 @@ async fn odd_answers_are_read_as_what_they_are() {
         };
         let (received, ()) = tokio::join!(link.exchange(HEAD, BODY), serve);
         match (received, told) {
-            (Ok(received), Ok(status)) => assert_eq!((received.status, received.keep), (*status, *keep), "{text:?}"),
-            (Err(lost), Err(why)) => assert!(lost.to_string().contains(why), "{text:?}: {lost}"),
+            (Ok(Exchanged { received, sent }), Ok(status)) => {
+                assert_eq!((received.status, received.keep, sent), (*status, *keep, true), "{text:?}");
+            }
+            (Err(lost), Err(why)) => {
+                assert!(lost.to_string().contains(why), "{text:?}: {lost}");
+                assert_eq!(lost.silent, text.is_empty(), "{text:?}");
+            }
             (other, _) => panic!("{text:?}: {other:?}"),
         }
         assert!(!link.is_quiet().await, "it has been closed");
@@ -128,8 +134,12 @@ async fn an_answer_may_come_before_the_request_is_all_sent() {
             (!leaves).then_some(peer)
         };
         let (received, _peer) = tokio::join!(link.exchange(HEAD, &body), serve);
-        let received = received.unwrap();
-        assert_eq!((received.status, received.keep), (413, false), "the rest of the request is in the way");
+        let Exchanged { received, sent } = received.unwrap();
+        assert_eq!(
+            (received.status, received.keep, sent),
+            (413, false, false),
+            "the rest of the request is in the way"
+        );
     }
 }
 
@@ -152,10 +162,11 @@ impl AsyncWrite for Shut {
 
 #[tokio::test]
 async fn what_was_said_before_the_connection_broke_is_heard() {
-    let received = Link::new(join(OK.as_bytes(), Shut)).exchange(HEAD, BODY).await.unwrap();
-    assert_eq!((received.status, received.keep), (200, false));
+    let Exchanged { received, sent } = Link::new(join(OK.as_bytes(), Shut)).exchange(HEAD, BODY).await.unwrap();
+    assert_eq!((received.status, received.keep, sent), (200, false, false));
     for nothing in ["", "HTTP/1.1 4"] {
         let lost = Link::new(join(nothing.as_bytes(), Shut)).exchange(HEAD, BODY).await.unwrap_err();
-        assert!(matches!(&lost, Lost::Sending(error) if error.kind() == io::ErrorKind::BrokenPipe), "{lost}");
+        assert!(matches!(&lost.cause, Cause::Sending(error) if error.kind() == io::ErrorKind::BrokenPipe), "{lost}");
+        assert_eq!(lost.silent, nothing.is_empty());
     }
 }
