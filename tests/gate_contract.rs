@@ -13,8 +13,8 @@ use serde_json::Value;
 use wsp::clock::SystemClock;
 use wsp::deliver::memory::MemoryGate;
 use wsp::deliver::taxonomy::{Verdict, judge};
-use wsp::deliver::{Endpoint, Gate, GateChannel, HttpGate};
-use wsp::model::{Decision, Event, Micros, Position, Secret};
+use wsp::deliver::{Endpoint, Gate, GateChannel, HttpGate, Lookup};
+use wsp::model::{Decision, Event, Hex64, Micros, Position, Secret};
 use wsp::reference::gate::{GateOptions, GateServer, GateStyle};
 
 /// The golden run's events, as they are framed.
@@ -78,6 +78,36 @@ async fn holds(gate: &impl Gate) {
 #[tokio::test]
 async fn memory_keeps_the_contract() {
     holds(&MemoryGate::new(SystemClock::new())).await;
+}
+
+/// What is asked beside the events: both fronts are read for what they are.
+#[tokio::test]
+async fn both_fronts_tell_how_they_are_and_what_they_know() {
+    for (style, words) in [(GateStyle::Service, "GREEN"), (GateStyle::Edge, "ok")] {
+        let options = GateOptions { style, ..GateOptions::new(Secret::new(common::KEY)) };
+        let server = GateServer::start(options).unwrap();
+        let endpoint = Endpoint::new(&server.base_url(), "X-IG-Api-Key", &Secret::new(common::KEY)).unwrap();
+        let gate = HttpGate::new(endpoint, SystemClock::new()).unwrap();
+        let (mut channel, probe) = (gate.channel(), gate.probe());
+        assert_eq!(channel.ask().await, Ok(()), "{style:?}");
+        let health = probe.health().await.unwrap();
+        assert!(health.is_good() && health.words() == words, "{style:?}: {health:?}");
+
+        let event = &events()[0];
+        let id = Hex64::of_digest(event.event_id);
+        let known = |lookup: Lookup| match lookup {
+            Lookup::Record(record) => record["event_id"].as_str().map(str::to_owned),
+            Lookup::Unknown => Some("unknown".to_owned()),
+            Lookup::Unsupported => None,
+        };
+        let before = known(probe.lookup(id.as_str()).await.unwrap());
+        assert_eq!(decision(&mut channel, event).await, Decision::Admit);
+        let after = known(probe.lookup(id.as_str()).await.unwrap());
+        match style {
+            GateStyle::Service => assert_eq!((before, after), (Some("unknown".into()), Some(id.to_string()))),
+            GateStyle::Edge => assert_eq!((before, after), (None, None), "it proves nothing"),
+        }
+    }
 }
 
 #[tokio::test]

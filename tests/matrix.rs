@@ -17,11 +17,15 @@ use common::{KEY, MESSAGE, RUN, Stage, json_lines, read};
 use matrix_rows::{dependants, rows};
 use serde_json::{Value, json};
 use wsp::model::Secret;
-use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
+use wsp::reference::gate::{GateHandle, GateOptions, GateServer, GateStyle};
 
 /// A gate, and the golden run before it, with a named copy of its READY.
 fn set() -> (GateHandle, Stage) {
-    let gate = GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap();
+    set_before(GateStyle::Service)
+}
+
+fn set_before(style: GateStyle) -> (GateHandle, Stage) {
+    let gate = GateServer::start(GateOptions { style, ..GateOptions::new(Secret::new(KEY)) }).unwrap();
     let stage = Stage::golden(&gate.base_url());
     let ready = stage.path(&format!("control_bus/{}/{MESSAGE}.json", common::TOPIC));
     std::fs::copy(ready, stage.path("ready.json")).unwrap();
@@ -104,6 +108,28 @@ fn every_row_is_green_where_all_is_in_order() {
     let report = again.json();
     assert!(rows(&report, "red").contains("C3.stop") && again.code == Some(1), "{}", again.out);
     assert_eq!(gate.stats().admitted, 20);
+}
+
+/// The managed edge has another health, and no lookup: what that one would show is not run, and verify says why.
+#[test]
+fn every_row_is_green_before_the_managed_edge_too() {
+    let (gate, stage) = set_before(GateStyle::Edge);
+    let told = matrix(&stage, &["--send", &word(&gate.base_url()), "--json"]);
+    let report = told.json();
+    assert_eq!((rows(&report, "red"), told.code), (BTreeSet::new(), Some(0)), "{}{}", told.out, told.err);
+    assert_eq!(rows(&report, "not_run"), BTreeSet::from(["C2.remote", "C5.gate"]));
+    let row = |id: &str| report["rows"].as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone();
+    assert_eq!(row("C3.gate")["seen"], "ok");
+    assert!(row("C5.gate")["why"].as_str().unwrap().contains("no lookup"), "{}", row("C5.gate"));
+    let stats = gate.stats();
+    assert_eq!((stats.admitted, stats.duplicates, stats.quarantined), (20, 5, 0));
+
+    let verified = stage.wsp(&["verify", "--profile", "profile.yaml", "--sample", "20", "--json"]).output().unwrap();
+    let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    let checks = verified["checks"].as_array().unwrap();
+    let gate = checks.iter().find(|check| check["name"] == "gate").unwrap();
+    assert_eq!((&verified["holds"], &gate["status"]), (&json!(true), &json!("waived")), "{verified}");
+    assert!(gate["detail"].as_str().unwrap().contains("no lookup"), "{gate}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use common::{FRAUD, KEY, MESSAGE, OUTPUTS, RUN, Stage};
 use serde_json::{Value, json};
 use watch::{RUN_ARGS, ask, figure, start};
 use wsp::model::Secret;
-use wsp::reference::gate::{GateOptions, GateServer};
+use wsp::reference::gate::{GateOptions, GateServer, GateStyle};
 use wsp::reference::world::WorldSpec;
 use wsp::telemetry::catalogue;
 
@@ -116,6 +116,23 @@ fn every_metric_of_the_page_is_served_and_no_other() {
     let expected: BTreeSet<_> =
         known.filter(|name| !["wsp_ready_verdicts_total", "wsp_lease_epoch"].contains(name)).collect();
     assert_eq!(typed, expected);
+}
+
+#[test]
+fn the_managed_edge_is_a_gate_that_is_ready() {
+    let options = GateOptions { style: GateStyle::Edge, ..GateOptions::new(Secret::new(KEY)) };
+    let gate = GateServer::start(options).unwrap();
+    let stage = Stage::golden(&gate.base_url());
+    stage.remove(&format!("control_bus/{}/{MESSAGE}.json", common::TOPIC));
+    let (running, address) = start(&stage, RUN_ARGS);
+    let (status, report) = ask(&address, "GET /readyz");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((status, &report["ready"]), (200, &json!(true)), "{report}");
+    let told = stage.wsp(&["status", "--address", &address]).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.lines().any(|line| line.split_whitespace().eq(["gate", "ready", "ok"])), "{told}");
+    running.signal("TERM");
+    assert_eq!(running.exit().0, Some(0));
 }
 
 #[test]

@@ -208,7 +208,8 @@ pub(crate) struct Gate {
     /// Seed of the faults.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Answer like the managed edge (202, and 400 for QUARANTINE) instead of the service.
+    /// Answer like the managed edge instead of the service: 202, and 400 for QUARANTINE; `status` ok for its health, 501
+    /// to a lookup, 404 for every other route.
     #[arg(long)]
     pub(crate) edge: bool,
     /// Close the connection after each answer, as the service wrapper does.

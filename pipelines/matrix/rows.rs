@@ -312,7 +312,10 @@ pub const ROWS: &[Spec] = &[
         "the views' documents under another engine run root",
         "FAILED STREAM_VIEW_ID_MISMATCH, 0 attempts",
     ),
-    giving(Gate, row("C3.gate", "the gate takes events", &[], "its health asked for, with our key", "GREEN")),
+    giving(
+        Gate,
+        row("C3.gate", "the gate takes events", &[], "its health asked for, with our key", "GREEN, AMBER or ok"),
+    ),
     row("C3.key", "the gate takes no other key", &[Gate], "its health asked for, with another key", "401 or 403"),
     giving(
         Checkpoint,
@@ -425,7 +428,7 @@ pub const ROWS: &[Spec] = &[
         "C5.gate",
         "the gate has what the evidence says",
         &[Store, Gate, Streamed],
-        "the gate asked about the last start's events",
+        "the gate asked about the last start's events, where it can be asked",
         "it has each",
     ),
     row(

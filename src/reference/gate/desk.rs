@@ -195,10 +195,15 @@ impl Desk {
 
     /// The state of the gate, `elapsed` after its first request.
     pub(super) fn health(&self, elapsed: Duration) -> Reply {
-        match self.faults.brownout(elapsed) {
-            Some(_) => Reply::new(503, br#"{"reasons":["BROWNOUT"],"state":"RED"}"#.as_slice()),
-            None => Reply::new(200, br#"{"reasons":[],"state":"GREEN"}"#.as_slice()),
-        }
+        let (status, body) = match (self.style, self.faults.brownout(elapsed)) {
+            (GateStyle::Service, None) => (200, r#"{"reasons":[],"state":"GREEN"}"#),
+            (GateStyle::Service, Some(_)) => (503, r#"{"reasons":["BROWNOUT"],"state":"RED"}"#),
+            (GateStyle::Edge, None) => (200, r#"{"mode":"reference","service":"ingestion-gate","status":"ok"}"#),
+            (GateStyle::Edge, Some(_)) => {
+                (503, r#"{"mode":"reference","service":"ingestion-gate","status":"unavailable"}"#)
+            }
+        };
+        Reply::new(status, body)
     }
 
     /// Hands the journal to the operating system; the first error is kept for the one who asks.

@@ -41,7 +41,7 @@ pub enum GateStyle {
     /// The service: 200 for every decision.
     #[default]
     Service,
-    /// The managed edge: 202, and 400 for QUARANTINE.
+    /// The managed edge: 202, and 400 for QUARANTINE; a `status` for its health, no lookup, 404 for routes it lacks.
     Edge,
 }
 

@@ -23,7 +23,7 @@ use super::envelope::{Envelope, hex32};
 use super::journal::JournalFile;
 use super::ledger::Ledger;
 use super::stats::GateStats;
-use super::{GateOptions, answer};
+use super::{GateOptions, GateStyle, answer};
 use crate::clock::{Clock, SystemClock};
 use crate::model::Secret;
 use crate::stop::Stop;
@@ -68,6 +68,7 @@ impl GateServer {
             header,
             key: options.api_key,
             close: options.close_after_answer,
+            style: options.style,
             faulty,
             clock: SystemClock::new(),
             origin: Mutex::new(None),
@@ -160,6 +161,7 @@ struct Shared {
     header: HeaderName,
     key: Secret,
     close: bool,
+    style: GateStyle,
     faulty: bool,
     clock: SystemClock,
     /// When the first request came; only asked for where faults depend on it.
@@ -239,7 +241,15 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             let elapsed = shared.elapsed();
             shared.desk().health(elapsed)
         }
+        (&Method::GET, LOOKUP) if shared.style == GateStyle::Edge => {
+            Reply::new(501, br#"{"error":"not_supported"}"#.as_slice())
+        }
         (&Method::GET, LOOKUP) => lookup(&request, &shared),
+        // Of the edge a route is path and method together.
+        _ if shared.style == GateStyle::Edge => {
+            shared.desk().stats.unreadable += 1;
+            Reply::new(404, br#"{"error":"route_not_found"}"#.as_slice())
+        }
         (_, PUSH | HEALTH | LOOKUP) => unreadable(&shared, 405, "METHOD_NOT_ALLOWED"),
         _ => unreadable(&shared, 404, "NOT_FOUND"),
     };

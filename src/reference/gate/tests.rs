@@ -169,7 +169,7 @@ fn numbers_are_equal_where_the_golden_ones_are() {
 }
 
 #[test]
-fn the_edge_says_202_and_400_and_the_service_may_close() {
+fn the_edge_answers_in_its_own_way_and_the_service_may_close() {
     let mut options = GateOptions { style: GateStyle::Edge, ..options() };
     let body = &bodies()[0];
     let gate = GateServer::start(options.clone()).unwrap();
@@ -178,6 +178,27 @@ fn the_edge_says_202_and_400_and_the_service_may_close() {
     assert!(!admitted.head.contains("connection: close"));
     let bad = push(&gate, &body.replacen("\"v1\"", "\"v2\"", 1)).unwrap();
     assert_eq!((bad.status, bad.decision().as_str()), (400, "QUARANTINE"));
+    assert_eq!(push(&gate, "not json").unwrap().status, 400);
+    let said = |method, path: &str, key| {
+        let answer = send(&gate, method, path, key, b"").unwrap();
+        (answer.status, answer.json())
+    };
+    let (status, health) = said("GET", "/v1/ops/health", Some(KEY));
+    assert_eq!((status, &health["status"], health.get("state")), (200, &"ok".into(), None));
+    assert!(health["service"].is_string() && health["mode"].is_string(), "{health}");
+    let id = admitted.json()["receipt"]["event_id"].as_str().unwrap().to_owned();
+    for path in ["/v1/ops/lookup".to_owned(), format!("/v1/ops/lookup?event_id={id}")] {
+        assert_eq!(said("GET", &path, Some(KEY)), (501, serde_json::json!({"error": "not_supported"})));
+        assert_eq!(said("GET", &path, None).0, 401);
+    }
+    for (method, path) in [("GET", "/"), ("GET", "/v1/ingest/push"), ("POST", "/v1/ops/health"), ("PUT", "/v1/x")] {
+        assert_eq!(said(method, path, Some(KEY)), (404, serde_json::json!({"error": "route_not_found"})), "{path}");
+    }
+    assert_eq!(said("GET", "/v1/ops/health", None).0, 401);
+    let faults = "brownout=0s+1000s:503".parse().unwrap();
+    let browned = GateServer::start(GateOptions { faults, ..options.clone() }).unwrap();
+    let down = send(&browned, "GET", "/v1/ops/health", Some(KEY), b"").unwrap();
+    assert_eq!((down.status, down.json()["status"].as_str()), (503, Some("unavailable")));
     options.style = GateStyle::Service;
     options.close_after_answer = true;
     let gate = GateServer::start(options).unwrap();
