@@ -470,8 +470,8 @@ fn resolve(profile: &Profile, reference: &str, origin: Origin) -> Result<String,
 ///
 /// `STORE_UNAVAILABLE` for an address that is none.
 pub fn open(profile: &Profile, root: &str) -> Result<Arc<dyn ObjectStore>, Refusal> {
-    let StoreWiring { endpoint, region, path_style, .. } = profile.store.clone();
-    let options = StoreOptions { s3: S3Options { endpoint, region, path_style, ..S3Options::default() } };
+    let StoreWiring { endpoint, region, path_style, patience, .. } = profile.store.clone();
+    let options = StoreOptions { s3: S3Options { endpoint, region, path_style, patience, ..S3Options::default() } };
     open_store(root, &options).map_err(|error| Refusal::new(Reason::StoreUnavailable, error.to_string()).file(root))
 }
 

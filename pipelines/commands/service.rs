@@ -21,18 +21,20 @@ use wsp::profile::settings::TELEMETRY_LISTEN;
 use wsp::profile::{ConfigError, ControlBus, KafkaWiring, Profile, active_run, run_scoped};
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Settlement};
 use wsp::stop::Stop;
+use wsp::store::Patience;
 
 use super::args::Run;
 use super::screen::Screen;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
-    let profile = load(&args.profile)?;
+    let mut profile = load(&args.profile)?;
     let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
     // Events leave by it, so it is the finest there is.
     let clock = SystemClock::new().fine();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
+        profile.store.patience = Patience::until(stop.clone());
         let telemetry = around.telemetry(&clock);
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
         let Feed { readies, closed, control } = feed(&profile, clock, args.once)?;

@@ -10,6 +10,7 @@ use super::{
     RateWiring, RequiredPacks, StoreWiring, TelemetryWiring, reference, settings as s,
 };
 use crate::model::{Micros, Secret};
+use crate::store::Patience;
 
 pub(super) fn is_local(profile_id: &str) -> bool {
     profile_id.starts_with("local")
@@ -82,6 +83,7 @@ pub(super) fn store(r: &mut Reader<'_>) -> StoreWiring {
         endpoint: r.text(&s::STORE_ENDPOINT),
         region: r.text(&s::STORE_REGION),
         path_style: r.switch(&s::STORE_PATH_STYLE).unwrap_or(false),
+        patience: Patience::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{HttpUrl, Micros, ScenarioId, Secret};
+use crate::store::Patience;
 
 /// What may be streamed and how.
 #[derive(Debug, Clone)]
@@ -90,6 +91,8 @@ pub struct StoreWiring {
     pub region: Option<String>,
     /// Buckets stand in the path.
     pub path_style: bool,
+    /// How long a server that is away is waited for; shared by all stores that are opened with this.
+    pub patience: Patience,
 }
 
 /// Where the Oracle is.

@@ -76,6 +76,13 @@ impl Failure {
         Self::new(Kind::Passing, format!("the answer broke off: {}", causes(error)))
     }
 
+    /// The same with more words.
+    #[must_use]
+    pub(super) fn with(mut self, words: &str) -> Self {
+        self.text = format!("{} {words}", self.text);
+        self
+    }
+
     /// The port's error, for the object of this full name; `doing` says what was tried.
     pub(super) fn refused(&self, object: String, doing: &str) -> StoreError {
         StoreError::Io { object, message: format!("{doing}: {}", self.text) }
