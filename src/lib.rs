@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ahead;
+pub mod byte_budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod credit;
