@@ -7,6 +7,7 @@ mod common;
 
 use arrow_array::RecordBatch;
 use common::capture::CaptureGate;
+use common::live::Running;
 use common::parquet::{as_json, with_foreign_seed, with_text, with_texts};
 use common::refused::{Came, all_refused};
 use common::{FRAUD, Stage, canonical};
@@ -296,6 +297,27 @@ fn a_receipt_of_another_span_is_refused() {
             ),
         ],
     );
+}
+
+/// A campaign that begins later looks like a run that hangs, unless the log says otherwise.
+#[test]
+fn a_run_that_waits_for_its_campaign_logs_until_when() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    let mut command = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    command.env("WSP_CAMPAIGN_START_UTC", "2099-01-01T00:00:00Z").env("WSP_STREAM_SPEEDUP", "1");
+    let mut running = Running::spawn(&stage, "campaign", &mut command);
+    let err_file = running.err_file();
+    let log = || std::fs::read_to_string(&err_file).unwrap();
+    running.until("the wait is logged", || log().contains("waiting for the first event"));
+    let log = log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("waiting for the first event")).collect();
+    assert_eq!(lines.len(), 1, "once: {log}");
+    let line: Value = serde_json::from_str(lines[0]).unwrap();
+    assert!(line["starts_utc"].as_str().unwrap().starts_with("2099-01-01T00:00:00."), "{line}");
+    assert!(line["wait_seconds"].as_u64().unwrap() > 1_000_000_000, "{line}");
+    assert_eq!(gate.requests(), 0);
+    running.kill();
 }
 
 #[test]

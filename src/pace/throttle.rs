@@ -89,7 +89,7 @@ where
                     return Poll::Ready(this.held.take().map(Ok));
                 }
                 Admission::At(at) => {
-                    this.first_wait.log(this.clock, at, "its rate has not begun");
+                    this.first_wait.log(this.clock, at, "its rate does not allow it yet");
                     *this.until = Some(at);
                 }
             }
