@@ -266,9 +266,7 @@ async fn look_ahead(
         }
     }
     let speedup = profile.policy.stream_speedup;
-    let (now, wait) = (clock.utc(), first.map_or(Duration::ZERO, |ts| first_wait(settings, run, ts, clock)));
-    let starts =
-        (!wait.is_zero()).then(|| Micros(now.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))));
+    let starts = first.and_then(|ts| later_start(settings, run, ts, clock));
     let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
     Ok(PlannedRun {
         engine_run_root: run.engine_root.clone(),
@@ -282,19 +280,21 @@ async fn look_ahead(
         largest_idle_gap_seconds: gap.0.as_secs_f64(),
         largest_idle_gap_from: text(gap.1),
         speedup,
-        starts_utc: text(starts),
-        starts_in_seconds: starts.map(|_| wait.as_secs_f64()),
+        starts_utc: text(starts.map(|(utc, _)| utc)),
+        starts_in_seconds: starts.map(|(_, wait)| wait.as_secs_f64()),
         paced_seconds: (!settings.pacing.is_off()).then(|| paced.as_secs_f64() / speedup),
         rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
     })
 }
 
-/// How long a start now would wait for its first event, which is at `ts`.
-fn first_wait(settings: &Settings, run: &Prepared, ts: Micros, clock: &impl Clock) -> Duration {
+/// When a start now would send its first event, which is at `ts`, and how long it would wait; `None` where it would not.
+fn later_start(settings: &Settings, run: &Prepared, ts: Micros, clock: &impl Clock) -> Option<(Micros, Duration)> {
     let (now, utc) = (clock.now(), clock.utc());
     let due = Schedule::new(settings.pacing_of(run)).due(ts, || (now, utc)).unwrap_or_default();
     let rate_start = settings.rate.as_ref().and(settings.rate_start).map_or(0, |start| start.0.saturating_sub(utc.0));
-    due.saturating_sub(now).max(Duration::from_micros(u64::try_from(rate_start).unwrap_or(0)))
+    let wait = due.saturating_sub(now).max(Duration::from_micros(u64::try_from(rate_start).unwrap_or(0)));
+    let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    (micros > 0).then(|| (Micros(utc.0.saturating_add(micros)), wait))
 }
 
 fn planned(output: &PreparedOutput, from: Resume, cursors: &[Cursor]) -> PlannedOutput {
