@@ -132,7 +132,11 @@ pub(super) fn start_of(
     };
     Start {
         schema: START_SCHEMA.to_owned(),
-        ready: ReadySource { topic: source.topic.clone(), partition: source.partition, offset: source.offset },
+        ready: ReadySource {
+            topic: source.topic.clone(),
+            partition: source.partition.clone(),
+            offset: source.offset.clone(),
+        },
         run: RunIds {
             message_id: identity.message_id.clone(),
             run_id: identity.run_id.clone(),

@@ -15,7 +15,9 @@ use super::series::RunSeries;
 use super::tally::{Counts, OutputTally, Spread, Tally};
 use super::utc;
 use crate::deliver::PushCounts;
-use crate::model::{Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey};
+use crate::model::{
+    Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, TopicPlace, WorldKey,
+};
 
 /// The version of `wsp_start.json`.
 pub const START_SCHEMA: &str = "wsp_start.v1";
@@ -27,10 +29,10 @@ pub const SUMMARY_SCHEMA: &str = "wsp_summary.v1";
 pub struct ReadySource {
     /// The control topic.
     pub topic: String,
-    /// Its partition; none for a file.
-    pub partition: Option<i32>,
-    /// Its offset there; none for a file.
-    pub offset: Option<i64>,
+    /// Its partition or shard; none for a file.
+    pub partition: Option<TopicPlace>,
+    /// Its offset or sequence number there; none for a file.
+    pub offset: Option<TopicPlace>,
 }
 
 /// Who streams.

@@ -10,8 +10,10 @@ pub mod lane;
 pub mod minute;
 pub mod reason;
 pub mod secret;
+pub mod shard;
 pub mod strict;
 pub mod time;
+pub mod topic;
 
 pub use check::{Check, CheckList, Verdict};
 pub use event::{Decision, Delivered, Event, Position, RowBatch, Run};
@@ -20,4 +22,6 @@ pub use identity::{Hex32, Hex64, IdentityError, OutputId, PlatformRunId, Scenari
 pub use lane::{Lane, LaneKey};
 pub use reason::{Place, Reason, Refusal};
 pub use secret::Secret;
+pub use shard::{SequenceNumber, ShardError, ShardId, ShardPosition};
 pub use time::Micros;
+pub use topic::TopicPlace;

@@ -91,11 +91,12 @@ settings! {
     CONTROL_BUS_ENDPOINT: "wiring.control_bus.endpoint_url", ["CONTROL_BUS_ENDPOINT_URL"], Profile, "", "Address of a server that speaks like Kinesis. Default: AWS, or what `AWS_ENDPOINT_URL` says.";
     KAFKA_SERVERS: "", ["KAFKA_BOOTSTRAP_SERVERS"], Environment, "", "Kafka's brokers, `host:port` with commas; a `SASL_SSL://`-like prefix is dropped.";
     KAFKA_SECURITY: "", ["KAFKA_SECURITY_PROTOCOL"], Environment, "SASL_SSL", "`SASL_SSL`, `SASL_PLAINTEXT`, `SSL` or `PLAINTEXT`.";
-    KAFKA_MECHANISM: "", ["KAFKA_SASL_MECHANISM"], Environment, "PLAIN", "`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.";
+    KAFKA_MECHANISM: "", ["KAFKA_SASL_MECHANISM"], Environment, "PLAIN", "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, or `OAUTHBEARER`: the IAM login of Amazon MSK, by a token that is signed with the AWS credentials of the environment and renewed before it ends.";
+    KAFKA_AWS_REGION: "", ["KAFKA_AWS_REGION"], Environment, "", "The region of the IAM login; needed with `OAUTHBEARER`.";
     KAFKA_USERNAME: "", ["KAFKA_SASL_USERNAME"], Environment, "", "Who logs in.";
     KAFKA_PASSWORD: "", ["KAFKA_SASL_PASSWORD"], Environment, "", "With what. Never printed.";
     KAFKA_CA: "", ["KAFKA_CA_LOCATION"], Environment, "", "PEM certificates to trust, a file or a folder. Default: the system's.";
-    KAFKA_GROUP: "", ["WSP_READY_GROUP_ID"], Environment, "wsp-ready", "The consumer group; each READY goes to one of its members.";
+    KAFKA_GROUP: "", ["WSP_READY_GROUP_ID"], Environment, "wsp-ready", "The consumer group; with Kafka, each READY goes to one of its members. Kinesis has no groups: each consumer reads the whole stream, and what is settled is kept by group.";
     KAFKA_SESSION: "", ["WSP_READY_SESSION_TIMEOUT_SECONDS"], Environment, "45", "How long the group waits for a consumer that crashed or was cut off before another gets its partitions, seconds (the broker has bounds too).", "6" ..= "1800";
     CATALOGUE_PATH: "wiring.engine_catalogue_path", [], Profile, "", "`engine_outputs.catalogue.yaml`; `engine_gates.map.yaml` is read from beside it.";
     ORACLE_ROOT: "wiring.oracle_root", [], Profile, "", "What relative Oracle references are joined to.";

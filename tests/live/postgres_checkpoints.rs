@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
 use wsp::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints};
 use wsp::clock::{Clock, SystemClock};
-use wsp::model::{Reason, Refusal, Secret};
+use wsp::model::{Hex64, Reason, Refusal, Secret, ShardPosition};
 
 use crate::checkpoint_contract::{self, cursor, output, scope};
 use crate::servers::postgres::{Database, Postgres};
@@ -53,6 +53,33 @@ async fn postgres_keeps_the_contract() {
         assert_eq!(other.execute(taken, &[&scope.as_str()]).await.unwrap(), 1);
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "starts a server"]
+async fn positions_in_a_control_stream_are_kept_by_scope_and_never_move_back() {
+    let database = Database::start();
+    let store = checkpoints(&database.dsn(), SystemClock::new());
+    let unique = tempfile::tempdir().unwrap();
+    let scope = |name: &str| Hex64::sha256(format!("{name}{}", unique.path().display()));
+    let position = |shard: &str, sequence: &str, drained| ShardPosition {
+        shard_id: shard.parse().unwrap(),
+        sequence_number: sequence.parse().unwrap(),
+        drained,
+    };
+    let (one, other) = (store.shards(scope("one")), store.shards(scope("other")));
+    assert_eq!(one.load().await, Ok(Vec::new()), "reading makes no table");
+    let long = "49590338271490256608559692538361571095921575989136588898";
+    one.save(&[position("s-0", "9", false), position("s-1", long, false)]).await.unwrap();
+    one.save(&[position("s-0", "10", false)]).await.unwrap();
+    // What another consumer of the scope has not settled yet takes nothing back.
+    one.save(&[position("s-0", "9", false), position("s-1", long, true)]).await.unwrap();
+    one.save(&[position("s-1", long, false)]).await.unwrap();
+    let mut kept = one.load().await.unwrap();
+    kept.sort_by(|one, other| one.shard_id.cmp(&other.shard_id));
+    assert_eq!(kept, [position("s-0", "10", false), position("s-1", long, true)]);
+    assert_eq!(other.load().await, Ok(Vec::new()));
+    assert_eq!(store.shards(scope("one")).load().await.unwrap().len(), 2, "on another connection");
 }
 
 /// As a process under SIGSTOP: the first owner's runtime stands still for longer than its lease.

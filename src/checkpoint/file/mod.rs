@@ -175,7 +175,9 @@ fn failed(path: &Path, error: &io::Error) -> Refusal {
     Refusal::new(Reason::CheckpointSaveFailed, error.to_string()).file(path.to_string_lossy())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Refusal::new(Reason::InternalError, format!("checkpoint files: {error}"))))
 }

@@ -12,6 +12,7 @@ mod database;
 mod dsn;
 mod retry;
 mod scope;
+mod shards;
 mod sql;
 mod table;
 mod tls;
@@ -28,6 +29,7 @@ use self::database::Database;
 use self::dsn::Dsn;
 pub use self::retry::Fault;
 pub use self::scope::{LeasedScope, Releases, Times};
+pub use self::shards::PostgresShards;
 pub use self::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
 use super::{CheckpointScope, CheckpointStore, Kept, owner};
 use crate::clock::Clock;
@@ -104,6 +106,12 @@ impl<C: Clock> PostgresCheckpoints<C> {
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = owner.into();
         self
+    }
+
+    /// How far the shards of a control stream are settled, in the same database.
+    #[must_use]
+    pub fn shards(&self, scope: Hex64) -> PostgresShards<C> {
+        PostgresShards::new(self.database(), scope)
     }
 
     fn database(&self) -> Database<C> {

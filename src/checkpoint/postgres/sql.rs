@@ -231,11 +231,15 @@ fn read_if_there(rows: Result<Vec<Row>, Error>) -> Result<Vec<Row>, Error> {
     }
 }
 
-/// Makes the tables that are not there. Looking first spares a role that may not create any from needing the right.
 async fn create_missing(client: &Client) -> Result<(), Error> {
     let tables = [("wsp_checkpoint", CURSORS), ("wsp_checkpoint_lease", LEASES), ("wsp_checkpoint_answered", ANSWERED)];
+    create(client, &tables).await
+}
+
+/// Makes the tables that are not there. Looking first spares a role that may not create any from needing the right.
+pub(super) async fn create(client: &Client, tables: &[(&str, &str)]) -> Result<(), Error> {
     for (name, statement) in tables {
-        let there = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&name, Type::TEXT)]).await?;
+        let there = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(name, Type::TEXT)]).await?;
         if there.try_get(0)? {
             continue;
         }
