@@ -8,6 +8,7 @@
 pub mod account;
 pub mod deferral;
 pub mod evidence;
+mod first_rows;
 pub mod matrix;
 pub mod plan;
 pub mod positions;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use tracing::{Instrument, info_span};
 
+use crate::byte_budget::ByteBudget;
 use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, SharedScope};
 use crate::clock::Clock;
 use crate::deliver::{Gate, PushStats};
@@ -343,6 +344,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             stats: pushes.clone(),
             read,
             framed: framed.clone(),
+            bodies: ByteBudget::new(self.settings.body_memory),
         };
         let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
         let (saved, clock) = (meter.clone(), self.clock.clone());

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::deliver::{Lookup, Probe};
 use crate::envelope::{FrameExt, RunPins};
 use crate::evidence::verify::holds_together;
-use crate::evidence::{End, OutputSummary, RunIds, Status, Summary, Told};
+use crate::evidence::{End, OutputSummary, RunIds, Status, Summary, Told, Unstarted};
 use crate::merge::merge;
 use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::world::{self, ViewRoot, Wanted};
@@ -49,8 +49,12 @@ pub async fn verify<C: Clock + std::fmt::Debug>(
     clock: C,
 ) -> Result<CheckList, Refusal> {
     let store = prepare::open_own(profile)?;
-    let told = Told::read(&store, home, profile.lane).await?;
     let mut list = CheckList::new();
+    if let Some(unstarted) = Unstarted::read(&store, home, profile.lane).await? {
+        unstarted.holds_together(&store, home, &mut list).await?;
+        return Ok(list);
+    }
+    let told = Told::read(&store, home, profile.lane).await?;
     holds_together(&store, home, &told, &mut list).await?;
     let Some(summary) = &told.summary else { return Ok(list) };
     let world = list.note("oracle", reopen(profile, summary).await, |run| run.engine_root.clone());
@@ -102,7 +106,7 @@ async fn reopen(profile: &Profile, summary: &Summary) -> Result<Prepared, Refusa
     let mut checks = CheckList::new();
     let world = world::inspect(&*engine, ViewRoot { store: &*views, base: None }, &wanted, &mut checks).await;
     let outputs = match &world {
-        Some(world) => prepare::check_rows(world, &views, &catalogue, &mut checks).await,
+        Some(world) => prepare::check_rows(world, &run.world_key, &views, &catalogue, &mut checks).await,
         None => Vec::new(),
     };
     checks.verdict()?;

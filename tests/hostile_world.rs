@@ -5,9 +5,11 @@
 
 mod common;
 
+use arrow_array::RecordBatch;
 use common::capture::CaptureGate;
+use common::parquet::{as_json, with_foreign_seed, with_text, with_texts};
 use common::refused::{Came, all_refused};
-use common::{FRAUD, Stage};
+use common::{FRAUD, Stage, canonical};
 use serde_json::{Value, json};
 
 fn zeros(n: usize) -> Value {
@@ -170,6 +172,130 @@ fn a_seal_may_be_missing_only_where_policy_says_so() {
             assert!(start.contains("policy.require_seal is false"), "the evidence says so: {start}");
         }
     }
+}
+
+/// The folder, its receipt and all ids stay; the rows in it are another world's, as many as before.
+#[test]
+fn a_view_whose_rows_are_of_another_world_is_refused() {
+    fn rows(stage: &Stage, output: &str, change: impl FnOnce(&RecordBatch) -> RecordBatch) {
+        stage.change_rows(output, |rows| change(&rows));
+    }
+    fn json(stage: &Stage, seed: u64) {
+        let payloads = canonical().into_iter().filter(|body| body["event_type"] == FRAUD);
+        let payloads = payloads.map(|mut body| {
+            body["payload"]["seed"] = seed.into();
+            Some(body["payload"].to_string())
+        });
+        rows(stage, FRAUD, |rows| as_json(rows, payloads));
+    }
+    const PART: &str = "part-000000.parquet at row 0";
+    all_refused(
+        Came::Started,
+        &[
+            (
+                "seed",
+                |s, _| rows(s, FRAUD, |rows| with_foreign_seed(rows, 0)),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "seed", "43", "42"],
+            ),
+            (
+                "seed of the last rows",
+                |s, _| rows(s, FRAUD, |rows| with_foreign_seed(rows, 98)),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "seed", "some of the rows 0 to 99 hold 43", "42"],
+            ),
+            (
+                "fingerprint of a context output",
+                |s, _| rows(s, ARRIVALS, |rows| with_texts(rows, "manifest_fingerprint", &"0".repeat(64))),
+                "WORLD_KEY_MISMATCH",
+                &[ARRIVALS, PART, "manifest_fingerprint", "0000", "fa05c832"],
+            ),
+            (
+                "parameters",
+                |s, _| rows(s, FRAUD, |rows| with_texts(rows, "parameter_hash", &"0".repeat(64))),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "parameter_hash", "0000", "7e8079fe"],
+            ),
+            (
+                "scenario",
+                |s, _| rows(s, FRAUD, |rows| with_texts(rows, "scenario_id", "baseline_v2")),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "scenario_id", "baseline_v2", "baseline_v1"],
+            ),
+            (
+                "one part of two, without statistics",
+                |s, _| {
+                    let rows = s.rows(FRAUD);
+                    let foreign = with_foreign_seed(&rows.slice(60, 40), 0);
+                    s.write_parts_without_statistics(FRAUD, &[vec![rows.slice(0, 60)], vec![foreign]]);
+                },
+                "WORLD_KEY_MISMATCH",
+                &["part-000001.parquet at row 0", "seed", "43", "42"],
+            ),
+            (
+                "JSON payloads",
+                |s, _| json(s, 43),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "payload_json.seed", "43", "42"],
+            ),
+        ],
+    );
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    json(&stage, 42);
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""), "JSON payloads of this world");
+}
+
+/// What a sort receipt says of a view's first and last time is compared with its rows.
+#[test]
+fn a_receipt_of_another_span_is_refused() {
+    fn span(stage: &Stage, field: &str, value: &str) {
+        stage.edit(&sort_receipt(FRAUD), |receipt| {
+            for stats in ["raw_stats", "sorted_stats"] {
+                receipt[stats][field] = value.into();
+            }
+        });
+    }
+    const RECEIPT_NAME: &str = "_stream_sort_receipt.json";
+    all_refused(
+        Came::Started,
+        &[
+            (
+                "a year early",
+                |s, _| span(s, "min_ts_utc", "2025-01-01T00:00:00"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &[RECEIPT_NAME, "min_ts_utc", "2025-01-01", "row 0 of", "2026-01-01T00:00:00.000000Z"],
+            ),
+            (
+                "a microsecond early",
+                |s, _| span(s, "min_ts_utc", "2025-12-31T23:59:59.999999"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &["min_ts_utc"],
+            ),
+            (
+                "a year late",
+                |s, _| span(s, "max_ts_utc", "2027-01-01T00:00:00"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &[RECEIPT_NAME, "max_ts_utc", "2027-01-01", "row 99 of", "2026-01-02T22:26:25.681764Z"],
+            ),
+            (
+                "shorter than the rows",
+                |s, _| span(s, "max_ts_utc", "2026-01-02T00:00:00"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &["max_ts_utc"],
+            ),
+            (
+                "of rows that were replaced",
+                |s, _| {
+                    let receipt = common::read(&s.path(&sort_receipt(FRAUD)));
+                    s.change_rows(FRAUD, |rows| with_text(&rows, "ts_utc", 99, Some("2026-01-03T00:00:00.000000Z")));
+                    s.put(&sort_receipt(FRAUD), receipt);
+                },
+                "STREAM_VIEW_RECEIPT_BAD",
+                &["max_ts_utc", "2026-01-03"],
+            ),
+        ],
+    );
 }
 
 #[test]

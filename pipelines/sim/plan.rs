@@ -128,6 +128,10 @@ impl Plan {
         };
         let rivals = r.chance(1, 2);
         let settings = overload(&mut Random::of(&[seed, 0x6c6f_6164]), settings(r, &world)?);
+        // A few bodies fill it in half of the cases.
+        let m = &mut Random::of(&[seed, 0x6d65_6d6f]);
+        let body_memory = if m.chance(1, 2) { 1 + below(m, &[1, 2_000, 50_000]) } else { settings.body_memory };
+        let settings = Settings { body_memory, ..settings };
         let gate = GatePlan::draw(r, &settings);
         let lines = lines(r, flaw.is_some(), rivals, store.lease);
         let failing_reads = if r.chance(1, 8) { r.below(40) } else { 0 };

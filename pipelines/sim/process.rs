@@ -19,6 +19,7 @@ use super::disk::Disk;
 use super::gate::Reached;
 use super::hub::{Blow, Hub, Life, ProcessId};
 use super::plan::StorePlan;
+use crate::byte_budget::ByteBudget;
 use crate::checkpoint::CheckpointScope;
 use crate::checkpoint::postgres::{LeasedScope, Releases, Times};
 use crate::deliver::{PushCounts, PushStats};
@@ -178,9 +179,10 @@ async fn stream(
     let due = RunOutput::due(&RunOutput::of(&run, &from, &settings), &settings);
     hub.note(format_args!("p{id} goes on at {from:?}, {due} rows"));
     let (framed, read) = (Counter::new(), ReadCounts::default());
-    let chunks = producer::framed(&run, &from, &settings, &read, framed.clone());
+    let bodies = ByteBudget::new(settings.body_memory);
+    let chunks = producer::framed(&run, &from, &settings, &read, framed.clone(), &bodies);
     let (clock_too, stats) = (clock.clone(), pushes.clone());
-    let parts = Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone() };
+    let parts = Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone(), bodies };
     let saved = hub.clone();
     let answers = producer::delivered(&run, chunks, &settings, parts, move |cursor| {
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);

@@ -20,6 +20,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::hub::{Hub, ProcessId};
 use super::judge::{Promise, Violation, broken};
 use super::plan::{Flaw, LinePlan, Plan, WorldPlan};
+use crate::byte_budget::ByteBudget;
 use crate::envelope::RunPins;
 use crate::model::{Event, Hex64, Micros, OutputId, Reason, Refusal, WorldKey};
 use crate::oracle::{Resume, View, ViewFile, ViewFiles};
@@ -143,7 +144,9 @@ impl World {
         let whole = Prepared { lane: crate::model::Lane::WHOLE, ..run.clone() };
         let from = vec![Resume::default(); whole.outputs.len()];
         let mut events: Vec<Event> = Vec::new();
-        let reading = producer::framed(&whole, &from, &plan.settings, &ReadCounts::default(), Counter::new());
+        // All of them are kept, which no run does.
+        let bodies = ByteBudget::unlimited();
+        let reading = producer::framed(&whole, &from, &plan.settings, &ReadCounts::default(), Counter::new(), &bodies);
         let reading = reading.try_for_each(|chunk| {
             events.extend(chunk);
             std::future::ready(Ok(()))

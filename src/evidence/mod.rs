@@ -28,6 +28,7 @@ mod summary;
 mod tally;
 mod times;
 mod told;
+mod unstarted;
 mod utc;
 pub mod verify;
 
@@ -47,6 +48,7 @@ pub use summary::{
 };
 pub use tally::{Counts, OutputTally, Spread, Tally};
 pub use told::{Fact, Told};
+pub use unstarted::Unstarted;
 
 use bytes::Bytes;
 use serde::Serialize;

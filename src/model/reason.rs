@@ -140,6 +140,8 @@ reasons! {
     ColumnNotEncodable = "COLUMN_NOT_ENCODABLE", "Leave the column out of the view, or store it as a type that has a JSON form.";
     /// A value has no JSON form (NaN, an infinity), or a `payload_json` is not a JSON object.
     ValueNotEncodable = "VALUE_NOT_ENCODABLE", "Correct the world at the row named in the detail and seal it anew.";
+    /// An event's body is larger than IG takes (1 MiB).
+    EventTooLarge = "EVENT_TOO_LARGE", "Shorten the row named in the detail, or leave the named column out of the view, and seal the world anew. No policy lets the run go on: IG would answer 413.";
     /// IG refused an event for good, or gave an answer that says nothing.
     IgPushRejected = "IG_PUSH_REJECTED", "Read the detail: it holds IG's status and error. The checkpoint stands before the event.";
     /// IG holds another payload under an event's id.

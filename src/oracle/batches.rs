@@ -51,20 +51,21 @@ pub struct Scan {
     from: Resume,
     pub(super) limit: u64,
     pub(super) batch_rows: usize,
-    pub(super) times_only: bool,
+    /// The columns to read beside the time, where not all of them.
+    pub(super) columns: Option<Arc<[String]>>,
     pub(super) memory: u64,
     prefetch: Prefetch,
 }
 
 impl Scan {
-    /// All rows, 4,096 a batch.
+    /// All rows, 4,096 a batch, or fewer where they are large.
     #[must_use]
     pub fn new() -> Self {
         Self {
             from: Resume::default(),
             limit: u64::MAX,
             batch_rows: 4096,
-            times_only: false,
+            columns: None,
             memory: DEFAULT_MEMORY,
             prefetch: Prefetch::new(usize::MAX),
         }
@@ -86,12 +87,19 @@ impl Scan {
 
     /// Event times alone: no other column is read.
     #[must_use]
-    pub fn times_only(mut self) -> Self {
-        self.times_only = true;
+    pub fn times_only(self) -> Self {
+        self.times_and(&[])
+    }
+
+    /// Event times and those of `columns` that the view has: no other column is read.
+    #[must_use]
+    pub fn times_and(mut self, columns: &[String]) -> Self {
+        self.columns = Some(columns.into());
         self
     }
 
-    /// At most so many rows a batch (at least 1). A batch never spans row groups.
+    /// At most so many rows a batch (at least 1); fewer where they would take more than some 4 MiB by the footer. A batch
+    /// never spans row groups.
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows.max(1);
@@ -371,7 +379,8 @@ impl View {
         if (file, row) == (self.parts.len(), 0) {
             return Ok(None);
         }
-        let detail = format!("part {file} of {}", self.parts.len());
+        let detail =
+            format!("row {row} of part {file} is asked for; {} has {} parts", self.output_id, self.parts.len());
         Err(Refusal::new(Reason::CheckpointForeign, detail))
     }
 }

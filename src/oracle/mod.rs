@@ -16,6 +16,7 @@ mod loading;
 mod object;
 pub mod pack;
 mod part;
+pub mod pins;
 pub mod receipt;
 pub mod seal;
 mod share;

@@ -34,7 +34,7 @@ pub(super) struct Part {
     leaves: Vec<usize>,
     /// Those that every row group is asked for: the filter's alone, where there is one.
     first_leaves: Vec<usize>,
-    batch_rows: usize,
+    most_rows: usize,
     /// Some text column is not annotated as UTF-8, so the decoder hands its bytes out unchecked.
     pub(super) unchecked_text: bool,
 }
@@ -51,17 +51,19 @@ impl Part {
         // The footer is read anew rather than kept: a view may have thousands of parts, and planning looks at all.
         let footer = footer::read(&source).await?;
         let Footer { metadata, projection, unchecked_text, .. } = &footer;
-        let times = scan.times_only.then(|| {
-            let index = metadata.schema().index_of(TIME_COLUMN).ok();
-            ProjectionMask::roots(metadata.parquet_schema(), index)
+        let few = scan.columns.as_ref().map(|columns| {
+            let wanted = |name: &String| name == TIME_COLUMN || columns.contains(name);
+            let fields = metadata.schema().fields().iter().enumerate();
+            let indices: Vec<usize> = fields.filter(|(_, field)| wanted(field.name())).map(|(i, _)| i).collect();
+            ProjectionMask::roots(metadata.parquet_schema(), indices)
         });
-        let projection = times.unwrap_or_else(|| projection.clone());
+        let projection = few.unwrap_or_else(|| projection.clone());
         let leaves_of = |mask: &ProjectionMask| {
             (0..metadata.parquet_schema().num_columns()).filter(|leaf| mask.leaf_included(*leaf)).collect()
         };
         let leaves: Vec<usize> = leaves_of(&projection);
         let first_leaves = filter.map_or_else(|| leaves.clone(), |filter| leaves_of(&filter.projection(metadata)));
-        let layout = Layout { metadata: metadata.metadata(), leaves: &leaves, batch_rows: scan.batch_rows as u64 };
+        let layout = Layout { metadata: metadata.metadata(), leaves: &leaves, most_rows: scan.batch_rows as u64 };
         let paged = if layout.is_beyond(scan.slice_bytes()) { footer.with_pages(&source).await? } else { None };
         Ok(Self {
             metadata: metadata.clone(),
@@ -69,7 +71,7 @@ impl Part {
             projection,
             leaves,
             first_leaves,
-            batch_rows: scan.batch_rows,
+            most_rows: scan.batch_rows,
             unchecked_text: *unchecked_text,
             source,
         })
@@ -82,7 +84,7 @@ impl Part {
 
     fn layout<'a>(&'a self, leaves: &'a [usize]) -> Layout<'a> {
         let metadata = self.paged.as_ref().unwrap_or(&self.metadata).metadata();
-        Layout { metadata, leaves, batch_rows: self.batch_rows as u64 }
+        Layout { metadata, leaves, most_rows: self.most_rows as u64 }
     }
 
     /// The bytes of a slice that are needed whatever it holds.
@@ -109,11 +111,12 @@ impl Part {
         ]);
         let whole = self.layout(&[]).rows(*group) == Some(rows.clone());
         let selection = RowGroupSelection::new(*group, (!whole).then_some(selection));
+        let batch_rows = count(self.layout(&self.leaves).batch_rows(*group));
         // An offset index is only believed where it is needed.
         let metadata = self.paged.as_ref().filter(|_| slice.paged).unwrap_or(&self.metadata);
         self.source.decode(|| {
             let decoder = ParquetPushDecoderBuilder::new_with_metadata(metadata.clone())
-                .with_batch_size(self.batch_rows)
+                .with_batch_size(batch_rows)
                 .with_projection(self.projection.clone())
                 .with_row_group_selections(vec![selection])
                 .with_limit(count(limit));

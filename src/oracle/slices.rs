@@ -11,8 +11,11 @@
 use std::ops::Range;
 
 use parquet::basic::Compression;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
+
+/// Bytes of decoded values that a batch is meant to hold at most. Rows of up to 1 kB come 4,096 at a time.
+const BATCH_BYTES: u64 = 4 << 20;
 
 /// Rows that are fetched and decoded at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +62,8 @@ pub(super) struct Layout<'a> {
     pub(super) metadata: &'a ParquetMetaData,
     /// The leaf columns that are read.
     pub(super) leaves: &'a [usize],
-    /// Cuts are made at multiples of so many rows, for a batch never spans two slices.
-    pub(super) batch_rows: u64,
+    /// Rows of a batch at most; see [`Layout::batch_rows`].
+    pub(super) most_rows: u64,
 }
 
 /// One column of a row group.
@@ -89,17 +92,34 @@ impl Layout<'_> {
         let mut to = rows;
         if paged && cost(rows).all() > most {
             // The most whole batches that fit: costs grow with the rows.
-            let batches = (rows - from).div_ceil(self.batch_rows);
+            let batch_rows = self.batch_rows(group);
+            let batches = (rows - from).div_ceil(batch_rows);
             let (mut low, mut high) = (1, batches);
             while low < high {
                 let middle = low + (high - low).div_ceil(2);
-                let fits = cost((from + middle * self.batch_rows).min(rows)).all() <= most;
+                let fits = cost((from + middle * batch_rows).min(rows)).all() <= most;
                 (low, high) = if fits { (middle, high) } else { (low, middle - 1) };
             }
-            to = (from + low * self.batch_rows).min(rows);
+            to = (from + low * batch_rows).min(rows);
         }
         let paged = paged && (from, to) != (0, rows);
         Some(Slice { group, start, rows: from..to, paged, cost: cost(to) })
+    }
+
+    /// Rows of a batch in this row group: fewer where its rows are large by its footer. Slices are cut at multiples of it,
+    /// for a batch never spans two.
+    pub(super) fn batch_rows(&self, group: usize) -> u64 {
+        let columns = self.metadata.row_groups().get(group).map(RowGroupMetaData::columns).unwrap_or_default();
+        let rows = self.rows(group).map_or(1, |rows| rows.end.max(1));
+        // A dictionary's values may be stored once and decoded for each row.
+        let decoded = |column: &ColumnChunkMetaData| {
+            let texts = column.unencoded_byte_array_data_bytes().unwrap_or(0);
+            u64::try_from(column.uncompressed_size().max(texts)).unwrap_or(0)
+        };
+        let columns = self.leaves.iter().filter_map(|leaf| columns.get(*leaf));
+        let bytes = columns.map(decoded).fold(0_u64, u64::saturating_add);
+        let mean = bytes.div_ceil(rows).max(1);
+        (BATCH_BYTES / mean).clamp(1, self.most_rows)
     }
 
     /// The bytes of a slice, ascending in each column.

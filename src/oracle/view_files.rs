@@ -11,6 +11,7 @@ use arrow_schema::{Schema, SchemaRef};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::footer;
+use super::pins::{self, Claim};
 use super::source::Source;
 use crate::model::{Micros, OutputId, Reason, Refusal};
 use crate::store::{Key, ObjectMeta, ObjectStore};
@@ -68,6 +69,8 @@ pub struct ViewPart {
     pub rows: u64,
     /// Its row groups in order.
     pub row_groups: Vec<RowGroup>,
+    /// What its footer says about the columns that name the world of its rows.
+    pub pins: Vec<Claim>,
 }
 
 /// A stream view whose parts fit together. Clones share nothing but the store.
@@ -111,19 +114,16 @@ impl ViewFiles {
         };
         footer::check_time_column(schema).map_err(|refusal| refusal.file(first.name.clone()))?;
         for (part, columns) in &parts {
-            if let Some(difference) = difference(schema, columns) {
-                return Err(Refusal::new(Reason::StreamViewUnreadable, difference).file(part.name.clone()));
-            }
+            difference(schema, columns).map_err(|refusal| refusal.file(part.name.clone()))?;
         }
         let schema = schema.clone();
         let parts: Vec<ViewPart> = parts.into_iter().map(|(part, _)| part).collect();
         // Each part's count is at most i64::MAX, so the sum of any real list fits.
         let rows = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.rows));
         if rows != expected_rows {
-            return Err(Refusal::new(
-                Reason::StreamViewRowsMismatch,
-                format!("{output_id}: {} parts hold {rows} rows, the receipt says {expected_rows}", parts.len()),
-            ));
+            let detail = format!("{} parts hold {rows} rows, the receipt says {expected_rows}", parts.len());
+            let folder = parts.first().and_then(|part| part.name.rsplit_once('/')).map_or("", |(folder, _)| folder);
+            return Err(Refusal::new(Reason::StreamViewRowsMismatch, format!("{output_id}: {detail}")).file(folder));
         }
         Ok(View { rank, output_id, store, parts, rows, schema })
     }
@@ -134,20 +134,26 @@ async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(Vi
     let footer = footer::read(&source).await?;
     let row_groups = footer.row_groups();
     let rows = row_groups.iter().map(|group| group.rows).sum();
-    Ok((ViewPart { file, name: source.name(), rows, row_groups }, footer.schema))
+    let pins = pins::claims(footer.metadata.metadata());
+    Ok((ViewPart { file, name: source.name(), rows, row_groups, pins }, footer.schema))
 }
 
-/// How `other` differs from `first` in names, types or order of columns. Nullability may differ:
-/// a part without a null is often written as required.
-fn difference(first: &Schema, other: &Schema) -> Option<String> {
-    if first.fields().len() != other.fields().len() {
-        return Some(format!("{} columns, the first part has {}", other.fields().len(), first.fields().len()));
-    }
-    first.fields().iter().zip(other.fields()).find_map(|(a, b)| {
-        let same = a.name() == b.name() && a.data_type().equals_datatype(b.data_type());
-        (!same).then(|| {
+/// Refuses `other` where it differs from `first` in names, types or order of columns, naming the first such column.
+/// Nullability may differ: a part without a null is often written as required.
+fn difference(first: &Schema, other: &Schema) -> Result<(), Refusal> {
+    let unlike = |detail: String| Refusal::new(Reason::StreamViewUnreadable, detail);
+    for (a, b) in first.fields().iter().zip(other.fields()) {
+        if a.name() != b.name() || !a.data_type().equals_datatype(b.data_type()) {
             let (a_type, b_type) = (a.data_type(), b.data_type());
-            format!("column {} is {b_type}, in the first part there stands {} as {a_type}", b.name(), a.name())
-        })
-    })
+            let detail = format!("it is {b_type}; in the first part there stands {} as {a_type}", a.name());
+            return Err(unlike(detail).field(b.name()));
+        }
+    }
+    let (one, two) = (first.fields().len(), other.fields().len());
+    if one == two {
+        return Ok(());
+    }
+    let (longer, which) = if two > one { (other, "it has") } else { (first, "it lacks") };
+    let column = longer.field(one.min(two)).name();
+    Err(unlike(format!("{two} columns, the first part has {one}; {which} this one")).field(column))
 }

@@ -47,7 +47,7 @@ fn slices(layout: &Layout<'_>, mut row: u64, most: u64) -> Vec<Slice> {
 #[test]
 fn without_an_index_a_row_group_is_whole() {
     let metadata = metadata(&file(400, 10), PageIndexPolicy::Skip);
-    let layout = Layout { metadata: &metadata, leaves: &[0, 1, 2], batch_rows: 16 };
+    let layout = Layout { metadata: &metadata, leaves: &[0, 1, 2], most_rows: 16 };
     assert!(layout.is_beyond(1));
     let slices = slices(&layout, 450, 1);
     let rows: Vec<_> = slices.iter().map(|slice| (slice.group, slice.start, slice.rows.clone())).collect();
@@ -80,7 +80,7 @@ proptest! {
         group_rows in 20_usize..1_200, page_rows in 1_usize..100, batch_rows in 1_u64..64, most in 0_u64..60_000, row in 0..ROWS
     ) {
         let metadata = metadata(&file(group_rows, page_rows), PageIndexPolicy::Required);
-        let layout = Layout { metadata: &metadata, leaves: &[0, 1, 2], batch_rows };
+        let layout = Layout { metadata: &metadata, leaves: &[0, 1, 2], most_rows: batch_rows };
         let mut next = row;
         for slice in slices(&layout, row, most) {
             prop_assert_eq!(slice.start + slice.rows.start, next);
@@ -93,7 +93,7 @@ proptest! {
             prop_assert_eq!(ranges.iter().map(|range| range.end - range.start).sum::<u64>(), slice.cost.fetched);
             // Another batch would not have fitted.
             if !to_end {
-                let longer = Layout { batch_rows: count + batch_rows, ..layout };
+                let longer = Layout { most_rows: count + batch_rows, ..layout };
                 let longer = longer.slice_at(next, 0).unwrap();
                 prop_assert!(longer.cost.all() > most);
             }
@@ -101,4 +101,28 @@ proptest! {
         }
         prop_assert_eq!(next, ROWS);
     }
+}
+
+#[test]
+fn batches_of_large_rows_have_fewer_of_them() {
+    const LONG: usize = 100_000;
+    let rows = |texts: StringArray, dictionary: bool| {
+        let batch = RecordBatch::try_from_iter([("x", Arc::new(texts) as ArrayRef)]).unwrap();
+        let properties = WriterProperties::builder().set_dictionary_enabled(dictionary).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let metadata = metadata(&writer.into_inner().unwrap().into(), PageIndexPolicy::Skip);
+        let layout = Layout { metadata: &metadata, leaves: &[0], most_rows: 4096 };
+        layout.batch_rows(0)
+    };
+    let long = "z".repeat(LONG);
+    let within = |count: u64| count * LONG as u64 <= BATCH_BYTES && (count + 2) * LONG as u64 > BATCH_BYTES;
+    let same = || StringArray::from_iter_values((0..100).map(|_| &long));
+    let plain = rows(same(), false);
+    assert!(within(plain), "{plain}");
+    // Stored once, decoded a hundred times.
+    let once = rows(same(), true);
+    assert!(within(once), "{once}");
+    assert_eq!(rows(StringArray::from_iter_values([&"z".repeat(2 * BATCH_BYTES as usize)]), false), 1);
+    assert_eq!(rows(StringArray::from_iter_values(["short", "texts"]), true), 4096);
 }
