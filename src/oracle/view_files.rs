@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::footer;
@@ -111,8 +111,8 @@ impl ViewFiles {
         };
         footer::check_time_column(schema).map_err(|refusal| refusal.file(first.name.clone()))?;
         for (part, columns) in &parts {
-            if let Some(difference) = difference(schema, columns) {
-                return Err(Refusal::new(Reason::StreamViewUnreadable, difference).file(part.name.clone()));
+            if let Some((column, detail)) = difference(schema, columns) {
+                return Err(Refusal::new(Reason::StreamViewUnreadable, detail).file(part.name.clone()).field(column));
             }
         }
         let schema = schema.clone();
@@ -137,17 +137,38 @@ async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(Vi
     Ok((ViewPart { file, name: source.name(), rows, row_groups }, footer.schema))
 }
 
-/// How `other` differs from `first` in names, types or order of columns. Nullability may differ:
-/// a part without a null is often written as required.
-fn difference(first: &Schema, other: &Schema) -> Option<String> {
-    if first.fields().len() != other.fields().len() {
-        return Some(format!("{} columns, the first part has {}", other.fields().len(), first.fields().len()));
-    }
-    first.fields().iter().zip(other.fields()).find_map(|(a, b)| {
-        let same = a.name() == b.name() && a.data_type().equals_datatype(b.data_type());
+/// How `other` differs from `first` in names, types or order of columns. Nullability may differ: a part without a null is
+/// often written as required.
+fn difference(first: &Schema, other: &Schema) -> Option<(String, String)> {
+    let (count, known) = (other.fields().len(), first.fields().len());
+    let differ = |(a, b): (&FieldRef, &FieldRef)| {
+        let same = a.name() == b.name() && are_alike(a.data_type(), b.data_type());
+        let (a_type, b_type) = (a.data_type(), b.data_type());
         (!same).then(|| {
-            let (a_type, b_type) = (a.data_type(), b.data_type());
-            format!("column {} is {b_type}, in the first part there stands {} as {a_type}", b.name(), a.name())
+            let detail = format!("the column is {b_type}, in the first part there stands {} as {a_type}", a.name());
+            (b.name().clone(), detail)
         })
+    };
+    first.fields().iter().zip(other.fields()).find_map(differ).or_else(|| {
+        let extra = other.fields().get(known).or(first.fields().get(count))?;
+        Some((extra.name().clone(), format!("{count} columns, the first part has {known}")))
     })
+}
+
+/// Whether the values of both types mean the same. What a list calls its items, or a map its pairs, has no part in it.
+fn are_alike(a: &DataType, b: &DataType) -> bool {
+    match (a, b) {
+        (DataType::List(a), DataType::List(b)) => are_alike(a.data_type(), b.data_type()),
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            let same = |(a, b): (&FieldRef, &FieldRef)| a.name() == b.name() && are_alike(a.data_type(), b.data_type());
+            a.len() == b.len() && a.iter().zip(b).all(same)
+        }
+        (DataType::Map(a, _), DataType::Map(b, _)) => match (a.data_type(), b.data_type()) {
+            (DataType::Struct(a), DataType::Struct(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are_alike(a.data_type(), b.data_type()))
+            }
+            (a, b) => are_alike(a, b),
+        },
+        _ => a == b,
+    }
 }
