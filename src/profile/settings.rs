@@ -103,7 +103,7 @@ settings! {
     ORACLE_ENGINE_RUN_ROOT: "wiring.oracle_engine_run_root", [], Profile, "", "The engine run root; wins over READY's.";
     ORACLE_SCENARIO_ID: "wiring.oracle_scenario_id", [], Profile, "", "The scenario a run must have. Default: READY's.";
     ORACLE_STREAM_VIEW_ROOT: "wiring.oracle_stream_view_root", [], Profile, "", "Folder of the stream views. Default: READY's, else `<engine root>/stream_view/ts_utc`.";
-    READ_MEMORY: "wiring.wsp_read.memory_mib", ["WSP_READ_MEMORY_MIB"], Environment, "256", "Memory for the Oracle's rows, MiB, shared among the outputs: row groups being decoded and the next ones, fetched ahead. A row group that needs more than its share is cut along its pages where the writer left an offset index; else it is read whole, whatever it takes.", "1" ..= "1048576";
+    READ_MEMORY: "wiring.wsp_read.memory_mib", ["WSP_READ_MEMORY_MIB"], Environment, "256", "Memory for the Oracle's rows, MiB, shared among the outputs: row groups being decoded and the next ones, fetched ahead. A row group that needs more than half of its output's share is cut along its pages, if each of them begins with a row; else it is read whole, whatever it takes.", "1" ..= "1048576";
     IG_INGEST_URL: "wiring.ig_ingest_url", ["IG_INGEST_URL"], Profile, "", "IG's base URL, or the push URL itself.";
     API_KEY_HEADER: "wiring.security.api_key_header", [], Profile, "X-IG-Api-Key", "Header that carries the key.";
     AUTH_TOKEN: "wiring.security.wsp_auth_token", ["IG_API_KEY"], Profile, "", "The key. Never printed.";
