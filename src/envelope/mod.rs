@@ -21,5 +21,5 @@ mod verbatim;
 
 pub use event_id::EventIds;
 pub use frame::{FrameExt, Framer, OutputFrame, RunPins};
-pub use lane::LaneFilter;
+pub use lane::{LaneFilter, RowKeys};
 pub use schema::check_schema;

@@ -42,8 +42,8 @@ pub use session_file::SessionLog;
 pub use spool::{LastWords, Spool};
 pub use summaries::Summaries;
 pub use summary::{
-    DeliverySettings, End, Limits, OutputSummary, Producer, ReadySource, RunIds, START_SCHEMA, SUMMARY_SCHEMA, Start,
-    StartOutput, Summary,
+    DeliverySettings, EarlierOutput, EarlierStart, End, Limits, OutputSummary, Producer, ReadySource, ResumedAfter,
+    RunIds, START_SCHEMA, SUMMARY_SCHEMA, Start, StartOutput, Summary,
 };
 pub use tally::{Counts, OutputTally, Spread, Tally};
 pub use told::{Fact, Told};

@@ -1,11 +1,11 @@
 //! What a run set out to do, and how it ended: the content of `wsp_start.json` and `wsp_summary.json`.
 //!
 //! ```text
-//! Start    checks, outputs, where they resume, how it delivers, its limits
+//! Start    checks, outputs, where they resume, how it delivers, its limits, the starts before it
 //! Summary  all that, and counts, times, digests, the end, and the run over time
 //! ```
 //!
-//! The JSON Schemas are `docs/schema/wsp_start.v1.schema.json` and `wsp_summary.v1.schema.json`; a key more is a
+//! The JSON Schemas are `docs/schema/wsp_start.v2.schema.json` and `wsp_summary.v2.schema.json`; a key more is a
 //! version more. The types are read back by the report and by `wsp verify`.
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,9 @@ use crate::deliver::PushCounts;
 use crate::model::{Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey};
 
 /// The version of `wsp_start.json`.
-pub const START_SCHEMA: &str = "wsp_start.v1";
+pub const START_SCHEMA: &str = "wsp_start.v2";
 /// The version of `wsp_summary.json`.
-pub const SUMMARY_SCHEMA: &str = "wsp_summary.v1";
+pub const SUMMARY_SCHEMA: &str = "wsp_summary.v2";
 
 /// Where READY came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,8 +115,45 @@ pub struct StartOutput {
     pub view_first_ts_utc: Option<String>,
     /// Event time of the view's last row.
     pub view_last_ts_utc: Option<String>,
+    /// What identifies the view's content: see [`OutputFiles::content`](crate::checkpoint::OutputFiles::content).
+    pub content: Hex64,
     /// Rows of its view before the place where this start resumes: with lanes, those of others are among them.
     pub resumed_at: u64,
+    /// The row that the cursor stood at; none where the output had no cursor.
+    pub resumed_after: Option<ResumedAfter>,
+}
+
+/// The row that an output's cursor stood at when a start resumed, as the view has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumedAfter {
+    /// Its event time.
+    pub ts_utc: String,
+    /// Its event id.
+    pub event_id: Hex64,
+    /// The checkpoint held this event id too. Where not, another producer or a person had moved the cursor.
+    pub kept: bool,
+}
+
+/// A start before this one, as far as this one builds on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierStart {
+    /// When it started.
+    #[serde(rename = "started_at_utc", with = "utc")]
+    pub started: Micros,
+    /// Its outputs in the order of ranks.
+    pub outputs: Vec<EarlierOutput>,
+}
+
+/// One output of an earlier start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierOutput {
+    /// The output before that start's first event.
+    #[serde(flatten)]
+    pub start: StartOutput,
+    /// See [`OutputSummary::event_id_digest`]; none where that start left no summary: it was cut off.
+    pub event_id_digest: Option<Hex64>,
+    /// Events that the digest covers.
+    pub event_id_digest_events: Option<u64>,
 }
 
 /// What a run sets out to do.
@@ -139,9 +176,65 @@ pub struct Start {
     pub outputs: Vec<StartOutput>,
     /// What was checked.
     pub checks: Vec<Check>,
+    /// The starts that answered what lies before the places where this one resumes, oldest first.
+    pub earlier: Vec<EarlierStart>,
     /// When it started.
     #[serde(rename = "started_at_utc", with = "utc")]
     pub started: Micros,
+}
+
+impl Start {
+    /// Notes the start before this one, which ended as `summary` says. It counts where it had the same checkpoint, and
+    /// this one resumes anywhere but at its first rows.
+    pub(super) fn follows(&mut self, before: Start, summary: Option<&Summary>) {
+        let anew = self.outputs.iter().all(|output| output.resumed_at == 0);
+        if anew || before.run.checkpoint_scope != self.run.checkpoint_scope {
+            return;
+        }
+        self.earlier.clone_from(&before.earlier);
+        let earlier = before.as_earlier(summary);
+        let moved = |(then, now): (&EarlierOutput, &StartOutput)| {
+            (then.start.resumed_at, &then.start.content) != (now.resumed_at, &now.content)
+        };
+        let same_outputs = earlier.outputs.len() == self.outputs.len();
+        if same_outputs && !earlier.outputs.iter().zip(&self.outputs).any(moved) {
+            // It moved no position, so nothing builds on it.
+            return;
+        }
+        // Of starts that were cut off one behind the other the first says where the stretch begins; no more is known.
+        if !self.earlier.last().is_some_and(|last| last.is_cut_off() && earlier.is_cut_off() && last.reads_as(&earlier))
+        {
+            self.earlier.push(earlier);
+        }
+    }
+
+    fn as_earlier(self, summary: Option<&Summary>) -> EarlierStart {
+        let own = summary.filter(|summary| summary.started == self.started && summary.run == self.run);
+        let outputs = self.outputs.into_iter().enumerate().map(|(rank, start)| {
+            let end = own.and_then(|summary| summary.outputs.get(rank));
+            EarlierOutput {
+                start,
+                event_id_digest: end.map(|output| output.event_id_digest.clone()),
+                event_id_digest_events: end.map(|output| output.event_id_digest_events),
+            }
+        });
+        EarlierStart { started: self.started, outputs: outputs.collect() }
+    }
+}
+
+impl EarlierStart {
+    fn is_cut_off(&self) -> bool {
+        self.outputs.iter().all(|output| output.event_id_digest_events.is_none())
+    }
+
+    /// Whether both read the same content.
+    fn reads_as(&self, other: &EarlierStart) -> bool {
+        let contents = |start: &EarlierStart| -> Vec<(OutputId, Hex64)> {
+            let content = |output: &EarlierOutput| (output.start.output_id.clone(), output.start.content.clone());
+            start.outputs.iter().map(content).collect()
+        };
+        contents(self) == contents(other)
+    }
 }
 
 /// Where a run ended.
@@ -259,7 +352,7 @@ impl Summary {
             use Reason::{IgPayloadMismatch, IgPushRejected, IgPushRetryExhausted};
             matches!(refusal.reason, IgPushRejected | IgPushRetryExhausted | IgPayloadMismatch)
         };
-        let Start { schema: _, ready, run, producer, delivery, limits, outputs, checks, started } = start;
+        let Start { schema: _, ready, run, producer, delivery, limits, outputs, checks, earlier: _, started } = start;
         let outputs = outputs.into_iter().zip(tally.outputs());
         Self {
             outputs: outputs.map(|(start, tally)| OutputSummary::new(start, tally)).collect(),
@@ -302,7 +395,9 @@ pub(super) mod testing {
             rows: 50,
             view_first_ts_utc: Some(Micros(0).to_string()),
             view_last_ts_utc: None,
+            content: hex(name),
             resumed_at,
+            resumed_after: None,
         };
         Start {
             schema: START_SCHEMA.to_owned(),
@@ -343,6 +438,7 @@ pub(super) mod testing {
             },
             outputs: vec![output("context", 50), output("traffic", 48)],
             checks: vec![Check { name: "seal".to_owned(), verdict: Verdict::Passed, detail: "SEALED_OK".to_owned() }],
+            earlier: Vec::new(),
             started: Micros(0),
         }
     }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use super::governance::{Facts, Family, Pins, Provenance, dedupe_key_of_lane};
 use super::told::parts_of;
-use super::{Counts, End, Fact, START_SCHEMA, SUMMARY_SCHEMA, Status, Summary, Told};
+use super::{
+    Counts, EarlierOutput, End, Fact, START_SCHEMA, SUMMARY_SCHEMA, Start, StartOutput, Status, Summary, Told,
+};
 use crate::model::{CheckList, Lane, PlatformRunId, Reason, Refusal};
 use crate::store::ObjectStore;
 
@@ -38,6 +40,7 @@ pub async fn holds_together(
     list.note("start", same("the version", &told.start.schema.as_str(), &START_SCHEMA), |()| {
         format!("{}, READY {}", told.start.started, told.start.run.message_id)
     });
+    continuity(&told.start, list);
     if let Some(summary) =
         list.note("summary", summary_of_start(told), |summary| format!("{} {:?}", summary.status, summary.end))
     {
@@ -56,6 +59,73 @@ pub async fn holds_together(
         return Err(refusal.clone());
     }
     list.note("facts", facts, |n| format!("{n}, each with its body, its line and its marker"));
+    Ok(())
+}
+
+/// Each start read the same content, and resumed no further than those before it had answered: else rows in between were
+/// answered by nobody that is known of.
+fn continuity(start: &Start, list: &mut CheckList) {
+    const NAME: &str = "continuity";
+    match unbroken(start) {
+        Err(refusal) => list.refuse(NAME, refusal),
+        Ok(unproven) if unproven.is_empty() => {
+            list.pass(
+                NAME,
+                format!("{} starts before it, each from where those before had come to", start.earlier.len()),
+            );
+        }
+        Ok(unproven) => list.waive(NAME, unproven.join("; ")),
+    }
+}
+
+/// Says what the evidence can't tell, as another producer had a part in it.
+fn unbroken(start: &Start) -> Result<Vec<String>, Refusal> {
+    let mut unproven = Vec::new();
+    for (rank, output) in start.outputs.iter().enumerate() {
+        let id = &output.output_id;
+        let mut reached = None;
+        for earlier in &start.earlier {
+            let then = earlier.outputs.get(rank).filter(|_| earlier.outputs.len() == start.outputs.len());
+            let Some(then) = then.filter(|then| then.start.output_id == *id) else {
+                return Err(mismatch(format!("the start at {} had other outputs", earlier.started)));
+            };
+            same(
+                &format!("{id}: the content that the start at {} read, and this one", earlier.started),
+                &then.start.content,
+                &output.content,
+            )?;
+            resumes(&then.start, reached, &mut unproven)?;
+            reached = Some(comes_to(start, then, reached));
+        }
+        resumes(output, reached, &mut unproven)?;
+    }
+    Ok(unproven)
+}
+
+/// How far the rows of an output were answered when a start ended, where that is known.
+fn comes_to(start: &Start, then: &EarlierOutput, before: Option<Option<u64>>) -> Option<u64> {
+    // Rows of other lanes are not among a lane's events.
+    let answered = then.event_id_digest_events.filter(|_| start.run.lane.is_none())?;
+    Some((then.start.resumed_at + answered).max(before.flatten().unwrap_or(0)))
+}
+
+/// Whether `output` resumed no further than the starts before had come to: none, one that was cut off, or this far.
+fn resumes(output: &StartOutput, reached: Option<Option<u64>>, unproven: &mut Vec<String>) -> Result<(), Refusal> {
+    let StartOutput { output_id: id, resumed_at, resumed_after, .. } = output;
+    let moved = resumed_after.as_ref().is_some_and(|row| !row.kept);
+    let reached = match reached {
+        None => 0,
+        Some(None) => return Ok(()),
+        Some(Some(reached)) => reached,
+    };
+    if *resumed_at <= reached {
+        return Ok(());
+    }
+    let rows = format!("{id}: rows {reached} to {} were answered by no start that is known of", resumed_at - 1);
+    if !moved && reached > 0 {
+        return Err(mismatch(rows));
+    }
+    unproven.push(format!("{rows}: another producer or a person had moved the position"));
     Ok(())
 }
 
@@ -106,6 +176,13 @@ fn counts(summary: &Summary) -> Result<(), Refusal> {
             return Err(mismatch(format!(
                 "{id}: the digest covers {} events, {settled} were answered",
                 output.event_id_digest_events
+            )));
+        }
+        let whole = summary.end == End::Complete && summary.run.lane.is_none();
+        if whole && output.start.resumed_at + settled != output.start.rows {
+            return Err(mismatch(format!(
+                "{id}: it ended complete, but {} rows before and {settled} answered are not its {} rows",
+                output.start.resumed_at, output.start.rows
             )));
         }
         if summary.limits.max_events_per_output.is_some_and(|limit| settled > limit) {

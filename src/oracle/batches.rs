@@ -51,7 +51,8 @@ pub struct Scan {
     from: Resume,
     pub(super) limit: u64,
     pub(super) batch_rows: usize,
-    pub(super) times_only: bool,
+    /// The columns to read besides the time; all where not set.
+    pub(super) only: Option<Vec<String>>,
     pub(super) memory: u64,
     prefetch: Prefetch,
 }
@@ -64,7 +65,7 @@ impl Scan {
             from: Resume::default(),
             limit: u64::MAX,
             batch_rows: 4096,
-            times_only: false,
+            only: None,
             memory: DEFAULT_MEMORY,
             prefetch: Prefetch::new(usize::MAX),
         }
@@ -86,8 +87,14 @@ impl Scan {
 
     /// Event times alone: no other column is read.
     #[must_use]
-    pub fn times_only(mut self) -> Self {
-        self.times_only = true;
+    pub fn times_only(self) -> Self {
+        self.only(Vec::new())
+    }
+
+    /// Event times and these columns: no other is read.
+    #[must_use]
+    pub fn only(mut self, columns: Vec<String>) -> Self {
+        self.only = Some(columns);
         self
     }
 

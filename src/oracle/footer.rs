@@ -9,12 +9,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
+use sha2::{Digest as _, Sha256};
 
 use super::source::Source;
 use super::times;
@@ -39,11 +41,14 @@ pub(super) struct Footer {
     pub(super) schema: SchemaRef,
     /// Some text column is not annotated as UTF-8, so the decoder hands its bytes out unchecked.
     pub(super) unchecked_text: bool,
+    /// The sha256 of its bytes.
+    pub(super) sha256: [u8; 32],
 }
 
 /// Reads and checks the footer of `source`.
 pub(super) async fn read(source: &Source) -> Result<Footer, Refusal> {
-    let metadata = Arc::new(fetch(source).await?);
+    let (metadata, sha256) = fetch(source).await?;
+    let metadata = Arc::new(metadata);
     check(source, &metadata)?;
     source.decode(|| {
         let stored = ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new())?;
@@ -56,16 +61,43 @@ pub(super) async fn read(source: &Source) -> Result<Footer, Refusal> {
         let unchecked_text = metadata.parquet_schema().columns().iter().any(|column| {
             column.physical_type() == PhysicalType::BYTE_ARRAY && column.converted_type() != ConvertedType::UTF8
         });
-        Ok(Footer { metadata, projection, schema: Arc::new(Schema::new(fields)), unchecked_text })
+        Ok(Footer { metadata, projection, schema: Arc::new(Schema::new(fields)), unchecked_text, sha256 })
     })
 }
 
-async fn fetch(source: &Source) -> Result<ParquetMetaData, Refusal> {
+/// The metadata, and the sha256 of the footer's bytes: all from its start to the end of the file.
+async fn fetch(source: &Source) -> Result<(ParquetMetaData, [u8; 32]), Refusal> {
     let size = source.size();
-    let decoder = source
+    let mut decoder = source
         .decode(|| Ok(ParquetMetaDataPushDecoder::try_new(size)?.with_page_index_policy(PageIndexPolicy::Skip)))?;
-    let tail = size.saturating_sub(TAIL_BYTES)..size;
-    complete(source, decoder, Vec::from([tail])).await
+    let mut from = size.saturating_sub(TAIL_BYTES);
+    let mut tail = read_from(source, from).await?;
+    let footer = footer_bytes(&tail).unwrap_or(0);
+    if footer > MAX_FOOTER_BYTES {
+        return Err(source.unreadable(format!("its footer is larger than {MAX_FOOTER_BYTES} bytes")));
+    }
+    if footer > tail.len() as u64 && footer <= size {
+        from = size - footer;
+        tail = read_from(source, from).await?;
+    }
+    let start = (tail.len() as u64).saturating_sub(footer) as usize;
+    let sha256 = Sha256::digest(&tail[start..]).into();
+    source.decode(|| decoder.push_range(from..size, tail))?;
+    Ok((complete(source, decoder, Vec::new()).await?, sha256))
+}
+
+/// The bytes from `from` to the end of the file.
+async fn read_from(source: &Source, from: u64) -> Result<Bytes, Refusal> {
+    let chunks = source.ranges(&[from..source.size()]).await?;
+    Ok(chunks.into_iter().next().unwrap_or_default())
+}
+
+/// How many bytes the footer has that `tail` is the end of, as it says itself: metadata, their length, and `PAR1`. `None`
+/// where that is not the end of a Parquet file; what is wrong with it is the decoder's to say.
+fn footer_bytes(tail: &[u8]) -> Option<u64> {
+    let (rest, magic) = tail.split_last_chunk::<4>()?;
+    let (_, length) = rest.split_last_chunk::<4>()?;
+    (magic == b"PAR1").then(|| u64::from(u32::from_le_bytes(*length)) + 8)
 }
 
 /// Gives the decoder what it asks for, `ranges` before it asks.

@@ -51,11 +51,12 @@ impl Part {
         // The footer is read anew rather than kept: a view may have thousands of parts, and planning looks at all.
         let footer = footer::read(&source).await?;
         let Footer { metadata, projection, unchecked_text, .. } = &footer;
-        let times = scan.times_only.then(|| {
-            let index = metadata.schema().index_of(TIME_COLUMN).ok();
-            ProjectionMask::roots(metadata.parquet_schema(), index)
+        let only = scan.only.as_ref().map(|columns| {
+            let fields = metadata.schema().fields().iter().enumerate();
+            let wanted = fields.filter(|(_, field)| field.name() == TIME_COLUMN || columns.contains(field.name()));
+            ProjectionMask::roots(metadata.parquet_schema(), wanted.map(|(i, _)| i).collect::<Vec<_>>())
         });
-        let projection = times.unwrap_or_else(|| projection.clone());
+        let projection = only.unwrap_or_else(|| projection.clone());
         let leaves_of = |mask: &ProjectionMask| {
             (0..metadata.parquet_schema().num_columns()).filter(|leaf| mask.leaf_included(*leaf)).collect()
         };

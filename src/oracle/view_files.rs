@@ -68,6 +68,8 @@ pub struct ViewPart {
     pub rows: u64,
     /// Its row groups in order.
     pub row_groups: Vec<RowGroup>,
+    /// The sha256 of its footer's bytes.
+    pub footer_sha256: [u8; 32],
 }
 
 /// A stream view whose parts fit together. Clones share nothing but the store.
@@ -134,7 +136,8 @@ async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(Vi
     let footer = footer::read(&source).await?;
     let row_groups = footer.row_groups();
     let rows = row_groups.iter().map(|group| group.rows).sum();
-    Ok((ViewPart { file, name: source.name(), rows, row_groups }, footer.schema))
+    let part = ViewPart { file, name: source.name(), rows, row_groups, footer_sha256: footer.sha256 };
+    Ok((part, footer.schema))
 }
 
 /// How `other` differs from `first` in names, types or order of columns. Nullability may differ:

@@ -1,4 +1,4 @@
-//! The files that others read: cursors, their logs, and the rows beyond.
+//! The files that others read: cursors, their logs, and what is beside them.
 //!
 //! ```text
 //! Kept ─► temp files, synced ─► still ours? ─► cursors renamed, folders synced ─► answered.json renamed, folder synced
@@ -24,6 +24,7 @@ use crate::store::files::{self, Staged};
 /// The files of a scope, and what they say.
 #[derive(Default)]
 pub(super) struct Published {
+    /// As their files say them: without event ids.
     cursors: BTreeMap<OutputId, Cursor>,
     logs: BTreeMap<OutputId, File>,
 }
@@ -31,7 +32,7 @@ pub(super) struct Published {
 impl Published {
     /// Notes what was read of them.
     pub(super) fn found(&mut self, cursors: &[Cursor]) {
-        self.cursors = cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())).collect();
+        self.cursors = cursors.iter().map(|cursor| (cursor.output_id.clone(), in_file(cursor))).collect();
     }
 
     /// Puts `kept` in place, unless the scope is another's; durable when this returns. `history` are the cursors that were
@@ -47,7 +48,7 @@ impl Published {
         let beyond = place.beyond_file();
         let mut moved = Vec::new();
         for cursor in &kept.cursors {
-            if self.cursors.get(&cursor.output_id) == Some(cursor) {
+            if self.cursors.get(&cursor.output_id) == Some(&in_file(cursor)) {
                 continue;
             }
             let path = place.cursor_file(&cursor.output_id);
@@ -64,7 +65,7 @@ impl Published {
             .iter()
             .map(|(_, lines, path)| stage(path, lines.last().map_or("", String::as_str)))
             .collect::<Result<Vec<_>, _>>()?;
-        let rows = (!kept.beyond.is_empty()).then(|| Beyond::write(&place.scope, &kept.beyond));
+        let rows = kept.has_beside().then(|| Beyond::write(&place.scope, &kept.beyond, &kept.cursors));
         staged.extend(rows.map(|text| stage(&beyond, &text)).transpose()?);
         files::side_by_side(&staged, |file| file.sync().map_err(|error| failed(file.target(), &error)))?;
         owned.still_ours()?;
@@ -79,7 +80,7 @@ impl Published {
             if let Some(log) = self.logs.get_mut(&cursor.output_id) {
                 files::append_lines(log, (lines.join("\n") + "\n").as_bytes()).map_err(|error| failed(path, &error))?;
             }
-            self.cursors.insert(cursor.output_id.clone(), (*cursor).clone());
+            self.cursors.insert(cursor.output_id.clone(), in_file(cursor));
         }
         match answered {
             Some(file) => file.publish().and_then(|()| files::sync_folder(&beyond)),
@@ -101,10 +102,11 @@ impl Published {
         Ok(())
     }
 
-    /// Drops what is beyond the cursors, then these; the logs stay as history.
+    /// Drops what is beyond the cursors, then these, and last what says which views they counted in: a cursor without it
+    /// would be believed more than one with it. The logs stay as history.
     pub(super) fn drop_kept(&mut self, place: &Place, outputs: &[OutputId]) -> Result<(), Refusal> {
         let cursors = outputs.iter().map(|output| place.cursor_file(output));
-        for path in std::iter::once(place.beyond_file()).chain(cursors) {
+        for path in std::iter::once(place.beyond_file()).chain(cursors).chain([place.views_file()]) {
             let dropped =
                 files::remove(&path).and_then(|was_there| if was_there { files::sync_folder(&path) } else { Ok(()) });
             dropped.map_err(|error| failed(&path, &error))?;
@@ -114,6 +116,10 @@ impl Published {
         }
         Ok(())
     }
+}
+
+fn in_file(cursor: &Cursor) -> Cursor {
+    Cursor { last_event_id: None, ..cursor.clone() }
 }
 
 fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
