@@ -158,7 +158,9 @@ impl Plan {
         let mut lines = lines(r, flaw.is_some(), rivals, store.lease);
         let changes = &mut Random::of(&[seed, 0x6368_616e_6765]);
         if changes.chance(1, 3) {
-            lines.iter_mut().for_each(|line| line.changes = draw_changes(changes));
+            for line in &mut lines {
+                line.changes = draw_changes(changes);
+            }
         }
         let failing_reads = if r.chance(1, 8) { r.below(40) } else { 0 };
         Ok(Self { world, settings, lines, gate, store, failing_reads, rivals })

@@ -192,7 +192,7 @@ impl Start {
             return;
         }
         self.earlier.clone_from(&before.earlier);
-        let earlier = before.as_earlier(summary);
+        let earlier = before.into_earlier(summary);
         let moved = |(then, now): (&EarlierOutput, &StartOutput)| {
             (then.start.resumed_at, &then.start.content) != (now.resumed_at, &now.content)
         };
@@ -208,7 +208,7 @@ impl Start {
         }
     }
 
-    fn as_earlier(self, summary: Option<&Summary>) -> EarlierStart {
+    fn into_earlier(self, summary: Option<&Summary>) -> EarlierStart {
         let own = summary.filter(|summary| summary.started == self.started && summary.run == self.run);
         let outputs = self.outputs.into_iter().enumerate().map(|(rank, start)| {
             let end = own.and_then(|summary| summary.outputs.get(rank));

@@ -78,54 +78,66 @@ fn continuity(start: &Start, list: &mut CheckList) {
     }
 }
 
+/// How far the rows of an output were answered by the starts looked at so far.
+#[derive(Clone, Copy)]
+enum Reached {
+    /// None of them is known.
+    Nothing,
+    /// Up to this row.
+    Rows(u64),
+    /// The last one was cut off, or is a lane's: its checkpoint alone knows.
+    Unknown,
+}
+
 /// Says what the evidence can't tell, as another producer had a part in it.
 fn unbroken(start: &Start) -> Result<Vec<String>, Refusal> {
     let mut unproven = Vec::new();
     for (rank, output) in start.outputs.iter().enumerate() {
         let id = &output.output_id;
-        let mut reached = None;
+        let mut reached = Reached::Nothing;
         for earlier in &start.earlier {
             let then = earlier.outputs.get(rank).filter(|_| earlier.outputs.len() == start.outputs.len());
             let Some(then) = then.filter(|then| then.start.output_id == *id) else {
                 return Err(mismatch(format!("the start at {} had other outputs", earlier.started)));
             };
-            same(
-                &format!("{id}: the content that the start at {} read, and this one", earlier.started),
-                &then.start.content,
-                &output.content,
-            )?;
+            let what = format!("{id}: the content that the start at {} read, and this one", earlier.started);
+            same(&what, &then.start.content, &output.content)?;
             resumes(&then.start, reached, &mut unproven)?;
-            reached = Some(comes_to(start, then, reached));
+            reached = comes_to(start, then, reached);
         }
         resumes(output, reached, &mut unproven)?;
     }
     Ok(unproven)
 }
 
-/// How far the rows of an output were answered when a start ended, where that is known.
-fn comes_to(start: &Start, then: &EarlierOutput, before: Option<Option<u64>>) -> Option<u64> {
+/// How far the rows of an output were answered when a start ended.
+fn comes_to(start: &Start, then: &EarlierOutput, before: Reached) -> Reached {
     // Rows of other lanes are not among a lane's events.
-    let answered = then.event_id_digest_events.filter(|_| start.run.lane.is_none())?;
-    Some((then.start.resumed_at + answered).max(before.flatten().unwrap_or(0)))
+    let Some(answered) = then.event_id_digest_events.filter(|_| start.run.lane.is_none()) else {
+        return Reached::Unknown;
+    };
+    let now = then.start.resumed_at + answered;
+    Reached::Rows(if let Reached::Rows(before) = before { now.max(before) } else { now })
 }
 
-/// Whether `output` resumed no further than the starts before had come to: none, one that was cut off, or this far.
-fn resumes(output: &StartOutput, reached: Option<Option<u64>>, unproven: &mut Vec<String>) -> Result<(), Refusal> {
+/// Whether `output` resumed no further than the starts before had come to.
+fn resumes(output: &StartOutput, reached: Reached, unproven: &mut Vec<String>) -> Result<(), Refusal> {
     let StartOutput { output_id: id, resumed_at, resumed_after, .. } = output;
-    let moved = resumed_after.as_ref().is_some_and(|row| !row.kept);
-    let reached = match reached {
-        None => 0,
-        Some(None) => return Ok(()),
-        Some(Some(reached)) => reached,
+    let (rows, known) = match reached {
+        Reached::Unknown => return Ok(()),
+        Reached::Nothing => (0, false),
+        Reached::Rows(rows) => (rows, true),
     };
-    if *resumed_at <= reached {
+    if *resumed_at <= rows {
         return Ok(());
     }
-    let rows = format!("{id}: rows {reached} to {} were answered by no start that is known of", resumed_at - 1);
-    if !moved && reached > 0 {
-        return Err(mismatch(rows));
+    let hole = format!("{id}: rows {rows} to {} were answered by no start that is known of", resumed_at - 1);
+    if known && resumed_after.as_ref().is_none_or(|row| row.kept) {
+        return Err(mismatch(hole));
     }
-    unproven.push(format!("{rows}: another producer or a person had moved the position"));
+    unproven.push(format!(
+        "{hole}: another producer, or an earlier version of this one, saved the position, or a person did"
+    ));
     Ok(())
 }
 

@@ -88,7 +88,7 @@ async fn fetch(source: &Source) -> Result<(ParquetMetaData, [u8; 32]), Refusal> 
 
 /// The bytes from `from` to the end of the file.
 async fn read_from(source: &Source, from: u64) -> Result<Bytes, Refusal> {
-    let chunks = source.ranges(&[from..source.size()]).await?;
+    let chunks = source.ranges(std::slice::from_ref(&(from..source.size()))).await?;
     Ok(chunks.into_iter().next().unwrap_or_default())
 }
 

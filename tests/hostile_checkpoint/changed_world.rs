@@ -17,6 +17,11 @@ use super::{ADMIT, SCOPE, answered, cursor};
 /// Rows of the traffic: 100 of them, in two parts.
 const CUT: usize = 20;
 
+/// What becomes of the world between two starts; its traffic had these rows.
+type Change = fn(&Stage, &RecordBatch);
+/// What becomes of the profile.
+type Profile = fn(&mut Value);
+
 fn views() -> String {
     format!("checkpoints/{SCOPE}/views.json")
 }
@@ -48,7 +53,7 @@ fn cut_off(prepare: impl FnOnce(&Stage)) -> (Stage, RecordBatch) {
 }
 
 /// The run's next start before a gate that admits everything.
-fn next_start(stage: &Stage, profile: fn(&mut Value)) -> (Ran, CaptureGate) {
+fn next_start(stage: &Stage, profile: Profile) -> (Ran, CaptureGate) {
     let gate = CaptureGate::admitting();
     stage.profile(&gate.url, profile);
     (stage.run_once(), gate)
@@ -61,21 +66,20 @@ fn contexts(profile: &mut Value, outputs: &[&str]) {
 /// `rows` with another number in an integer column, in every row.
 fn renumbered(rows: &RecordBatch, name: &str) -> RecordBatch {
     let column = rows.column_by_name(name).unwrap();
-    let array: ArrayRef = match column.as_primitive_opt::<UInt64Type>() {
-        Some(column) => Arc::new(column.iter().map(|n| n.map(|n| n ^ 1)).collect::<UInt64Array>()),
-        None => {
-            let column = column.as_primitive::<Int64Type>();
-            Arc::new(column.iter().map(|n| n.map(|n| n ^ 1)).collect::<Int64Array>())
-        }
+    let array: ArrayRef = if let Some(column) = column.as_primitive_opt::<UInt64Type>() {
+        Arc::new(column.iter().map(|n| n.map(|n| n ^ 1)).collect::<UInt64Array>())
+    } else {
+        let column = column.as_primitive::<Int64Type>();
+        Arc::new(column.iter().map(|n| n.map(|n| n ^ 1)).collect::<Int64Array>())
     };
     with_column(rows, name, array)
 }
 
 #[test]
 fn a_checkpoint_is_not_resumed_in_another_world() {
-    type Change = fn(&Stage, &RecordBatch);
-    let same: fn(&mut Value) = |_| ();
-    let cases: &[(&str, Change, fn(&mut Value), &[&str])] = &[
+    type Case = (&'static str, Change, Profile, &'static [&'static str]);
+    let same: Profile = |_| ();
+    let cases: &[Case] = &[
         // Rows 26 to 66 would never be sent: the same file, and a row further on.
         ("cut elsewhere", |s, rows| cut(s, rows, 60), same, &["part-000000.parquet (20 rows", "(60 rows"]),
         (
@@ -200,8 +204,8 @@ fn other_rows_under_equal_footers_are_seen_at_the_cursor() {
 /// Checkpoints of the legacy producer and of earlier versions of this one have neither views nor event ids.
 #[test]
 fn an_old_checkpoint_resumes_where_the_row_at_the_cursor_is_the_one_it_was_saved_at() {
-    type Change = fn(&Stage, &RecordBatch);
-    let cases: &[(&str, Change, Result<usize, &[&str]>)] = &[
+    type Case = (&'static str, Change, Result<usize, &'static [&'static str]>);
+    let cases: &[Case] = &[
         ("the same world", |_, _| (), Ok(150)),
         // Row 25 was the last one sent; in the new part the row of that number is another.
         ("cut elsewhere", |s, rows| cut(s, rows, 60), Err(&["ts_utc", "part-000001.parquet", FRAUD])),
@@ -280,6 +284,7 @@ fn verified(stage: &Stage) -> (Option<i32>, serde_json::Map<String, Value>) {
 
 #[test]
 fn verify_holds_the_starts_of_a_run_together() {
+    type Edit = fn(&mut Value);
     let (stage, _) = cut_off(|_| ());
     let (ran, _) = next_start(&stage, |_| ());
     assert_eq!(ran.verdict(), ("STREAMED", ""), "{}", ran.stderr);
@@ -296,7 +301,6 @@ fn verify_holds_the_starts_of_a_run_together() {
     let digests = checks.keys().filter(|name| name.starts_with("digest ") && name.contains("start of")).count();
     assert_eq!(digests, 4, "the rows of the start before are read again: {checks:?}");
 
-    type Edit = fn(&mut Value);
     let cases: &[(&str, Edit, &str)] = &[
         ("a hole", |s| s["earlier"][0]["outputs"][3]["event_id_digest_events"] = json!(10), "continuity"),
         ("another content", |s| s["earlier"][0]["outputs"][3]["content"] = json!("0".repeat(64)), "continuity"),

@@ -132,3 +132,31 @@ fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
         "updated_at_utc": now.offset_text(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Hex64, Reason};
+
+    /// Staging and syncing take a while. Who loses the scope meanwhile renames nothing over the new holder's files.
+    #[test]
+    fn a_scope_that_was_lost_while_files_were_staged_gets_none_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = || Place::new(Hex64::sha256("scope"), dir.path().join("scope"));
+        let output: OutputId = "a".parse().unwrap();
+        let cursor = |row| Cursor {
+            output_id: output.clone(),
+            last_file: "f".to_owned(),
+            last_row_index: row,
+            last_ts_utc: None,
+            last_event_id: Some(Hex64::sha256("event")),
+        };
+        let put = |owned: &Owned, row| Published::default().write(owned, &Kept::at([cursor(row)]), &[], Micros(0));
+        let first = Owned::take(place()).unwrap();
+        std::fs::remove_file(place().folder.join(".lock")).unwrap();
+        let second = Owned::take(place()).unwrap();
+        put(&second, 9).unwrap();
+        assert_eq!(put(&first, 7).unwrap_err().reason, Reason::CheckpointLeaseLost);
+        assert_eq!(place().read_all(std::slice::from_ref(&output)).unwrap(), Kept::at([cursor(9)]));
+    }
+}

@@ -31,10 +31,7 @@ pub(super) fn read(place: &Place) -> Result<Option<Views>, Refusal> {
 pub(super) fn keep(owned: &Owned, views: &Views) -> Result<(), Refusal> {
     let path = owned.place.views_file();
     let failed = |error| failed(&path, &error);
-    owned.changing(|| {
-        let staged = Staged::write(&path, views.write(&owned.place.scope).as_bytes()).map_err(failed)?;
-        staged.sync().map_err(failed)?;
-        owned.still_ours()?;
-        staged.publish().and_then(|()| files::sync_folder(&path)).map_err(failed)
-    })
+    let staged = Staged::write(&path, views.write(&owned.place.scope).as_bytes()).map_err(failed)?;
+    staged.sync().map_err(failed)?;
+    owned.changing(|| staged.publish().and_then(|()| files::sync_folder(&path)).map_err(failed))
 }

@@ -348,7 +348,7 @@ async fn a_hold_counts_from_the_question_and_not_from_the_answer() {
     let scope = world.open("first").await.unwrap();
     let ends = |scope: &LeasedScope<SimTable, SystemClock>, second: u64| {
         let state = |at| scope.lease().state(at);
-        (state(Duration::from_secs(second) - Duration::from_millis(1)), state(Duration::from_secs(second)))
+        (state(Duration::from_millis(second * 1000 - 1)), state(Duration::from_secs(second)))
     };
     let until = (LeaseState::Held, LeaseState::Lapsed);
     assert_eq!((world.table.clock.now(), ends(&scope, 15)), (SLOW, until.clone()), "acquired");
@@ -362,7 +362,7 @@ async fn a_hold_counts_from_the_question_and_not_from_the_answer() {
     let started = world.table.clock.now();
     let ends = |scope: &LeasedScope<SimTable, SystemClock>, second: u64| {
         let state = |at| scope.lease().state(started + at);
-        (state(Duration::from_secs(second) - Duration::from_millis(1)), state(Duration::from_secs(second)))
+        (state(Duration::from_millis(second * 1000 - 1)), state(Duration::from_secs(second)))
     };
     // Before the first renewal, at 5 s.
     pass(3).await;
@@ -387,7 +387,7 @@ async fn a_cursor_that_does_not_move_keeps_its_event_id() {
     world.table.sim().saved = Some(cursor(10));
     let mut next = world.open("second").await.unwrap();
     let outputs = ["traffic".parse().unwrap()];
-    assert_eq!(next.load(&outputs).await.unwrap().cursors, [with_id.clone()]);
+    assert_eq!(next.load(&outputs).await.unwrap().cursors, std::slice::from_ref(&with_id));
     next.save(&Kept::default()).await.unwrap();
     world.table.sim().saved = Some(cursor(10));
     assert_eq!(next.load(&outputs).await.unwrap().cursors, [with_id], "the next start keeps it too");

@@ -95,7 +95,7 @@ impl Targets {
                 }
             }
         }
-        Err(all_of(faults))
+        Err(all_of(&faults))
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) async fn within<T, C: Clock>(
 }
 
 /// One fault for all: time mends it if it mends any of them.
-fn all_of(faults: Vec<Fault>) -> Fault {
+fn all_of(faults: &[Fault]) -> Fault {
     let away = faults.iter().any(|fault| matches!(fault, Fault::Away(_)));
     let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if away { Fault::Away(text) } else { Fault::Refused(text) }
