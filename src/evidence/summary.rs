@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::earlier::EarlierStart;
 use super::record::Status;
 use super::series::RunSeries;
 use super::tally::{Counts, OutputTally, Spread, Tally};
@@ -134,28 +135,6 @@ pub struct ResumedAfter {
     pub kept: bool,
 }
 
-/// A start before this one, as far as this one builds on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EarlierStart {
-    /// When it started.
-    #[serde(rename = "started_at_utc", with = "utc")]
-    pub started: Micros,
-    /// Its outputs in the order of ranks.
-    pub outputs: Vec<EarlierOutput>,
-}
-
-/// One output of an earlier start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EarlierOutput {
-    /// The output before that start's first event.
-    #[serde(flatten)]
-    pub start: StartOutput,
-    /// See [`OutputSummary::event_id_digest`]; none where that start left no summary: it was cut off.
-    pub event_id_digest: Option<Hex64>,
-    /// Events that the digest covers.
-    pub event_id_digest_events: Option<u64>,
-}
-
 /// What a run sets out to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Start {
@@ -181,60 +160,6 @@ pub struct Start {
     /// When it started.
     #[serde(rename = "started_at_utc", with = "utc")]
     pub started: Micros,
-}
-
-impl Start {
-    /// Notes the start before this one, which ended as `summary` says. It counts where it had the same checkpoint, and
-    /// this one resumes anywhere but at its first rows.
-    pub(super) fn follows(&mut self, before: Start, summary: Option<&Summary>) {
-        let anew = self.outputs.iter().all(|output| output.resumed_at == 0);
-        if anew || before.run.checkpoint_scope != self.run.checkpoint_scope {
-            return;
-        }
-        self.earlier.clone_from(&before.earlier);
-        let earlier = before.into_earlier(summary);
-        let moved = |(then, now): (&EarlierOutput, &StartOutput)| {
-            (then.start.resumed_at, &then.start.content) != (now.resumed_at, &now.content)
-        };
-        let same_outputs = earlier.outputs.len() == self.outputs.len();
-        if same_outputs && !earlier.outputs.iter().zip(&self.outputs).any(moved) {
-            // It moved no position, so nothing builds on it.
-            return;
-        }
-        // Of starts that were cut off one behind the other the first says where the stretch begins; no more is known.
-        if !self.earlier.last().is_some_and(|last| last.is_cut_off() && earlier.is_cut_off() && last.reads_as(&earlier))
-        {
-            self.earlier.push(earlier);
-        }
-    }
-
-    fn into_earlier(self, summary: Option<&Summary>) -> EarlierStart {
-        let own = summary.filter(|summary| summary.started == self.started && summary.run == self.run);
-        let outputs = self.outputs.into_iter().enumerate().map(|(rank, start)| {
-            let end = own.and_then(|summary| summary.outputs.get(rank));
-            EarlierOutput {
-                start,
-                event_id_digest: end.map(|output| output.event_id_digest.clone()),
-                event_id_digest_events: end.map(|output| output.event_id_digest_events),
-            }
-        });
-        EarlierStart { started: self.started, outputs: outputs.collect() }
-    }
-}
-
-impl EarlierStart {
-    fn is_cut_off(&self) -> bool {
-        self.outputs.iter().all(|output| output.event_id_digest_events.is_none())
-    }
-
-    /// Whether both read the same content.
-    fn reads_as(&self, other: &EarlierStart) -> bool {
-        let contents = |start: &EarlierStart| -> Vec<(OutputId, Hex64)> {
-            let content = |output: &EarlierOutput| (output.start.output_id.clone(), output.start.content.clone());
-            start.outputs.iter().map(content).collect()
-        };
-        contents(self) == contents(other)
-    }
 }
 
 /// Where a run ended.
