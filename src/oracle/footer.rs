@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::{
     ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
 };
+use sha2::{Digest as _, Sha256};
 
 use super::raw_footer::{self, Objection};
 use super::schema;
@@ -46,6 +47,8 @@ pub(super) struct Footer {
     pub(super) projection: ProjectionMask,
     /// Their types, as batches have them.
     pub(super) schema: SchemaRef,
+    /// The sha256 of its bytes, without their length and what stands behind that.
+    pub(super) sha256: [u8; 32],
 }
 
 /// Reads and checks the footer of `source`.
@@ -74,7 +77,7 @@ pub(super) async fn read(source: &Source) -> Result<Footer, Refusal> {
     let columns = columns_to_read(metadata.schema());
     let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
     let fields: Vec<FieldRef> = columns.iter().map(|i| metadata.schema().fields()[*i].clone()).collect();
-    Ok(Footer { metadata, projection, schema: Arc::new(Schema::new(fields)) })
+    Ok(Footer { metadata, projection, schema: Arc::new(Schema::new(fields)), sha256: Sha256::digest(&bytes).into() })
 }
 
 /// The bytes of the footer, without its length and what stands behind that.

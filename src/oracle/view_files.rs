@@ -71,6 +71,8 @@ pub struct ViewPart {
     pub row_groups: Vec<RowGroup>,
     /// What its footer says about the columns that name the world of its rows.
     pub pins: Vec<Claim>,
+    /// The sha256 of its footer's bytes.
+    pub footer_sha256: [u8; 32],
 }
 
 /// A stream view whose parts fit together. Clones share nothing but the store.
@@ -137,7 +139,7 @@ async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(Vi
     let row_groups = footer.row_groups();
     let rows = row_groups.iter().map(|group| group.rows).sum();
     let pins = pins::claims(footer.metadata.metadata());
-    Ok((ViewPart { file, name: source.name(), rows, row_groups, pins }, footer.schema))
+    Ok((ViewPart { file, name: source.name(), rows, row_groups, pins, footer_sha256: footer.sha256 }, footer.schema))
 }
 
 /// How `other` differs from `first` in names, types or order of columns. Nullability may differ: a part without a null is
