@@ -15,6 +15,7 @@ pub mod positions;
 pub mod prepare;
 pub mod producer;
 mod progress;
+pub mod resuming;
 pub mod service;
 pub mod sim;
 pub mod telemetry;

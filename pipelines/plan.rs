@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
 
-use crate::checkpoint::{Cursor, Earlier, Kept};
+use crate::checkpoint::{Cursor, Earlier};
 use crate::clock::Clock;
 use crate::envelope::WorldPins;
 use crate::merge::merge;
@@ -29,6 +29,7 @@ use super::first_rows;
 use super::positions::{checkpoints, resumed_at};
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
+use super::resuming::{self, Resumed};
 use super::telemetry::{RunMeter, Telemetry};
 
 /// A run as it would be.
@@ -124,7 +125,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
     let run = match prepared {
         None => None,
         Some(prepared) => match resume(profile, &prepared, clock.clone()).await {
-            Ok(Resumed { from, earlier, cursors }) => {
+            Ok((Resumed { from, earlier, .. }, cursors)) => {
                 checks.pass("checkpoint", format!("{} rows delivered before", rows_before(&prepared, &from)));
                 let meter = telemetry.look_ahead(&prepared, &from, settings, ready, &clock);
                 let run = look_ahead(profile, settings, &prepared, &from, (earlier, &cursors), &meter, &clock).await;
@@ -182,23 +183,18 @@ async fn unseen(
     not_streamed(identity, &evidence).await
 }
 
-/// Where a run would go on.
-struct Resumed {
-    from: Vec<Resume>,
-    earlier: Earlier,
-    cursors: Vec<Cursor>,
-}
-
-/// Where the run would go on. The scope is looked at, not held: another producer may be at work on it.
+/// Where the run would go on, and its cursors.
 ///
 /// # Errors
 ///
-/// As [`prepare::resume`] and [`CheckpointStore::peek`](crate::checkpoint::CheckpointStore::peek).
-async fn resume<C: Clock + std::fmt::Debug>(profile: &Profile, run: &Prepared, clock: C) -> Result<Resumed, Refusal> {
+/// As [`resuming::look`].
+async fn resume<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    run: &Prepared,
+    clock: C,
+) -> Result<(Resumed, Vec<Cursor>), Refusal> {
     let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
-    let kept: Kept = store.peek(&run.scope(&profile.checkpoint.attempt_id), &run.output_ids()).await?;
-    let (from, earlier) = prepare::resume(run, &kept)?;
-    Ok(Resumed { from, earlier, cursors: kept.cursors })
+    resuming::look(run, &*store, &run.scope(&profile.checkpoint.attempt_id)).await
 }
 
 /// The event times of all that is left, with its world where footers don't tell it, and nothing else of it.

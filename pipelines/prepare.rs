@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 
-use crate::checkpoint::{Earlier, FileRows, Kept, OutputFiles, ScopeKey};
+use crate::checkpoint::{FileRows, OutputFiles, ScopeKey};
 use crate::envelope::{Framer, LaneFilter, OutputFrame, RunPins, check_schema};
 use crate::model::{
     CheckList, Hex64, Lane, Micros, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, WorldKey,
@@ -85,12 +85,7 @@ impl Prepared {
     /// The outputs as cursors see them.
     #[must_use]
     pub fn output_files(&self) -> Vec<OutputFiles> {
-        let files =
-            |view: &View| view.parts.iter().map(|part| FileRows { name: part.name.clone(), rows: part.rows }).collect();
-        self.outputs
-            .iter()
-            .map(|output| OutputFiles { output_id: output.view.output_id.clone(), files: files(&output.view) })
-            .collect()
+        self.outputs.iter().map(PreparedOutput::files).collect()
     }
 
     /// What its outputs and their files are called.
@@ -162,7 +157,23 @@ impl Prepared {
 }
 
 impl PreparedOutput {
-    fn frame(&self) -> OutputFrame {
+    /// Its files as cursors see them.
+    #[must_use]
+    pub fn files(&self) -> OutputFiles {
+        let View { output_id, store, parts, .. } = &self.view;
+        // An object's ETag is of its content. On a disk the version is of the file, and a copy of the file has another.
+        let has_e_tags = is_remote(store.root());
+        let files = parts.iter().map(|part| FileRows {
+            name: part.name.clone(),
+            rows: part.rows,
+            bytes: part.file.meta.size,
+            footer_sha256: Hex64::of_digest(part.footer_sha256),
+            e_tag: has_e_tags.then(|| part.file.meta.version.0.clone()),
+        });
+        OutputFiles { output_id: output_id.clone(), files: files.collect() }
+    }
+
+    pub(super) fn frame(&self) -> OutputFrame {
         OutputFrame {
             output_id: self.view.output_id.clone(),
             primary_key: self.primary_key.clone(),
@@ -246,22 +257,6 @@ pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> 
         return Err(Refusal::new(Reason::EngineRootMissing, "neither the profile nor READY names an engine run root"));
     };
     resolve(profile, root, Origin::Message).map_err(|refusal| refusal.field("oracle_pack_ref.engine_run_root"))
-}
-
-/// Where each output goes on, by rank, and which rows beyond are answered already.
-///
-/// # Errors
-///
-/// `CHECKPOINT_FOREIGN`.
-pub fn resume(run: &Prepared, kept: &Kept) -> Result<(Vec<Resume>, Earlier), Refusal> {
-    let earlier = Earlier::new(&run.output_files(), kept)?;
-    let from = earlier.from().into_iter().zip(&run.outputs).map(|(at, output)| {
-        let cursor = kept.cursors.iter().find(|cursor| cursor.output_id == output.view.output_id);
-        // A time that another producer spelt in its own way is no reason to refuse the run.
-        let after = cursor.and_then(|cursor| Micros::parse(cursor.last_ts_utc.as_ref()?.as_bytes()));
-        Resume { file: at.file as usize, row: at.row, after }
-    });
-    Ok((from.collect(), earlier))
 }
 
 /// All the way from READY to a run that may stream, for whoever wants no more of the checks than their verdict.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ahead;
+mod aws;
 pub mod byte_budget;
 pub mod checkpoint;
 pub mod clock;

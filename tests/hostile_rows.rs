@@ -8,8 +8,8 @@ mod common;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DurationSecondArray, Float64Array, Int64Array, RecordBatch,
-    TimestampMicrosecondArray, TimestampNanosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, IntervalYearMonthArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
 use common::capture::{CaptureGate, Reply};
 use common::live::Running;
@@ -265,9 +265,9 @@ fn a_column_that_cannot_be_sent_refuses_the_run_before_its_first_event() {
             ),
             (
                 "a duration",
-                |s, _| doctored(s, |r| with_column(&r, "took", Arc::new(DurationSecondArray::from(vec![1; 100])))),
+                |s, _| doctored(s, |r| with_column(&r, "took", Arc::new(IntervalYearMonthArray::from(vec![1; 100])))),
                 "COLUMN_NOT_ENCODABLE",
-                &[PART, "took", "Duration"],
+                &[PART, "took", "Interval"],
             ),
             (
                 "columns that change",

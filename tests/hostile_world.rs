@@ -6,11 +6,17 @@
 mod common;
 
 use arrow_array::RecordBatch;
+use bytes::Bytes;
 use common::capture::CaptureGate;
 use common::live::Running;
 use common::parquet::{as_json, with_foreign_seed, with_text, with_texts};
 use common::refused::{Came, all_refused};
 use common::{FRAUD, Stage, canonical};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Encoding;
+use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 
 fn zeros(n: usize) -> Value {
@@ -428,4 +434,47 @@ fn a_stream_view_that_is_not_whole_or_not_this_one_is_refused() {
             ),
         ],
     );
+}
+
+/// The golden traffic with one byte of a text's page changed, so that the Parquet library panics over it.
+fn with_a_page_that_panics(stage: &Stage) -> Vec<u8> {
+    let rows = stage.rows(FRAUD);
+    let text = "scenario_id";
+    let properties = WriterProperties::builder()
+        .set_column_dictionary_enabled(text.into(), false)
+        .set_column_encoding(text.into(), Encoding::DELTA_BYTE_ARRAY)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
+    writer.write(&rows).unwrap();
+    let file = writer.into_inner().unwrap();
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(file.clone())).unwrap();
+    let column = metadata.row_group(0).columns().iter().find(|column| column.column_path().string() == text).unwrap();
+    let (start, length) = column.byte_range();
+    let panics = |file: &[u8]| {
+        let file = Bytes::copy_from_slice(file);
+        let read = || ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().all(|rows| rows.is_ok());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).is_err()
+    };
+    let changed = (start as usize..(start + length) as usize).map(|at| {
+        let mut changed = file.clone();
+        changed[at] ^= 0x80;
+        changed
+    });
+    changed.into_iter().find(|file| panics(file)).expect("a byte that the library panics over")
+}
+
+#[test]
+fn a_panic_of_the_decoder_is_told_by_the_refusal_alone() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    stage.put(&part(FRAUD), with_a_page_that_panics(&stage));
+    let ran = stage.run_once();
+    assert_eq!(ran.verdict(), ("FAILED", "STREAM_VIEW_UNREADABLE"));
+    let refusal = ran.refusal();
+    for named in ["the decoder gave up", FRAUD, "scenario_id", "row group 0"] {
+        assert!(refusal.contains(named), "{named} is not named in {refusal}");
+    }
+    for line in ran.stderr.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()), "outside the log: {line}");
+    }
 }

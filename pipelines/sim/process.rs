@@ -25,8 +25,9 @@ use crate::checkpoint::postgres::{LeasedScope, Releases, Times};
 use crate::deliver::{PushCounts, PushStats};
 use crate::model::Refusal;
 use crate::pipelines::account::{self, Account};
-use crate::pipelines::prepare::{self, Prepared};
+use crate::pipelines::prepare::Prepared;
 use crate::pipelines::producer::{self, Parts, ReadCounts, Settings};
+use crate::pipelines::resuming::{self, Resumed};
 use crate::pipelines::telemetry::RunOutput;
 use crate::stop::Stop;
 use crate::telemetry::Counter;
@@ -174,8 +175,7 @@ async fn stream(
             Box::new(LeasedScope::open(table, &key, owner, clock.clone(), times, releases.clone()).await?)
         }
     };
-    let kept = scope.load(&run.output_ids()).await?;
-    let (from, earlier) = prepare::resume(&run, &kept)?;
+    let Resumed { from, earlier, .. } = resuming::take_up(&run, &mut *scope).await?;
     let due = RunOutput::due(&RunOutput::of(&run, &from, &settings), &settings);
     hub.note(format_args!("p{id} goes on at {from:?}, {due} rows"));
     let (framed, read) = (Counter::new(), ReadCounts::default());

@@ -22,6 +22,6 @@ mod verbatim;
 
 pub use event_id::EventIds;
 pub use frame::{FrameExt, Framer, OutputFrame, RunPins};
-pub use lane::LaneFilter;
+pub use lane::{LaneFilter, RowKeys};
 pub use pins::{ForeignRow, WorldPins};
 pub use schema::check_schema;

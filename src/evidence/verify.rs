@@ -9,8 +9,12 @@
 use std::sync::Arc;
 
 use super::governance::{Facts, Family, Pins, Provenance, dedupe_key_of_lane};
+use super::told::parts_of;
 use super::unstarted::whole;
-use super::{Counts, End, Fact, RecordLine, START_SCHEMA, SUMMARY_SCHEMA, Status, Summary, Told};
+use super::{
+    Counts, EarlierOutput, End, Fact, RecordLine, START_SCHEMA, SUMMARY_SCHEMA, Start, StartOutput, Status, Summary,
+    Told,
+};
 use crate::model::{CheckList, Lane, PlatformRunId, Reason, Refusal};
 use crate::store::ObjectStore;
 
@@ -41,6 +45,7 @@ pub async fn holds_together(
     list.note("start", same("the version", &told.start.schema.as_str(), &START_SCHEMA), |()| {
         format!("{}, READY {}", told.start.started, told.start.run.message_id)
     });
+    continuity(&told.start, list);
     if let Some(summary) =
         list.note("summary", summary_of_start(told), |summary| format!("{} {:?}", summary.status, summary.end))
     {
@@ -59,6 +64,85 @@ pub async fn holds_together(
         return Err(refusal.clone());
     }
     list.note("facts", facts, |n| format!("{n}, each with its body, its line and its marker"));
+    Ok(())
+}
+
+/// Each start read the same content, and resumed no further than those before it had answered: else rows in between were
+/// answered by nobody that is known of.
+fn continuity(start: &Start, list: &mut CheckList) {
+    const NAME: &str = "continuity";
+    match unbroken(start) {
+        Err(refusal) => list.refuse(NAME, refusal),
+        Ok(unproven) if unproven.is_empty() => {
+            list.pass(
+                NAME,
+                format!("{} starts before it, each from where those before had come to", start.earlier.len()),
+            );
+        }
+        Ok(unproven) => list.waive(NAME, unproven.join("; ")),
+    }
+}
+
+/// How far the rows of an output were answered by the starts looked at so far.
+#[derive(Clone, Copy)]
+enum Reached {
+    /// None of them is known.
+    Nothing,
+    /// Up to this row.
+    Rows(u64),
+    /// The last one was cut off, or is a lane's: its checkpoint alone knows.
+    Unknown,
+}
+
+/// Says what the evidence can't tell, as another producer had a part in it.
+fn unbroken(start: &Start) -> Result<Vec<String>, Refusal> {
+    let mut unproven = Vec::new();
+    for (rank, output) in start.outputs.iter().enumerate() {
+        let id = &output.output_id;
+        let mut reached = Reached::Nothing;
+        for earlier in &start.earlier {
+            let then = earlier.outputs.get(rank).filter(|_| earlier.outputs.len() == start.outputs.len());
+            let Some(then) = then.filter(|then| then.start.output_id == *id) else {
+                return Err(mismatch(format!("the start at {} had other outputs", earlier.started)));
+            };
+            let what = format!("{id}: the content that the start at {} read, and this one", earlier.started);
+            same(&what, &then.start.content, &output.content)?;
+            resumes(&then.start, reached, &mut unproven)?;
+            reached = comes_to(start, then, reached);
+        }
+        resumes(output, reached, &mut unproven)?;
+    }
+    Ok(unproven)
+}
+
+/// How far the rows of an output were answered when a start ended.
+fn comes_to(start: &Start, then: &EarlierOutput, before: Reached) -> Reached {
+    // Rows of other lanes are not among a lane's events.
+    let Some(answered) = then.event_id_digest_events.filter(|_| start.run.lane.is_none()) else {
+        return Reached::Unknown;
+    };
+    let now = then.start.resumed_at + answered;
+    Reached::Rows(if let Reached::Rows(before) = before { now.max(before) } else { now })
+}
+
+/// Whether `output` resumed no further than the starts before had come to.
+fn resumes(output: &StartOutput, reached: Reached, unproven: &mut Vec<String>) -> Result<(), Refusal> {
+    let StartOutput { output_id: id, resumed_at, resumed_after, .. } = output;
+    let (rows, known) = match reached {
+        Reached::Unknown => return Ok(()),
+        Reached::Nothing => (0, false),
+        Reached::Rows(rows) => (rows, true),
+    };
+    if *resumed_at <= rows {
+        return Ok(());
+    }
+    let hole = format!("{id}: rows {rows} to {} were answered by no start that is known of", resumed_at - 1);
+    if known && resumed_after.as_ref().is_none_or(|row| row.kept) {
+        return Err(mismatch(hole));
+    }
+    unproven.push(format!(
+        "{hole}: another producer, or an earlier version of this one, saved the position, or a person did"
+    ));
     Ok(())
 }
 
@@ -109,6 +193,13 @@ fn counts(summary: &Summary) -> Result<(), Refusal> {
             return Err(mismatch(format!(
                 "{id}: the digest covers {} events, {settled} were answered",
                 output.event_id_digest_events
+            )));
+        }
+        let whole = summary.end == End::Complete && summary.run.lane.is_none();
+        if whole && output.start.resumed_at + settled != output.start.rows {
+            return Err(mismatch(format!(
+                "{id}: it ended complete, but {} rows before and {settled} answered are not its {} rows",
+                output.start.resumed_at, output.start.rows
             )));
         }
         if summary.limits.max_events_per_output.is_some_and(|limit| settled > limit) {

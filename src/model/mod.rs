@@ -11,8 +11,10 @@ pub mod minute;
 pub mod names;
 pub mod reason;
 pub mod secret;
+pub mod shard;
 pub mod strict;
 pub mod time;
+pub mod topic;
 
 pub use check::{Check, CheckList, Verdict};
 pub use event::{Decision, Delivered, Event, Position, RowBatch, Run};
@@ -22,4 +24,6 @@ pub use lane::{Lane, LaneKey};
 pub use names::Names;
 pub use reason::{Place, Reason, Refusal};
 pub use secret::Secret;
+pub use shard::{SequenceNumber, ShardError, ShardId, ShardPosition};
 pub use time::Micros;
+pub use topic::TopicPlace;

@@ -154,12 +154,14 @@ reasons! {
     CheckpointDsnMissing = "CHECKPOINT_DSN_MISSING", "Set `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`.";
     /// The DSN of the Postgres backend can't be read, asks for what this program can't do, or its root certificates can't be read.
     CheckpointDsnInvalid = "CHECKPOINT_DSN_INVALID", "Correct `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`; the detail names the setting, never its value.";
-    /// The checkpoint names a file that is not part of the view, or a row beyond it.
-    CheckpointForeign = "CHECKPOINT_FOREIGN", "Check that roots are spelt as when the checkpoint was written; `wsp checkpoint show` prints it, `wsp checkpoint reset` drops it.";
-    /// The checkpoint can't be read.
-    CheckpointUnreadable = "CHECKPOINT_UNREADABLE", "Read the detail; restore the cursor file, or drop it with `wsp checkpoint reset` and stream from the start.";
+    /// The checkpoint was taken in other views, or with other outputs, than the run has now.
+    CheckpointForeign = "CHECKPOINT_FOREIGN", "Read the detail: it names what the checkpoint has and what is there now. Put world, outputs and the spelling of roots back as the checkpoint has them (`wsp checkpoint show` prints it), or stream the changed world as a new run.";
+    /// The checkpoint is there and can't be read.
+    CheckpointUnreadable = "CHECKPOINT_UNREADABLE", "Restore what the detail names: the right to read it, or its content (of a cursor file, the last line of the `cursor.jsonl` beside it). The run then resumes.";
+    /// The checkpoint database does not answer. The READY waits for it.
+    CheckpointUnavailable = "CHECKPOINT_UNAVAILABLE", "Restore the database, or the way to it. This READY is looked at again by itself, and the run resumes where it stood.";
     /// A position could not be saved. What was delivered beyond it is sent again on resume.
-    CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room or restore write access where the detail says; then restart.";
+    CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room, or restore write access or the database, where the detail says; then restart: the run resumes from the checkpoint.";
     /// Another producer holds this run's checkpoint.
     CheckpointScopeBusy = "CHECKPOINT_SCOPE_BUSY", "Nothing, if a second producer was started by mistake; this READY is looked at again later.";
     /// The hold on this run's checkpoint went to another producer, or was dropped, in the middle of the run.

@@ -107,9 +107,9 @@ impl Scan {
     }
 
     /// Bytes that reading may take, 64 MiB where not set: rows being decoded, stored and decompressed, and the next
-    /// ones, fetched ahead. A row group that takes more than half of it is read in slices, page by page, if its writer
-    /// left an offset index for all columns; without one it is read whole, whatever it takes, and the next one is
-    /// fetched ahead only if it fits.
+    /// ones, fetched ahead. A row group that takes more than half of it is read in slices, page by page, if each page
+    /// begins with a row; else it is read whole, whatever it takes, and the next one is fetched ahead only if it fits.
+    /// A batch of more than an eighth of it has fewer rows.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
@@ -248,12 +248,12 @@ impl Reader {
         let Some((file, row)) = self.view.place(self.file, self.row)? else { return Ok(None) };
         (self.file, self.row) = (file, row);
         let ahead = match self.ahead.take() {
-            Some(ahead) => ahead.done().await.and_then(Result::ok),
+            Some(ahead) => ahead.done().await,
             None => None,
         };
         let mut loaded = match ahead {
             Some(loaded) => loaded,
-            None => self.place(file, row, None, None).load().await?,
+            None => self.place(file, row, None).load().await?,
         };
         loaded.permit = None;
         let left = self.scan.limit - self.delivered;
@@ -276,16 +276,16 @@ impl Reader {
             let Ok(Some((file, row))) = self.view.place(self.file, slice.end()) else { return };
             let part = (file == self.file).then(|| part.clone());
             let room = Room { bytes: self.scan.memory.saturating_sub(slice.cost.all()), permit };
-            self.ahead = Some(Loading::new(self.place(file, row, part, Some(room))));
+            self.ahead = Some(Loading::new(self.place(file, row, part), room));
         }
         if let Some(ahead) = &mut self.ahead {
             ahead.nudge().await;
         }
     }
 
-    fn place(&self, file: usize, row: u64, part: Option<Arc<Part>>, ahead: Option<Room>) -> Place {
+    fn place(&self, file: usize, row: u64, part: Option<Arc<Part>>) -> Place {
         let (view, filter) = (self.view.clone(), self.filter.clone());
-        Place { view, scan: self.scan.clone(), filter, file, row, part, ahead }
+        Place { view, scan: self.scan.clone(), filter, file, row, part }
     }
 
     /// Leaves the slice at hand, if `next` is the row behind it.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::footer;
@@ -71,6 +71,8 @@ pub struct ViewPart {
     pub row_groups: Vec<RowGroup>,
     /// What its footer says about the columns that name the world of its rows.
     pub pins: Vec<Claim>,
+    /// The sha256 of its footer's bytes.
+    pub footer_sha256: [u8; 32],
 }
 
 /// A stream view whose parts fit together. Clones share nothing but the store.
@@ -114,7 +116,9 @@ impl ViewFiles {
         };
         footer::check_time_column(schema).map_err(|refusal| refusal.file(first.name.clone()))?;
         for (part, columns) in &parts {
-            difference(schema, columns).map_err(|refusal| refusal.file(part.name.clone()))?;
+            if let Some((column, detail)) = difference(schema, columns) {
+                return Err(Refusal::new(Reason::StreamViewUnreadable, detail).file(part.name.clone()).field(column));
+            }
         }
         let schema = schema.clone();
         let parts: Vec<ViewPart> = parts.into_iter().map(|(part, _)| part).collect();
@@ -135,25 +139,41 @@ async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(Vi
     let row_groups = footer.row_groups();
     let rows = row_groups.iter().map(|group| group.rows).sum();
     let pins = pins::claims(footer.metadata.metadata());
-    Ok((ViewPart { file, name: source.name(), rows, row_groups, pins }, footer.schema))
+    Ok((ViewPart { file, name: source.name(), rows, row_groups, pins, footer_sha256: footer.sha256 }, footer.schema))
 }
 
-/// Refuses `other` where it differs from `first` in names, types or order of columns, naming the first such column.
-/// Nullability may differ: a part without a null is often written as required.
-fn difference(first: &Schema, other: &Schema) -> Result<(), Refusal> {
-    let unlike = |detail: String| Refusal::new(Reason::StreamViewUnreadable, detail);
-    for (a, b) in first.fields().iter().zip(other.fields()) {
-        if a.name() != b.name() || !a.data_type().equals_datatype(b.data_type()) {
-            let (a_type, b_type) = (a.data_type(), b.data_type());
-            let detail = format!("it is {b_type}; in the first part there stands {} as {a_type}", a.name());
-            return Err(unlike(detail).field(b.name()));
+/// How `other` differs from `first` in names, types or order of columns. Nullability may differ: a part without a null is
+/// often written as required.
+fn difference(first: &Schema, other: &Schema) -> Option<(String, String)> {
+    let (count, known) = (other.fields().len(), first.fields().len());
+    let differ = |(a, b): (&FieldRef, &FieldRef)| {
+        let same = a.name() == b.name() && are_alike(a.data_type(), b.data_type());
+        let (a_type, b_type) = (a.data_type(), b.data_type());
+        (!same).then(|| {
+            let detail = format!("the column is {b_type}, in the first part there stands {} as {a_type}", a.name());
+            (b.name().clone(), detail)
+        })
+    };
+    first.fields().iter().zip(other.fields()).find_map(differ).or_else(|| {
+        let extra = other.fields().get(known).or(first.fields().get(count))?;
+        Some((extra.name().clone(), format!("{count} columns, the first part has {known}")))
+    })
+}
+
+/// Whether the values of both types mean the same. What a list calls its items, or a map its pairs, has no part in it.
+fn are_alike(a: &DataType, b: &DataType) -> bool {
+    match (a, b) {
+        (DataType::List(a), DataType::List(b)) => are_alike(a.data_type(), b.data_type()),
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            let same = |(a, b): (&FieldRef, &FieldRef)| a.name() == b.name() && are_alike(a.data_type(), b.data_type());
+            a.len() == b.len() && a.iter().zip(b).all(same)
         }
+        (DataType::Map(a, _), DataType::Map(b, _)) => match (a.data_type(), b.data_type()) {
+            (DataType::Struct(a), DataType::Struct(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are_alike(a.data_type(), b.data_type()))
+            }
+            (a, b) => are_alike(a, b),
+        },
+        _ => a == b,
     }
-    let (one, two) = (first.fields().len(), other.fields().len());
-    if one == two {
-        return Ok(());
-    }
-    let (longer, which) = if two > one { (other, "it has") } else { (first, "it lacks") };
-    let column = longer.field(one.min(two)).name();
-    Err(unlike(format!("{two} columns, the first part has {one}; {which} this one")).field(column))
 }

@@ -96,6 +96,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
             sasl_mechanism: r.required(&s::KAFKA_MECHANISM, ""),
             username: r.text(&s::KAFKA_USERNAME),
             password: r.text(&s::KAFKA_PASSWORD).map(Secret::new),
+            aws_region: r.text(&s::KAFKA_AWS_REGION),
             ca_location: r.text(&s::KAFKA_CA).map(PathBuf::from),
             group_id: r.required(&s::KAFKA_GROUP, ""),
             session_timeout: seconds(r, &s::KAFKA_SESSION),
@@ -104,6 +105,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
             stream: r.required(&s::CONTROL_BUS_STREAM, "CONTROL_BUS_STREAM_MISSING"),
             region: r.text(&s::CONTROL_BUS_REGION),
             endpoint_url: r.unquoted(&s::CONTROL_BUS_ENDPOINT),
+            group_id: r.required(&s::KAFKA_GROUP, ""),
         }),
         kind => {
             if !matches!(kind, "file" | "") {

@@ -57,6 +57,8 @@ pub struct KinesisWiring {
     pub region: Option<String>,
     /// A server that speaks like Kinesis; `None` = AWS.
     pub endpoint_url: Option<HttpUrl>,
+    /// Whose positions these are, where several consumers read the stream.
+    pub group_id: String,
 }
 
 /// How Kafka is reached, as given; the ready room makes its options of it.
@@ -72,6 +74,8 @@ pub struct KafkaWiring {
     pub username: Option<String>,
     /// With what.
     pub password: Option<Secret>,
+    /// The region of the IAM login.
+    pub aws_region: Option<String>,
     /// Certificates to trust.
     pub ca_location: Option<PathBuf>,
     /// The consumer group.
