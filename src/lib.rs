@@ -5,6 +5,7 @@
 
 pub mod ahead;
 mod aws;
+pub mod byte_budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod credit;

@@ -148,6 +148,9 @@ fn told_run(run: &PlannedRun) -> String {
     if let Some(from) = &run.largest_idle_gap_from {
         let _ = writeln!(out, "largest idle gap  {:.6} s, from {from}", run.largest_idle_gap_seconds);
     }
+    if let (Some(starts), Some(seconds)) = (&run.starts_utc, run.starts_in_seconds) {
+        let _ = writeln!(out, "first event due   {starts}, in {seconds:.0} s");
+    }
     let duration = match (run.paced_seconds, run.rated_seconds) {
         (None, None) => "as fast as it goes".to_owned(),
         (paced, rated) => format!("{:.1} s", paced.unwrap_or(0.0).max(rated.unwrap_or(0.0))),

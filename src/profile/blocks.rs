@@ -149,6 +149,7 @@ pub(super) fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
         in_flight,
         window: r.number(&s::WINDOW).unwrap_or(1024),
         held: r.number(&s::HELD).unwrap_or(8192),
+        memory: r.number::<u64>(&s::DELIVERY_MEMORY).unwrap_or(64) << 20,
         adaptive: r.switch(&s::ADAPTIVE).unwrap_or(false),
         in_flight_min: r.number(&s::IN_FLIGHT_MIN).unwrap_or(1),
         slow_answer: millis(r, &s::SLOW_ANSWER),

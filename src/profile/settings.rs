@@ -103,7 +103,7 @@ settings! {
     ORACLE_ENGINE_RUN_ROOT: "wiring.oracle_engine_run_root", [], Profile, "", "The engine run root; wins over READY's.";
     ORACLE_SCENARIO_ID: "wiring.oracle_scenario_id", [], Profile, "", "The scenario a run must have. Default: READY's.";
     ORACLE_STREAM_VIEW_ROOT: "wiring.oracle_stream_view_root", [], Profile, "", "Folder of the stream views. Default: READY's, else `<engine root>/stream_view/ts_utc`.";
-    READ_MEMORY: "wiring.wsp_read.memory_mib", ["WSP_READ_MEMORY_MIB"], Environment, "256", "Memory for the Oracle's rows, MiB, shared among the outputs: row groups being decoded and the next ones, fetched ahead. A row group that needs more than its share is cut along its pages where the writer left an offset index; else it is read whole, whatever it takes.", "1" ..= "1048576";
+    READ_MEMORY: "wiring.wsp_read.memory_mib", ["WSP_READ_MEMORY_MIB"], Environment, "256", "Memory for the Oracle's rows, MiB, shared among the outputs: row groups being decoded and the next ones, fetched ahead. A row group that needs more than half of its output's share is cut along its pages, if each of them begins with a row; else it is read whole, whatever it takes.", "1" ..= "1048576";
     IG_INGEST_URL: "wiring.ig_ingest_url", ["IG_INGEST_URL"], Profile, "", "IG's base URL, or the push URL itself.";
     API_KEY_HEADER: "wiring.security.api_key_header", [], Profile, "X-IG-Api-Key", "Header that carries the key.";
     AUTH_TOKEN: "wiring.security.wsp_auth_token", ["IG_API_KEY"], Profile, "", "The key. Never printed.";
@@ -127,6 +127,7 @@ settings! {
     IN_FLIGHT: "wiring.wsp_delivery.in_flight", ["WSP_IG_PUSH_CONCURRENCY", "WSP_MAX_INFLIGHT"], Environment, "1", "Requests in flight at once.", "1" ..= "1024";
     WINDOW: "wiring.wsp_delivery.window", ["WSP_DELIVERY_WINDOW"], Environment, "1024", "How far sending may run ahead of the oldest unanswered event, in events. Others go on that far while an event waits for its next attempt.", "1" ..= "1000000";
     HELD: "wiring.wsp_delivery.held", ["WSP_DELIVERY_HELD"], Environment, "8192", "Unanswered events in memory at most.", "1" ..= "1000000";
+    DELIVERY_MEMORY: "wiring.wsp_delivery.memory_mib", ["WSP_DELIVERY_MEMORY_MIB"], Environment, "64", "Memory for request bodies, MiB: those made ahead and those of unanswered events together. Making more waits for answers. While events wait for another attempt it may be twice as much.", "1" ..= "1048576";
     ADAPTIVE: "wiring.wsp_delivery.adaptive", ["WSP_DELIVERY_ADAPTIVE"], Environment, "false", "Whether requests in flight follow what IG can take: up to `in_flight` while answers are quick, down on 408, 429, 503, time-outs and slow answers.";
     IN_FLIGHT_MIN: "wiring.wsp_delivery.in_flight_min", [], Profile, "1", "Requests in flight to start from and to keep at least, when adaptive.", "1" ..= "1024";
     SLOW_ANSWER: "wiring.wsp_delivery.slow_answer_ms", [], Profile, "1000", "An answer that takes longer is a sign of overload, when adaptive; milliseconds.", "0" ..= "3600000";

@@ -163,6 +163,8 @@ pub struct DeliveryWiring {
     pub window: usize,
     /// Unanswered events in memory.
     pub held: usize,
+    /// Bytes of request bodies in memory.
+    pub memory: u64,
     /// Requests in flight follow what IG can take.
     pub adaptive: bool,
     /// From this number on.
