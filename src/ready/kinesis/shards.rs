@@ -71,8 +71,9 @@ impl Shards {
         let mut before = std::mem::take(&mut self.known);
         for listed in listed {
             let shard = match before.remove(&listed.id) {
-                Some(shard) => Shard { listed, ..shard },
-                None => Self::begin(listed, kept),
+                Some(shard) if listed.start <= shard.listed.start => Shard { listed, ..shard },
+                // Also where the stream was made anew between two looks: the same name is another shard then.
+                _ => Self::begin(listed, kept),
             };
             self.known.insert(shard.listed.id.clone(), shard);
         }

@@ -147,3 +147,13 @@ fn a_position_that_is_none_of_the_shards_is_dropped_once() {
     assert_eq!(shards.next(NOW, false), Some(Next::Iterator(shard_id(0), Start::TrimHorizon)));
     assert!(!shards.rewind(&shard_id(0)));
 }
+
+#[test]
+fn a_shard_of_a_stream_made_anew_between_two_looks_is_another_shard() {
+    let mut shards = shards(&[listed(0, &[], Some(50))], &[]);
+    read(&mut shards, 0, &batch(&[40], false, true));
+    assert!(readable(&shards).is_empty(), "drained");
+    let list = vec![Listed { start: sequence(60), ..listed(0, &[], None) }];
+    shards.listed(list, &kept_by_shard(&[kept(0, 40, true)]));
+    assert_eq!(shards.next(NOW, false), Some(Next::Iterator(shard_id(0), Start::TrimHorizon)));
+}
