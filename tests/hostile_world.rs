@@ -460,7 +460,7 @@ fn with_a_page_that_panics(stage: &Stage) -> Vec<u8> {
         changed[at] ^= 0x80;
         changed
     });
-    changed.into_iter().find(|file| panics(file)).expect("a byte that the library panics over")
+    changed.into_iter().find(|file| panics(file)).unwrap()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Views as they should not be, and views read from the middle.
 
 #![allow(clippy::cast_possible_wrap, reason = "small numbers")]
-#![allow(clippy::unwrap_used, reason = "a test that can't set up fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
 mod data_path;
 #[path = "reading/lying.rs"]

@@ -8,7 +8,9 @@
 //! An offset index says the same, and nothing holds it to what it says: one that is a row off makes the decoder give a row
 //! another row's values. So it is not read, and what a cut relies on is found here.
 
+use std::fmt::Display;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use parquet::basic::{Encoding, Type as PhysicalType};
@@ -134,14 +136,12 @@ impl<'a> Walk<'a> {
 
     /// How many of a page's first bytes have to be looked at.
     fn bytes_to_see(&self, header: &Header) -> u64 {
-        let head = header.length as u64;
+        let (head, is_nested) = (header.length as u64, self.max_level() > 0);
         match header.content {
-            Content::Other => head,
-            _ if self.is_int96() => header.page_bytes(),
-            _ if self.max_level() == 0 => head,
-            Content::Dictionary => head,
-            Content::Data(_) => header.page_bytes(),
-            Content::DataV2(data) => head.saturating_add(data.level_bytes),
+            Content::Dictionary | Content::Data(_) | Content::DataV2(_) if self.is_int96() => header.page_bytes(),
+            Content::Data(_) if is_nested => header.page_bytes(),
+            Content::DataV2(data) if is_nested => head.saturating_add(data.level_bytes),
+            _ => head,
         }
     }
 
@@ -208,10 +208,14 @@ impl<'a> Walk<'a> {
             Page::DataPage { buf, num_values, encoding: Encoding::PLAIN, .. } => {
                 (page::values_v1(buf, column.max_rep_level() > 0, column.max_def_level() > 0), *num_values)
             }
-            Page::DataPageV2 { buf, num_values, encoding: Encoding::PLAIN, .. } => {
-                let Page::DataPageV2 { rep_levels_byte_len, def_levels_byte_len, .. } = &page else { return Ok(()) };
-                (buf.get((rep_levels_byte_len + def_levels_byte_len) as usize..), *num_values)
-            }
+            Page::DataPageV2 {
+                buf,
+                num_values,
+                encoding: Encoding::PLAIN,
+                rep_levels_byte_len: repetitions,
+                def_levels_byte_len: definitions,
+                ..
+            } => (buf.get(*repetitions as usize + *definitions as usize..), *num_values),
             // Their values are in the dictionary.
             _ => return Ok(()),
         };
@@ -226,7 +230,7 @@ impl<'a> Walk<'a> {
     fn decompressed(&self, page: Bytes) -> Result<Page, ParquetError> {
         let location =
             PageLocation { offset: self.at as i64, compressed_page_size: page.len() as i32, first_row_index: 0 };
-        let reader = std::sync::Arc::new(OnePage { at: self.at, bytes: page });
+        let reader = Arc::new(OnePage { at: self.at, bytes: page });
         let mut reader = SerializedPageReader::new(reader, self.column, self.rows as usize, Some(vec![location]))?;
         if self.at != self.chunk.start {
             // It infers a dictionary before its first page.
@@ -243,7 +247,7 @@ impl<'a> Walk<'a> {
         u16::try_from(self.column.column_descr().max_rep_level()).unwrap_or(0)
     }
 
-    fn at_page(&self, what: impl std::fmt::Display) -> String {
+    fn at_page(&self, what: impl Display) -> String {
         format!("page {} at byte {}: {what}", self.page, self.at)
     }
 }
@@ -303,7 +307,6 @@ impl ChunkReader for OnePage {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 

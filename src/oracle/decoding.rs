@@ -4,11 +4,13 @@
 //! Loaded ──► decoder ⇄ ranges: fetched ahead, or now ──► RecordBatch …
 //! ```
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
+use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::push_decoder::ParquetPushDecoder;
 
@@ -95,7 +97,7 @@ impl Open {
 
 impl Loaded {
     /// The bytes of these ranges: those that are held, and those of the store. All of them are held from now on.
-    async fn bytes_of(&mut self, ranges: &[std::ops::Range<u64>]) -> Result<Vec<bytes::Bytes>, Refusal> {
+    async fn bytes_of(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Refusal> {
         let Self { part, bytes, .. } = self;
         let missing: Vec<_> = ranges.iter().filter(|range| bytes.get(range).is_none()).cloned().collect();
         let fetched = if missing.is_empty() { Vec::new() } else { part.source.ranges(&missing).await? };

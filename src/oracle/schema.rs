@@ -97,10 +97,12 @@ pub(super) fn typed_columns(metadata: &Arc<ParquetMetaData>) -> Result<ArrowRead
 fn empty_group(group: &Type, path: &str) -> Option<String> {
     let of = |field: &TypePtr| {
         let path = if path.is_empty() { field.name().to_owned() } else { format!("{path}.{}", field.name()) };
-        match field.is_group() {
-            true if field.get_fields().is_empty() => Some(path),
-            true => empty_group(field, &path),
-            false => None,
+        if !field.is_group() {
+            None
+        } else if field.get_fields().is_empty() {
+            Some(path)
+        } else {
+            empty_group(field, &path)
         }
     };
     group.get_fields().iter().find_map(of)
