@@ -44,6 +44,8 @@ pub(super) struct Asked {
     /// Method and object.
     what: Arc<str>,
     began: Duration,
+    /// How long the server may stay silent.
+    silence: Duration,
 }
 
 impl<'a> Call<'a> {
@@ -63,25 +65,26 @@ impl<'a> Call<'a> {
         let _place = places.acquire().await.ok();
         let patience = &options.patience;
         let began = patience.now();
-        let limit = match patience.leave() {
-            Leave::Open => options.attempt_timeout,
-            Leave::Within(limit) => limit.min(options.attempt_timeout),
+        // What is left of the patience bounds the silence, not the answer: a server that speaks is back.
+        let silence = match patience.leave() {
+            Leave::Open => options.answer_timeout,
+            Leave::Within(limit) => limit.min(options.answer_timeout),
             Leave::No(cause) => {
                 self.first.get_or_insert(began);
                 return Err(Failure::new(Kind::Passing, cause));
             }
         };
-        let asked = Asked { what: self.what.clone(), began };
+        let asked = Asked { what: self.what.clone(), began, silence };
+        let limit = options.attempt_timeout;
         let result = match timeout(limit, attempt(asked)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::new(Kind::Passing, format!("no whole answer within {limit:?}"))),
         };
-        match &result {
-            Err(failure) if failure.kind == Kind::Passing => {
-                self.first.get_or_insert(began);
-                patience.failed(began, self.bucket.server(), &self.what, &failure.text);
-            }
-            _ => patience.answered(self.bucket.server()),
+        if let Err(failure) = &result
+            && failure.kind == Kind::Passing
+        {
+            self.first.get_or_insert(began);
+            patience.failed(began, self.bucket.server(), &self.what, &failure.text);
         }
         result
     }
@@ -128,17 +131,30 @@ impl Bucket {
         }
     }
 
-    /// The next bytes of an answer, within the time that a server may stay silent; longer by what it takes to send
-    /// `upload` bytes before.
+    /// The next bytes of an answer, within the time that the server may stay silent; longer by what it takes to send
+    /// `upload` bytes before. An answer of whatever kind, but for one that asks for another attempt, ends the server's
+    /// absence.
     pub(super) async fn heard<T>(
         &self,
         asked: &Asked,
         upload: u64,
         next: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        let heard = self.heard_in_time(asked, Duration::from_secs(upload / SLOWEST_UPLOAD), next).await;
+        if !heard.as_ref().is_err_and(|failure| failure.kind == Kind::Passing) {
+            self.options.patience.answered(self.server());
+        }
+        heard
+    }
+
+    async fn heard_in_time<T>(
+        &self,
+        asked: &Asked,
+        more: Duration,
+        next: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let patience = &self.options.patience;
-        let more = Duration::from_secs(upload / SLOWEST_UPLOAD);
-        let limit = self.options.answer_timeout + more;
+        let limit = asked.silence + more;
         let late = async {
             tokio::select! {
                 () = sleep(limit.min(LATE + more)) => {}
@@ -267,13 +283,36 @@ mod tests {
     async fn an_answer_that_begins_late_is_heard() {
         let bucket = bucket(S3Options::default());
         for (upload, after, is_heard) in [(0, 9, true), (0, 11, false), (64 << 20, 70, true), (64 << 20, 75, false)] {
-            let asked = Asked { what: "PUT a".into(), began: Duration::ZERO };
+            let silence = bucket.options.answer_timeout;
+            let asked = Asked { what: "PUT a".into(), began: Duration::ZERO, silence };
             let answer = async {
                 sleep(Duration::from_secs(after)).await;
                 Ok(())
             };
             assert_eq!(bucket.heard(&asked, upload, answer).await.is_ok(), is_heard, "{upload} {after}");
         }
+    }
+
+    /// A server that is back just before it would be given up, and takes its time over the body.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_speaks_again_is_waited_for_no_more_and_heard_to_its_end() {
+        let bucket = &bucket(S3Options::default());
+        let clock = SystemClock::new();
+        let attempt = |asked: Asked| async move {
+            if clock.now() < Duration::from_secs(36) {
+                return bucket.heard(&asked, 0, async { Err::<u32, _>(passing()) }).await;
+            }
+            for _ in 0..9 {
+                let piece = async {
+                    sleep(Duration::from_secs(1)).await;
+                    Ok(())
+                };
+                bucket.heard(&asked, 0, piece).await?;
+            }
+            Ok(9)
+        };
+        assert_eq!(bucket.repeat("GET", "a", attempt).await.ok(), Some(9));
+        assert!(clock.now() > Duration::from_secs(44));
     }
 
     #[tokio::test(start_paused = true)]
