@@ -106,7 +106,7 @@ fn morning(day: &Day) {
     let ready = day.publish(MORNING, MORNING, now);
     day.stage.put("ingest.yaml", "version: 1\npack_id: ingest\nprocesses: [{id: gate}]\n");
     let packs = ("WSP_READY_REQUIRED_PACKS", "ingest.yaml");
-    let capped = ["run", "--max-events", "1000", "--max-messages", "1000"];
+    let capped = ["run", "--max-events", "1000", "--max-messages", "0"];
     let mut wsp = Running::spawn(&day.stage, "morning", &mut day.command(MORNING, &capped, &[packs]));
     let waits = day.evidence(MORNING).join(format!("wsp/deferrals/{ready}.json"));
     wsp.until("the wait is told", || waits.exists());

@@ -127,7 +127,7 @@ pub(crate) fn record(bytes: &[u8]) {
     let records = Records::new(Arc::new(store), &RUN.parse().unwrap()).unwrap();
     let lines = block_on(records.read(&id)).unwrap();
     let is_final = lines.iter().any(|line| line.is(Status::Streamed) || line.is(Status::SkippedOutOfScope));
-    assert_eq!(block_on(records.is_duplicate(&id)).unwrap(), is_final);
+    assert_eq!(block_on(records.standing(&id)).unwrap().is_some(), is_final);
 }
 
 fn put(store: &MemoryStore, key: &str, bytes: &[u8]) {

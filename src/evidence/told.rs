@@ -65,7 +65,9 @@ impl Told {
         let summaries = Summaries::new(store.clone(), home)?.of_lane(lane);
         let missing = || Refusal::new(Reason::EvidenceMissing, format!("{home} has no wsp_start.json"));
         let start = summaries.start().await?.ok_or_else(missing)?;
-        let message_id = &start.run.message_id;
+        let Some(message_id) = &start.run.message_id else {
+            return Err(Refusal::new(Reason::EvidenceUnreadable, format!("wsp_start.json of {home} names no READY")));
+        };
         Ok(Self {
             summary: summaries.summary().await?,
             record: Records::new(store.clone(), home)?.of_lane(lane).read(message_id).await?,

@@ -17,7 +17,7 @@ mod options;
 mod poller;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::context::{Trouble, Watch};
 use self::poller::{Offered, Poller, State};
-use super::{FeedCounts, Incoming};
+use super::{FeedCounts, Incoming, Met};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
@@ -41,7 +41,7 @@ pub use options::{KafkaOptions, SaslMechanism, SecurityProtocol};
 #[derive(Debug)]
 pub struct KafkaFeed {
     offers: mpsc::Receiver<Offered>,
-    counts: Arc<Mutex<FeedCounts>>,
+    met: Met,
     probe: Probe,
     closed: watch::Receiver<()>,
 }
@@ -59,7 +59,7 @@ impl KafkaFeed {
             .create_with_context(Watch::default())
             .map_err(|error| unreachable(&options, &without_value(&error)))?;
         let consumer = Arc::new(consumer);
-        let counts = Arc::new(Mutex::new(FeedCounts::default()));
+        let met = Met::default();
         let (offered, offers) = mpsc::channel(1);
         let (open, closed) = watch::channel(());
         let probe = Probe { consumer: Arc::downgrade(&consumer), options: Arc::new(options.clone()) };
@@ -68,7 +68,7 @@ impl KafkaFeed {
             clock,
             consumer,
             offers: offered,
-            counts: Arc::clone(&counts),
+            met: met.clone(),
             desk: mpsc::unbounded_channel(),
             state: State::default(),
         };
@@ -79,7 +79,7 @@ impl KafkaFeed {
         thread("ready-kafka", run).map_err(|error| {
             Refusal::new(Reason::InternalError, format!("no thread for the control topic: {error}"))
         })?;
-        Ok(Self { offers, counts, probe, closed })
+        Ok(Self { offers, met, probe, closed })
     }
 
     /// The READYs, in the order of each partition. Ends with [`KafkaOptions::once`] when all that was on the topic
@@ -103,7 +103,13 @@ impl KafkaFeed {
     /// What was met so far.
     #[must_use]
     pub fn counts(&self) -> FeedCounts {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.met.counts()
+    }
+
+    /// The same, for whoever turns the feed into a stream.
+    #[must_use]
+    pub fn met(&self) -> Met {
+        self.met.clone()
     }
 
     /// Looks at the topic, for readiness; works as long as the feed does.

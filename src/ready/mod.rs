@@ -14,9 +14,11 @@ pub mod message;
 #[cfg(test)]
 mod contract;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::mpsc;
 
-pub use file::{FeedCounts, FileFeed, FileFeedOptions, read_message};
+pub use file::{FileFeed, FileFeedOptions, read_message};
 pub use kafka::{KafkaFeed, KafkaOptions, Probe, SaslMechanism, SecurityProtocol};
 pub use message::{Parsed, Ready};
 
@@ -40,6 +42,37 @@ pub enum Settlement {
     Verdict,
     /// It could not be looked at yet; it comes again later.
     Deferred,
+    /// There is a verdict, FAILED for a reason that may pass without a new READY
+    /// ([`Reason::may_pass`](crate::model::Reason::may_pass)). A bus that keeps its messages gives the READY out again, a
+    /// bounded number of times; any other takes it for a [`Settlement::Verdict`].
+    MayPass,
+}
+
+/// What a feed has met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FeedCounts {
+    /// READYs given out, repetitions included.
+    pub ready: u64,
+    /// Messages of other topics or kinds.
+    pub other: u64,
+    /// Messages that can't be read as one.
+    pub invalid: u64,
+}
+
+/// A feed's counts, readable while and after it is streamed. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Met(Arc<Mutex<FeedCounts>>);
+
+impl Met {
+    /// What was met so far.
+    #[must_use]
+    pub fn counts(&self) -> FeedCounts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, add: impl FnOnce(&mut FeedCounts)) {
+        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// A READY with the way to settle it. Dropped unsettled, it comes again after a restart.

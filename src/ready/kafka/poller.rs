@@ -9,8 +9,8 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -24,7 +24,7 @@ use super::hold::{Claim, Hold};
 use super::{KafkaOptions, unreachable};
 use crate::clock::Clock;
 use crate::model::Refusal;
-use crate::ready::{FeedCounts, Incoming, Parsed, Ready, Settlement, Source, Ticket, message};
+use crate::ready::{Incoming, Met, Parsed, Ready, Settlement, Source, Ticket, message};
 
 /// How long one poll waits for a message, and so how long a verdict may wait to be heard.
 const POLL: Duration = Duration::from_millis(100);
@@ -54,7 +54,7 @@ pub(super) struct Poller<C> {
     pub(super) clock: C,
     pub(super) consumer: Arc<BaseConsumer<Watch>>,
     pub(super) offers: mpsc::Sender<Offered>,
-    pub(super) counts: Arc<Mutex<FeedCounts>>,
+    pub(super) met: Met,
     pub(super) desk: Desk,
     pub(super) state: State,
 }
@@ -201,7 +201,7 @@ impl<C: Clock> Poller<C> {
             let source = Source { topic, partition: Some(offer.partition), offset: Some(offer.offset), name };
             let ticket = Ticket { id: offer.id, desk: self.desk.0.clone() };
             place.send(Ok((Incoming { ready: offer.ready, source, ticket }, offer.claim)));
-            count(&self.counts, |counts| counts.ready += 1);
+            self.met.note(|counts| counts.ready += 1);
         }
     }
 
@@ -310,27 +310,23 @@ impl<C: Clock> Poller<C> {
     fn look_at(&mut self, partition: i32, offset: i64, value: Option<&[u8]>) -> Option<Ready> {
         let topic = &self.options.topic;
         let Some(value) = value else {
-            count(&self.counts, |counts| counts.other += 1);
+            self.met.note(|counts| counts.other += 1);
             tracing::debug!(%topic, partition, offset, "a tombstone is passed over");
             return None;
         };
         match message::parse(value, topic) {
             Ok(Parsed::Ready(ready)) => return Some(*ready),
             Ok(Parsed::Other { topic: named, kind, why }) => {
-                count(&self.counts, |counts| counts.other += 1);
+                self.met.note(|counts| counts.other += 1);
                 tracing::info!(%topic, partition, offset, %named, kind, %why, "a message that is not for us is passed over");
             }
             Err(error) => {
-                count(&self.counts, |counts| counts.invalid += 1);
+                self.met.note(|counts| counts.invalid += 1);
                 tracing::warn!(%topic, partition, offset, %error, "a message that can't be read is passed over");
             }
         }
         None
     }
-}
-
-fn count(counts: &Mutex<FeedCounts>, add: impl FnOnce(&mut FeedCounts)) {
-    add(&mut counts.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn list(topic: &str, partitions: impl Iterator<Item = (i32, Offset)>) -> TopicPartitionList {

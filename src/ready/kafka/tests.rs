@@ -1,6 +1,7 @@
 //! On librdkafka's mock cluster: what only Kafka has. What every feed owes is in `ready::contract`.
 
 use std::cell::OnceCell;
+use std::sync::Mutex;
 
 use futures::StreamExt;
 use rdkafka::ClientConfig;
