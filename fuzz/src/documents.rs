@@ -61,8 +61,8 @@ pub(crate) fn facts(bytes: &[u8]) {
     let Some(facts) = refused(facts::parse(bytes, "facts")) else { return };
     let ready = golden_ready();
     if let Some(locked) = refused(identity::lock(&ready, &facts)) {
-        assert_eq!(locked.message_id, ready.payload.message_id);
-        assert_eq!(locked.run_id, ready.payload.run_id);
+        assert_eq!(Some(&locked.platform_run_id), ready.payload.platform_run_id.as_ref());
+        assert_eq!(&locked.scenario_run_id, ready.scenario_run_id());
         assert_eq!(locked.world, world());
     }
 }

@@ -186,7 +186,9 @@ mod tests {
 
     fn seen(came: &[Came]) -> Seen {
         let mut seen = Seen::default();
-        came.iter().for_each(|came| seen.note(*came));
+        for came in came {
+            seen.note(*came);
+        }
         seen
     }
 

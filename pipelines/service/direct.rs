@@ -165,7 +165,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             Some(_) => Status::Failed,
         };
         session.write(&SessionEvent::stream_complete(&result.engine_run_root, status, reason, emitted));
-        Directed { status, emitted, refusal, summary, ..result }
+        Directed { status, refusal, emitted, summary, ..result }
     }
 
     /// Checks all that can be checked and takes hold of the checkpoint; what is found out on the way goes into `result`.

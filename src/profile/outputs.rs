@@ -80,8 +80,8 @@ impl OutputPlan {
         let mut plan = Self { context: parsed(context)?, traffic: parsed(traffic)? };
         let mut all: Vec<_> = plan.all().collect();
         all.sort_unstable();
-        if let Some(pair) = all.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(refuse(format!("{} is named twice", pair[0])));
+        if let Some([twice, _]) = all.array_windows().find(|[one, next]| one == next) {
+            return Err(refuse(format!("{twice} is named twice")));
         }
         if let Some(only) = only {
             if let Some(stranger) = only.iter().find(|id| !plan.all().any(|planned| planned == *id)) {

@@ -334,7 +334,7 @@ mod tests {
         while at.len() < looks
             && let Ok(Some(incoming)) = tokio::time::timeout(Duration::from_hours(1), feed.next()).await
         {
-            at.push((feed.clock.now() - began).as_secs());
+            at.push(feed.clock.now().saturating_sub(began).as_secs());
             incoming.unwrap().settle(settlement);
         }
         at
