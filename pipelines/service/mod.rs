@@ -410,3 +410,6 @@ struct Admission<'a, C> {
     evidence: RunEvidence,
     session: &'a SessionLog<C>,
 }
+
+#[cfg(test)]
+mod tests;
