@@ -107,7 +107,7 @@ fn whatever_lies_on_the_topic_is_told_of_once_and_the_ready_streams() {
     let log = ran.log();
     let mut told: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for line in log.iter().filter(|line| line["message"] == BAD || line["message"] == NOT_OURS) {
-        let file = line["file"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let file = line["at"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         told.entry(file).or_default().push(line);
     }
     for (name, _, message, names) in contents() {

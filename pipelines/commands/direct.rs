@@ -6,6 +6,7 @@ use wsp::model::{Reason, Refusal};
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Direct, Directed, Service};
 use wsp::profile::Profile;
+use wsp::store::Patience;
 
 use super::args::{ByHand, Run};
 use super::service::{gate, stop_on_signals, watched};
@@ -20,6 +21,7 @@ pub(super) fn run(args: &Run, engine_run_root: &str, mut profile: Profile, aroun
     let clock = SystemClock::new().fine();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
+        profile.store.patience = Patience::until(stop.clone());
         let telemetry = around.telemetry(&clock);
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
         let service = Service::new(profile, settings, gate, clock, stop)?.telemetry(telemetry.clone());

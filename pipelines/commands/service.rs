@@ -11,6 +11,7 @@ use wsp::clock::SystemClock;
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Reason, Refusal, Secret};
+use wsp::pipelines::positions::shard_positions;
 use wsp::pipelines::prepare;
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
@@ -19,9 +20,12 @@ use wsp::pipelines::telemetry::listener::Listener;
 use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
 use wsp::profile::settings::TELEMETRY_LISTEN;
-use wsp::profile::{ConfigError, ControlBus, KafkaWiring, Profile, active_run, run_scoped};
-use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Met, Settlement};
+use wsp::profile::{ConfigError, ControlBus, KafkaWiring, KinesisWiring, Profile, active_run, run_scoped};
+use wsp::ready::{
+    FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, KinesisFeed, KinesisOptions, Met, Settlement,
+};
 use wsp::stop::Stop;
+use wsp::store::Patience;
 
 use super::args::Run;
 use super::bounded::{Bound, Came, NoMore, Seen};
@@ -29,7 +33,7 @@ use super::screen::Screen;
 use super::{Around, Exit, Failure, Outcome, block_on, direct, load, say};
 
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
-    let profile = load(&args.profile)?;
+    let mut profile = load(&args.profile)?;
     if let Some(root) = &args.by_hand.engine_run_root {
         return direct::run(args, root, profile, around);
     }
@@ -38,6 +42,7 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     let clock = SystemClock::new().fine();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
+        profile.store.patience = Patience::until(stop.clone());
         let telemetry = around.telemetry(&clock);
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
         let Feed { readies, met, bus, closed, control } = feed(&profile, clock, args)?;
@@ -268,16 +273,32 @@ fn feed(profile: &Profile, clock: SystemClock, args: &Run) -> Result<Feed, Failu
             options.defer_pause = pause.unwrap_or(options.defer_pause);
             let bus = format!("the control topic {} (Kafka at {})", profile.topic, wiring.bootstrap_servers);
             let feed = KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Kafka(feed.probe()));
+            let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
             Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
         }
-        ControlBus::Kinesis(_) => Err(no_kinesis()),
+        ControlBus::Kinesis(wiring) => {
+            let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
+            let positions = shard_positions(profile, wiring, active.as_ref(), clock)
+                .map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            let mut options = kinesis_options(profile, wiring, once);
+            options.defer_pause = pause.unwrap_or(options.defer_pause);
+            let bus = format!("the control topic {} (Kinesis stream {})", profile.topic, wiring.stream);
+            let feed =
+                KinesisFeed::open(options, positions, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
+            Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
+        }
     }
 }
 
-/// The settings are read; the feed is not in this build yet.
-pub(crate) fn no_kinesis() -> Failure {
-    Failure::usage("wiring.control_bus.kind: `kinesis` can't be read from yet")
+/// How the profile's stream is reached.
+pub(crate) fn kinesis_options(profile: &Profile, wiring: &KinesisWiring, once: bool) -> KinesisOptions {
+    KinesisOptions {
+        region: wiring.region.clone(),
+        endpoint: wiring.endpoint_url.as_ref().map(ToString::to_string),
+        once,
+        ..KinesisOptions::new(&wiring.stream, &profile.topic)
+    }
 }
 
 pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<KafkaOptions, Failure> {
@@ -287,6 +308,7 @@ pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool)
         mechanism: wiring.sasl_mechanism.parse().map_err(|error| parsed("KAFKA_SASL_MECHANISM", error))?,
         username: wiring.username.clone(),
         password: wiring.password.clone(),
+        aws_region: wiring.aws_region.clone(),
         ca_location: wiring.ca_location.clone(),
         once,
         session_timeout: wiring.session_timeout,

@@ -203,17 +203,17 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     async fn stream_direct(
         &self,
         prepared: &Prepared,
-        Opened { store, scope, from, earlier }: Opened,
+        Opened { store, scope, resumed }: Opened,
         checks: &CheckList,
         session: &SessionLog<C>,
         result: &mut Directed,
     ) -> Streamed {
         let scope = SharedScope::new(scope);
         let held = Box::new(scope.clone()) as Box<dyn CheckpointScope>;
-        let run = Run { by: None, prepared, checks, scope: held, earlier, from: &from, session };
+        let run = Run { by: None, prepared, checks, scope: held, resumed, session };
         let streamed = self.stream(run).instrument(info_span!("stream")).await.unwrap_or_else(Streamed::refused);
         // Where another producer has the run now, the summary is that one's to give.
-        let lost = streamed.refusal.as_ref().is_some_and(|refusal| refusal.reason.defers());
+        let lost = streamed.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::CheckpointLeaseLost);
         if let Some(summary) = streamed.summary.as_ref().filter(|_| !lost) {
             let written = async { self.summaries(prepared, None)?.put_summary(summary).await };
             result.unwritten = written.await.err();

@@ -239,6 +239,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             Some(prepared) => self.open_scope(prepared).instrument(info_span!("hold")).await,
             None => Err(prepare::first_refusal(&checks)),
         };
+        // Another producer's hold and an outage pass; a verdict would use the READY up.
         if let Err(refusal) = &opened
             && refusal.reason.defers()
         {
@@ -254,7 +255,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             engine_run_root: engine_root.clone(),
             limits: limits(&self.settings),
             resumed_rows: match (&prepared, &opened) {
-                (Some(run), Ok(opened)) => rows_before(run, &opened.from),
+                (Some(run), Ok(opened)) => rows_before(run, &opened.resumed.from),
                 _ => 0,
             },
             deferred: self.waiting.over(message_id, home, self.clock.utc()).await?,
@@ -263,18 +264,18 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         session.write(&SessionEvent::engine_world_selected(&engine_root));
         let mut hold = None;
         let streamed = match (prepared, opened) {
-            (Some(prepared), Ok(Opened { store, scope, from, earlier })) => {
+            (Some(prepared), Ok(Opened { store, scope, resumed })) => {
                 let scope = SharedScope::new(scope);
                 hold = Some((store, scope.clone()));
                 let scope = Box::new(scope) as Box<dyn CheckpointScope>;
                 let by = Some(By { ready, source });
-                let run = Run { by, prepared: &prepared, checks: &checks, scope, earlier, from: &from, session };
+                let run = Run { by, prepared: &prepared, checks: &checks, scope, resumed, session };
                 self.stream(run).instrument(info_span!("stream")).await?
             }
             (_, Err(refusal)) => Streamed::refused(refusal),
             (None, Ok(_)) => Streamed::refused(prepare::first_refusal(&checks)),
         };
-        if let Some(lost) = streamed.refusal.as_ref().filter(|refusal| refusal.reason.defers()) {
+        if let Some(lost) = streamed.refusal.as_ref().filter(|refusal| refusal.reason == Reason::CheckpointLeaseLost) {
             // Another producer has the run now, and its verdict is that one's to give.
             return self.defer(ready, home, lost).await;
         }

@@ -8,7 +8,8 @@
 
 use futures::TryStreamExt;
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier};
+use crate::byte_budget::ByteBudget;
+use crate::checkpoint::{CheckpointScope, CheckpointStore};
 use crate::clock::Clock;
 use crate::deliver::{Gate, PushStats};
 use crate::evidence::{End, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
@@ -20,8 +21,9 @@ use super::Service;
 use crate::pipelines::account::{self, Account};
 use crate::pipelines::evidence::{By, saved_logger, start_of, world_outputs};
 use crate::pipelines::positions::{checkpoints, resumed_at};
-use crate::pipelines::prepare::{self, Prepared};
+use crate::pipelines::prepare::Prepared;
 use crate::pipelines::producer::{self, Parts, ReadCounts, Settings};
+use crate::pipelines::resuming::{self, Resumed};
 use crate::pipelines::telemetry::{RunOutput, RunParts, spans};
 
 /// A run that has all it needs.
@@ -32,10 +34,8 @@ pub(super) struct Run<'a, C> {
     pub(super) checks: &'a CheckList,
     /// Its checkpoint, held.
     pub(super) scope: Box<dyn CheckpointScope>,
-    /// What is answered beyond the places where it goes on.
-    pub(super) earlier: Earlier,
-    /// These places, an output each.
-    pub(super) from: &'a [Resume],
+    /// Where it goes on.
+    pub(super) resumed: Resumed,
     pub(super) session: &'a SessionLog<C>,
 }
 
@@ -43,10 +43,8 @@ pub(super) struct Run<'a, C> {
 pub(super) struct Opened {
     pub(super) store: Box<dyn CheckpointStore>,
     pub(super) scope: Box<dyn CheckpointScope>,
-    /// Where each output goes on.
-    pub(super) from: Vec<Resume>,
-    /// What is answered beyond.
-    pub(super) earlier: Earlier,
+    /// Where the run goes on.
+    pub(super) resumed: Resumed,
 }
 
 /// What a run came to.
@@ -68,9 +66,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     pub(super) async fn open_scope(&self, prepared: &Prepared) -> Result<Opened, Refusal> {
         let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;
         let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
-        let kept = scope.load(&prepared.output_ids()).await?;
-        let (from, earlier) = prepare::resume(prepared, &kept)?;
-        Ok(Opened { store, scope, from, earlier })
+        let resumed = resuming::take_up(prepared, &mut *scope).await?;
+        Ok(Opened { store, scope, resumed })
     }
 
     /// Streams a run to its end, good or bad.
@@ -79,14 +76,17 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     ///
     /// `STORE_UNAVAILABLE` where its start can't be written down. What ends a run later is part of what it came to.
     pub(super) async fn stream(&self, run: Run<'_, C>) -> Result<Streamed, Refusal> {
-        let Run { by, prepared, checks, scope, earlier, from, session } = run;
+        let Run { by, prepared, checks, scope, resumed, session } = run;
         let started = self.clock.utc();
         let scope_key = prepared.scope(&self.profile.checkpoint.attempt_id);
-        let start = start_of(&self.profile, &self.settings, by, prepared, checks, from, started);
-        self.summaries(prepared, by)?.put_start(&start).await?;
+        let mut start = start_of(&self.profile, &self.settings, by, prepared, checks, &resumed, started);
+        let summaries = self.summaries(prepared, by)?;
+        summaries.tell_earlier(&mut start).await?;
+        summaries.put_start(&start).await?;
+        let Resumed { from, earlier, .. } = resumed;
         let world = world_outputs(&self.profile, prepared);
         session.write(&SessionEvent::stream_start(&world, &prepared.pack_key, &self.profile.producer_id));
-        let outputs = RunOutput::of(prepared, from, &self.settings);
+        let outputs = RunOutput::of(prepared, &from, &self.settings);
         let due = RunOutput::due(&outputs, &self.settings);
         log_start(prepared, &self.settings, self.profile.policy.stream_speedup);
 
@@ -114,6 +114,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             stats: pushes.clone(),
             read,
             framed: framed.clone(),
+            bodies: ByteBudget::new(self.settings.body_memory),
         };
         let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
         let (saved, clock) = (meter.clone(), self.clock.clone());
@@ -121,10 +122,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             saved.saved(clock.now());
             log_saved(cursor);
         };
-        let answers = producer::stream(prepared, from, &self.settings, parts, on_saved);
+        let answers = producer::stream(prepared, &from, &self.settings, parts, on_saved);
         let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
         let Account { tally, refusal, reached } =
-            account::settle(answers, prepared, from, due, &framed, &self.clock).await?;
+            account::settle(answers, prepared, &from, due, &framed, &self.clock).await?;
         meter.over();
         spans::answered(&output_spans, &tally);
         let emitted = tally.totals().emitted();

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use super::hub::{Hub, ProcessId};
 use super::judge::Judge;
 use super::plan::StorePlan;
-use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept};
+use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept, Views};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// The disk. Clones share it.
@@ -35,6 +35,9 @@ struct Folder {
     durable: Entry,
     /// Written, and not synced.
     pending: Option<Entry>,
+    /// Which views the positions count in; the file is replaced as a whole, so a crash leaves the old one or the new one.
+    views: Option<Views>,
+    pending_views: Option<Views>,
 }
 
 /// An entry of the journal: all that is kept.
@@ -86,6 +89,12 @@ impl Disk {
         let mut folders = self.lock();
         for folder in folders.values_mut().filter(|folder| folder.lock == Some(process)) {
             folder.lock = None;
+            if let Some(views) = folder.pending_views.take()
+                && self.hub.draw(|r| r.chance(1, 2))
+            {
+                self.judge.keeps_views(process, &format!("{views:?}"));
+                folder.views = Some(views);
+            }
             if let Some(entry) = folder.pending.take() {
                 let kept = self.hub.draw(|r| r.chance(1, 2));
                 self.judge.count(|totals| totals.positions_lost += u64::from(!kept));
@@ -174,6 +183,28 @@ impl CheckpointScope for Held {
             self.disk.hub.note(format_args!("p{} loads {positions} positions, beyond: {beyond}", self.process));
             self.disk.judge.loads(self.process, &kept);
             Ok(kept)
+        }
+        .boxed()
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        async move { Ok(self.at(|folder| folder.views.clone()).await) }.boxed()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        async move {
+            let (hub, plan) = (&self.disk.hub, &self.disk.plan);
+            if hub.draw(|r| r.chance(plan.failing, 1_000)) {
+                return self.failed();
+            }
+            self.at(|folder| folder.pending_views = Some(views.clone())).await;
+            self.at(|folder| {
+                hub.note(format_args!("p{} keeps its views", self.process));
+                folder.views = folder.pending_views.take();
+                self.disk.judge.keeps_views(self.process, &format!("{views:?}"));
+            })
+            .await;
+            Ok(())
         }
         .boxed()
     }

@@ -40,6 +40,8 @@ pub(super) struct Line {
     /// What is saved.
     cursors: BTreeMap<String, Cursor>,
     beyond: Vec<Beyond>,
+    /// The views that they count in.
+    views: Option<String>,
     /// Events kept as answered whatever crashes.
     durable: BTreeSet<usize>,
 }
@@ -84,6 +86,7 @@ impl Line {
             senders: BTreeMap::new(),
             cursors: BTreeMap::new(),
             beyond: Vec::new(),
+            views: None,
             durable: BTreeSet::new(),
         }
     }
@@ -207,7 +210,26 @@ impl Line {
         Ok(())
     }
 
+    /// Whether positions are saved, and whether a cursor is among them.
+    pub(super) fn has_positions(&self) -> (bool, bool) {
+        (!self.cursors.is_empty() || !self.beyond.is_empty(), !self.cursors.is_empty())
+    }
+
+    pub(super) fn keep_views(&mut self, views: &str) -> Result<(), Violation> {
+        let other = self.views.as_deref().is_some_and(|known| known != views);
+        if other && self.has_positions().0 {
+            let what = format!("positions were taken in {:?}, now they count in {views}", self.views);
+            return Err(broken(Promise::HonestPosition, what));
+        }
+        self.views = Some(views.to_owned());
+        Ok(())
+    }
+
     pub(super) fn save(&mut self, cursors: &[Cursor]) -> Result<(), Violation> {
+        if self.views.is_none() {
+            let what = "positions are saved, and nothing says which views they count in";
+            return Err(broken(Promise::HonestPosition, what));
+        }
         for cursor in cursors {
             let id = cursor.output_id.to_string();
             let stray = || broken(Promise::HonestPosition, format!("{cursor:?} is not of this line's run"));
@@ -223,7 +245,7 @@ impl Line {
                 return Err(broken(Promise::HonestPosition, what));
             }
             output.saved = covered;
-            self.cursors.insert(id, cursor.clone());
+            self.cursors.extend(by_output(std::slice::from_ref(cursor)));
         }
         Ok(())
     }
@@ -323,6 +345,8 @@ impl Line {
     }
 }
 
+/// The cursors by output, as all stores have them: some keep the event ids elsewhere.
 fn by_output(cursors: &[Cursor]) -> BTreeMap<String, Cursor> {
-    cursors.iter().map(|cursor| (cursor.output_id.to_string(), cursor.clone())).collect()
+    let plain = |cursor: &Cursor| Cursor { last_event_id: None, ..cursor.clone() };
+    cursors.iter().map(|cursor| (cursor.output_id.to_string(), plain(cursor))).collect()
 }

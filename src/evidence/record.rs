@@ -183,6 +183,12 @@ impl RecordLine {
     fn standing(&self) -> Option<Status> {
         [Status::Streamed, Status::SkippedOutOfScope].into_iter().find(|status| self.is(*status))
     }
+
+    /// Whether it is a refusal of a start that sent nothing.
+    #[must_use]
+    pub fn sent_nothing(&self) -> bool {
+        self.is(Status::Failed) && self.emitted.unwrap_or(0) == 0
+    }
 }
 
 /// The records of one platform run.
@@ -354,6 +360,26 @@ impl Records {
         last["emitted"] = emitted.into();
         let line = Bytes::from(json::compact(&last) + "\n");
         self.append_final(&self.key(message_id, Lane::WHOLE)?, line).await
+    }
+
+    /// The message whose verdict is the newest, with all of its verdicts.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub(super) async fn newest(&self) -> Result<Option<(Hex64, Vec<RecordLine>)>, Refusal> {
+        let mut newest: Option<(Hex64, Vec<RecordLine>)> = None;
+        for (key, _) in self.store.list(self.folder_of(self.lane)).await.map_err(unavailable)? {
+            let message_id = key.name().strip_suffix(&suffix(self.lane)).and_then(|name| name.parse().ok());
+            let Some(message_id) = message_id else { continue };
+            let lines = self.read(&message_id).await?;
+            // Times have one form, so that as texts they are in order.
+            let time = |lines: &[RecordLine]| lines.last().and_then(|line| line.ts_utc.clone());
+            if !lines.is_empty() && newest.as_ref().is_none_or(|(_, other)| time(other) < time(&lines)) {
+                newest = Some((message_id, lines));
+            }
+        }
+        Ok(newest)
     }
 
     /// The messages of this platform run other than `message_id` that were streamed, as this lane or as a whole.

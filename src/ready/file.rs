@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use futures::stream::{self, Stream};
 use tokio::sync::mpsc;
 
-use super::{FeedCounts, Incoming, Met, Parsed, Settlement, Source, Ticket, message};
+use super::{Desk, FeedCounts, Incoming, Met, Settlement, Source, Ticket, look_at, message};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
@@ -69,9 +69,6 @@ struct Stamp {
     modified: SystemTime,
     len: u64,
 }
-
-/// Where tickets are handed in, and where the feed hears of it.
-type Desk = (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>);
 
 /// The feed. [`FileFeed::stream`] turns it into a stream.
 #[derive(Debug)]
@@ -223,19 +220,12 @@ impl<C: Clock> FileFeed<C> {
 
     /// Reads one file. Whatever is not a READY is counted, logged and passed over.
     fn look_at(&mut self, path: &Path) -> Option<Incoming> {
-        let file = path.display();
-        let parsed = read_message(path)
-            .and_then(|bytes| message::parse(&bytes, &self.options.topic).map_err(|error| error.to_string()));
-        let ready = match parsed {
-            Ok(Parsed::Ready(ready)) => *ready,
-            Ok(Parsed::Other { topic, kind, why }) => {
-                self.met.note(|met| met.other += 1);
-                tracing::info!(%file, %topic, kind, %why, "a message that is not for us is passed over");
-                return None;
-            }
+        let file = path.display().to_string();
+        let ready = match read_message(path) {
+            Ok(bytes) => look_at(&bytes, &self.options.topic, &file, &self.met)?,
             Err(error) => {
                 self.met.note(|met| met.invalid += 1);
-                tracing::warn!(%file, %error, "a message that can't be read is passed over");
+                tracing::warn!(at = file, error, "a message that can't be read is passed over");
                 return None;
             }
         };
@@ -243,8 +233,7 @@ impl<C: Clock> FileFeed<C> {
         let id = self.next_id;
         self.next_id += 1;
         self.given.insert(id, path.to_owned());
-        let source =
-            Source { topic: self.options.topic.clone(), partition: None, offset: None, name: file.to_string() };
+        let source = Source { topic: self.options.topic.clone(), partition: None, offset: None, name: file };
         Some(Incoming { ready, source, ticket: Ticket { id, desk: self.desk.0.clone() } })
     }
 }

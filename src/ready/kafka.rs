@@ -11,12 +11,10 @@
 //! counts as settled.
 
 mod context;
-mod hold;
-mod ledger;
+mod iam;
 mod options;
 mod poller;
 
-use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,9 +23,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::{mpsc, watch};
 
-use self::context::{Trouble, Watch};
+use self::context::{Tokens, Trouble, Watch};
 use self::poller::{Offered, Poller, State};
-use super::{FeedCounts, Incoming, Met};
+use super::{FeedCounts, Incoming, Met, Probe, thread};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
@@ -42,7 +40,7 @@ pub use options::{KafkaOptions, SaslMechanism, SecurityProtocol};
 pub struct KafkaFeed {
     offers: mpsc::Receiver<Offered>,
     met: Met,
-    probe: Probe,
+    probe: KafkaProbe,
     closed: watch::Receiver<()>,
 }
 
@@ -54,15 +52,17 @@ impl KafkaFeed {
     /// `CONTROL_TOPIC_UNREACHABLE` where settings are missing or librdkafka takes them for wrong, `INTERNAL_ERROR`
     /// where no thread can be started.
     pub fn open<C: Clock>(options: KafkaOptions, clock: C) -> Result<Self, Refusal> {
+        let wall = clock.clone();
+        let tokens = options.iam().map(|iam| Box::new(move || iam.token(wall.utc())) as Tokens);
         let consumer: BaseConsumer<Watch> = options
             .client_config()?
-            .create_with_context(Watch::default())
+            .create_with_context(Watch::with(tokens))
             .map_err(|error| unreachable(&options, &without_value(&error)))?;
         let consumer = Arc::new(consumer);
         let met = Met::default();
         let (offered, offers) = mpsc::channel(1);
         let (open, closed) = watch::channel(());
-        let probe = Probe { consumer: Arc::downgrade(&consumer), options: Arc::new(options.clone()) };
+        let probe = KafkaProbe { consumer: Arc::downgrade(&consumer), options: Arc::new(options.clone()) };
         let poller = Poller {
             options,
             clock,
@@ -115,7 +115,7 @@ impl KafkaFeed {
     /// Looks at the topic, for readiness; works as long as the feed does.
     #[must_use]
     pub fn probe(&self) -> Probe {
-        self.probe.clone()
+        self.probe.clone().into()
     }
 
     /// Resolves when the feed, once dropped, has committed and left its group, or has given that up.
@@ -125,27 +125,20 @@ impl KafkaFeed {
     }
 }
 
-/// Does `work` on a thread of its own, whose logs go where those of this one go.
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let logs = tracing::dispatcher::get_default(Clone::clone);
-    let logged = move || tracing::dispatcher::with_default(&logs, work);
-    std::thread::Builder::new().name(name.to_owned()).spawn(logged).map(drop)
-}
-
-/// A look at the control topic.
+/// A look at the topic.
 #[derive(Debug, Clone)]
-pub struct Probe {
+pub(super) struct KafkaProbe {
     consumer: Weak<BaseConsumer<Watch>>,
     options: Arc<KafkaOptions>,
 }
 
-impl Probe {
+impl KafkaProbe {
     /// The number of the topic's partitions; 0 where it does not exist yet.
     ///
     /// # Errors
     ///
     /// `CONTROL_TOPIC_UNREACHABLE` where no broker answers within `timeout`, or the feed is closed.
-    pub async fn look(&self, timeout: Duration) -> Result<usize, Refusal> {
+    pub(super) async fn look(&self, timeout: Duration) -> Result<usize, Refusal> {
         let Self { consumer, options } = self.clone();
         let ask = move || {
             let consumer = consumer.upgrade().ok_or_else(|| unreachable(&options, "the feed is closed"))?;

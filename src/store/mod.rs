@@ -13,6 +13,7 @@ mod layer;
 mod local;
 mod memory;
 mod open;
+mod patience;
 mod room;
 mod s3;
 
@@ -29,6 +30,7 @@ pub use layer::Layer;
 pub use local::LocalStore;
 pub use memory::{Fault, MemoryStore};
 pub use open::{OpenError, StoreOptions, open_store};
+pub use patience::Patience;
 pub use s3::{Backoff, S3Credentials, S3Options, S3RootError, S3Store};
 
 /// A name below a store's root: segments joined by `/`, none of them empty, `.` or `..`.

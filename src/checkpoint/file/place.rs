@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::record::Record;
-use crate::checkpoint::beyond::Unfit;
+use crate::checkpoint::beyond::{Beside, Unfit};
 use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 use crate::store::files;
@@ -42,11 +42,15 @@ impl Place {
         self.folder.join("answered.json")
     }
 
+    pub(super) fn views_file(&self) -> PathBuf {
+        self.folder.join("views.json")
+    }
+
     /// What is beyond the cursors is read before them: they may move on meanwhile and don't spoil it.
     pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
         let Some(record) = Record::newest(self)? else {
-            let beyond = self.read_beyond()?;
-            return Ok(Kept { cursors: self.read_some(outputs)?, beyond });
+            let beside = self.read_beside()?;
+            return Ok(beside.kept(self.read_some(outputs)?));
         };
         let recorded: Vec<OutputId> = record.outputs().cloned().collect();
         let Kept { mut cursors, beyond } = record.kept(&self.read_some(&recorded)?);
@@ -65,7 +69,7 @@ impl Place {
 
     /// Makes what was read durable as it is.
     pub(super) fn sync(&self, kept: &Kept) -> Result<(), Refusal> {
-        let beyond = (!kept.beyond.is_empty()).then(|| self.beyond_file());
+        let beyond = kept.has_beside().then(|| self.beyond_file());
         let cursors = kept.cursors.iter().map(|cursor| self.cursor_file(&cursor.output_id));
         beyond.into_iter().chain(cursors).try_for_each(|path| {
             let synced = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| files::sync_folder(&path));
@@ -73,9 +77,9 @@ impl Place {
         })
     }
 
-    fn read_beyond(&self) -> Result<Vec<Beyond>, Refusal> {
+    fn read_beside(&self) -> Result<Beside, Refusal> {
         let path = self.beyond_file();
-        let Some(bytes) = read_file(&path, BEYOND_LIMIT)? else { return Ok(Vec::new()) };
+        let Some(bytes) = read_file(&path, BEYOND_LIMIT)? else { return Ok(Beside::default()) };
         Beyond::read(&self.scope, &bytes).map_err(|unfit| match unfit {
             Unfit::Damaged(detail) => {
                 let detail = format!("{detail}; without this file the run goes on, and sends what it lists again");

@@ -101,3 +101,26 @@ impl Record {
         Kept { cursors: self.cursors.into_iter().filter_map(count).collect(), beyond: self.beyond }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::Journal;
+    use super::*;
+
+    /// A holder that was robbed amid a write puts its last entry beside the new holder's first ones. It counted more saves.
+    #[test]
+    fn the_newest_entry_is_the_last_save_of_the_last_holder() {
+        for (older, newer) in [((1, 9), (2, 1)), ((2, 1), (2, 2)), ((9, 1), (10, 1))] {
+            for newer_first in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let place = Place::new(Hex64::sha256("scope"), dir.path().to_owned());
+                let record = |order| Record::new(&place.scope, order, Vec::new(), Vec::new());
+                let mut journal = Journal::open(&place.folder).unwrap();
+                for order in if newer_first { [newer, older] } else { [older, newer] } {
+                    journal.write(&record(order).write()).unwrap();
+                }
+                assert_eq!(Record::newest(&place).unwrap(), Some(record(newer)), "{older:?} and {newer:?}");
+            }
+        }
+    }
+}
