@@ -51,7 +51,7 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
     }
     let stats = PushStats::new();
     let meter = telemetry.run(RunParts {
-        message_id: "0".repeat(64).parse().unwrap(),
+        message_id: Some("0".repeat(64).parse().unwrap()),
         platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
         started: clock.utc(),
         started_at: clock.now(),

@@ -45,7 +45,7 @@ if [ "${1:-terminal}" = terminal ]; then
     # A run that was stopped early: the plan shows where it goes on, and another gate takes its rest.
     (cd "$work" && exec "$wsp" demo --dir large --events 1500000 --rate 1500) >/dev/null 2>"$work/large.err" &
     running=$!
-    until_true grep -q '"streaming"' "$work/large.err"
+    until_true grep -q 'WSP stream start' "$work/large.err"
     sleep 1
     kill -INT "$running"
     wait "$running" || true

@@ -70,7 +70,6 @@ pub async fn settle<C: Clock>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::num::NonZeroU32;
     use std::sync::Arc;
     use std::time::Duration;
@@ -96,20 +95,8 @@ mod tests {
             scenario_id: "baseline_v1".parse().unwrap(),
             seed: 42,
         };
-        let identity = RunIdentity {
-            message_id: Hex64::sha256("message"),
-            platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
-            scenario_run_id: hex32("5"),
-            run_id: hex32("6"),
-            world: world.clone(),
-            bundle_hash: Hex64::sha256("bundle"),
-            run_config_digest: Hex64::sha256("config"),
-            oracle_pack_id: None,
-            engine_release: None,
-            service_release_id: None,
-            environment: None,
-            failed_gates: BTreeSet::new(),
-        };
+        let run = "platform_20260101T000000Z".parse().unwrap();
+        let identity = RunIdentity::of_world(run, hex32("5"), world.clone());
         let pins = RunPins {
             world,
             run_id: hex32("7"),

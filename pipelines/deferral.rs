@@ -57,6 +57,12 @@ impl PacksLook {
         Err(refusal)
     }
 
+    /// All that is missing, each as `REASON:detail` (contract, section 9).
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        self.looks.iter().flat_map(Look::reasons).collect()
+    }
+
     fn problems(&self) -> Vec<String> {
         self.looks.iter().flat_map(|look| look.problems.iter().cloned()).collect()
     }
@@ -96,7 +102,7 @@ impl Waiting {
         at: Micros,
     ) -> Result<(), Refusal> {
         let looked_at = json!({"required_packs": packs.looks});
-        self.note(ready, home, &packs.problems(), &looked_at, at).await
+        self.note(ready, home, &packs.reasons(), &looked_at, at).await
     }
 
     /// Notes that `ready` has to wait because of `refusal`.

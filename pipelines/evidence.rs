@@ -15,10 +15,10 @@ use crate::evidence::{
     ReadySource, Records, ResumedAfter, RunEvidence, RunIds, START_SCHEMA, SessionEvent, SessionLog, Start,
     StartOutput, Summary, WorldOutputs,
 };
-use crate::model::{CheckList, Hex64, Micros, PlatformRunId, Reason, Refusal};
+use crate::model::{CheckList, Hex64, Micros, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
 use crate::profile::Profile;
-use crate::ready::Source;
+use crate::ready::{Ready, Source};
 use crate::run::identity::RunIdentity;
 use crate::store::ObjectStore;
 
@@ -27,7 +27,7 @@ use super::prepare::Prepared;
 use super::producer::Settings;
 use super::resuming::Resumed;
 
-/// Where a run's evidence is kept: under the run that is at home here.
+/// A run's evidence: records are kept by the run that is at home here, facts by the run that they are about.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ pub fn evidence_of(
     home: &PlatformRunId,
     identity: &RunIdentity,
 ) -> Result<RunEvidence, Refusal> {
-    let facts = Facts::new(store.clone(), pins(identity), provenance(profile))?.kept_by(home)?;
+    let facts = Facts::new(store.clone(), pins(identity), provenance(profile))?;
     Ok(RunEvidence { records: Records::new(store.clone(), home)?, facts }.of_lane(profile.lane))
 }
 
@@ -47,8 +47,8 @@ pub fn evidence_of(
 /// # Errors
 ///
 /// `RUN_ALREADY_STREAMED`, or `STORE_UNAVAILABLE`.
-pub async fn not_streamed(identity: &RunIdentity, evidence: &RunEvidence) -> Result<(), Refusal> {
-    match evidence.already_streamed(&identity.run_id, &identity.message_id).await? {
+pub async fn not_streamed(ready: &Ready, evidence: &RunEvidence) -> Result<(), Refusal> {
+    match evidence.already_streamed(&ready.payload.run_id, &ready.payload.message_id).await? {
         None => Ok(()),
         Some(other) => {
             let detail = format!("READY {other} of the same platform and scenario run was streamed to its end");
@@ -101,25 +101,31 @@ pub(super) fn pins(identity: &RunIdentity) -> Pins {
     }
 }
 
-pub(super) fn world_outputs(prepared: &Prepared) -> WorldOutputs {
+pub(super) fn world_outputs(profile: &Profile, prepared: &Prepared) -> WorldOutputs {
     let output_ids = prepared.output_ids();
-    let (traffic, context) = output_ids
-        .split_last()
-        .map_or((Vec::new(), Vec::new()), |(traffic, context)| (vec![traffic.clone()], context.to_vec()));
+    let is_traffic = |output: &OutputId| profile.policy.traffic_output_ids.iter().any(|id| *id == output.as_str());
+    let (traffic_output_ids, context_output_ids) = output_ids.iter().cloned().partition(is_traffic);
     WorldOutputs {
         engine_run_root: prepared.engine_root.clone(),
         scenario_id: prepared.identity.world.scenario_id.clone(),
         output_ids,
-        traffic_output_ids: traffic,
-        context_output_ids: context,
+        traffic_output_ids,
+        context_output_ids,
     }
 }
 
-/// What a run sets out to do.
+/// The message that a run was started by, and where it stood.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) ready: &'a Ready,
+    pub(super) source: &'a Source,
+}
+
+/// What a run sets out to do; `by` is what started it, unless a person did.
 pub(super) fn start_of(
     profile: &Profile,
     settings: &Settings,
-    source: &Source,
+    by: Option<By<'_>>,
     run: &Prepared,
     checks: &CheckList,
     resumed: &Resumed,
@@ -133,14 +139,14 @@ pub(super) fn start_of(
     };
     Start {
         schema: START_SCHEMA.to_owned(),
-        ready: ReadySource {
+        ready: by.map(|By { source, .. }| ReadySource {
             topic: source.topic.clone(),
             partition: source.partition.clone(),
             offset: source.offset.clone(),
-        },
+        }),
         run: RunIds {
-            message_id: identity.message_id.clone(),
-            run_id: identity.run_id.clone(),
+            message_id: by.map(|By { ready, .. }| ready.payload.message_id.clone()),
+            run_id: by.map(|By { ready, .. }| ready.payload.run_id.clone()),
             platform_run_id: identity.platform_run_id.clone(),
             scenario_run_id: identity.scenario_run_id.clone(),
             scenario_id: identity.world.scenario_id.clone(),

@@ -161,26 +161,30 @@ async fn check<C: Clock>(
         format!("{}, scenario run {}", identity.platform_run_id, identity.scenario_run_id)
     })?;
     let home = active.as_ref().unwrap_or(&identity.platform_run_id);
-    checks.note("record", unseen(profile, store, home, &identity).await, |()| "no verdict stands yet".to_owned());
+    checks.note("record", unseen(profile, store, (home, ready), &identity).await, |()| {
+        "no verdict stands yet".to_owned()
+    });
     let packs = PacksLook::take(&profile.required_packs, Path::new(""), ready.payload.platform_run_id.as_ref());
     checks.note("required packs", packs.verdict(), Clone::clone);
     let root = checks.note("engine run root", prepare::engine_root(profile, ready), Clone::clone)?;
-    prepare::prepare(profile, ready, identity, root, checks).await
+    prepare::prepare(profile, ready.payload.oracle_pack_ref.as_ref(), identity, root, checks).await
 }
 
 /// Neither this READY nor another of its run has the verdict that ends it.
 async fn unseen(
     profile: &Profile,
     store: &Arc<dyn ObjectStore>,
-    home: &PlatformRunId,
+    (home, ready): (&PlatformRunId, &Ready),
     identity: &RunIdentity,
 ) -> Result<(), Refusal> {
     let evidence = evidence_of(profile, store, home, identity)?;
-    if evidence.records.is_duplicate(&identity.message_id).await? {
-        let name = evidence.records.name(&identity.message_id)?;
-        return Err(Refusal::new(Reason::RunAlreadyStreamed, "this very READY has its verdict").file(name));
+    let message_id = &ready.payload.message_id;
+    if let Some(status) = evidence.records.standing(message_id).await? {
+        let name = evidence.records.name(message_id)?;
+        let detail = format!("this very READY has its verdict, {status}");
+        return Err(Refusal::new(Reason::RunAlreadyStreamed, detail).file(name));
     }
-    not_streamed(identity, &evidence).await
+    not_streamed(ready, &evidence).await
 }
 
 /// Where the run would go on, and its cursors.

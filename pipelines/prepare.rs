@@ -17,15 +17,17 @@ use futures::{Stream, StreamExt};
 use crate::checkpoint::{FileRows, OutputFiles, ScopeKey};
 use crate::envelope::{Framer, LaneFilter, OutputFrame, RunPins, check_schema};
 use crate::model::{
-    CheckList, Hex64, Lane, Micros, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, WorldKey,
+    CheckList, Hex32, Hex64, Lane, Micros, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, ScenarioId, WorldKey,
 };
 use crate::oracle::catalogue::{self, Catalogue};
+use crate::oracle::receipt::{self, Receipt};
 use crate::oracle::seal::SealState;
 use crate::oracle::view::{self, SealedView};
 use crate::oracle::world::{self, ViewRoot, Wanted, World};
 use crate::oracle::{Prefetch, Resume, RowFilter, Scan, View, ViewFiles, shares};
-use crate::profile::{OutputPlan, Profile, StoreWiring, check_producer, is_remote, order_key_column};
+use crate::profile::{OutputPlan, Policy, Profile, StoreWiring, check_producer, is_remote, order_key_column};
 use crate::ready::Ready;
+use crate::ready::message::OraclePackRef;
 use crate::run::facts;
 use crate::run::identity::{self, RunIdentity};
 use crate::run::roots::{Origin, Roots};
@@ -259,6 +261,34 @@ pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> 
     resolve(profile, root, Origin::Message).map_err(|refusal| refusal.field("oracle_pack_ref.engine_run_root"))
 }
 
+/// The engine run root that a person names, as it is spelt.
+///
+/// # Errors
+///
+/// `REF_OUTSIDE_ROOT` where it can be none, or is a path of this machine while the profile is strict.
+pub fn engine_root_by_hand(profile: &Profile, root: &str) -> Result<String, Refusal> {
+    resolve(profile, root, Origin::Profile).map_err(|refusal| refusal.field("--engine-run-root"))
+}
+
+/// The identity of a run without READY: what the receipt of the world says, and the engine's `run_id` where nobody names a
+/// scenario run.
+///
+/// # Errors
+///
+/// As [`open`] and [`receipt::read`].
+pub async fn identify_world(
+    profile: &Profile,
+    engine_root: &str,
+    scenario_id: ScenarioId,
+    platform_run_id: PlatformRunId,
+    scenario_run_id: Option<Hex32>,
+) -> Result<RunIdentity, Refusal> {
+    let receipt = receipt::read(&*open(profile, engine_root)?).await?;
+    let Receipt { run_id, manifest_fingerprint, parameter_hash, seed } = receipt;
+    let world = WorldKey { manifest_fingerprint, parameter_hash, scenario_id, seed };
+    Ok(RunIdentity::of_world(platform_run_id, scenario_run_id.unwrap_or(run_id), world))
+}
+
 /// All the way from READY to a run that may stream, for whoever wants no more of the checks than their verdict.
 ///
 /// # Errors
@@ -275,15 +305,17 @@ pub(crate) async fn of_ready_checked(
     list: &mut CheckList,
 ) -> Result<Prepared, Refusal> {
     let identity = identify(&*open_own(profile)?, ready).await?;
-    let run = prepare(profile, ready, identity, engine_root(profile, ready)?, list).await;
+    let pack_ref = ready.payload.oracle_pack_ref.as_ref();
+    let run = prepare(profile, pack_ref, identity, engine_root(profile, ready)?, list).await;
     run.ok_or_else(|| first_refusal(list))
 }
 
-/// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers, small files and
-/// some outermost rows is read, whatever the world's size. `None` where anything refuses.
+/// Makes all checks of the world and its rows' columns, adding them to `list`; `pack_ref` is what READY says of the world's
+/// place, where there is a READY that does. Nothing but footers, small files and some outermost rows is read, whatever the
+/// world's size. `None` where anything refuses.
 pub async fn prepare(
     profile: &Profile,
-    ready: &Ready,
+    pack_ref: Option<&OraclePackRef>,
     identity: RunIdentity,
     engine_root: String,
     list: &mut CheckList,
@@ -298,7 +330,7 @@ pub async fn prepare(
     let root_of = |store: &Arc<dyn ObjectStore>, base: &Option<Key>| {
         base.as_ref().map_or_else(|| store.root().to_owned(), |base| store.full_name(base))
     };
-    let views = view_root(profile, ready, &outputs, &engine);
+    let views = view_root(profile, pack_ref, &outputs, &engine);
     let (view_store, base) = list.note("stream views", views, |(store, base)| root_of(store, base))?;
     let wanted = Wanted {
         world: &identity.world,
@@ -351,7 +383,8 @@ fn assemble(
 fn check_static(profile: &Profile, list: &mut CheckList) -> Option<(OutputPlan, Catalogue)> {
     let producer = check_producer(&profile.producer_allowlist, &profile.producer_id);
     list.note("producer", producer, |()| format!("{} is on the allowlist", profile.producer_id));
-    let plan = OutputPlan::new(&profile.policy.traffic_output_ids, &profile.policy.context_output_ids);
+    let Policy { traffic_output_ids, context_output_ids, only, .. } = &profile.policy;
+    let plan = OutputPlan::new(traffic_output_ids, context_output_ids, only.as_deref());
     let plan = list.note("outputs", plan, |plan| plan.all().map(OutputId::as_str).collect::<Vec<_>>().join(", "));
     let catalogue = read_catalogue(&profile.oracle.catalogue_path);
     let catalogue = list.note("catalogue", catalogue, |_| profile.oracle.catalogue_path.display().to_string());
@@ -426,14 +459,13 @@ async fn check_output(
 /// READY's references for each output, or the engine run's own.
 fn view_root(
     profile: &Profile,
-    ready: &Ready,
+    pack_ref: Option<&OraclePackRef>,
     outputs: &[OutputId],
     engine: &Arc<dyn ObjectStore>,
 ) -> Result<(Arc<dyn ObjectStore>, Option<Key>), Refusal> {
     if let Some(root) = &profile.oracle.stream_view_root {
         return Ok((open(profile, &resolve(profile, root, Origin::Profile)?)?, None));
     }
-    let pack_ref = ready.payload.oracle_pack_ref.as_ref();
     if let Some(root) = pack_ref.and_then(|pack| pack.stream_view_root.as_deref()) {
         return Ok((open(profile, &resolve(profile, root, Origin::Message)?)?, None));
     }

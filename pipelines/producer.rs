@@ -131,8 +131,8 @@ impl Settings {
             drain_deadline: delivery.drain_deadline,
             stop_on_quarantine: policy.stop_on_nonretryable,
             flush_every: checkpoint.flush_every,
-            max_events,
-            max_events_per_output: per_output.or(profile.max_events_per_output),
+            max_events: cap(max_events),
+            max_events_per_output: cap(per_output).or(cap(profile.max_events_per_output)),
             read_memory: profile.oracle.read_memory,
         })
     }
@@ -158,6 +158,11 @@ impl Settings {
     pub fn bound(&self) -> u64 {
         self.flush_every + self.mode.in_flight() as u64
     }
+}
+
+/// A cap that was asked for; 0 is none (contract, section 10).
+fn cap(events: Option<u64>) -> Option<u64> {
+    events.filter(|events| *events > 0)
 }
 
 /// The order asked for, else strict with one request in flight and keyed beyond.

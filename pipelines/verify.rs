@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::deliver::{Lookup, Probe};
 use crate::envelope::{FrameExt, RunPins};
 use crate::evidence::verify::holds_together;
-use crate::evidence::{EarlierStart, End, OutputSummary, RunIds, Status, Summary, Told, Unstarted};
+use crate::evidence::{EarlierStart, End, OutputSummary, Status, Summary, Told, Unstarted};
 use crate::merge::merge;
 use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::world::{self, ViewRoot, Wanted};
@@ -116,7 +116,11 @@ async fn reopen(profile: &Profile, summary: &Summary) -> Result<Prepared, Refusa
     };
     checks.verdict()?;
     Ok(Prepared {
-        identity: identity(run),
+        identity: RunIdentity::of_world(
+            run.platform_run_id.clone(),
+            run.scenario_run_id.clone(),
+            run.world_key.clone(),
+        ),
         engine_root: run.engine_run_root.clone(),
         view_root: run.stream_view_root.clone(),
         pins: pins(summary),
@@ -125,24 +129,6 @@ async fn reopen(profile: &Profile, summary: &Summary) -> Result<Prepared, Refusa
         outputs,
         lane: run.lane.unwrap_or(Lane::WHOLE),
     })
-}
-
-/// What is known of the run's identity once it is over. SR's digests are not; nothing that is asked here needs them.
-fn identity(run: &RunIds) -> RunIdentity {
-    RunIdentity {
-        message_id: run.message_id.clone(),
-        platform_run_id: run.platform_run_id.clone(),
-        scenario_run_id: run.scenario_run_id.clone(),
-        run_id: run.run_id.clone(),
-        world: run.world_key.clone(),
-        bundle_hash: run.message_id.clone(),
-        run_config_digest: run.message_id.clone(),
-        oracle_pack_id: None,
-        engine_release: None,
-        service_release_id: None,
-        environment: None,
-        failed_gates: BTreeSet::new(),
-    }
 }
 
 fn pins(summary: &Summary) -> RunPins {

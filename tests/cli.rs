@@ -21,8 +21,9 @@ struct Told {
     err: String,
 }
 
-fn told(mut command: Command) -> Told {
-    let output = command.output().unwrap();
+fn told(command: impl std::borrow::BorrowMut<Command>) -> Told {
+    let mut command = command;
+    let output = command.borrow_mut().output().unwrap();
     Told {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -279,12 +280,14 @@ fn validate_names_all_that_is_wrong_with_a_profile() {
 #[test]
 fn wrong_usage_exits_2_and_says_nothing_on_stdout() {
     let (gate, stage) = unsent();
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["no-such-command"],
         &["run"],
         &["run", "--profile", "none.yaml", "--once"],
-        &["run", "--profile", "profile.yaml", "--max-messages", "0"],
+        &["run", "--profile", "profile.yaml", "--poll-seconds", "-1"],
+        &["run", "--profile", "profile.yaml", "--scenario-id", "baseline_v1"],
+        &["run", "--profile", "profile.yaml", "--engine-run-root", "world", "--once"],
         &["run", "--profile", "profile.yaml", "--max-events", "some"],
         &["--log", "wsp=loud", "validate", "--profile", "profile.yaml"],
         &["gate", "--listen", "127.0.0.1:0", "--api-key", "k", "--faults", "status=503"],
@@ -299,12 +302,12 @@ fn wrong_usage_exits_2_and_says_nothing_on_stdout() {
 }
 
 #[test]
-fn a_run_prints_verdicts_on_stdout_and_its_log_as_json_lines_on_stderr() {
+fn once_prints_its_results_on_stdout_and_its_log_as_json_lines_on_stderr() {
     let (_gate, stage) = unsent();
     let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
-    let [verdict] = ran.out.lines().collect::<Vec<_>>()[..] else { panic!("{}", ran.out) };
     let recorded = std::fs::read_to_string(stage.evidence(&format!("wsp/ready_runs/{MESSAGE}.jsonl"))).unwrap();
-    assert_eq!(format!("{verdict}\n"), recorded, "the line on stdout is the line of the record");
+    let results = format!("[{}]\n", recorded.trim_end());
+    assert_eq!(ran.out, results, "one array of what is on record, as the legacy producer prints it");
     assert!(!ran.err.is_empty());
     for line in ran.err.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -313,6 +316,68 @@ fn a_run_prints_verdicts_on_stdout_and_its_log_as_json_lines_on_stderr() {
     assert!(!ran.err.contains(KEY), "the key is never printed");
     let quiet = wsp(&stage, &["--log", "error", "run", "--profile", "profile.yaml", "--once"]);
     assert_eq!(quiet.err, "");
+}
+
+/// The legacy command line, and the log lines that the platform takes for evidence.
+#[test]
+fn the_legacy_command_line_and_its_log_lines_are_understood() {
+    let (gate, stage) = unsent();
+    let legacy =
+        "run --profile profile.yaml --once --poll-seconds 2 --max-messages 0 --max-events 0 --max-events-per-output 0";
+    let ran = wsp(&stage, &legacy.split(' ').collect::<Vec<_>>());
+    assert_eq!((ran.code, gate.requests()), (Some(0), 250), "no cap of 0: {}", ran.err);
+    let lines = |err: &str| {
+        let line = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        let lines = err.lines().map(line).filter(|line| line["level"] == "INFO");
+        let texts = lines.map(|line| line["message"].as_str().unwrap().to_owned());
+        texts.filter(|text| text.starts_with("WSP stream ")).collect::<Vec<_>>()
+    };
+    let run = "4c3fd444c29c63ada8df6eb5f038bda4";
+    let outputs = common::OUTPUTS.iter().zip([50, 50, 50, 100]);
+    let (starts, ends): (Vec<_>, Vec<_>) = outputs
+        .map(|(output, rows)| {
+            let start = format!(
+                "WSP stream start run_id={run} output_id={output} max_events=all speedup=0.00 concurrency=1 lane=0/1"
+            );
+            (start, format!("WSP stream complete run_id={run} output_id={output} emitted={rows} lane=0/1"))
+        })
+        .unzip();
+    assert_eq!(lines(&ran.err), [starts, ends].concat());
+
+    let (_gate, stage) = unsent();
+    stage.profile(&_gate.url, |profile| profile["wiring"]["wsp_delivery"] = json!({"in_flight": 4}));
+    let mut capped = stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events-per-output", "60"]);
+    let ran = told(capped.env("WSP_STREAM_SPEEDUP", "1000000").env("WSP_LOG", "info"));
+    let said = lines(&ran.err);
+    let start = |output| {
+        format!(
+            "WSP stream start run_id={run} output_id={output} max_events=60 speedup=1000000.00 concurrency=4 lane=0/1"
+        )
+    };
+    assert_eq!(said[..4], common::OUTPUTS.map(start));
+    let (full, cut) = ("emitted=50 lane=0/1", "emitted=60 reason=max_events lane=0/1");
+    assert!(said[4..7].iter().all(|line| line.starts_with("WSP stream complete ") && line.ends_with(full)), "{said:?}");
+    assert!(said[7].starts_with("WSP stream stop ") && said[7].ends_with(cut), "{said:?}");
+}
+
+#[test]
+fn a_retry_is_said_at_info_once_a_second_at_most() {
+    use common::capture::Reply;
+    let gate = CaptureGate::scripted(|n, _| match n {
+        0..40 if n % 2 == 0 => Reply::Answer(503, r#"{"error":"PUBLISH_IN_FLIGHT_RETRY"}"#.to_owned()),
+        _ => Reply::admit(),
+    });
+    let stage = Stage::golden(&gate.url);
+    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    assert_eq!((ran.code, gate.requests()), (Some(0), 270), "{}", ran.err);
+    let lines = ran.err.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let retries: Vec<_> =
+        lines.filter(|line| line["message"].as_str().unwrap().starts_with("WSP IG push retry ")).collect();
+    // Twenty retries of a few milliseconds each; a loaded machine may take some seconds for them.
+    assert!((1..=10).contains(&retries.len()), "{retries:?}");
+    let first = retries[0]["message"].as_str().unwrap();
+    assert!(first.starts_with("WSP IG push retry attempt=1/5 delay=0.0") && first.contains("503"), "{first}");
+    assert_eq!(retries[0]["level"], "INFO");
 }
 
 #[test]

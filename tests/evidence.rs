@@ -81,7 +81,7 @@ fn start_and_summary_are_as_their_schemas_say() {
     serde_json::from_value::<Start>(document(&stage, START)).unwrap();
     let summary: Summary = serde_json::from_value(document(&stage, SUMMARY)).unwrap();
     assert_eq!(summary.series.wall.admitted.iter().sum::<u64>(), 250);
-    assert_eq!(summary.ready.topic, common::TOPIC);
+    assert_eq!(summary.ready.as_ref().unwrap().topic, common::TOPIC);
 }
 
 #[test]
@@ -147,6 +147,8 @@ fn an_end_that_the_store_would_not_take_is_told_by_the_next_start() {
     assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
 }
 
+const LANE: &str = "lane-0-of-2";
+
 /// A file that a run left, by the name that `docs/evidence.md` has for its like.
 fn kind(file: &str) -> String {
     let is_hex = |part: &str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -162,7 +164,8 @@ fn kind(file: &str) -> String {
         };
     }
     let kind = kind.join("/").replace(&format!("store/fraud-platform/{RUN}/"), "<prefix>/");
-    kind.replace(&format!("runs/fraud-platform/{RUN}/"), "<run>/").replace("checkpoints/", "<checkpoints>/")
+    let kind = kind.replace(&format!("runs/fraud-platform/{RUN}/"), "<run>/").replace("checkpoints/", "<checkpoints>/");
+    kind.replace(LANE, "<lane>")
 }
 
 #[test]
@@ -187,7 +190,14 @@ fn every_file_that_a_run_leaves_has_its_heading() {
     left.extend(stage.files());
     std::fs::remove_dir(stage.evidence(SUMMARY)).unwrap();
     assert_eq!(stage.run_once().verdict(), ("SKIPPED_DUPLICATE", ""));
+    // One without READY, and a lane of it elsewhere.
+    let direct = ["run", "--profile", "profile.yaml", "--engine-run-root", "world", "--scenario-id", "baseline_v1"];
+    assert!(stage.wsp(&direct).output().unwrap().status.success());
     left.extend(stage.files());
+    let lanes = Stage::golden(&gate.url);
+    let mut lane = lanes.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    assert!(lane.envs([("WSP_LANE_COUNT", "2"), ("WSP_LANE_INDEX", "0")]).output().unwrap().status.success());
+    left.extend(lanes.files().into_iter().filter(|name| name.contains("/ready_lanes/")));
 
     let ours = |file: &&String| !file.ends_with("run.out") && !file.ends_with("run.err");
     let left: BTreeSet<_> = left.difference(&before).filter(ours).map(|file| kind(file)).collect();

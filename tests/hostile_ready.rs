@@ -95,14 +95,19 @@ fn whatever_lies_on_the_topic_is_told_of_once_and_the_ready_streams() {
     let stage = Stage::golden(&gate.url);
     litter(&stage);
     let ran = stage.run_once();
-    assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
+    // Any of what can't be read may have been a READY, so a Job that saw it has not done all that was there.
+    assert_eq!((ran.code, ran.verdict()), (Some(1), ("STREAMED", "")), "{}", ran.stderr);
+    let unreadable = contents().iter().filter(|(_, _, message, _)| *message == BAD).count();
+    let told =
+        format!("wsp: {unreadable} messages on the control topic {TOPIC} (files in control_bus/{TOPIC}) can't be read");
+    assert!(ran.stderr.contains(&told), "{told}: {}", ran.stderr);
     assert_eq!(ran.verdicts[0]["message_id"], MESSAGE);
     assert_eq!(gate.requests(), 250);
 
     let log = ran.log();
     let mut told: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for line in log.iter().filter(|line| line["message"] == BAD || line["message"] == NOT_OURS) {
-        let file = line["file"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let file = line["at"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         told.entry(file).or_default().push(line);
     }
     for (name, _, message, names) in contents() {
@@ -136,13 +141,72 @@ fn a_plan_finds_the_ready_among_what_is_none() {
 }
 
 #[test]
-fn a_topic_without_a_ready_is_no_failure() {
+fn a_topic_without_a_ready_is_said_and_no_success() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     stage.remove(&format!("control_bus/{TOPIC}"));
-    let ran = stage.run_once();
-    assert_eq!((ran.code, ran.verdicts.len()), (Some(0), 0), "no topic yet: {}", ran.stderr);
+    let nothing = || {
+        let ran = stage.wsp(&["--log", "error", "run", "--profile", "profile.yaml", "--once"]).output().unwrap();
+        assert_eq!((ran.status.code(), String::from_utf8_lossy(&ran.stdout).trim()), (Some(3), "[]"));
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let bus = format!(
+            "wsp: nothing to stream: there is no READY on the control topic {TOPIC} (files in control_bus/{TOPIC})"
+        );
+        assert!(told.starts_with(&bus) && told.contains("publish a READY"), "{told}");
+    };
+    nothing();
     stage.put(&format!("control_bus/{TOPIC}/other.json"), with("/attributes/kind", json!("OTHER")));
-    let ran = stage.run_once();
-    assert_eq!((ran.code, ran.verdicts.len(), gate.requests()), (Some(0), 0, 0), "{}", ran.stderr);
+    nothing();
+    assert_eq!(gate.requests(), 0);
+}
+
+/// A message that is half written is no message: the READY may be in it.
+#[test]
+fn a_ready_that_can_not_be_read_is_no_success() {
+    for half in
+        [message().to_string().as_bytes()[..200].to_vec(), [b"\xef\xbb\xbf", message().to_string().as_bytes()].concat()]
+    {
+        let gate = CaptureGate::admitting();
+        let stage = Stage::golden(&gate.url);
+        stage.put(&format!("control_bus/{TOPIC}/{MESSAGE}.json"), half);
+        let ran = stage.run_once();
+        assert_eq!((ran.code, ran.verdicts.len(), gate.requests()), (Some(1), 0, 0), "{}", ran.stderr);
+        assert!(ran.stderr.contains("wsp: 1 message on the control topic"), "{}", ran.stderr);
+    }
+}
+
+/// A failure that may pass by itself is looked at again, as long as the service runs; one that can't is not.
+#[test]
+fn a_failed_ready_is_looked_at_again_while_its_cause_may_pass() {
+    use common::live::Running;
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    let flag = stage.files().into_iter().find(|name| name.contains("6B") && name.ends_with("_passed.flag")).unwrap();
+    let passed = common::read(&stage.path(&flag));
+    stage.remove(&flag);
+    let args = ["run", "--profile", "profile.yaml", "--poll-seconds", "0.05"];
+    let mut wsp = Running::start(&stage, "service", &args);
+    wsp.until("two failures", || stage.record().len() == 2);
+    stage.put(&flag, passed);
+    wsp.until("its end", || stage.record().last().unwrap()["status"] == "STREAMED");
+    wsp.signal("TERM");
+    assert_eq!(wsp.end().code, Some(0));
+    let reasons: Vec<_> = stage.record().iter().map(|line| line["reason"].clone()).collect();
+    assert!(reasons[..reasons.len() - 1].iter().all(|reason| *reason == "GATE_PASS_MISSING"), "{reasons:?}");
+    assert_eq!((gate.requests(), stage.ends().len()), (250, reasons.len()));
+
+    let stage = Stage::golden(&gate.url);
+    stage.edit_facts(|facts| facts["more"] = json!(1));
+    let mut wsp = Running::start(&stage, "service", &args);
+    wsp.until("a failure", || stage.record().len() == 1);
+    let again = "f".repeat(64);
+    stage.republish(|message| {
+        message["message_id"] = again.clone().into();
+        message["payload"]["message_id"] = again.clone().into();
+    });
+    let other = stage.evidence(&format!("wsp/ready_runs/{again}.jsonl"));
+    wsp.until("the next one", || other.exists());
+    wsp.signal("TERM");
+    assert_eq!(wsp.end().code, Some(0));
+    assert_eq!(stage.record().len(), 1, "RUN_FACTS_INVALID does not pass by itself");
 }

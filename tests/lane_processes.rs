@@ -94,8 +94,26 @@ impl Spread {
         self.gate.journal(|ledger| audit(ledger, RUN, expected))
     }
 
+    /// The record of a lane.
     fn record(&self, lane: &str) -> Vec<Value> {
-        json_lines(&self.stage.evidence(&format!("wsp/ready_runs/{}{lane}.jsonl", self.ready.message_id)))
+        json_lines(&self.stage.evidence(&format!("wsp/ready_lanes/{}.{lane}.jsonl", self.ready.message_id)))
+    }
+
+    /// What readers of the platform's come to who add up what was emitted, by every line that says STREAMED in
+    /// `ready_runs`; and those who take the last such line of a message.
+    fn emitted(&self) -> (u64, u64) {
+        let folder = self.stage.evidence("wsp/ready_runs");
+        let files = std::fs::read_dir(folder).map(|files| files.map(|file| file.unwrap().path()).collect());
+        let mut files: Vec<_> = files.unwrap_or_default();
+        files.sort();
+        let lines = files.iter().flat_map(|file| json_lines(file)).filter(|line| line["status"] == "STREAMED");
+        let emitted = |line: &Value| line["emitted"].as_u64().unwrap();
+        let (mut sum, mut last) = (0, std::collections::BTreeMap::new());
+        for line in lines {
+            sum += emitted(&line);
+            last.insert(line["message_id"].to_string(), emitted(&line));
+        }
+        (sum, last.values().sum())
     }
 
     /// The keys that cursors are kept under.
@@ -131,12 +149,12 @@ fn three_processes_send_each_event_once_and_leave_their_own_evidence() {
             .unwrap();
             assert_eq!(summary["lane"], serde_json::json!({"by": "event_id", "count": 3, "index": index}));
             assert_eq!((&summary["end"], &summary["emitted"]), (&"complete".into(), &emitted[index].into()));
-            assert_eq!(spread.record(&format!(".lane-{index}-of-3")).len(), 1);
+            assert_eq!(spread.record(&format!("lane-{index}-of-3")).len(), 1);
             summary["checkpoint_scope"].as_str().unwrap().to_owned()
         })
         .collect();
     assert_eq!((scopes.len(), &scopes), (3, &spread.scopes()));
-    assert!(spread.record("").is_empty(), "no record claims the whole run");
+    assert_eq!(spread.emitted(), (EVENTS, EVENTS), "the run's record has the sum of its lanes, however it is read");
     let facts = spread.stage.governance();
     let of = |family: &str| {
         let ids = facts.iter().filter(|fact| fact["event_family"] == family).map(|fact| fact["event_id"].to_string());
@@ -146,6 +164,9 @@ fn three_processes_send_each_event_once_and_leave_their_own_evidence() {
 
     // Each knows that it is done, also by another READY of the same run.
     assert!(spread.run("event_id").iter().all(|ran| ran.verdict().0 == "SKIPPED_DUPLICATE"));
+    assert_eq!(spread.emitted(), (EVENTS, EVENTS));
+    // So does a producer that knows nothing of lanes.
+    assert_eq!(spread.stage.run_once().verdict(), ("SKIPPED_DUPLICATE", ""));
     let mut again: Value = serde_json::from_slice(&read(&spread.ready.ready_file)).unwrap();
     let other = "0".repeat(64);
     again["message_id"] = other.clone().into();
@@ -171,7 +192,8 @@ fn lanes_by_order_key_keep_each_key_in_line_and_a_killed_one_goes_on() {
     doomed.wait().unwrap();
     let before = spread.gate.stats().admitted;
     assert!(before < EVENTS / 4, "it was killed early: {before}");
-    assert!(spread.record(".lane-1-of-3-by-order_key").is_empty());
+    assert!(spread.record("lane-1-of-3-by-order_key").is_empty());
+    assert_eq!(spread.emitted(), (0, 0), "a run is streamed when all of its lanes are");
 
     for ran in spread.run("order_key") {
         assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
@@ -181,7 +203,7 @@ fn lanes_by_order_key_keep_each_key_in_line_and_a_killed_one_goes_on() {
     assert_eq!(report.admitted, EVENTS);
     // It saves every 10 answers and has one in flight.
     assert!(stats.duplicates <= 11, "{} events were sent again", stats.duplicates);
-    assert_eq!(spread.record(".lane-1-of-3-by-order_key").len(), 1);
+    assert_eq!(spread.record("lane-1-of-3-by-order_key").len(), 1);
     assert_eq!(spread.scopes().len(), 3);
 }
 

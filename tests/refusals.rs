@@ -7,7 +7,7 @@ mod common;
 
 use common::capture::CaptureGate;
 use common::refused::{Came, Case, Refused, all_refused};
-use common::{FACTS, FRAUD, MESSAGE, RUN, Stage};
+use common::{FACTS, FRAUD, MESSAGE, RUN, Stage, golden, json_lines};
 use serde_json::{Value, json};
 
 fn zeros(n: usize) -> Value {
@@ -265,15 +265,17 @@ fn a_run_that_was_streamed_is_not_streamed_under_another_message() {
     assert_eq!(verdict("FAILED")["message_id"], other);
     assert_eq!(verdict("FAILED")["reason"], "RUN_ALREADY_STREAMED");
     assert!(ran.refusal().contains(MESSAGE), "the message that streamed is named");
-    let record = common::json_lines(&stage.evidence(&format!("wsp/ready_runs/{other}.jsonl")));
+    let record = json_lines(&stage.evidence(&format!("wsp/ready_runs/{other}.jsonl")));
     assert_eq!(&record, &[verdict("FAILED").clone()]);
     let families: Vec<_> = stage.governance().iter().map(|fact| fact["event_family"].clone()).collect();
     assert_eq!(families, ["RUN_READY_SEEN", "RUN_STARTED", "RUN_ENDED", "RUN_READY_SEEN"]);
     assert_eq!((gate.requests(), stage.record().len()), (250, 1));
 }
 
+/// Another run's READY: the fact lies in that run's folder with that run's pins, the record with the run that met it, so
+/// that neither run's readers find the other's, and the other run's own producer streams it all the same.
 #[test]
-fn a_foreign_run_is_passed_over_and_told() {
+fn a_foreign_run_is_passed_over_and_told_where_it_belongs() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     let other = "platform_20990101T000000Z";
@@ -282,21 +284,69 @@ fn a_foreign_run_is_passed_over_and_told() {
         common::Ran::of(ran.unwrap())
     };
     let ran = run();
-    assert_eq!((ran.code, ran.verdict()), (Some(0), ("SKIPPED_OUT_OF_SCOPE", "PLATFORM_RUN_SCOPE_MISMATCH")));
+    assert_eq!((ran.code, ran.verdict()), (Some(3), ("SKIPPED_OUT_OF_SCOPE", "PLATFORM_RUN_SCOPE_MISMATCH")));
     let refusal = ran.refusal();
     assert!(refusal.contains(RUN) && refusal.contains(other), "{refusal}");
-    let evidence = stage.path("store/fraud-platform").join(other);
-    let facts = common::json_lines(&evidence.join("obs/governance/events.jsonl"));
+    let facts = stage.governance();
     let [cancelled] = facts.as_slice() else { panic!("{facts:?}") };
+    let golden: Value = json_lines(&golden().join("ready/governance_events.jsonl"))[0].clone();
     assert_eq!(cancelled["event_family"], "RUN_CANCELLED");
-    assert_eq!(cancelled["pins"]["platform_run_id"], RUN);
-    assert_eq!(cancelled["details"]["reason"], "PLATFORM_RUN_SCOPE_MISMATCH");
-    let record = || common::json_lines(&evidence.join(format!("wsp/ready_runs/{MESSAGE}.jsonl")));
+    assert_eq!(cancelled["pins"], golden["pins"], "the seed, too, as a text");
+    assert_eq!(
+        cancelled["details"],
+        json!({"message_id": MESSAGE, "reason": "PLATFORM_RUN_SCOPE_MISMATCH", "active_platform_run_id": other})
+    );
+    let id = cancelled["event_id"].as_str().unwrap();
+    for (kind, object) in [("events", "the fact"), ("markers", "its marker")] {
+        assert!(stage.evidence(&format!("obs/governance/{kind}/{id}.json")).exists(), "{object}");
+    }
+    let evidence = stage.path("store/fraud-platform").join(other);
+    assert!(!evidence.join("obs").exists(), "the active run's folder holds none of another's");
+    let record = || json_lines(&evidence.join(format!("wsp/ready_runs/{MESSAGE}.jsonl")));
     assert_eq!(record(), ran.verdicts);
 
     let again = run();
-    assert_eq!((again.code, again.verdict()), (Some(0), ("SKIPPED_DUPLICATE", "")));
-    assert_eq!((record().len(), gate.requests()), (1, 0));
+    assert_eq!((again.code, again.verdict()), (Some(3), ("SKIPPED_DUPLICATE", "")));
+    assert_eq!((record().len(), stage.governance().len(), gate.requests()), (1, 1, 0));
+
+    // Its own producer takes it for what it is, and its evidence holds together with the fact beside it.
+    let own = stage.run_once();
+    assert_eq!((own.code, own.verdict(), gate.requests()), (Some(0), ("STREAMED", ""), 250), "{}", own.stderr);
+    let verified = stage.wsp(&["verify", "--profile", "profile.yaml"]).output().unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+/// Where the foreign run's facts can't be told, the fact says what READY says.
+#[test]
+fn a_foreign_ready_without_its_facts_is_cancelled_without_a_seed() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    stage.remove(&format!("store/{FACTS}"));
+    let mut wsp = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    let ran = common::Ran::of(wsp.env("PLATFORM_RUN_ID", "platform_20990101T000000Z").output().unwrap());
+    assert_eq!(ran.verdict().0, "SKIPPED_OUT_OF_SCOPE", "{}", ran.stderr);
+    let facts = stage.governance();
+    assert_eq!(
+        (facts.len(), &facts[0]["pins"]["platform_run_id"], &facts[0]["pins"]["seed"]),
+        (1, &RUN.into(), &Value::Null)
+    );
+    assert!(ran.stderr.contains("RUN_FACTS_INVALID"), "{}", ran.stderr);
+}
+
+/// READYs of other runs before and behind the one that is due change nothing about its success.
+#[test]
+fn a_run_among_foreign_ones_is_streamed_and_that_is_success() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    for digit in ["0", "f"] {
+        stage.republish(|message| {
+            message["message_id"] = digit.repeat(64).into();
+            message["payload"]["message_id"] = digit.repeat(64).into();
+            message["payload"]["platform_run_id"] = "platform_20990101T000000Z".into();
+        });
+    }
+    let ran = stage.run_once();
+    assert_eq!((ran.code, ran.verdicts.len(), gate.requests()), (Some(0), 3, 250), "{}", ran.stderr);
 }
 
 #[test]
@@ -319,12 +369,10 @@ fn what_the_profile_refers_to_is_judged_when_a_run_comes() {
                 &["traffic_output_ids"],
             ),
             (
-                "two traffics",
-                |s, g| {
-                    s.profile(g, |p| p["policy"]["traffic_output_ids"] = json!([FRAUD, "s2_event_stream_baseline_6B"]));
-                },
+                "one traffic twice",
+                |s, g| s.profile(g, |p| p["policy"]["traffic_output_ids"] = json!([FRAUD, FRAUD])),
                 "NO_TRAFFIC_OUTPUTS",
-                &["traffic_output_ids"],
+                &["traffic_output_ids", FRAUD],
             ),
             (
                 "nobody allowed",
@@ -419,6 +467,28 @@ fn wiring_that_cannot_work_is_refused_by_name_and_shows_no_secret() {
     assert_eq!(refused.verdict(), ("FAILED", "CHECKPOINT_DSN_INVALID"), "{}", refused.stderr);
     assert!(!ran.stderr.contains("hunter2") && !refused.stderr.contains("hunter2"));
     assert_eq!(gate.requests(), 0);
+}
+
+/// A service whose control topic is lost for good ends, and not as if all were well: nobody would start it again.
+#[test]
+fn a_service_that_can_not_read_its_topic_with_these_settings_fails() {
+    // A server that speaks no TLS, where the settings say that it does.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = std::io::Write::write_all(&mut stream.unwrap(), b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let stage = Stage::golden("http://127.0.0.1:9");
+    stage.profile("http://127.0.0.1:9", |profile| profile["wiring"]["control_bus"] = json!({"kind": "kafka"}));
+    for bound in [&[][..], &["--max-messages", "1"]] {
+        let mut run = stage.wsp(&[&["run", "--profile", "profile.yaml"], bound].concat());
+        run.env("KAFKA_BOOTSTRAP_SERVERS", &address).env("KAFKA_SASL_USERNAME", "wsp").env("KAFKA_SASL_PASSWORD", "x");
+        let ran = common::Ran::of(run.output().unwrap());
+        assert_eq!((ran.code, ran.verdicts.len()), (Some(1), 0), "{bound:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("wsp: CONTROL_TOPIC_UNREACHABLE"), "{bound:?}: {}", ran.stderr);
+    }
 }
 
 /// A reason without a test of the program is a reason nobody has seen.

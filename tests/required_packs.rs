@@ -43,34 +43,36 @@ fn deferral(stage: &Stage) -> Value {
 #[test]
 fn a_pack_that_is_not_up_defers_and_the_evidence_says_why() {
     type Doctor = fn(&Stage);
-    let cases: &[(&str, Doctor)] = &[
-        ("PACK_FILE_MISSING", |s| s.remove("ingest.yaml")),
-        ("PACK_SPEC_INVALID", |s| s.put("ingest.yaml", "version: 3")),
-        ("PACK_STATE_MISSING", |s| s.remove(STATE)),
-        ("PACK_STATE_INVALID", |s| s.put(STATE, "[]")),
-        ("PACK_ACTIVE_RUN_MISSING", |s| s.edit(STATE, |state| state["active_platform_run_id"] = Value::Null)),
-        ("PACK_ACTIVE_RUN_MISMATCH", |s| {
+    let cases: &[(&str, &str, Doctor)] = &[
+        ("PACK_FILE_MISSING", "ingest.yaml", |s| s.remove("ingest.yaml")),
+        ("PACK_SPEC_INVALID", "ingest.yaml", |s| s.put("ingest.yaml", "version: 3")),
+        ("PACK_STATE_MISSING", "ingest", |s| s.remove(STATE)),
+        ("PACK_STATE_INVALID", "ingest", |s| s.put(STATE, "[]")),
+        ("PACK_ACTIVE_RUN_MISSING", "ingest", |s| s.edit(STATE, |state| state["active_platform_run_id"] = Value::Null)),
+        ("PACK_ACTIVE_RUN_MISMATCH", "platform_20250101T000000Z->platform_20260101T000000Z", |s| {
             s.edit(STATE, |state| state["active_platform_run_id"] = "platform_20250101T000000Z".into());
         }),
-        ("PACK_PROCESSES_MISSING", |s| s.edit(STATE, |state| state["processes"] = json!({}))),
-        ("PACK_PROCESS_MISSING", |s| {
+        ("PACK_PROCESSES_MISSING", "ingest", |s| s.edit(STATE, |state| state["processes"] = json!({}))),
+        ("PACK_PROCESS_MISSING", "ingest:gate", |s| {
             s.edit(STATE, |state| state["processes"] = json!({"bus": state["processes"]["gate"]}));
         }),
-        ("PACK_PROCESS_NOT_RUNNING", |s| {
+        ("PACK_PROCESS_NOT_RUNNING", "ingest:gate", |s| {
             s.edit(STATE, |state| state["processes"]["gate"]["pid_create_time"] = json!(1.5));
         }),
     ];
-    for (reason, doctor) in cases {
+    for (reason, subject, doctor) in cases {
         let gate = CaptureGate::admitting();
         let stage = stage(&gate);
         doctor(&stage);
         let ran = run_once(&stage, "ingest.yaml");
-        assert_eq!(ran.verdict(), ("DEFERRED_DOWNSTREAM_NOT_READY", *reason), "{}", ran.stderr);
+        let told = format!("{reason}:{subject}");
+        assert_eq!(ran.verdict(), ("DEFERRED_DOWNSTREAM_NOT_READY", &*told), "{}", ran.stderr);
+        assert_eq!(ran.code, Some(3), "a wait is no success: {}", ran.stderr);
         assert_eq!(gate.requests(), 0, "{reason}");
         assert_eq!(stage.record(), Vec::<Value>::new(), "{reason}: a deferral is no verdict");
         let deferral = deferral(&stage);
         let stretch = &deferral["stretches"][0];
-        assert!(stretch["reasons"][0].as_str().unwrap().starts_with(&format!("{reason}:")), "{deferral}");
+        assert_eq!(stretch["reasons"], json!([told]), "{deferral}");
         assert_eq!(stretch["looked_at"]["required_packs"][0]["pack_file"], "ingest.yaml", "{deferral}");
         assert_eq!((&deferral["looks"], &deferral["ended_ts_utc"]), (&json!(1), &Value::Null), "{deferral}");
         let families: Vec<_> = stage.governance().iter().map(|fact| fact["event_family"].clone()).collect();
@@ -98,7 +100,7 @@ fn a_wait_ends_when_the_pack_comes_up_and_the_run_tells_of_it() {
     let mut next = || serde_json::from_str::<Value>(&verdicts.next().unwrap().unwrap()).unwrap();
     let mut looks = 1;
     while looks < 3 {
-        assert_eq!(next()["reason"], "PACK_STATE_MISSING");
+        assert_eq!(next()["reason"], "PACK_STATE_MISSING:ingest");
         looks += 1;
     }
     assert_eq!(gate.requests(), 0);
@@ -117,7 +119,21 @@ fn a_wait_ends_when_the_pack_comes_up_and_the_run_tells_of_it() {
     let started = stage.governance().into_iter().find(|fact| fact["event_family"] == "RUN_STARTED").unwrap();
     let told = &started["details"]["deferred"];
     assert_eq!((&told["looks"], &told["first_ts_utc"]), (&deferral["looks"], &deferral["first_ts_utc"]));
-    assert!(told["reasons"][0].as_str().unwrap().starts_with("PACK_STATE_MISSING:"), "{told}");
+    assert_eq!(told["reasons"], json!(["PACK_STATE_MISSING:ingest"]), "{told}");
+}
+
+#[test]
+fn an_answer_names_the_first_four_things_that_are_missing_over_all_packs() {
+    let gate = CaptureGate::admitting();
+    let stage = stage(&gate);
+    let processes = "processes: [{id: gate}, {id: a}, {id: b}, {id: c}, {id: d}]";
+    stage.put("ingest.yaml", format!("version: 1\npack_id: ingest\n{processes}\n"));
+    let ran = run_once(&stage, "none.yaml,ingest.yaml");
+    let missing = |process: &str| format!("PACK_PROCESS_MISSING:ingest:{process}");
+    let all: Vec<String> =
+        std::iter::once("PACK_FILE_MISSING:none.yaml".to_owned()).chain(["a", "b", "c", "d"].map(missing)).collect();
+    assert_eq!(ran.verdict(), ("DEFERRED_DOWNSTREAM_NOT_READY", &*all[..4].join(";")), "{}", ran.stderr);
+    assert_eq!(deferral(&stage)["stretches"][0]["reasons"], json!(all));
 }
 
 #[test]

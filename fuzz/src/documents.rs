@@ -61,8 +61,8 @@ pub(crate) fn facts(bytes: &[u8]) {
     let Some(facts) = refused(facts::parse(bytes, "facts")) else { return };
     let ready = golden_ready();
     if let Some(locked) = refused(identity::lock(&ready, &facts)) {
-        assert_eq!(locked.message_id, ready.payload.message_id);
-        assert_eq!(locked.run_id, ready.payload.run_id);
+        assert_eq!(Some(&locked.platform_run_id), ready.payload.platform_run_id.as_ref());
+        assert_eq!(&locked.scenario_run_id, ready.scenario_run_id());
         assert_eq!(locked.world, world());
     }
 }
@@ -127,7 +127,7 @@ pub(crate) fn record(bytes: &[u8]) {
     let records = Records::new(Arc::new(store), &RUN.parse().unwrap()).unwrap();
     let lines = block_on(records.read(&id)).unwrap();
     let is_final = lines.iter().any(|line| line.is(Status::Streamed) || line.is(Status::SkippedOutOfScope));
-    assert_eq!(block_on(records.is_duplicate(&id)).unwrap(), is_final);
+    assert_eq!(block_on(records.standing(&id)).unwrap().is_some(), is_final);
 }
 
 fn put(store: &MemoryStore, key: &str, bytes: &[u8]) {

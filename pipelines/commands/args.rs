@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use wsp::model::PlatformRunId;
+use wsp::model::{Hex32, OutputId, PlatformRunId, ScenarioId};
 use wsp::pipelines::matrix::MAX_EVENTS;
 use wsp::profile::settings::TELEMETRY_LISTEN;
 use wsp::reference::world::WorldSpec;
@@ -12,7 +13,7 @@ use wsp::reference::world::WorldSpec;
 /// Replays a sealed world of recorded events, in order and at a chosen pace, into a live HTTP intake.
 ///
 /// Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 a run failed, 2 usage or
-/// configuration, 3 stopped before the end.
+/// configuration, 3 stopped before the end, or nothing there to stream yet.
 #[derive(Debug, Parser)]
 #[command(name = "wsp", version, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -28,7 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make a world, start a gate, publish a READY, stream it, and check what the gate admitted.
     Demo(Demo),
-    /// Take READYs as they come and stream their runs, one at a time.
+    /// Take READYs as they come and stream their runs, one at a time; or stream one world without READY.
     Run(Run),
     /// Show everything a run would check and do, without sending anything.
     Plan(ReadyArgs),
@@ -102,18 +103,54 @@ pub(crate) struct ReadyArgs {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) profile: ProfileArg,
-    /// Take what is there and leave.
+    /// Take what is there and leave: exit 0 only if a run was there and all of them are streamed.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Leave after this many READYs.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Time between two looks at the file control bus, and at a READY that waits. Default: 0.1 s, and
+    /// 0.5 s (on Kafka 10 s).
+    #[arg(long, value_name = "S", value_parser = poll_seconds)]
+    pub(crate) poll_seconds: Option<Duration>,
+    /// Leave after this many READYs whose runs were streamed or failed; 0: never.
+    #[arg(long, value_name = "N")]
     pub(crate) max_messages: Option<u64>,
-    /// Cap of events per run, over all outputs, in canonical order.
+    /// Cap of events per run, over all outputs, in canonical order; 0: none.
     #[arg(long, value_name = "N")]
     pub(crate) max_events: Option<u64>,
-    /// Cap of events per output and run.
+    /// Cap of events per output and run; 0: none.
     #[arg(long, value_name = "N")]
     pub(crate) max_events_per_output: Option<u64>,
+    #[command(flatten)]
+    pub(crate) by_hand: ByHand,
+}
+
+// A run without READY.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Without READY")]
+pub(crate) struct ByHand {
+    /// Stream this world once, without READY: no facts, no record; the world's own documents are the identity.
+    #[arg(long, value_name = "ROOT", conflicts_with_all = ["once", "max_messages", "poll_seconds"])]
+    pub(crate) engine_run_root: Option<String>,
+    /// Its scenario. Default: `wiring.oracle_scenario_id`.
+    #[arg(long, value_name = "ID", requires = "engine_run_root")]
+    pub(crate) scenario_id: Option<ScenarioId>,
+    /// The scenario run of its events. Default: the engine's run id.
+    #[arg(long, value_name = "HEX32", requires = "engine_run_root")]
+    pub(crate) scenario_run_id: Option<Hex32>,
+    /// The outputs, with commas, a part of the policy's. Default: all of them.
+    #[arg(long, value_name = "IDS", value_delimiter = ',', requires = "engine_run_root")]
+    pub(crate) output_ids: Option<Vec<OutputId>>,
+    /// Do it in a strict profile, too.
+    #[arg(long, requires = "engine_run_root")]
+    pub(crate) without_ready: bool,
+}
+
+/// A pause in seconds; a look costs a listing, so they are 10 ms apart at least.
+fn poll_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if !(0.0..=86_400.0).contains(&seconds) {
+        return Err("not between 0 and 86400".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds).max(Duration::from_millis(10)))
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,10 @@
 //! The commands of `wsp`, one a file.
 
 pub(crate) mod args;
+mod bounded;
 mod checkpoint;
 mod demo;
+mod direct;
 mod docs;
 mod gate;
 pub(crate) mod logs;

@@ -1,4 +1,5 @@
-//! `wsp run`: the service. READYs come in, verdicts go out on stdout, one JSON line each.
+//! `wsp run`: the service. READYs come in, verdicts go out on stdout: one JSON line each as they come, or with `--once` one
+//! JSON array at the end, as the legacy producer prints them.
 
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -21,17 +22,21 @@ use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
 use wsp::profile::settings::TELEMETRY_LISTEN;
 use wsp::profile::{ConfigError, ControlBus, KafkaWiring, KinesisWiring, Profile, active_run, run_scoped};
 use wsp::ready::{
-    FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, KinesisFeed, KinesisOptions, Settlement,
+    FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, KinesisFeed, KinesisOptions, Met, Settlement,
 };
 use wsp::stop::Stop;
 use wsp::store::Patience;
 
 use super::args::Run;
+use super::bounded::{Bound, Came, NoMore, Seen};
 use super::screen::Screen;
-use super::{Around, Exit, Failure, Outcome, block_on, load, say};
+use super::{Around, Exit, Failure, Outcome, block_on, direct, load, say};
 
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     let mut profile = load(&args.profile)?;
+    if let Some(root) = &args.by_hand.engine_run_root {
+        return direct::run(args, root, profile, around);
+    }
     let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
     // Events leave by it, so it is the finest there is.
     let clock = SystemClock::new().fine();
@@ -40,10 +45,12 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
         profile.store.patience = Patience::until(stop.clone());
         let telemetry = around.telemetry(&clock);
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
-        let Feed { readies, closed, control } = feed(&profile, clock, args.once)?;
+        let Feed { readies, met, bus, closed, control } = feed(&profile, clock, args)?;
         let _listener = listen(&profile, &telemetry, control, &gate, clock).await?;
         let service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
-        let serving = serve(&service, readies, args, &stop, around);
+        let bound = Bound::of(args);
+        let serving = Serving { service: &service, bound, around, seen: Seen::default(), results: Vec::new() };
+        let serving = serving.serve(readies, &stop, &met, &bus);
         let outcome = watched(Box::pin(serving), &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
         closed.await;
@@ -51,60 +58,112 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     })?
 }
 
-async fn serve(
-    service: &Service<HttpGate<SystemClock>, SystemClock>,
-    readies: Readies,
-    args: &Run,
-    stop: &Stop,
-    around: &Around,
-) -> Outcome {
-    let mut taken = 0;
-    let mut failed = false;
-    let mut readies = pin!(readies.take_until(stop.wait()));
-    while let Some(incoming) = readies.next().await {
-        let incoming = match incoming {
-            Ok(incoming) => incoming,
-            Err(refusal) if args.once => return Err(Failure::failed(refusal.to_string())),
-            Err(refusal) => {
-                tracing::error!(%refusal, "the control topic can't be read; trying again");
-                continue;
-            }
-        };
-        let outcome = service.take(&incoming).await;
-        let deferred = |taken: &Taken| taken.verdict.status == Status::DeferredDownstreamNotReady;
-        let settlement = match &outcome {
-            Ok(taken) if taken.unwritten.is_none() && !deferred(taken) => Settlement::Verdict,
-            // An end that the store did not take, a wait, or no verdict at all.
-            _ => Settlement::Deferred,
-        };
-        match &outcome {
-            Ok(Taken { unwritten: Some(refusal), .. }) => {
-                tracing::error!(%refusal, "the verdict is told when the store has it; the READY is looked at again");
-            }
-            Ok(taken) => {
-                if let Err(failure) = around.screen.aside(|| tell(taken)) {
-                    tracing::error!(error = failure.message, "the verdict is on record and could not be told");
-                    failed = true;
+/// READYs as they are taken, and what they came to.
+struct Serving<'a> {
+    service: &'a Service<HttpGate<SystemClock>, SystemClock>,
+    bound: Bound,
+    around: &'a Around,
+    seen: Seen,
+    /// The verdicts of `--once`, to be printed at the end.
+    results: Vec<String>,
+}
+
+impl Serving<'_> {
+    async fn serve(mut self, readies: Readies, stop: &Stop, met: &Met, bus: &str) -> Outcome {
+        let mut readies = pin!(readies.take_until(stop.wait()));
+        let mut unread = None;
+        let mut end = None;
+        while end.is_none()
+            && let Some(incoming) = readies.next().await
+        {
+            match incoming {
+                Ok(incoming) => {
+                    unread = None;
+                    end = self.take(incoming).await;
+                }
+                Err(refusal) => {
+                    tracing::error!(%refusal, "the control topic can't be read");
+                    unread = Some(refusal);
+                    if self.bound.is_once() {
+                        break;
+                    }
                 }
             }
-            Err(refusal) => tracing::error!(%refusal, "no verdict; the READY is looked at again"),
         }
-        if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
-            return Ok(Exit::Stopped);
+        // What was taken is printed whatever comes after it.
+        if self.bound.is_once() && (unread.is_none() || !self.results.is_empty()) {
+            let results = std::mem::take(&mut self.results).join(",");
+            self.print(format!("[{results}]\n"));
         }
-        failed |= !matches!(
-            &outcome,
-            Ok(Taken { verdict, unwritten: None, .. }) if verdict.status != Status::Failed
-        );
-        incoming.settle(settlement);
-        taken += 1;
-        if args.max_messages == Some(taken) {
-            break;
+        match end {
+            Some(Exit::Done) => Ok(self.seen.at_limit()),
+            Some(exit) => Ok(exit),
+            None => {
+                let unreadable = met.counts().invalid;
+                NoMore { stopped: stop.requested(), unread, unreadable, bus }.end(self.bound, &self.seen)
+            }
         }
     }
-    // A service that runs on has told of each run; what it is asked for in the end is to end.
-    let bounded = args.once || args.max_messages.is_some();
-    Ok(if failed && bounded { Exit::Failed } else { Exit::Done })
+
+    /// Takes one READY; says how the program ends where this was the last one.
+    async fn take(&mut self, incoming: Incoming) -> Option<Exit> {
+        let outcome = self.service.take(&incoming).await;
+        self.tell(&outcome);
+        let came = Came::of(&outcome);
+        self.seen.note(came);
+        if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
+            // The READY stays unsettled: the next start takes it up.
+            return Some(Exit::Stopped);
+        }
+        incoming.settle(settlement(&outcome));
+        self.bound.is_reached(&self.seen).then_some(Exit::Done)
+    }
+
+    /// Reports what a look at a READY came to: the verdict as data, its reason as a line for people.
+    fn tell(&mut self, outcome: &Result<Taken, Refusal>) {
+        let taken = match outcome {
+            Ok(Taken { unwritten: Some(refusal), .. }) => {
+                tracing::error!(%refusal, "the verdict is reported when the store has it; the READY is looked at again");
+                return;
+            }
+            Err(refusal) => {
+                tracing::error!(%refusal, "no verdict; the READY is looked at again");
+                return;
+            }
+            Ok(taken) => taken,
+        };
+        let line = taken.verdict.line();
+        if self.bound.is_once() {
+            self.results.push(line.trim_end().to_owned());
+        } else {
+            self.print(line);
+        }
+        if let Some(refusal) = &taken.refusal {
+            let (status, next) = (taken.verdict.status, refusal.reason.next());
+            tracing::warn!(%status, %refusal, next, "not streamed to its end");
+        }
+    }
+
+    /// Verdicts are on record before they are printed, so the service outlives a stdout that is gone.
+    fn print(&mut self, text: String) {
+        if let Err(failure) = self.around.screen.aside(|| say(text)) {
+            tracing::error!(error = failure.message, "a verdict is on record and could not be printed");
+            self.seen.note_untold();
+        }
+    }
+}
+
+/// What the control topic is to do with a READY after this.
+fn settlement(outcome: &Result<Taken, Refusal>) -> Settlement {
+    match outcome {
+        Ok(Taken { verdict, unwritten: None, .. }) => match verdict.status {
+            Status::DeferredDownstreamNotReady => Settlement::Deferred,
+            Status::Failed if verdict.reason.is_some_and(Reason::may_pass) => Settlement::MayPass,
+            _ => Settlement::Verdict,
+        },
+        // An end that the store did not take, or no verdict at all.
+        _ => Settlement::Deferred,
+    }
 }
 
 /// `work`, with its progress on the terminal and its figures sent to the collector meanwhile.
@@ -133,15 +192,6 @@ pub(crate) async fn watched<T>(
         otlp.finish(clock).await;
     }
     done
-}
-
-/// A verdict as data, and its reason as a line for people. The verdict is on record by then, told or not.
-fn tell(taken: &Taken) -> Result<(), Failure> {
-    let told = say(taken.verdict.line());
-    if let Some(refusal) = &taken.refusal {
-        tracing::warn!(status = %taken.verdict.status, %refusal, next = refusal.reason.next(), "not streamed to its end");
-    }
-    told
 }
 
 /// Serves what the process tells of itself, where the profile says so.
@@ -196,35 +246,47 @@ type Readies = Pin<Box<dyn Stream<Item = Result<Incoming, Refusal>> + Send>>;
 /// The profile's control bus.
 struct Feed {
     readies: Readies,
+    /// What it has met.
+    met: Met,
+    /// What it reads, in words.
+    bus: String,
     /// What to wait for in the end, so that the last verdicts are committed.
     closed: BoxFuture<'static, ()>,
     /// For readiness.
     control: ControlTopic,
 }
 
-fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<Feed, Failure> {
+fn feed(profile: &Profile, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
+    let (once, pause) = (args.once, args.poll_seconds);
     match &profile.control_bus {
         ControlBus::File { root } => {
             let root = control_root(profile, root)?;
-            let control = ControlTopic::Folder(root.join(&profile.topic));
+            let folder = root.join(&profile.topic);
+            let bus = format!("the control topic {} (files in {})", profile.topic, folder.display());
             let options = FileFeedOptions { once, ..FileFeedOptions::new(root, &profile.topic) };
-            let readies = Box::pin(FileFeed::new(options, clock).stream());
-            Ok(Feed { readies, closed: Box::pin(std::future::ready(())), control })
+            let feed = FileFeed::new(pause.map_or(options.clone(), |pause| options.every(pause)), clock);
+            let (met, closed) = (feed.met(), Box::pin(std::future::ready(())));
+            Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control: ControlTopic::Folder(folder) })
         }
         ControlBus::Kafka(wiring) => {
-            let feed = KafkaFeed::open(kafka_options(profile, wiring, once)?, clock)
-                .map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let (closed, control) = (Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
-            Ok(Feed { readies: Box::pin(feed.stream()), closed, control })
+            let mut options = kafka_options(profile, wiring, once)?;
+            options.defer_pause = pause.unwrap_or(options.defer_pause);
+            let bus = format!("the control topic {} (Kafka at {})", profile.topic, wiring.bootstrap_servers);
+            let feed = KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
+            Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
         }
         ControlBus::Kinesis(wiring) => {
             let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
             let positions = shard_positions(profile, wiring, active.as_ref(), clock)
                 .map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let feed = KinesisFeed::open(kinesis_options(profile, wiring, once), positions, clock)
-                .map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let (closed, control) = (Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
-            Ok(Feed { readies: Box::pin(feed.stream()), closed, control })
+            let mut options = kinesis_options(profile, wiring, once);
+            options.defer_pause = pause.unwrap_or(options.defer_pause);
+            let bus = format!("the control topic {} (Kinesis stream {})", profile.topic, wiring.stream);
+            let feed =
+                KinesisFeed::open(options, positions, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
+            Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use wsp::deliver;
+use wsp::model::Hex64;
 use wsp::pipelines::telemetry::listener::StatusPage;
 
 use super::args;
@@ -57,7 +58,8 @@ fn told(page: &StatusPage) -> String {
     match &status.run {
         None => out.push_str("no run is being streamed\n"),
         Some(run) => {
-            let _ = writeln!(out, "streaming since {}, READY {}", run.started_utc, run.message_id);
+            let ready = run.message_id.as_ref().map_or("none", Hex64::as_str);
+            let _ = writeln!(out, "streaming since {}, READY {ready}", run.started_utc);
             for line in view::lines(run, WIDTH, Style { color: false }) {
                 let _ = writeln!(out, "{line}");
             }

@@ -112,7 +112,7 @@ mod tests {
             progress,
         };
         RunStatus {
-            message_id: "0".repeat(64).parse().unwrap(),
+            message_id: None,
             platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
             started_utc: String::new(),
             outputs: vec![output("arrival_events_5B"), output("s3_event_stream_with_fraud_6B")],

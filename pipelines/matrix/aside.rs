@@ -21,19 +21,19 @@ const LIST_LIMIT: u64 = 64 << 20;
 pub(super) struct Aside {
     below: Arc<dyn ObjectStore>,
     written: MemoryStore,
-    hidden: Option<String>,
+    hidden: Vec<String>,
 }
 
 impl Aside {
     /// Nothing written yet.
     pub(super) fn new(below: Arc<dyn ObjectStore>) -> Self {
         let written = MemoryStore::new(below.root());
-        Self { below, written, hidden: None }
+        Self { below, written, hidden: Vec::new() }
     }
 
     /// Without what the real store holds below `prefix`.
     pub(super) fn hiding(mut self, prefix: &Key) -> Self {
-        self.hidden = Some(format!("{prefix}/"));
+        self.hidden.push(format!("{prefix}/"));
         self
     }
 
@@ -43,7 +43,8 @@ impl Aside {
     }
 
     fn is_hidden(&self, key: &Key) -> bool {
-        self.hidden.as_ref().is_some_and(|prefix| format!("{key}/").starts_with(prefix))
+        let key = format!("{key}/");
+        self.hidden.iter().any(|prefix| key.starts_with(prefix))
     }
 
     /// Takes over what lines are to be added to.

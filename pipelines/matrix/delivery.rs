@@ -130,7 +130,9 @@ impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
         let mut profile: Profile = m.profile.clone();
         "wsp-matrix-resent".clone_into(&mut profile.checkpoint.attempt_id);
         let store = prepare::open_own(&profile)?;
-        let aside = Aside::new(store).hiding(&evidence::below(m, "wsp/ready_runs")?);
+        let aside = Aside::new(store)
+            .hiding(&evidence::below(m, "wsp/ready_runs")?)
+            .hiding(&evidence::below(m, "wsp/ready_lanes")?);
         let gate = CountedGate::new(m.gate.clone());
         let cap = RESENT.min(m.max_events);
         let service = Service::new(profile.clone(), self.settings(cap)?, gate.clone(), m.clock.clone(), Stop::new());

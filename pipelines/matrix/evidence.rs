@@ -21,6 +21,7 @@ const LIMIT: u64 = 64 << 20;
 const FOLDERS: &[&str] = &[
     "wsp",
     "wsp/ready_runs",
+    "wsp/ready_lanes",
     "wsp/deferrals",
     "wsp/matrix",
     "obs/governance",

@@ -102,20 +102,7 @@ impl World {
         let platform_run_id =
             format!("platform_20260301T00000{}Z", line.run).parse().map_err(|error| internal(&error))?;
         let hex32 = |digit: &str| digit.repeat(32).parse().map_err(|error| internal(&error));
-        let identity = RunIdentity {
-            message_id: Hex64::sha256(line.run.to_string()),
-            platform_run_id,
-            scenario_run_id: hex32("5")?,
-            run_id: hex32("6")?,
-            world,
-            bundle_hash: Hex64::sha256("bundle"),
-            run_config_digest: Hex64::sha256("config"),
-            oracle_pack_id: None,
-            engine_release: None,
-            service_release_id: None,
-            environment: None,
-            failed_gates: std::collections::BTreeSet::new(),
-        };
+        let identity = RunIdentity::of_world(platform_run_id, hex32("5")?, world);
         let pack_key = Hex64::sha256("pack");
         let pins = RunPins {
             world: identity.world.clone(),

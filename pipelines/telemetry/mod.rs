@@ -124,14 +124,14 @@ impl Telemetry {
         self.shared.trace.clone()
     }
 
-    /// The span of a READY that is taken at `now`. Where runs are traced, the gate's requests are marked from now on,
-    /// until the run is over.
-    pub(super) fn begin(&self, ready: &Ready, now: Micros) -> Span {
-        let trace_id = spans::trace_id(ready, now);
+    /// The span of a run of `what` that is taken up at `now`, of a READY where there is one. Where runs are traced, the gate's
+    /// requests are marked from now on, until the run is over.
+    pub(super) fn begin(&self, what: &str, message_id: Option<&Hex64>, now: Micros) -> Span {
+        let trace_id = spans::trace_id(what, now);
         if self.shared.traced {
             self.shared.trace.set(trace_id);
         }
-        spans::run(ready, trace_id)
+        spans::run(message_id, trace_id)
     }
 
     /// Counts a verdict. A READY that waits is looked at over and over; it counts once, and again when something else
@@ -183,7 +183,7 @@ impl Telemetry {
     ) -> RunMeter {
         let outputs = RunOutput::of(run, from, settings);
         self.run(RunParts {
-            message_id: ready.payload.message_id.clone(),
+            message_id: Some(ready.payload.message_id.clone()),
             platform_run_id: run.identity.platform_run_id.clone(),
             started: clock.utc(),
             started_at: clock.now(),
@@ -265,6 +265,7 @@ mod tests {
             emitted: 0,
             engine_run_root: None,
             scenario_id: None,
+            waits_for: Vec::new(),
             ending: None,
             ts,
         }

@@ -26,8 +26,8 @@ const NEVER: i64 = i64::MIN;
 /// What a run is told by, and where its stages count.
 #[derive(Debug, Clone)]
 pub struct RunParts {
-    /// The READY it answers.
-    pub message_id: Hex64,
+    /// The READY it answers; none where a person started it.
+    pub message_id: Option<Hex64>,
     /// The platform run.
     pub platform_run_id: PlatformRunId,
     /// When it began to stream.

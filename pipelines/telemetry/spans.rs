@@ -14,21 +14,20 @@ use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
 
 use crate::evidence::{Tally, Verdict};
-use crate::model::{Micros, OutputId};
-use crate::ready::Ready;
+use crate::model::{Hex64, Micros, OutputId};
 
-/// The id of the trace of a run that starts at `now`: no two starts have the same.
-pub(in crate::pipelines) fn trace_id(ready: &Ready, now: Micros) -> u128 {
-    let text = format!("{}|{}|{}", ready.payload.message_id, now.0, std::process::id());
+/// The id of the trace of a run of `what` (a READY, or a world) that starts at `now`: no two starts have the same.
+pub(in crate::pipelines) fn trace_id(what: &str, now: Micros) -> u128 {
+    let text = format!("{what}|{}|{}", now.0, std::process::id());
     let digest = Sha256::digest(text);
     u128::from_be_bytes(std::array::from_fn(|i| digest[i]))
 }
 
-/// From a READY to its verdict.
-pub(in crate::pipelines) fn run(ready: &Ready, trace_id: u128) -> Span {
-    let message_id = &ready.payload.message_id;
+/// From a READY, where there is one, to its verdict.
+pub(in crate::pipelines) fn run(message_id: Option<&Hex64>, trace_id: u128) -> Span {
     let trace_id = format_args!("{trace_id:032x}");
-    info_span!("run", %trace_id, %message_id, platform_run_id = Empty, status = Empty, reason = Empty, emitted = Empty)
+    let message_id = message_id.map(display);
+    info_span!("run", %trace_id, message_id, platform_run_id = Empty, status = Empty, reason = Empty, emitted = Empty)
 }
 
 /// Notes how the run came out.

@@ -36,8 +36,8 @@ pub struct Status {
 /// How a run stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunStatus {
-    /// The READY it answers.
-    pub message_id: Hex64,
+    /// The READY it answers; none where a person started it.
+    pub message_id: Option<Hex64>,
     /// The platform run.
     pub platform_run_id: PlatformRunId,
     /// When it began to stream.

@@ -23,6 +23,7 @@ use super::backoff::RetryPolicy;
 use super::gate::{Attempt, GateChannel};
 use super::pen::Pen;
 use super::regulator::{Failure, Permit};
+use super::retry_log::RetryLog;
 use super::stats::PushStats;
 use super::taxonomy::{self, Verdict};
 use crate::byte_budget::ByteBudget;
@@ -65,6 +66,7 @@ pub(super) struct Shared<C> {
     pub(super) stop: Stop,
     /// The stage's own: some event failed, or nobody wants more.
     pub(super) halt: Stop,
+    pub(super) retry_log: RetryLog,
 }
 
 impl<C> Shared<C> {
@@ -393,7 +395,13 @@ impl<C: Clock> Shared<C> {
         if self.event_deadline.is_some_and(|deadline| due > parcel.started + deadline) {
             return exhausted(&format!("{why}; another attempt would come after the event's deadline"));
         }
-        tracing::debug!(event_id = %hex(&event.event_id), attempts, %why, delay = ?due.saturating_sub(now), "push is tried again");
+        if let Some(more) = self.retry_log.due(now) {
+            let (max, delay) = (self.retry.max_attempts, due.saturating_sub(now).as_secs_f64());
+            let event_id = hex(&event.event_id);
+            tracing::info!(
+                "WSP IG push retry attempt={attempts}/{max} delay={delay:.3}s reason={why} event_id={event_id} more={more}"
+            );
+        }
         Outcome::Again(due)
     }
 

@@ -24,6 +24,7 @@ mod pen;
 mod push;
 mod regulator;
 mod retry_after;
+mod retry_log;
 mod said;
 mod stats;
 pub mod taxonomy;

@@ -27,6 +27,7 @@ use super::channel::{Channel, Done, Handed, Shared};
 use super::gate::Gate;
 use super::options::{DeliveryMode, PushOptions};
 use super::regulator::Regulator;
+use super::retry_log::RetryLog;
 use super::window::Window;
 use crate::clock::Clock;
 use crate::model::{Delivered, Event, Reason, Refusal};
@@ -120,6 +121,7 @@ impl<C: Clock> Running<C> {
             names: options.names,
             stop: options.stop,
             halt: Stop::new(),
+            retry_log: RetryLog::default(),
         });
         let mut tasks = JoinSet::new();
         let queues = (0..n)

@@ -51,21 +51,24 @@ impl Family {
 
 /// Why a READY is cancelled: the last part of the fact's dedupe key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cancelled {
-    /// Of another platform run.
-    ScopeMismatch,
+pub enum Cancelled<'a> {
+    /// Of another platform run than this active one.
+    ScopeMismatch {
+        /// The active run.
+        active: &'a PlatformRunId,
+    },
     /// Without a scenario.
     ScenarioMissing,
     /// Without a world.
     EngineRootMissing,
 }
 
-impl Cancelled {
+impl Cancelled<'_> {
     /// The word in the dedupe key.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Cancelled::ScopeMismatch => "scope_mismatch",
+            Cancelled::ScopeMismatch { .. } => "scope_mismatch",
             Cancelled::ScenarioMissing => "scenario_missing",
             Cancelled::EngineRootMissing => "engine_root_missing",
         }
@@ -164,17 +167,6 @@ impl Facts {
         self
     }
 
-    /// Keeps them under another run's prefix: what is told about a foreign READY stays with the run that met it,
-    /// and does not speak in the foreign run's own folder.
-    ///
-    /// # Errors
-    ///
-    /// As [`run_prefix`].
-    pub fn kept_by(mut self, platform_run_id: &PlatformRunId) -> Result<Self, Refusal> {
-        self.folder = key(&format!("{}/obs/governance", run_prefix(self.store.root(), platform_run_id)?))?;
-        Ok(self)
-    }
-
     /// The id of a fact (contract, section 8).
     #[must_use]
     pub fn event_id(&self, family: Family, dedupe_key: &str) -> Hex64 {
@@ -223,9 +215,15 @@ impl Facts {
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
-    pub async fn cancelled(&self, verdict: &Verdict, why: Cancelled) -> Result<(), Refusal> {
+    pub async fn cancelled(&self, verdict: &Verdict, why: Cancelled<'_>) -> Result<(), Refusal> {
         let Verdict { message_id, run_id, status, reason, .. } = verdict;
-        let details = json!({"message_id": message_id, "reason": reason, "run_id": run_id, "status": status.as_str()});
+        let details = match why {
+            // Of a foreign run nothing was looked at, so there is nothing to say of ours but its name (contract, section 9).
+            Cancelled::ScopeMismatch { active } => {
+                json!({"active_platform_run_id": active, "message_id": message_id, "reason": reason})
+            }
+            _ => json!({"message_id": message_id, "reason": reason, "run_id": run_id, "status": status.as_str()}),
+        };
         let dedupe_key = format!("cancelled:{message_id}:{}", why.as_str());
         self.write(Family::RunCancelled, &dedupe_key, &details, verdict.ts).await
     }

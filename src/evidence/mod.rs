@@ -37,7 +37,7 @@ pub use deferral::{Deferral, Deferrals, Stretch};
 pub use earlier::{EarlierOutput, EarlierStart};
 pub use governance::{Cancelled, Facts, Family, Pins, Provenance, Started};
 pub use prefix::run_prefix;
-pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict};
+pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict, reason_words};
 pub use run::RunEvidence;
 pub use series::{EventTimeSeries, RunSeries, WallSeries};
 pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};

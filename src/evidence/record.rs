@@ -1,18 +1,31 @@
-//! The record of a READY: one line a verdict, kept under its `message_id`; each lane of a run that is spread over
-//! several has its own.
+//! The record of a READY: one line a verdict, kept under its `message_id`.
+//!
+//! ```text
+//! whole run ──verdict──────────────────────────────► ready_runs/<message_id>.jsonl
+//! lane ──verdict──► ready_lanes/<message_id>.<lane>.jsonl       ▲
+//!           ├─ FAILED, SKIPPED_OUT_OF_SCOPE ────────────────────┤
+//!           └─ STREAMED, as every other lane is: the sum of all ┘
+//! ```
+//!
+//! Others read `ready_runs`, where they look for a READY's last verdict or for what was emitted under it. So that folder
+//! speaks of whole runs alone, and each lane of a run that is spread over several has a record of its own beside it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::summary::{End, Limits};
 use super::{key, run_prefix, unavailable, utc};
 use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Reason, Refusal, ScenarioId, json};
 use crate::store::{Key, ObjectStore};
 
+/// Reasons of a wait that an answer lists.
+const REASONS: usize = 4;
 /// What a record may hold at most, in bytes: some 40,000 verdicts.
 const LIMIT: u64 = 16 << 20;
 
@@ -81,6 +94,9 @@ pub struct Verdict {
     pub engine_run_root: Option<String>,
     /// The scenario, as far as it is known.
     pub scenario_id: Option<ScenarioId>,
+    /// What it waits for, each as `REASON:detail` (contract, section 9); empty unless required packs are not up.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
     /// What its fact says about an end that was not simply the last event; the record has no place for it.
     pub ending: Option<Ending>,
     /// When.
@@ -103,20 +119,31 @@ pub struct Ending {
 }
 
 impl Verdict {
-    /// The line, with its newline, as it stands in the record.
+    /// The line, with its newline, as it stands in the record. Where required packs are not up its reason is the first
+    /// four of what is missing.
     #[must_use]
     pub fn line(&self) -> String {
+        let reason = reason_words(self.reason, &self.waits_for);
         let line = json!({
             "message_id": self.message_id,
             "run_id": self.run_id,
             "status": self.status.as_str(),
-            "reason": self.reason,
+            "reason": reason,
             "emitted": self.emitted,
             "engine_run_root": self.engine_run_root,
             "scenario_id": self.scenario_id,
             "ts_utc": self.ts.offset_text(),
         });
         json::compact(&line) + "\n"
+    }
+}
+
+/// A reason as it is answered: the first of what is waited for, else the code.
+#[must_use]
+pub fn reason_words(reason: Option<Reason>, waits_for: &[String]) -> Value {
+    match waits_for {
+        [] => json!(reason),
+        waits_for => waits_for[..waits_for.len().min(REASONS)].join(";").into(),
     }
 }
 
@@ -152,14 +179,15 @@ impl RecordLine {
         self.status == status.as_str()
     }
 
+    /// The status, where it is one that stands.
+    fn standing(&self) -> Option<Status> {
+        [Status::Streamed, Status::SkippedOutOfScope].into_iter().find(|status| self.is(*status))
+    }
+
     /// Whether it is a refusal of a start that sent nothing.
     #[must_use]
     pub fn sent_nothing(&self) -> bool {
         self.is(Status::Failed) && self.emitted.unwrap_or(0) == 0
-    }
-
-    fn is_final(&self) -> bool {
-        self.is(Status::Streamed) || self.is(Status::SkippedOutOfScope)
     }
 }
 
@@ -167,7 +195,10 @@ impl RecordLine {
 #[derive(Debug, Clone)]
 pub struct Records {
     store: Arc<dyn ObjectStore>,
+    /// Of whole runs.
     folder: Key,
+    /// Of lanes.
+    lanes: Key,
     lane: Lane,
 }
 
@@ -189,11 +220,12 @@ impl Records {
     ///
     /// As [`run_prefix`].
     pub fn new(store: Arc<dyn ObjectStore>, platform_run_id: &PlatformRunId) -> Result<Self, Refusal> {
-        let folder = key(&format!("{}/wsp/ready_runs", run_prefix(store.root(), platform_run_id)?))?;
-        Ok(Self { store, folder, lane: Lane::WHOLE })
+        let prefix = run_prefix(store.root(), platform_run_id)?;
+        let folder = |name: &str| key(&format!("{prefix}/wsp/{name}"));
+        Ok(Self { folder: folder("ready_runs")?, lanes: folder("ready_lanes")?, store, lane: Lane::WHOLE })
     }
 
-    /// Those of one lane: `<message_id>.<lane>.jsonl`, so that one lane's verdict ends no other's.
+    /// Those of one lane, so that one lane's verdict ends no other's.
     #[must_use]
     pub fn of_lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
@@ -210,7 +242,11 @@ impl Records {
     }
 
     fn key(&self, message_id: &Hex64, lane: Lane) -> Result<Key, Refusal> {
-        key(&format!("{}/{message_id}{}", self.folder, suffix(lane)))
+        key(&format!("{}/{message_id}{}", self.folder_of(lane), suffix(lane)))
+    }
+
+    fn folder_of(&self, lane: Lane) -> &Key {
+        if lane.is_whole() { &self.folder } else { &self.lanes }
     }
 
     /// Whose verdicts are ours too: what became of the whole run became of each lane.
@@ -228,7 +264,7 @@ impl Records {
         self.read_of(message_id, self.lane).await
     }
 
-    async fn read_of(&self, message_id: &Hex64, lane: Lane) -> Result<Vec<RecordLine>, Refusal> {
+    async fn read_of<T: DeserializeOwned>(&self, message_id: &Hex64, lane: Lane) -> Result<Vec<T>, Refusal> {
         let key = self.key(message_id, lane)?;
         let bytes = self.store.get(&key, LIMIT).await.map_err(unavailable)?.unwrap_or_default();
         let mut lines = Vec::new();
@@ -241,19 +277,20 @@ impl Records {
         Ok(lines)
     }
 
-    /// Whether the message has a verdict that stands, for this lane or for the whole run: STREAMED or
-    /// `SKIPPED_OUT_OF_SCOPE`.
+    /// The verdict of the message that stands, for this lane or for the whole run: STREAMED or `SKIPPED_OUT_OF_SCOPE`. A
+    /// message that has one is a duplicate.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
-    pub async fn is_duplicate(&self, message_id: &Hex64) -> Result<bool, Refusal> {
+    pub async fn standing(&self, message_id: &Hex64) -> Result<Option<Status>, Refusal> {
         for lane in self.covering() {
-            if self.read_of(message_id, lane).await?.iter().any(RecordLine::is_final) {
-                return Ok(true);
+            let lines: Vec<RecordLine> = self.read_of(message_id, lane).await?;
+            if let Some(status) = lines.iter().find_map(RecordLine::standing) {
+                return Ok(Some(status));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Writes a verdict down. One that is answered only writes nothing, and so does a final one where a final one
@@ -263,21 +300,66 @@ impl Records {
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn append(&self, verdict: &Verdict) -> Result<(), Refusal> {
-        let status = verdict.status;
-        if !status.is_recorded() || (status.is_final() && self.is_duplicate(&verdict.message_id).await?) {
+        let Verdict { message_id, status, .. } = verdict;
+        if !status.is_recorded() || (status.is_final() && self.standing(message_id).await?.is_some()) {
             return Ok(());
         }
-        let key = self.key(&verdict.message_id, self.lane)?;
-        if !status.is_final() {
-            return self.store.append(&key, verdict.line().into()).await.map_err(unavailable);
+        let (own, whole) = (self.key(message_id, self.lane)?, self.key(message_id, Lane::WHOLE)?);
+        let line = Bytes::from(verdict.line());
+        if self.lane.is_whole() && *status == Status::Failed {
+            return self.store.append(&own, line).await.map_err(unavailable);
         }
-        // Another producer may be at the same point.
+        match status {
+            Status::Streamed => {
+                self.append_final(&own, line).await?;
+                self.complete(message_id).await
+            }
+            // A READY of another run is so for each lane.
+            Status::SkippedOutOfScope => self.append_final(&whole, line).await,
+            // The lane's own line comes last: it is what makes the verdict stand.
+            _ => {
+                let told = line.clone();
+                let held = Arc::new(move |record: &[u8]| lines_of(record).any(|line| line == told.trim_ascii_end()));
+                self.store.append_unless(&whole, line.clone(), held).await.map_err(unavailable)?;
+                self.store.append(&own, line).await.map_err(unavailable)
+            }
+        }
+    }
+
+    /// Adds a verdict that stands, unless one does: another producer may be at the same point.
+    async fn append_final(&self, key: &Key, line: Bytes) -> Result<(), Refusal> {
         let held = Arc::new(|record: &[u8]| {
-            let mut lines = record.split(|byte| *byte == b'\n').map(serde_json::from_slice::<RecordLine>);
-            lines.any(|line| line.is_ok_and(|line| line.is_final()))
+            let mut lines = lines_of(record).map(serde_json::from_slice::<RecordLine>);
+            lines.any(|line| line.is_ok_and(|line| line.standing().is_some()))
         });
-        self.store.append_unless(&key, verdict.line().into(), held).await.map_err(unavailable)?;
+        self.store.append_unless(key, line, held).await.map_err(unavailable)?;
         Ok(())
+    }
+
+    /// Once every lane of a run is streamed the run is, and its record says so: the line of the lane that ended last, with
+    /// what all of them emitted. Whichever lane comes last writes it, and a later look makes up for one that did not get to.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub async fn complete(&self, message_id: &Hex64) -> Result<(), Refusal> {
+        if self.lane.is_whole() {
+            return Ok(());
+        }
+        let mut streamed: Vec<Value> = Vec::new();
+        for lane in self.lane.all() {
+            let lines: Vec<Value> = self.read_of(message_id, lane).await?;
+            let Some(line) = lines.into_iter().find(|line| line["status"] == Status::Streamed.as_str()) else {
+                return Ok(());
+            };
+            streamed.push(line);
+        }
+        let emitted: u64 = streamed.iter().filter_map(|line| line["emitted"].as_u64()).sum();
+        let text = |line: &Value| line["ts_utc"].as_str().map(str::to_owned);
+        let Some(mut last) = streamed.into_iter().max_by_key(text) else { return Ok(()) };
+        last["emitted"] = emitted.into();
+        let line = Bytes::from(json::compact(&last) + "\n");
+        self.append_final(&self.key(message_id, Lane::WHOLE)?, line).await
     }
 
     /// The message whose verdict is the newest, with all of its verdicts.
@@ -287,7 +369,7 @@ impl Records {
     /// `STORE_UNAVAILABLE`.
     pub(super) async fn newest(&self) -> Result<Option<(Hex64, Vec<RecordLine>)>, Refusal> {
         let mut newest: Option<(Hex64, Vec<RecordLine>)> = None;
-        for (key, _) in self.store.list(&self.folder).await.map_err(unavailable)? {
+        for (key, _) in self.store.list(self.folder_of(self.lane)).await.map_err(unavailable)? {
             let message_id = key.name().strip_suffix(&suffix(self.lane)).and_then(|name| name.parse().ok());
             let Some(message_id) = message_id else { continue };
             let lines = self.read(&message_id).await?;
@@ -307,18 +389,22 @@ impl Records {
     /// `STORE_UNAVAILABLE`.
     pub async fn streamed_beside(&self, message_id: &Hex64) -> Result<Vec<Streamed>, Refusal> {
         let mut streamed = Vec::new();
-        for (key, _) in self.store.list(&self.folder).await.map_err(unavailable)? {
-            let found =
-                self.covering().find_map(|lane| Some((key.name().strip_suffix(&suffix(lane))?.parse().ok()?, lane)));
-            let Some((other, lane)) = found else { continue };
-            if other != *message_id
-                && let Some(line) = self.read_of(&other, lane).await?.into_iter().find(|line| line.is(Status::Streamed))
-            {
-                streamed.push(Streamed { message_id: other, run_id: line.run_id, lane });
+        for lane in self.covering() {
+            for (key, _) in self.store.list(self.folder_of(lane)).await.map_err(unavailable)? {
+                let id = key.name().strip_suffix(&suffix(lane)).and_then(|id| id.parse::<Hex64>().ok());
+                let Some(other) = id.filter(|other| other != message_id) else { continue };
+                let lines: Vec<RecordLine> = self.read_of(&other, lane).await?;
+                if let Some(line) = lines.into_iter().find(|line| line.is(Status::Streamed)) {
+                    streamed.push(Streamed { message_id: other, run_id: line.run_id, lane });
+                }
             }
         }
         Ok(streamed)
     }
+}
+
+fn lines_of(record: &[u8]) -> impl Iterator<Item = &[u8]> {
+    record.split(|byte| *byte == b'\n')
 }
 
 /// What follows the message id in a record's name.
@@ -327,114 +413,4 @@ fn suffix(lane: Lane) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::LaneKey;
-    use crate::store::MemoryStore;
-
-    const GOLDEN: &str = include_str!("../../tests/golden/ready/ready_record.jsonl");
-
-    fn verdict(status: Status) -> Verdict {
-        let golden: serde_json::Value = serde_json::from_str(GOLDEN).unwrap();
-        let text = |key: &str| golden[key].as_str().unwrap();
-        Verdict {
-            message_id: text("message_id").parse().unwrap(),
-            run_id: text("run_id").parse().unwrap(),
-            status,
-            reason: None,
-            emitted: 250,
-            engine_run_root: Some("world".to_owned()),
-            scenario_id: Some("baseline_v1".parse().unwrap()),
-            ending: None,
-            ts: Micros::parse(text("ts_utc").as_bytes()).unwrap(),
-        }
-    }
-
-    fn records() -> (MemoryStore, Records) {
-        let store = MemoryStore::new("runs");
-        let records = Records::new(Arc::new(store.clone()), &"platform_20260101T000000Z".parse().unwrap()).unwrap();
-        (store, records)
-    }
-
-    #[tokio::test]
-    async fn a_line_is_the_golden_one_byte_for_byte() {
-        let (store, records) = records();
-        let verdict = verdict(Status::Streamed);
-        records.append(&verdict).await.unwrap();
-        let name = format!("fraud-platform/platform_20260101T000000Z/wsp/ready_runs/{}.jsonl", verdict.message_id);
-        assert_eq!(store.contents()[&name], GOLDEN);
-        assert_eq!(records.name(&verdict.message_id).unwrap(), format!("runs/{name}"));
-    }
-
-    #[tokio::test]
-    async fn only_final_verdicts_make_a_duplicate() {
-        let (store, records) = records();
-        let message_id = verdict(Status::Failed).message_id;
-        let failed = Verdict { reason: Some(Reason::IgPushRejected), ..verdict(Status::Failed) };
-        records.append(&failed).await.unwrap();
-        records.append(&verdict(Status::DeferredDownstreamNotReady)).await.unwrap();
-        records.append(&verdict(Status::SkippedDuplicate)).await.unwrap();
-        assert_eq!(records.read(&message_id).await.unwrap().len(), 1);
-        assert!(!records.is_duplicate(&message_id).await.unwrap());
-        for _ in 0..2 {
-            records.append(&verdict(Status::SkippedOutOfScope)).await.unwrap();
-        }
-        assert!(records.is_duplicate(&message_id).await.unwrap());
-        let lines = records.read(&message_id).await.unwrap();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].reason.as_deref(), Some("IG_PUSH_REJECTED"));
-        store.fail_next(1);
-        assert_eq!(records.is_duplicate(&message_id).await.unwrap_err().reason, Reason::StoreUnavailable);
-    }
-
-    #[tokio::test]
-    async fn torn_and_strange_lines_are_passed_over() {
-        let (store, records) = records();
-        let message_id = verdict(Status::Streamed).message_id;
-        let text = format!("{{\"status\":\"NEW_WORD\",\"more\":[1]}}\n\u{1}garbage\n{GOLDEN}{{\"status\":\"STREA");
-        store.put(&records.key(&message_id, Lane::WHOLE).unwrap(), text.into()).await.unwrap();
-        let lines = records.read(&message_id).await.unwrap();
-        assert_eq!(lines.iter().map(|line| line.status.as_str()).collect::<Vec<_>>(), ["NEW_WORD", "STREAMED"]);
-        assert_eq!(lines[1].emitted, Some(250));
-    }
-
-    #[tokio::test]
-    async fn others_that_streamed_are_found() {
-        let (store, records) = records();
-        let own = verdict(Status::Streamed);
-        let [streamed, failed] = ["1", "2"].map(Hex64::sha256);
-        records.append(&own).await.unwrap();
-        records.append(&Verdict { message_id: failed, ..verdict(Status::Failed) }).await.unwrap();
-        records.append(&Verdict { message_id: streamed.clone(), ..own.clone() }).await.unwrap();
-        store.put(&key(&format!("{}/readme.txt", records.folder)).unwrap(), "x".into()).await.unwrap();
-        let found = records.streamed_beside(&own.message_id).await.unwrap();
-        let run_id = Some(own.run_id.to_string());
-        assert_eq!(found, [Streamed { message_id: streamed, run_id, lane: Lane::WHOLE }]);
-    }
-
-    #[tokio::test]
-    async fn a_lanes_verdict_is_its_own_and_the_wholes_is_everyones() {
-        let (store, records) = records();
-        let lane = |index, by| records.clone().of_lane(Lane::new(3.try_into().unwrap(), index, by).unwrap());
-        let (first, second) = (lane(0, LaneKey::EventId), lane(1, LaneKey::EventId));
-        let by_key = lane(0, LaneKey::OrderKey);
-        let streamed = verdict(Status::Streamed);
-        let message_id = &streamed.message_id;
-        first.append(&streamed).await.unwrap();
-        let name = format!("fraud-platform/platform_20260101T000000Z/wsp/ready_runs/{message_id}.lane-0-of-3.jsonl");
-        assert_eq!(store.contents()[&name], GOLDEN);
-        for (records, duplicate) in [(&first, true), (&second, false), (&by_key, false), (&records, false)] {
-            assert_eq!(records.is_duplicate(message_id).await.unwrap(), duplicate, "{:?}", records.lane);
-        }
-        let other = Hex64::sha256("other");
-        let lanes = async |records: &Records| {
-            let found = records.streamed_beside(&other).await.unwrap();
-            found.into_iter().map(|streamed| streamed.lane.to_string()).collect::<Vec<_>>()
-        };
-        assert_eq!(lanes(&first).await, ["lane-0-of-3"]);
-        assert_eq!((lanes(&second).await.len(), lanes(&by_key).await.len(), lanes(&records).await.len()), (0, 0, 0));
-        records.append(&streamed).await.unwrap();
-        assert!(second.is_duplicate(message_id).await.unwrap());
-        assert_eq!(lanes(&second).await, ["lane-0-of-1"]);
-    }
-}
+mod tests;

@@ -45,7 +45,7 @@ impl RunEvidence {
     pub async fn end(&self, verdict: &Verdict) -> Result<(), Refusal> {
         let recorded = self.records.read(&verdict.message_id).await?;
         if recorded.iter().any(|line| line.tells(verdict)) {
-            return Ok(());
+            return self.records.complete(&verdict.message_id).await;
         }
         self.facts.ended(verdict, recorded.len()).await?;
         self.records.append(verdict).await
@@ -105,6 +105,7 @@ mod tests {
             emitted,
             engine_run_root: Some("world".to_owned()),
             scenario_id: Some("baseline_v1".parse().unwrap()),
+            waits_for: Vec::new(),
             ending: None,
             ts: ts(&golden()[2]),
         }
@@ -278,12 +279,18 @@ mod tests {
             reason: Some(Reason::PlatformRunScopeMismatch),
             ..verdict(Status::Streamed, 0)
         };
-        evidence.facts.cancelled(&verdict, Cancelled::ScopeMismatch).await.unwrap();
+        let active = "platform_20991231T235959Z".parse().unwrap();
+        evidence.facts.cancelled(&verdict, Cancelled::ScopeMismatch { active: &active }).await.unwrap();
         let dedupe = format!("cancelled:{}:scope_mismatch", verdict.message_id);
         let event_id = evidence.facts.event_id(crate::evidence::Family::RunCancelled, &dedupe);
         let fact: Value =
             serde_json::from_slice(&store.contents()[&format!("{FOLDER}/events/{event_id}.json")]).unwrap();
-        assert_eq!(fact["details"]["reason"], "PLATFORM_RUN_SCOPE_MISMATCH");
+        let details = serde_json::json!({
+            "active_platform_run_id": active,
+            "message_id": verdict.message_id,
+            "reason": "PLATFORM_RUN_SCOPE_MISMATCH",
+        });
+        assert_eq!(fact["details"], details);
         assert!(fact["pins"]["seed"].is_null() && fact["pins"]["scenario_id"] == "baseline_v1");
     }
 

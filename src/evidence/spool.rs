@@ -53,7 +53,7 @@ impl LastWords {
         if let Some(summary) = &self.summary {
             summaries.put_summary(summary).await?;
         }
-        let facts = Facts::new(store.clone(), self.pins.clone(), self.provenance.clone())?.kept_by(&self.home)?;
+        let facts = Facts::new(store.clone(), self.pins.clone(), self.provenance.clone())?;
         let records = Records::new(store.clone(), &self.home)?;
         RunEvidence { records, facts }.of_lane(self.lane).end(&self.verdict).await?;
         if self.summary.is_some() {
@@ -166,6 +166,7 @@ mod tests {
                 emitted: 7,
                 engine_run_root: Some("world".to_owned()),
                 scenario_id: None,
+                waits_for: Vec::new(),
                 ending: None,
                 ts: Micros(5),
             },

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Both tell of the platform run's last start; records and facts keep the earlier ones. Each lane of a run that is
-//! spread over several has its own two, `wsp_start.<lane>.json` and `wsp_summary.<lane>.json`.
+//! spread over several has its own two, `wsp_start.<lane>.json` and `wsp_summary.<lane>.json`. A run without READY has
+//! its own, too: `wsp_start.direct.json`, `wsp_summary.direct.json`.
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ struct Version {
 pub struct Summaries {
     store: Arc<dyn ObjectStore>,
     folder: Key,
+    direct: bool,
     lane: Lane,
 }
 
@@ -42,13 +44,20 @@ impl Summaries {
     /// As [`run_prefix`].
     pub fn new(store: Arc<dyn ObjectStore>, platform_run_id: &PlatformRunId) -> Result<Self, Refusal> {
         let folder = key(&format!("{}/wsp", run_prefix(store.root(), platform_run_id)?))?;
-        Ok(Self { store, folder, lane: Lane::WHOLE })
+        Ok(Self { store, folder, direct: false, lane: Lane::WHOLE })
     }
 
     /// Those of one lane.
     #[must_use]
     pub fn of_lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
+        self
+    }
+
+    /// Those of runs that were started without READY: no record and no fact goes with them, so they take no READY's place.
+    #[must_use]
+    pub fn direct(mut self) -> Self {
+        self.direct = true;
         self
     }
 
@@ -129,10 +138,12 @@ impl Summaries {
         Ok(self.store.full_name(&key))
     }
 
-    /// `wsp_start.json` of the whole run, `wsp_start.<lane>.json` of a lane.
+    /// `wsp_start.json` of the whole run, `wsp_start.<lane>.json` of a lane; `.direct` comes before the lane.
     fn key(&self, name: &str) -> Result<Key, Refusal> {
-        let name = match (self.lane.label(), name.split_once('.')) {
-            (Some(lane), Some((stem, extension))) => format!("{stem}.{lane}.{extension}"),
+        let direct = self.direct.then_some("direct".to_owned());
+        let words: Vec<String> = direct.into_iter().chain(self.lane.label()).collect();
+        let name = match name.split_once('.') {
+            Some((stem, extension)) if !words.is_empty() => format!("{stem}.{}.{extension}", words.join(".")),
             _ => name.to_owned(),
         };
         key(&format!("{}/{name}", self.folder))

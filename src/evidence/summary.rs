@@ -63,10 +63,10 @@ pub struct Limits {
 /// Which run it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunIds {
-    /// The READY.
-    pub message_id: Hex64,
-    /// SR's run.
-    pub run_id: Hex32,
+    /// The READY; none where a person started the run without one.
+    pub message_id: Option<Hex64>,
+    /// SR's run; none likewise.
+    pub run_id: Option<Hex32>,
     /// The platform run.
     pub platform_run_id: PlatformRunId,
     /// SR's scenario run.
@@ -142,8 +142,8 @@ pub struct ResumedAfter {
 pub struct Start {
     /// The version, [`START_SCHEMA`].
     pub schema: String,
-    /// Where READY came from.
-    pub ready: ReadySource,
+    /// Where READY came from; none where the run was started without one.
+    pub ready: Option<ReadySource>,
     /// Which run it is.
     #[serde(flatten)]
     pub run: RunIds,
@@ -216,8 +216,8 @@ impl OutputSummary {
 pub struct Summary {
     /// The version, [`SUMMARY_SCHEMA`].
     pub schema: String,
-    /// Where READY came from.
-    pub ready: ReadySource,
+    /// Where READY came from; none where the run was started without one.
+    pub ready: Option<ReadySource>,
     /// Which run it is.
     #[serde(flatten)]
     pub run: RunIds,
@@ -328,10 +328,10 @@ pub(super) mod testing {
         };
         Start {
             schema: START_SCHEMA.to_owned(),
-            ready: ReadySource { topic: "fp.bus.control.v1".to_owned(), partition: None, offset: None },
+            ready: Some(ReadySource { topic: "fp.bus.control.v1".to_owned(), partition: None, offset: None }),
             run: RunIds {
-                message_id: hex("message"),
-                run_id: "0".repeat(32).parse().unwrap(),
+                message_id: Some(hex("message")),
+                run_id: Some("0".repeat(32).parse().unwrap()),
                 platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
                 scenario_run_id: "1".repeat(32).parse().unwrap(),
                 scenario_id: "baseline_v1".parse().unwrap(),

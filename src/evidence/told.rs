@@ -66,7 +66,9 @@ impl Told {
         let missing =
             || Refusal::new(Reason::EvidenceMissing, format!("{home} has no wsp_start.json: no run was started"));
         let start = summaries.start().await?.ok_or_else(missing)?;
-        let message_id = &start.run.message_id;
+        let Some(message_id) = &start.run.message_id else {
+            return Err(Refusal::new(Reason::EvidenceUnreadable, format!("wsp_start.json of {home} names no READY")));
+        };
         Ok(Self {
             summary: summaries.summary().await?,
             record: Records::new(store.clone(), home)?.of_lane(lane).read(message_id).await?,

@@ -14,7 +14,7 @@ use super::{
     Counts, EarlierOutput, End, Fact, RecordLine, START_SCHEMA, SUMMARY_SCHEMA, Start, StartOutput, Status, Summary,
     Told,
 };
-use crate::model::{CheckList, Lane, PlatformRunId, Reason, Refusal};
+use crate::model::{CheckList, Hex64, Lane, PlatformRunId, Reason, Refusal};
 use crate::store::ObjectStore;
 
 /// What one side says and the other does not.
@@ -42,7 +42,8 @@ pub async fn holds_together(
     list: &mut CheckList,
 ) -> Result<(), Refusal> {
     list.note("start", same("the version", &told.start.schema.as_str(), &START_SCHEMA), |()| {
-        format!("{}, READY {}", told.start.started, told.start.run.message_id)
+        let ready = told.start.run.message_id.as_ref().map_or("none", Hex64::as_str);
+        format!("{}, READY {ready}", told.start.started)
     });
     continuity(&told.start, list);
     if let Some(summary) =
@@ -306,7 +307,9 @@ fn expected_ids(store: &Arc<dyn ObjectStore>, told: &Told) -> Result<Vec<(&'stat
     // An id depends on run and dedupe key alone.
     let ids = Facts::new(store.clone(), pins, Provenance::default())?;
     let lane = run.lane.unwrap_or(Lane::WHOLE);
-    let message_id = &run.message_id;
+    let Some(message_id) = &run.message_id else {
+        return Err(Refusal::new(Reason::EvidenceMissing, "the start names no READY, so no fact can be its"));
+    };
     let ended = dedupe_key_of_lane("ended", message_id, lane);
     let ends = told.facts.iter().filter(|fact| fact.event_family == Family::RunEnded.as_str()).count();
     let mut keys = vec![

@@ -82,6 +82,11 @@ impl Lane {
         self.index
     }
 
+    /// All lanes of the run, this one among them, by index.
+    pub fn all(self) -> impl Iterator<Item = Self> {
+        (0..self.count.get()).map(move |index| Self { index, ..self })
+    }
+
     /// What decides.
     #[must_use]
     pub fn by(self) -> LaneKey {

@@ -180,6 +180,50 @@ reasons! {
     InternalError = "INTERNAL_ERROR", "Report it with the log; then restart: the run resumes from the checkpoint.";
 }
 
+impl Reason {
+    /// Whether a READY waits for this to be over, without a verdict: what has to be up is not, another producer has the run, or
+    /// the database of the checkpoints is away.
+    #[must_use]
+    pub fn defers(self) -> bool {
+        matches!(
+            self,
+            Reason::PackFileMissing
+                | Reason::PackSpecInvalid
+                | Reason::PackStateMissing
+                | Reason::PackStateInvalid
+                | Reason::PackActiveRunMissing
+                | Reason::PackActiveRunMismatch
+                | Reason::PackProcessesMissing
+                | Reason::PackProcessMissing
+                | Reason::PackProcessNotRunning
+                | Reason::CheckpointScopeBusy
+                | Reason::CheckpointLeaseLost
+                | Reason::CheckpointUnavailable
+        )
+    }
+
+    /// Whether the cause may go away while READY, facts and settings stay as they are: a part that is away, or a world that
+    /// is not all there yet.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Reason::StoreUnavailable
+                | Reason::RunReceiptUnreadable
+                | Reason::PackManifestMissing
+                | Reason::PackNotSealed
+                | Reason::GatePassMissing
+                | Reason::StreamViewMissing
+                | Reason::StreamViewEmpty
+                | Reason::StreamViewRowsMismatch
+                | Reason::ProducerAllowlistUnreadable
+                | Reason::IgUnavailable
+                | Reason::IgPushRetryExhausted
+                | Reason::CheckpointSaveFailed
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())

@@ -55,12 +55,12 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Receipt, Refusal> {
     })
 }
 
-/// Reads the receipt of the world that `engine` is opened on, and holds it against the run's `world`.
+/// Reads the receipt of the world that `engine` is opened on.
 ///
 /// # Errors
 ///
-/// Those of [`parse`]; `RUN_RECEIPT_UNREADABLE` also where it is missing or the store fails; `WORLD_KEY_MISMATCH`.
-pub async fn check(engine: &dyn ObjectStore, world: &WorldKey) -> Result<Receipt, Refusal> {
+/// Those of [`parse`]; `RUN_RECEIPT_UNREADABLE` also where it is missing or the store fails.
+pub async fn read(engine: &dyn ObjectStore) -> Result<Receipt, Refusal> {
     let key = object::key(NAME)?;
     let name = engine.full_name(&key);
     let unreadable = |detail: String| Refusal::new(Reason::RunReceiptUnreadable, detail).file(&name);
@@ -69,7 +69,17 @@ pub async fn check(engine: &dyn ObjectStore, world: &WorldKey) -> Result<Receipt
         .await
         .map_err(|error| unreadable(error.to_string()))?
         .ok_or_else(|| unreadable("there is no such object".to_owned()))?;
-    let receipt = parse(&bytes, &name)?;
+    parse(&bytes, &name)
+}
+
+/// The same, held against the run's `world`.
+///
+/// # Errors
+///
+/// Those of [`read`]; `WORLD_KEY_MISMATCH`.
+pub async fn check(engine: &dyn ObjectStore, world: &WorldKey) -> Result<Receipt, Refusal> {
+    let receipt = read(engine).await?;
+    let name = engine.full_name(&object::key(NAME)?);
     let sides = [
         ("manifest_fingerprint", receipt.manifest_fingerprint.to_string(), world.manifest_fingerprint.to_string()),
         ("parameter_hash", receipt.parameter_hash.to_string(), world.parameter_hash.to_string()),
@@ -77,7 +87,7 @@ pub async fn check(engine: &dyn ObjectStore, world: &WorldKey) -> Result<Receipt
     ];
     for (field, ours, wanted) in sides {
         if ours != wanted {
-            let detail = format!("the run receipt says {ours}, READY and facts say {wanted}");
+            let detail = format!("the run receipt says {ours}, the run is of {wanted}");
             return Err(Refusal::new(Reason::WorldKeyMismatch, detail).file(&name).field(field));
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::outputs::{self, BASELINE_TRAFFIC, default_context};
+use super::outputs::{self, BASELINE_TRAFFIC};
 use super::reader::Reader;
 use super::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, OracleWiring, Policy,
@@ -18,13 +18,7 @@ pub(super) fn is_local(profile_id: &str) -> bool {
 
 pub(super) fn policy(r: &mut Reader<'_>, folder: &Path, profile_id: &str) -> Policy {
     let traffic = ids(r, folder, &s::TRAFFIC_OUTPUT_IDS, &s::TRAFFIC_OUTPUT_IDS_REF).unwrap_or_default();
-    let baseline = traffic.iter().any(|id| id == BASELINE_TRAFFIC);
-    let context_ref = match r.given(&s::CONTEXT_OUTPUT_IDS_BASELINE_REF) {
-        Some(_) if baseline => &s::CONTEXT_OUTPUT_IDS_BASELINE_REF,
-        _ => &s::CONTEXT_OUTPUT_IDS_REF,
-    };
-    let context = ids(r, folder, &s::CONTEXT_OUTPUT_IDS, context_ref)
-        .unwrap_or_else(|| traffic.first().map(|id| default_context(id)).unwrap_or_default());
+    let context = context(r, folder, &traffic);
     let late = r.text(&s::LATE);
     if let Some(late) = late.as_deref().filter(|late| !matches!(*late, "stretch" | "catch_up")) {
         r.problem(format!("{}: {late:?} is neither `stretch` nor `catch_up`", s::LATE.name()));
@@ -41,7 +35,22 @@ pub(super) fn policy(r: &mut Reader<'_>, folder: &Path, profile_id: &str) -> Pol
         ready_max_age: r.number(&s::READY_MAX_AGE).map(Duration::from_secs_f64),
         traffic_output_ids: traffic,
         context_output_ids: context,
+        only: None,
     }
+}
+
+/// The context that the profile names for this traffic, else the one that travels with it.
+fn context(r: &mut Reader<'_>, folder: &Path, traffic: &[String]) -> Vec<String> {
+    let baseline = traffic.iter().any(|id| id == BASELINE_TRAFFIC);
+    let other = traffic.iter().any(|id| id != BASELINE_TRAFFIC);
+    let references: &[&s::Setting] = match r.given(&s::CONTEXT_OUTPUT_IDS_BASELINE_REF) {
+        Some(_) if baseline && other => &[&s::CONTEXT_OUTPUT_IDS_REF, &s::CONTEXT_OUTPUT_IDS_BASELINE_REF],
+        Some(_) if baseline => &[&s::CONTEXT_OUTPUT_IDS_BASELINE_REF],
+        _ => &[&s::CONTEXT_OUTPUT_IDS_REF],
+    };
+    let named: Vec<_> =
+        references.iter().filter_map(|reference| ids(r, folder, &s::CONTEXT_OUTPUT_IDS, reference)).collect();
+    if named.is_empty() { outputs::default_contexts(traffic) } else { outputs::merged(named) }
 }
 
 pub(super) fn ids(r: &mut Reader<'_>, folder: &Path, list: &s::Setting, list_ref: &s::Setting) -> Option<Vec<String>> {

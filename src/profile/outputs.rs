@@ -37,39 +37,68 @@ pub fn order_key_column(output: &str) -> Option<&'static str> {
     }
 }
 
-/// The outputs of a run, each at its rank: context in the policy's order, then traffic.
+/// The context outputs that travel with all of `traffic`, each once, in the order of the traffic.
+pub(super) fn default_contexts(traffic: &[String]) -> Vec<String> {
+    merged(traffic.iter().map(|traffic| default_context(traffic)))
+}
+
+/// All ids of `lists`, each at its first place.
+pub(super) fn merged(lists: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for id in lists.into_iter().flatten() {
+        if !all.contains(&id) {
+            all.push(id);
+        }
+    }
+    all
+}
+
+/// The outputs of a run, each at its rank: context in the policy's order, then traffic in the policy's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputPlan {
     /// Context outputs.
     pub context: Vec<OutputId>,
-    /// The traffic output.
-    pub traffic: OutputId,
+    /// Traffic outputs.
+    pub traffic: Vec<OutputId>,
 }
 
 impl OutputPlan {
-    /// Checks the lists.
+    /// Checks the lists. Where `only` names some of their outputs, the plan holds these alone.
     ///
     /// # Errors
     ///
-    /// `NO_TRAFFIC_OUTPUTS` where there is not exactly one traffic output, or an output is named twice.
-    pub fn new(traffic: &[String], context: &[String]) -> Result<Self, Refusal> {
-        let refuse = |detail: String| Refusal::new(Reason::NoTrafficOutputs, detail).field("policy.traffic_output_ids");
-        let [traffic] = traffic else {
-            return Err(refuse(format!("exactly one traffic output is streamed, not {}", traffic.len())));
-        };
+    /// `NO_TRAFFIC_OUTPUTS` where the policy names no traffic output or an output twice, or `only` names none, or one that is
+    /// not the policy's.
+    pub fn new(traffic: &[String], context: &[String], only: Option<&[OutputId]>) -> Result<Self, Refusal> {
+        let field = if only.is_some() { "--output-ids" } else { "policy.traffic_output_ids" };
+        let refuse = |detail: String| Refusal::new(Reason::NoTrafficOutputs, detail).field(field);
+        if traffic.is_empty() {
+            return Err(refuse("the policy names no traffic output".to_owned()));
+        }
         let parse = |text: &String| text.parse::<OutputId>().map_err(|error| refuse(error.to_string()));
-        let plan = Self { context: context.iter().map(parse).collect::<Result<_, _>>()?, traffic: parse(traffic)? };
+        let parsed = |ids: &[String]| ids.iter().map(parse).collect::<Result<Vec<_>, _>>();
+        let mut plan = Self { context: parsed(context)?, traffic: parsed(traffic)? };
         let mut all: Vec<_> = plan.all().collect();
         all.sort_unstable();
-        match all.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(refuse(format!("{} is named twice", pair[0]))),
-            None => Ok(plan),
+        if let Some([twice, _]) = all.array_windows().find(|[one, next]| one == next) {
+            return Err(refuse(format!("{twice} is named twice")));
         }
+        if let Some(only) = only {
+            if let Some(stranger) = only.iter().find(|id| !plan.all().any(|planned| planned == *id)) {
+                return Err(refuse(format!("{stranger} is none of the policy's outputs")));
+            }
+            plan.context.retain(|id| only.contains(id));
+            plan.traffic.retain(|id| only.contains(id));
+            if plan.all().next().is_none() {
+                return Err(refuse("it names no output".to_owned()));
+            }
+        }
+        Ok(plan)
     }
 
     /// All outputs by rank.
     pub fn all(&self) -> impl Iterator<Item = &OutputId> {
-        self.context.iter().chain([&self.traffic])
+        self.context.iter().chain(&self.traffic)
     }
 }
 
@@ -153,14 +182,37 @@ mod tests {
         assert!(parse_allowlist("a: [").is_err());
     }
 
+    fn ids(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    fn planned(traffic: &[&str], context: &[&str], only: Option<&[&str]>) -> Result<Vec<String>, Reason> {
+        let only: Option<Vec<OutputId>> = only.map(|only| only.iter().map(|id| id.parse().unwrap()).collect());
+        let plan = OutputPlan::new(&ids(traffic), &ids(context), only.as_deref());
+        plan.map(|plan| plan.all().map(ToString::to_string).collect()).map_err(|refusal| refusal.reason)
+    }
+
     #[test]
-    fn a_run_has_one_traffic_output() {
-        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-        assert_eq!(OutputPlan::new(&[], &[]).unwrap_err().reason, Reason::NoTrafficOutputs);
-        assert_eq!(OutputPlan::new(&ids(&["a", "b"]), &[]).unwrap_err().reason, Reason::NoTrafficOutputs);
-        assert_eq!(OutputPlan::new(&ids(&["a"]), &ids(&["a"])).unwrap_err().reason, Reason::NoTrafficOutputs);
-        let plan = OutputPlan::new(&ids(&[FRAUD_TRAFFIC]), &default_context(FRAUD_TRAFFIC)).unwrap();
-        assert_eq!(plan.all().last().unwrap().as_str(), FRAUD_TRAFFIC);
-        assert_eq!(plan.all().count(), 4);
+    fn a_run_has_traffic_and_no_output_twice() {
+        for (traffic, context) in [(&[][..], &["a"][..]), (&["a"], &["a"]), (&["a", "a"], &[]), (&["a"], &["b", "b"])] {
+            assert_eq!(planned(traffic, context, None), Err(Reason::NoTrafficOutputs), "{traffic:?} {context:?}");
+        }
+        assert_eq!(planned(&["t", "u"], &["c", "d"], None).unwrap(), ["c", "d", "t", "u"], "context first");
+    }
+
+    #[test]
+    fn a_part_of_the_outputs_keeps_their_order() {
+        let only = |only| planned(&["t", "u"], &["c", "d"], Some(only));
+        assert_eq!(only(&["u", "t", "c"]).unwrap(), ["c", "t", "u"]);
+        assert_eq!(only(&["d"]).unwrap(), ["d"], "context alone is a part, too");
+        for none in [&[][..], &["x"], &["t", "x"]] {
+            assert_eq!(only(none), Err(Reason::NoTrafficOutputs), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn both_traffics_travel_with_the_context_of_both() {
+        let both = default_contexts(&ids(&[FRAUD_TRAFFIC, BASELINE_TRAFFIC]));
+        assert_eq!(both, ["arrival_events_5B", "s1_arrival_entities_6B", FRAUD_ANCHOR, BASELINE_ANCHOR]);
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{HttpUrl, Micros, ScenarioId, Secret};
+use crate::model::{HttpUrl, Micros, OutputId, ScenarioId, Secret};
 use crate::store::Patience;
 
 /// What may be streamed and how.
@@ -28,10 +28,12 @@ pub struct Policy {
     pub stop_on_nonretryable: bool,
     /// Older READYs are refused.
     pub ready_max_age: Option<Duration>,
-    /// Traffic outputs as listed; a run wants exactly one ([`super::OutputPlan::new`]).
+    /// Traffic outputs as listed; a run wants one at least ([`super::OutputPlan::new`]).
     pub traffic_output_ids: Vec<String>,
     /// Context outputs in rank order.
     pub context_output_ids: Vec<String>,
+    /// The outputs among these that are streamed; `None` is all. No profile says so, a run without READY may.
+    pub only: Option<Vec<OutputId>>,
 }
 
 /// Where READY comes from.

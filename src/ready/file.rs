@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! folder ──scan, oldest first──► parse ──► Incoming ──verdict──► forgotten
-//!    ▲                             │           └─deferred─► again after a pause
+//!    ▲                             │           ├─deferred─► again after a pause
+//!    │                             │           └─may pass─► again after a growing pause, a bounded number of times
 //!    └──────── poll ◄── other kinds, bad files: counted, logged once, passed over
 //! ```
 
@@ -17,6 +18,9 @@ use super::{Desk, FeedCounts, Incoming, Met, Settlement, Source, Ticket, look_at
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
+/// The longest pause before a READY that failed is given out again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
 /// How a folder is watched.
 #[derive(Debug, Clone)]
 pub struct FileFeedOptions {
@@ -30,11 +34,15 @@ pub struct FileFeedOptions {
     pub poll_interval: Duration,
     /// Time before a deferred message comes again.
     pub deferred_interval: Duration,
+    /// Time before a message settled as [`Settlement::MayPass`] comes again; it doubles each time, up to a minute.
+    pub retry_interval: Duration,
+    /// How often such a message comes again at most, for one content of its file.
+    pub retries: u32,
 }
 
 impl FileFeedOptions {
     /// Watches a topic's folder for good: every 100 ms, which is a fraction of what a run's first event may wait for,
-    /// and half a second between two looks at a deferred message.
+    /// half a second between two looks at a deferred message, and ten more looks at a failed one over some six minutes.
     #[must_use]
     pub fn new(root: PathBuf, topic: &str) -> Self {
         Self {
@@ -43,7 +51,15 @@ impl FileFeedOptions {
             once: false,
             poll_interval: Duration::from_millis(100),
             deferred_interval: Duration::from_millis(500),
+            retry_interval: Duration::from_secs(2),
+            retries: 10,
         }
+    }
+
+    /// The same with `pause` between two looks, at the folder and at a message that is looked at again.
+    #[must_use]
+    pub fn every(self, pause: Duration) -> Self {
+        Self { poll_interval: pause, deferred_interval: pause, retry_interval: pause, ..self }
     }
 }
 
@@ -63,7 +79,10 @@ pub struct FileFeed<C> {
     seen: HashMap<PathBuf, Stamp>,
     waiting: VecDeque<PathBuf>,
     given: HashMap<u64, PathBuf>,
+    /// Messages that come again, each not before its time.
     deferred: Vec<(Duration, PathBuf)>,
+    /// How often a message has come again after it failed.
+    retried: HashMap<PathBuf, u32>,
     next_id: u64,
     met: Met,
     desk: Desk,
@@ -81,6 +100,7 @@ impl<C: Clock> FileFeed<C> {
             waiting: VecDeque::new(),
             given: HashMap::new(),
             deferred: Vec::new(),
+            retried: HashMap::new(),
             next_id: 0,
             met: Met::default(),
             desk: mpsc::unbounded_channel(),
@@ -133,10 +153,28 @@ impl<C: Clock> FileFeed<C> {
     fn hear_settlements(&mut self) {
         while let Ok((id, settlement)) = self.desk.1.try_recv() {
             let Some(path) = self.given.remove(&id) else { continue };
-            if settlement == Settlement::Deferred {
-                self.deferred.push((self.clock.now() + self.options.deferred_interval, path));
+            let pause = match settlement {
+                Settlement::Verdict => None,
+                Settlement::Deferred => Some(self.options.deferred_interval),
+                Settlement::MayPass => self.retry_pause(&path),
+            };
+            if let Some(pause) = pause {
+                self.deferred.push((self.clock.now() + pause, path));
             }
         }
+    }
+
+    /// The pause before a message that failed comes again; `None` where it has come again often enough.
+    fn retry_pause(&mut self, path: &Path) -> Option<Duration> {
+        let FileFeedOptions { once, retries, retry_interval, .. } = self.options;
+        let retried = self.retried.entry(path.to_owned()).or_default();
+        if once || *retried == retries {
+            return None;
+        }
+        let pause = retry_interval.saturating_mul(1 << (*retried).min(16)).min(retry_interval.max(LONGEST_PAUSE));
+        *retried += 1;
+        tracing::info!(file = %path.display(), look = *retried, of = retries, ?pause, "a failed READY is looked at again");
+        Some(pause)
     }
 
     /// Puts new and changed files, and deferred ones whose pause is over, into the queue.
@@ -165,12 +203,18 @@ impl<C: Clock> FileFeed<C> {
             let Ok(modified) = meta.modified() else { continue };
             let stamp = Stamp { modified, len: meta.len() };
             if meta.is_file() && self.seen.insert(path.clone(), stamp) != Some(stamp) {
+                // Another content, looked at now: what was settled about the one before is over.
+                self.retried.remove(&path);
+                self.deferred.retain(|(_, deferred)| *deferred != path);
                 found.push((modified, path));
             }
         }
         found.sort();
+        let is_new = |path: &PathBuf| found.iter().any(|(_, new)| new == path);
+        let again: Vec<PathBuf> =
+            due.into_iter().map(|(_, path): (Duration, PathBuf)| path).filter(|path| !is_new(path)).collect();
         self.waiting.extend(found.into_iter().map(|(_, path)| path));
-        self.waiting.extend(due.into_iter().map(|(_, path): (Duration, PathBuf)| path));
+        self.waiting.extend(again);
         Ok(())
     }
 
@@ -181,7 +225,7 @@ impl<C: Clock> FileFeed<C> {
             Ok(bytes) => look_at(&bytes, &self.options.topic, &file, &self.met)?,
             Err(error) => {
                 self.met.note(|met| met.invalid += 1);
-                tracing::warn!(message = file, error, "a message that can't be read is passed over");
+                tracing::warn!(at = file, error, "a message that can't be read is passed over");
                 return None;
             }
         };
@@ -272,11 +316,59 @@ mod tests {
         assert!(feed.next().await.unwrap().is_ok());
     }
 
+    /// When a READY that is always settled like this is given out, in seconds from the first time.
+    async fn given_at(feed: &mut FileFeed<SystemClock>, settlement: Settlement, looks: usize) -> Vec<u64> {
+        let began = feed.clock.now();
+        let mut at = Vec::new();
+        while at.len() < looks
+            && let Ok(Some(incoming)) = tokio::time::timeout(Duration::from_hours(1), feed.next()).await
+        {
+            at.push(feed.clock.now().saturating_sub(began).as_secs());
+            incoming.unwrap().settle(settlement);
+        }
+        at
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_may_pass_is_looked_at_again_ten_times_with_growing_pauses() {
+        let root = bus(&[("d.json", GOLDEN)]);
+        let mut feed = feed(root.path(), false);
+        let at = given_at(&mut feed, Settlement::MayPass, usize::MAX).await;
+        assert_eq!(at, [0, 2, 6, 14, 30, 62, 122, 182, 242, 302, 362]);
+        // Written anew it is another message, with its own looks.
+        std::fs::write(root.path().join(TOPIC).join("d.json"), format!("{GOLDEN}\n")).unwrap();
+        assert_eq!(given_at(&mut feed, Settlement::MayPass, usize::MAX).await.len(), 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_is_written_anew_while_it_waits_comes_once() {
+        for settlement in [Settlement::MayPass, Settlement::Deferred] {
+            let root = bus(&[("d.json", GOLDEN)]);
+            let mut feed = feed(root.path(), false);
+            feed.next().await.unwrap().unwrap().settle(settlement);
+            std::fs::write(root.path().join(TOPIC).join("d.json"), format!("{GOLDEN}\n")).unwrap();
+            assert_eq!(given_at(&mut feed, Settlement::Verdict, usize::MAX).await.len(), 1, "{settlement:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_is_asked_for_is_kept_at_each_look() {
+        let root = bus(&[("d.json", GOLDEN)]);
+        let options = FileFeedOptions::new(root.path().to_owned(), TOPIC).every(Duration::from_secs(90));
+        let mut feed = FileFeed::new(options, SystemClock::new());
+        let at = given_at(&mut feed, Settlement::Deferred, 3).await;
+        assert!(at[1] >= 90 && at[2] >= at[1] + 90, "{at:?}");
+        let at = given_at(&mut feed, Settlement::MayPass, 3).await;
+        assert!(at[2] - at[1] <= 180, "no pause is longer than the one that was asked for: {at:?}");
+    }
+
     #[tokio::test]
     async fn a_deferred_message_does_not_keep_once_waiting() {
         let root = bus(&[("d.json", GOLDEN)]);
-        let mut feed = feed(root.path(), true);
-        feed.next().await.unwrap().unwrap().settle(Settlement::Deferred);
-        assert!(feed.next().await.is_none());
+        for settlement in [Settlement::Deferred, Settlement::MayPass] {
+            let mut feed = feed(root.path(), true);
+            feed.next().await.unwrap().unwrap().settle(settlement);
+            assert!(feed.next().await.is_none(), "{settlement:?}");
+        }
     }
 }

@@ -80,11 +80,11 @@ fn look_at(bytes: &[u8], topic: &str, name: &str, met: &Met) -> Option<Ready> {
         Ok(Parsed::Ready(ready)) => return Some(*ready),
         Ok(Parsed::Other { topic, kind, why }) => {
             met.note(|met| met.other += 1);
-            tracing::info!(message = name, %topic, kind, %why, "a message that is not for us is passed over");
+            tracing::info!(at = name, %topic, kind, %why, "a message that is not for us is passed over");
         }
         Err(error) => {
             met.note(|met| met.invalid += 1);
-            tracing::warn!(message = name, %error, "a message that can't be read is passed over");
+            tracing::warn!(at = name, %error, "a message that can't be read is passed over");
         }
     }
     None
@@ -104,6 +104,10 @@ pub enum Settlement {
     Verdict,
     /// It could not be looked at yet; it comes again later.
     Deferred,
+    /// There is a verdict, FAILED for a reason that may pass without a new READY
+    /// ([`Reason::may_pass`](crate::model::Reason::may_pass)). A bus that keeps its messages gives the READY out again, a
+    /// bounded number of times; any other takes it for a [`Settlement::Verdict`].
+    MayPass,
 }
 
 /// Settlements on their way to a feed, by ticket.

@@ -231,6 +231,13 @@ mod tests {
         facts["gate_receipts"][0]["status"] = json!("FAIL");
         let facts = parse(facts.to_string().as_bytes(), "facts").unwrap();
         assert_eq!(facts.failed_gates(), BTreeSet::from(["gate.layer3.6B.validation".to_owned()]));
+        // Whichever comes first, a PASS does not undo a FAIL.
+        for statuses in [["FAIL", "PASS"], ["PASS", "FAIL"]] {
+            let mut facts = golden();
+            facts["gate_receipts"] = statuses.iter().map(|status| json!({"gate_id": "g", "status": status})).collect();
+            let facts = parse(facts.to_string().as_bytes(), "facts").unwrap();
+            assert_eq!(facts.failed_gates(), BTreeSet::from(["g".to_owned()]), "{statuses:?}");
+        }
     }
 
     #[test]

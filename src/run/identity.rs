@@ -14,23 +14,16 @@ use crate::ready::message::{OraclePackRef, Ready};
 
 use super::facts::Facts;
 
-/// What one run is called by everybody, once READY and facts agree.
+/// What one run is called by everybody, once READY and facts agree; or, for a run without READY, what its world's own
+/// documents say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunIdentity {
-    /// READY's identity.
-    pub message_id: Hex64,
     /// The platform run.
     pub platform_run_id: PlatformRunId,
     /// The scenario run.
     pub scenario_run_id: Hex32,
-    /// SR's run; the engine has a `run_id` of its own in its receipt.
-    pub run_id: Hex32,
     /// The world.
     pub world: WorldKey,
-    /// Digest of SR's bundle.
-    pub bundle_hash: Hex64,
-    /// Digest of SR's configuration.
-    pub run_config_digest: Hex64,
     /// The sealed pack, where READY or facts name it.
     pub oracle_pack_id: Option<Hex64>,
     /// The engine's release, where READY or facts name it.
@@ -41,6 +34,23 @@ pub struct RunIdentity {
     pub environment: Option<String>,
     /// Gates that the facts say have failed.
     pub failed_gates: BTreeSet<String>,
+}
+
+impl RunIdentity {
+    /// A run that nobody planned: of this world, with no facts to hold against it.
+    #[must_use]
+    pub fn of_world(platform_run_id: PlatformRunId, scenario_run_id: Hex32, world: WorldKey) -> Self {
+        Self {
+            platform_run_id,
+            scenario_run_id,
+            world,
+            oracle_pack_id: None,
+            engine_release: None,
+            service_release_id: None,
+            environment: None,
+            failed_gates: BTreeSet::new(),
+        }
+    }
 }
 
 /// Compares every field that READY and facts (at the top and in `pins`) share.
@@ -124,18 +134,14 @@ pub fn lock(ready: &Ready, facts: &Facts) -> Result<RunIdentity, Refusal> {
     let (oracle_pack_id, engine_release) = same_pack(ours, theirs)?;
 
     Ok(RunIdentity {
-        message_id: said.message_id.clone(),
         platform_run_id: platform_run_id.clone(),
         scenario_run_id: scenario_run_id.clone(),
-        run_id: said.run_id.clone(),
         world: WorldKey {
             manifest_fingerprint: manifest_fingerprint.clone(),
             parameter_hash: parameter_hash.clone(),
             scenario_id: scenario_id.clone(),
             seed: *seed,
         },
-        bundle_hash: said.bundle_hash.clone(),
-        run_config_digest: said.run_config_digest.clone(),
         oracle_pack_id,
         engine_release,
         service_release_id,
@@ -260,7 +266,7 @@ mod tests {
         let (message, facts) = golden();
         let identity = locked(&message, &facts).unwrap();
         assert_eq!(identity.world.seed, 42);
-        assert_eq!(identity.run_id, identity.scenario_run_id);
+        assert_eq!(identity.scenario_run_id.as_str(), message["payload"]["run_id"]);
         assert_eq!(identity.engine_release.as_deref(), Some("engine-local-r1"));
         assert_eq!(identity.environment.as_deref(), Some("local"));
     }

@@ -106,4 +106,36 @@ mod tests {
             assert_eq!(refused.unwrap_err().reason, Reason::RefOutsideRoot, "{reference:?}");
         }
     }
+
+    #[test]
+    fn a_root_is_a_folder_however_it_is_spelt() {
+        let here = std::env::current_dir().unwrap();
+        let allowed = |root: &str| Roots { oracle: None, allowed: vec![root.to_owned()] };
+        let inside = |root: &str, reference: &str| allowed(root).resolve(reference, Origin::Message, &|_| false).is_ok();
+        let absolute = |name: &str| here.join(name).display().to_string();
+        // A relative root counts from the working directory.
+        for root in ["runs", "./runs", "runs/", &absolute("runs")] {
+            assert!(inside(root, &absolute("runs/world")) && inside(root, &absolute("runs")), "{root}");
+            assert!(!inside(root, &absolute("runs2/world")) && !inside(root, &absolute("other")), "{root}");
+        }
+        // A bucket is a word of its own; a prefix of its name is another one.
+        assert!(inside("s3://bucket/a", "s3://bucket/a/world"));
+        assert!(!inside("s3://bucket/a", "s3://bucket/ab") && !inside("s3://bucket", "s3://bucket2/a"));
+        // One of several roots is enough, and where none is configured any will do.
+        let several = Roots { oracle: None, allowed: vec!["/a".to_owned(), "/b".to_owned()] };
+        assert!(several.resolve("/b/x", Origin::Message, &|_| false).is_ok());
+        assert!(Roots::default().resolve("s3://anywhere/x", Origin::Message, &|_| false).is_ok());
+    }
+
+    #[test]
+    fn an_operator_may_point_anywhere_and_names_a_folder_all_the_same() {
+        let resolve = |reference: &str| roots("/data/oracle").resolve(reference, Origin::Profile, &|_| false);
+        for reference in ["/etc", "s3://other/x", "/data/oracle/../x"] {
+            assert_eq!(resolve(reference).unwrap(), reference);
+        }
+        assert_eq!(resolve("../x/").unwrap(), "/data/oracle/../x");
+        for reference in ["", "/", "///", "a\0b", "a\nb"] {
+            assert_eq!(resolve(reference).unwrap_err().reason, Reason::RefOutsideRoot, "{reference:?}");
+        }
+    }
 }

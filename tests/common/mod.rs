@@ -184,7 +184,12 @@ pub struct Ran {
 impl Ran {
     pub fn of(output: Output) -> Self {
         let lines = String::from_utf8(output.stdout).unwrap();
-        let verdicts = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // A service prints a line a verdict; `--once` prints all of them as one array.
+        let verdicts = lines.lines().flat_map(|line| match serde_json::from_str(line).unwrap() {
+            Value::Array(verdicts) => verdicts,
+            verdict => vec![verdict],
+        });
+        let verdicts = verdicts.collect();
         Self { code: output.status.code(), verdicts, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
     }
 

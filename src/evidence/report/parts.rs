@@ -207,13 +207,14 @@ pub(super) fn checks(out: &mut String, start: &Start) {
 /// What it is called everywhere, and how it was delivered.
 pub(super) fn about(out: &mut String, start: &Start, summary: Option<&Summary>) {
     let (run, delivery, ready) = (&start.run, &start.delivery, &start.ready);
-    let place = match (&ready.partition, &ready.offset) {
+    let place = ready.as_ref().map_or_else(String::new, |ready| match (&ready.partition, &ready.offset) {
         (Some(shard @ TopicPlace::Text(_)), Some(number)) => {
             format!("{}, shard {shard}, sequence number {number}", ready.topic)
         }
         (Some(partition), Some(offset)) => format!("{}, partition {partition}, offset {offset}", ready.topic),
         _ => ready.topic.clone(),
-    };
+    });
+    let id = |id: Option<String>| id.unwrap_or_else(|| "none".to_owned());
     let mode =
         format!("{}, {} in flight, at most {} events ahead", delivery.mode, delivery.in_flight, count(delivery.window));
     let speed = match (delivery.speedup, delivery.rate) {
@@ -223,10 +224,10 @@ pub(super) fn about(out: &mut String, start: &Start, summary: Option<&Summary>) 
         (speedup, Some(rate)) => format!("{} × event time, {} events/s at most", short(speedup), short(rate)),
     };
     let mut rows: Vec<(&str, String)> = vec![
-        ("READY", run.message_id.to_string()),
+        ("READY", id(run.message_id.as_ref().map(ToString::to_string))),
         ("read from", place),
         ("scenario run", run.scenario_run_id.to_string()),
-        ("SR run", run.run_id.to_string()),
+        ("SR run", id(run.run_id.as_ref().map(ToString::to_string))),
         ("engine run", run.engine_run_id.to_string()),
         ("world", run.engine_run_root.clone()),
         ("stream views", run.stream_view_root.clone()),

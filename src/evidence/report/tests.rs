@@ -55,7 +55,8 @@ fn told(answers: u64) -> Told {
 }
 
 fn waited(start: &Start) -> Deferral {
-    let mut waited = Deferral::new(start.run.message_id.clone(), start.run.run_id.clone(), Micros(-1));
+    let mut waited =
+        Deferral::new(start.run.message_id.clone().unwrap(), start.run.run_id.clone().unwrap(), Micros(-1));
     waited.note(Micros(-1), &["CHECKPOINT_SCOPE_BUSY:held by another".to_owned()], &json!({}));
     waited
 }

@@ -36,23 +36,43 @@ pub struct Look {
     pub state_file: Option<String>,
     /// The processes that have to run.
     pub processes: Vec<String>,
-    /// What is missing, as `REASON:detail`; empty where the pack is up.
+    /// What is missing, as `REASON:detail` with words for a person; empty where the pack is up.
     pub problems: Vec<String>,
     #[serde(skip)]
-    refusals: Vec<Refusal>,
+    missing: Vec<Missing>,
+}
+
+/// One thing that a pack lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Missing {
+    refusal: Refusal,
+    /// What it concerns: a pack or its file, a process of a pack, or `found->wanted`.
+    subject: String,
+}
+
+impl Missing {
+    fn new(refusal: Refusal, subject: impl Into<String>) -> Self {
+        Self { refusal, subject: subject.into() }
+    }
 }
 
 impl Look {
     /// Whether the pack is up.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.refusals.is_empty()
+        self.missing.is_empty()
+    }
+
+    /// What is missing, as the legacy producer answers it: `REASON:detail`, where the detail names pack, process, or
+    /// `found->wanted` (contract, section 9).
+    pub fn reasons(&self) -> impl Iterator<Item = String> {
+        self.missing.iter().map(|missing| format!("{}:{}", missing.refusal.reason, missing.subject))
     }
 
     /// The first problem; `None` where the pack is up.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.refusals.first()
+        self.missing.first().map(|missing| &missing.refusal)
     }
 }
 
@@ -65,11 +85,12 @@ pub fn look(pack_file: &Path, folder: &Path, run: Option<&PlatformRunId>, proces
         state_file: None,
         processes: Vec::new(),
         problems: Vec::new(),
-        refusals: Vec::new(),
+        missing: Vec::new(),
     };
-    if let Err(refusals) = examine(&mut look, pack_file, folder, run, processes) {
-        look.problems = refusals.iter().map(|refusal| format!("{}:{}", refusal.reason, refusal.detail)).collect();
-        look.refusals = refusals;
+    if let Err(missing) = examine(&mut look, pack_file, folder, run, processes) {
+        let words = |Missing { refusal, .. }: &Missing| format!("{}:{}", refusal.reason, refusal.detail);
+        look.problems = missing.iter().map(words).collect();
+        look.missing = missing;
     }
     look
 }
@@ -80,47 +101,52 @@ fn examine(
     folder: &Path,
     run: Option<&PlatformRunId>,
     processes: &dyn Processes,
-) -> Result<(), Vec<Refusal>> {
-    let spec = Spec::read(pack_file).map_err(|refusal| vec![refusal])?;
+) -> Result<(), Vec<Missing>> {
+    let spec = Spec::read(pack_file).map_err(|refusal| vec![Missing::new(refusal, look.pack_file.clone())])?;
     look.pack_id = Some(spec.pack_id().to_owned());
     look.processes = spec.processes().to_vec();
     let path: PathBuf = folder.join(OPERATE).join(spec.pack_id()).join("state.json");
     let name = path.display().to_string();
     look.state_file = Some(name.clone());
-    let state = State::read(&path).map_err(|refusal| vec![refusal])?;
-    let problems = judge(&spec, &state, run, processes);
-    if problems.is_empty() { Ok(()) } else { Err(problems.into_iter().map(|problem| problem.file(&name)).collect()) }
+    let state = State::read(&path).map_err(|refusal| vec![Missing::new(refusal, spec.pack_id())])?;
+    let missing = judge(&spec, &state, run, processes);
+    let placed = |Missing { refusal, subject }| Missing { refusal: refusal.file(&name), subject };
+    if missing.is_empty() { Ok(()) } else { Err(missing.into_iter().map(placed).collect()) }
 }
 
 /// What keeps `spec`'s processes, in this `state`, from being up for `run`: all of it, in the order of the file.
-fn judge(spec: &Spec, state: &State, run: Option<&PlatformRunId>, processes: &dyn Processes) -> Vec<Refusal> {
-    let mut problems = Vec::new();
-    let mut note = |reason, detail: String| problems.push(Refusal::new(reason, detail));
+fn judge(spec: &Spec, state: &State, run: Option<&PlatformRunId>, processes: &dyn Processes) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    let mut note = |reason, subject: &str, words: String| {
+        missing.push(Missing::new(Refusal::new(reason, words), subject));
+    };
     let pack = spec.pack_id();
     if let Some(run) = run {
         match state.active_run() {
-            None => note(Reason::PackActiveRunMissing, format!("{pack}: its state names no active run")),
+            None => note(Reason::PackActiveRunMissing, pack, format!("{pack}: its state names no active run")),
             Some(active) if active != run.as_str() => {
-                note(Reason::PackActiveRunMismatch, format!("{pack}: it is up for {active}, READY is of {run}"));
+                let words = format!("{pack}: it is up for {active}, READY is of {run}");
+                note(Reason::PackActiveRunMismatch, &format!("{active}->{run}"), words);
             }
             Some(_) => {}
         }
     }
     if state.processes().is_empty() {
-        note(Reason::PackProcessesMissing, format!("{pack}: its state holds no process"));
-        return problems;
+        note(Reason::PackProcessesMissing, pack, format!("{pack}: its state holds no process"));
+        return missing;
     }
     for id in spec.processes() {
+        let subject = format!("{pack}:{id}");
         match state.processes().get(id) {
-            None => note(Reason::PackProcessMissing, format!("{pack}:{id}: its state does not hold it")),
+            None => note(Reason::PackProcessMissing, &subject, format!("{subject}: its state does not hold it")),
             Some(process) => {
                 if let Err(why) = processes.is_alive(process) {
-                    note(Reason::PackProcessNotRunning, format!("{pack}:{id}: {why}"));
+                    note(Reason::PackProcessNotRunning, &subject, format!("{subject}: {why}"));
                 }
             }
         }
     }
-    problems
+    missing
 }
 
 #[cfg(test)]
@@ -161,8 +187,9 @@ mod tests {
         fn problems(&self, run: Option<&str>) -> Vec<String> {
             let run: Option<PlatformRunId> = run.map(|run| run.parse().unwrap());
             let look = look(&self.0.path().join("pack.yaml"), self.0.path(), run.as_ref(), &Seven);
-            assert_eq!(look.is_up(), look.problems.is_empty());
-            look.problems.into_iter().map(|problem| problem.split(':').next().unwrap().to_owned()).collect()
+            assert_eq!((look.is_up(), look.reasons().count()), (look.problems.is_empty(), look.problems.len()));
+            // The file lies in a folder of the test's own.
+            look.reasons().map(|reason| reason.replace(&self.0.path().display().to_string(), "")).collect()
         }
     }
 
@@ -187,29 +214,35 @@ mod tests {
     fn each_thing_that_can_be_missing_has_its_reason() {
         type Edit = fn(&mut Value);
         let cases: &[(Edit, &[&str])] = &[
-            (|s| s["active_platform_run_id"] = Value::Null, &["PACK_ACTIVE_RUN_MISSING"]),
-            (|s| s["active_platform_run_id"] = "".into(), &["PACK_ACTIVE_RUN_MISSING"]),
-            (|s| s["active_platform_run_id"] = "platform_20250101T000000Z".into(), &["PACK_ACTIVE_RUN_MISMATCH"]),
-            (|s| s["processes"] = json!({}), &["PACK_PROCESSES_MISSING"]),
-            (|s| _ = s.as_object_mut().unwrap().remove("processes"), &["PACK_PROCESSES_MISSING"]),
-            (|s| s["processes"] = json!({"other": {"pid": 7, "pid_create_time": 100.0}}), &["PACK_PROCESS_MISSING"]),
-            (|s| s["processes"]["gate"]["pid"] = json!(8), &["PACK_PROCESS_NOT_RUNNING"]),
-            (|s| s["processes"]["gate"]["pid_create_time"] = json!(500), &["PACK_PROCESS_NOT_RUNNING"]),
-            (|s| s["processes"]["gate"]["pid"] = json!("seven"), &["PACK_STATE_INVALID"]),
+            (|s| s["active_platform_run_id"] = Value::Null, &["PACK_ACTIVE_RUN_MISSING:ingest"]),
+            (|s| s["active_platform_run_id"] = "".into(), &["PACK_ACTIVE_RUN_MISSING:ingest"]),
+            (
+                |s| s["active_platform_run_id"] = "platform_20250101T000000Z".into(),
+                &["PACK_ACTIVE_RUN_MISMATCH:platform_20250101T000000Z->platform_20260101T000000Z"],
+            ),
+            (|s| s["processes"] = json!({}), &["PACK_PROCESSES_MISSING:ingest"]),
+            (|s| _ = s.as_object_mut().unwrap().remove("processes"), &["PACK_PROCESSES_MISSING:ingest"]),
+            (
+                |s| s["processes"] = json!({"other": {"pid": 7, "pid_create_time": 100.0}}),
+                &["PACK_PROCESS_MISSING:ingest:gate"],
+            ),
+            (|s| s["processes"]["gate"]["pid"] = json!(8), &["PACK_PROCESS_NOT_RUNNING:ingest:gate"]),
+            (|s| s["processes"]["gate"]["pid_create_time"] = json!(500), &["PACK_PROCESS_NOT_RUNNING:ingest:gate"]),
+            (|s| s["processes"]["gate"]["pid"] = json!("seven"), &["PACK_STATE_INVALID:ingest"]),
             (
                 |s| {
                     s["active_platform_run_id"] = Value::Null;
                     s["processes"]["gate"]["pid"] = json!(8);
                 },
-                &["PACK_ACTIVE_RUN_MISSING", "PACK_PROCESS_NOT_RUNNING"],
+                &["PACK_ACTIVE_RUN_MISSING:ingest", "PACK_PROCESS_NOT_RUNNING:ingest:gate"],
             ),
         ];
         for (edit, expected) in cases {
             let state = state(edit);
             assert_eq!(Desk::new(SPEC, Some(&state)).problems(Some(RUN)), *expected, "{state}");
         }
-        assert_eq!(Desk::new(SPEC, None).problems(Some(RUN)), ["PACK_STATE_MISSING"]);
-        assert_eq!(Desk::new(SPEC, Some("{\"pid\": ")).problems(Some(RUN)), ["PACK_STATE_INVALID"]);
+        assert_eq!(Desk::new(SPEC, None).problems(Some(RUN)), ["PACK_STATE_MISSING:ingest"]);
+        assert_eq!(Desk::new(SPEC, Some("{\"pid\": ")).problems(Some(RUN)), ["PACK_STATE_INVALID:ingest"]);
         let nowhere = look(Path::new("/no/such/pack.yaml"), Path::new("."), None, &Seven);
         assert_eq!(nowhere.refusal().unwrap().reason, Reason::PackFileMissing);
     }
@@ -231,7 +264,11 @@ mod tests {
             "version: 1\npack_id: ingest\nprocesses: [{name: gate}]\n",
             "version: 1\npack_id: [",
         ] {
-            assert_eq!(Desk::new(spec, Some(&state(|_| {}))).problems(Some(RUN)), ["PACK_SPEC_INVALID"], "{spec}");
+            assert_eq!(
+                Desk::new(spec, Some(&state(|_| {}))).problems(Some(RUN)),
+                ["PACK_SPEC_INVALID:/pack.yaml"],
+                "{spec}"
+            );
         }
     }
 }

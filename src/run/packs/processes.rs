@@ -66,6 +66,11 @@ mod tests {
         let alive = |pid, pid_create_time| LiveProcesses.is_alive(&ProcessState { pid, pid_create_time });
         let created = started(me);
         alive(me, Some(created + 0.5)).unwrap();
+        // The bound is two seconds, to either side: clocks are corrected, and ids are taken again soon.
+        for (off, lives) in [(-2.0, true), (2.0, true), (-2.5, false), (2.5, false), (-60.0, false), (3600.0, false)] {
+            let found = alive(me, Some(created + off));
+            assert_eq!(found.is_ok(), lives, "{off}: {found:?}");
+        }
         assert!(alive(me, Some(created - 60.0)).unwrap_err().contains("was started at"));
         assert!(alive(me, None).unwrap_err().contains("pid_create_time"));
     }

@@ -1,4 +1,5 @@
-//! READY to verdict: admits a run, streams it, and leaves the evidence of what happened.
+//! READY to verdict: admits a run, streams it, and leaves the evidence of what happened. [`Service::direct`] does the same
+//! for a run that a person starts without READY.
 //!
 //! ```text
 //! Incoming ─► seen before? ─► in scope? ─► facts, identity ─► checks ─► the scope's checkpoint, alone
@@ -8,19 +9,20 @@
 //!                                                └── streamed: STREAMED or FAILED, counts as IG answered
 //! ```
 
+mod direct;
+mod stream;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::TryStreamExt;
 use tracing::{Instrument, info_span};
 
-use crate::byte_budget::ByteBudget;
-use crate::checkpoint::{CheckpointScope, CheckpointStore, SharedScope};
+use crate::checkpoint::{CheckpointScope, SharedScope};
 use crate::clock::Clock;
-use crate::deliver::{Gate, PushStats};
+use crate::deliver::Gate;
 use crate::evidence::{
-    Cancelled, End, Facts, LastWords, Pins, Records, RunEvidence, SessionEvent, SessionLog, Spool, Started, Status,
-    Summaries, Summary, Verdict,
+    Cancelled, Facts, LastWords, Pins, Records, RunEvidence, SessionEvent, SessionLog, Spool, Started, Status, Summary,
+    Verdict,
 };
 use crate::model::{CheckList, PlatformRunId, Reason, Refusal};
 use crate::profile::{ConfigError, Profile, active_run};
@@ -28,18 +30,14 @@ use crate::ready::{Incoming, Ready, Source};
 use crate::run::identity::RunIdentity;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
-use crate::telemetry::Counter;
 
-use super::account::{self, Account};
 use super::deferral::{PacksLook, Waiting};
-use super::evidence::{
-    ending, evidence_of, limits, not_streamed, pins, provenance, rows_before, saved_logger, start_of, world_outputs,
-};
-use super::positions::checkpoints;
-use super::prepare::{self, Prepared};
-use super::producer::{self, Parts, ReadCounts, Settings};
-use super::resuming::{self, Resumed};
-use super::telemetry::{RunOutput, RunParts, Telemetry, spans};
+use super::evidence::{By, ending, evidence_of, limits, not_streamed, pins, provenance, rows_before};
+use super::prepare;
+use super::producer::Settings;
+use super::telemetry::{Telemetry, spans};
+pub use direct::{Direct, Directed};
+use stream::{Opened, Run, Streamed};
 
 /// Takes READYs, one at a time.
 #[derive(Debug)]
@@ -65,6 +63,8 @@ pub struct Taken {
     pub refusal: Option<Refusal>,
     /// What the run left, where it streamed or tried to.
     pub summary: Option<Box<Summary>>,
+    /// The verdict that stood before, where the READY is a duplicate.
+    pub standing: Option<Status>,
     /// Why the store has not taken the verdict yet; it is kept here until it does. None where all is written.
     pub unwritten: Option<Refusal>,
 }
@@ -111,7 +111,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     /// Where the verdict could not be reached or recorded because a store failed, or the active run can't be told. The
     /// READY is not used up then.
     pub async fn take(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
-        let span = self.telemetry.begin(&incoming.ready, self.clock.utc());
+        let message_id = &incoming.ready.payload.message_id;
+        let span = self.telemetry.begin(message_id.as_str(), Some(message_id), self.clock.utc());
         let taken = self.judged(incoming).instrument(span.clone()).await?;
         spans::judged(&span, &taken.verdict);
         if taken.unwritten.is_none() {
@@ -127,7 +128,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             // Without any run there is no place for a record; the message is answered in the log alone.
             return Ok(self.refused(ready, prepare::in_scope(ready, None).err(), Status::Failed));
         };
-        let session = SessionLog::open(self.run_folder(home).join("session.jsonl"), home.clone(), self.clock.clone());
+        let session = self.session(home);
         session.write(&SessionEvent::ready_received(&ready.payload.message_id, &ready.payload.run_id));
         let taken = self.judge(ready, source, home, active.as_ref(), &session).await;
         self.telemetry.unwritten(self.spool.count(&self.unwritten(home)));
@@ -148,24 +149,28 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let written = self.spool.write(&self.unwritten(home), &self.store).await?;
         if let Some(words) = written.into_iter().find(|words| words.verdict.message_id == *message_id) {
             let LastWords { verdict, summary, .. } = words;
-            return Ok(Taken { verdict, refusal: None, summary, unwritten: None });
+            return Ok(Taken { verdict, refusal: None, summary, standing: None, unwritten: None });
         }
         let records = Records::new(self.store.clone(), home)?.of_lane(self.profile.lane);
-        if records.is_duplicate(message_id).await? {
-            return Ok(self.refused(ready, None, Status::SkippedDuplicate));
+        if let Some(standing) = records.standing(message_id).await? {
+            records.complete(message_id).await?;
+            return Ok(self.duplicate(ready, standing));
         }
         if let Err(refusal) = prepare::in_scope(ready, active) {
             let foreign = refusal.reason == Reason::PlatformRunScopeMismatch;
             let status = if foreign { Status::SkippedOutOfScope } else { Status::Failed };
             let taken = self.refused(ready, Some(refusal), status);
-            if foreign && let Some(facts) = self.facts_of_ready(ready, home)? {
-                facts.cancelled(&taken.verdict, Cancelled::ScopeMismatch).await?;
+            if foreign && let Some((facts, active)) = self.facts_of_foreign(ready).await?.zip(active) {
+                facts.cancelled(&taken.verdict, Cancelled::ScopeMismatch { active }).await?;
             }
+            // The record is ours to keep. In the foreign run's folder it would make that run's own producer take its READY
+            // for a duplicate.
             records.append(&taken.verdict).await?;
             return Ok(taken);
         }
         if self.waiting.knows(message_id)
-            && let Some(taken) = self.defer_for_packs(ready, home, &self.look_at_packs(ready)).await?
+            && let Some(taken) =
+                self.defer_for_packs(ready, home, &self.look_at_packs(ready.payload.platform_run_id.as_ref())).await?
         {
             // Its identity was looked at when it was deferred first; each look after that costs no store.
             return Ok(taken);
@@ -177,7 +182,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             Err(refusal) => {
                 let scenario_missing = refusal.reason == Reason::ScenarioIdMissing;
                 let taken = self.refused(ready, Some(refusal), Status::Failed);
-                if scenario_missing && let Some(facts) = self.facts_of_ready(ready, home)? {
+                if scenario_missing && let Some(facts) = self.facts_of_ready(ready)? {
                     facts.cancelled(&taken.verdict, Cancelled::ScenarioMissing).await?;
                 }
                 records.append(&taken.verdict).await?;
@@ -187,10 +192,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         tracing::Span::current().record("platform_run_id", tracing::field::display(&identity.platform_run_id));
         let evidence = evidence_of(&self.profile, &self.store, home, &identity)?;
         let ts = self.clock.utc();
-        evidence.facts.ready_seen(message_id, &identity.run_id, &ready.payload.facts_view_ref, ts).await?;
+        evidence.facts.ready_seen(message_id, &ready.payload.run_id, &ready.payload.facts_view_ref, ts).await?;
         let fresh = prepare::fresh(ready, self.profile.policy.ready_max_age, self.clock.utc());
         let stale = match fresh {
-            Ok(()) => not_streamed(&identity, &evidence).await,
+            Ok(()) => not_streamed(ready, &evidence).await,
             stale => stale,
         };
         if let Err(refusal) = stale {
@@ -213,7 +218,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
                 return Ok(taken);
             }
         };
-        let packs = self.look_at_packs(ready);
+        let packs = self.look_at_packs(ready.payload.platform_run_id.as_ref());
         if let Some(taken) = self.defer_for_packs(ready, home, &packs).await? {
             return Ok(taken);
         }
@@ -227,7 +232,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let pins = pins(&identity);
         let mut checks = CheckList::new();
         checks.note("required packs", packs.verdict(), Clone::clone);
-        let checking = prepare::prepare(&self.profile, ready, identity, engine_root.clone(), &mut checks);
+        let pack_ref = ready.payload.oracle_pack_ref.as_ref();
+        let checking = prepare::prepare(&self.profile, pack_ref, identity, engine_root.clone(), &mut checks);
         let prepared = checking.instrument(info_span!("check")).await;
         let opened = match &prepared {
             Some(prepared) => self.open_scope(prepared).instrument(info_span!("hold")).await,
@@ -235,13 +241,15 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         };
         // Another producer's hold and an outage pass; a verdict would use the READY up.
         if let Err(refusal) = &opened
-            && matches!(refusal.reason, Reason::CheckpointScopeBusy | Reason::CheckpointUnavailable)
+            && refusal.reason.defers()
         {
             return self.defer(ready, home, refusal).await;
         }
         // Another producer's verdict may have come between the first look and our hold; while we hold, none comes.
-        if opened.is_ok() && evidence.records.is_duplicate(message_id).await? {
-            return Ok(self.refused(ready, None, Status::SkippedDuplicate));
+        if opened.is_ok()
+            && let Some(standing) = evidence.records.standing(message_id).await?
+        {
+            return Ok(self.duplicate(ready, standing));
         }
         let started = Started {
             engine_run_root: engine_root.clone(),
@@ -259,12 +267,13 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             (Some(prepared), Ok(Opened { store, scope, resumed })) => {
                 let scope = SharedScope::new(scope);
                 hold = Some((store, scope.clone()));
-                let taken = (Box::new(scope) as Box<dyn CheckpointScope>, resumed);
-                let streaming = self.stream(ready, source, &prepared, &checks, taken, session);
-                streaming.instrument(info_span!("stream")).await?
+                let scope = Box::new(scope) as Box<dyn CheckpointScope>;
+                let by = Some(By { ready, source });
+                let run = Run { by, prepared: &prepared, checks: &checks, scope, resumed, session };
+                self.stream(run).instrument(info_span!("stream")).await?
             }
-            (_, Err(refusal)) => Streamed { emitted: 0, refusal: Some(refusal), summary: None },
-            (None, Ok(_)) => Streamed { emitted: 0, refusal: Some(prepare::first_refusal(&checks)), summary: None },
+            (_, Err(refusal)) => Streamed::refused(refusal),
+            (None, Ok(_)) => Streamed::refused(prepare::first_refusal(&checks)),
         };
         if let Some(lost) = streamed.refusal.as_ref().filter(|refusal| refusal.reason == Reason::CheckpointLeaseLost) {
             // Another producer has the run now, and its verdict is that one's to give.
@@ -299,92 +308,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         Ok(taken)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what a run is made of, each in one place only")]
-    async fn stream(
-        &self,
-        ready: &Ready,
-        source: &Source,
-        prepared: &Prepared,
-        checks: &CheckList,
-        (scope, resumed): (Box<dyn CheckpointScope>, Resumed),
-        session: &SessionLog<C>,
-    ) -> Result<Streamed, Refusal> {
-        let started = self.clock.utc();
-        let scope_key = prepared.scope(&self.profile.checkpoint.attempt_id);
-        let mut start = start_of(&self.profile, &self.settings, source, prepared, checks, &resumed, started);
-        let summaries = Summaries::new(self.store.clone(), &prepared.identity.platform_run_id)?.of_lane(prepared.lane);
-        summaries.tell_earlier(&mut start).await?;
-        summaries.put_start(&start).await?;
-        let Resumed { from, earlier, .. } = resumed;
-        let world = world_outputs(prepared);
-        session.write(&SessionEvent::stream_start(&world, &prepared.pack_key, &self.profile.producer_id));
-        let outputs = RunOutput::of(prepared, &from, &self.settings);
-        let due = RunOutput::due(&outputs, &self.settings);
-        tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
-
-        let output_spans = spans::outputs(world.output_ids.iter());
-        let (pushes, framed, read) = (PushStats::new(), Counter::new(), ReadCounts::default());
-        let meter = self.telemetry.run(RunParts {
-            message_id: ready.payload.message_id.clone(),
-            platform_run_id: prepared.identity.platform_run_id.clone(),
-            started,
-            started_at: self.clock.now(),
-            outputs,
-            due: prepared.lane.is_whole().then_some(due),
-            speedup: if self.settings.pacing.is_off() { 0.0 } else { self.profile.policy.stream_speedup },
-            pushes: pushes.clone(),
-            framed: framed.clone(),
-            read: read.clone(),
-            lease: scope.lease(),
-        });
-        let parts = Parts {
-            gate: self.gate.clone(),
-            clock: self.clock.clone(),
-            scope,
-            earlier,
-            stop: self.stop.clone(),
-            stats: pushes.clone(),
-            read,
-            framed: framed.clone(),
-            bodies: ByteBudget::new(self.settings.body_memory),
-        };
-        let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
-        let (saved, clock) = (meter.clone(), self.clock.clone());
-        let on_saved = move |cursor| {
-            saved.saved(clock.now());
-            log_saved(cursor);
-        };
-        let answers = producer::stream(prepared, &from, &self.settings, parts, on_saved);
-        let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
-        let Account { tally, refusal, reached } =
-            account::settle(answers, prepared, &from, due, &framed, &self.clock).await?;
-        meter.over();
-        spans::answered(&output_spans, &tally);
-        let emitted = tally.totals().emitted();
-        let end = match &refusal {
-            None if self.settings.is_capped() && prepared.has_more(&reached).await => End::Capped,
-            None => End::Complete,
-            Some(refusal) if refusal.reason == Reason::RunStopped => End::Stopped,
-            Some(_) => End::Failed,
-        };
-        let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
-        let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
-        if refusal.is_none() {
-            session.write(&SessionEvent::engine_world_streamed(&world, emitted));
-        }
-        Ok(Streamed { emitted, refusal, summary: Some(Box::new(summary)) })
-    }
-
-    /// Takes hold of the run's checkpoint and finds where it goes on.
-    async fn open_scope(&self, prepared: &Prepared) -> Result<Opened, Refusal> {
-        let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;
-        let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
-        let resumed = resuming::take_up(prepared, &mut *scope).await?;
-        Ok(Opened { store, scope, resumed })
-    }
-
-    fn look_at_packs(&self, ready: &Ready) -> PacksLook {
-        PacksLook::take(&self.profile.required_packs, &self.folder, ready.payload.platform_run_id.as_ref())
+    fn look_at_packs(&self, run: Option<&PlatformRunId>) -> PacksLook {
+        PacksLook::take(&self.profile.required_packs, &self.folder, run)
     }
 
     /// The deferral of a READY whose required packs are not up; `None` where they are.
@@ -396,7 +321,9 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     ) -> Result<Option<Taken>, Refusal> {
         let Err(refusal) = packs.verdict() else { return Ok(None) };
         self.waiting.for_packs(ready, home, packs, self.clock.utc()).await?;
-        Ok(Some(self.refused(ready, Some(refusal), Status::DeferredDownstreamNotReady)))
+        let mut taken = self.refused(ready, Some(refusal), Status::DeferredDownstreamNotReady);
+        taken.verdict.waits_for = packs.reasons();
+        Ok(Some(taken))
     }
 
     async fn defer(&self, ready: &Ready, home: &PlatformRunId, refusal: &Refusal) -> Result<Taken, Refusal> {
@@ -414,14 +341,19 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             emitted: 0,
             engine_run_root: None,
             scenario_id: payload.scenario_id.clone(),
+            waits_for: Vec::new(),
             ending: None,
             ts: self.clock.utc(),
         };
-        Taken { verdict, refusal, summary: None, unwritten: None }
+        Taken { verdict, refusal, summary: None, standing: None, unwritten: None }
+    }
+
+    fn duplicate(&self, ready: &Ready, standing: Status) -> Taken {
+        Taken { standing: Some(standing), ..self.refused(ready, None, Status::SkippedDuplicate) }
     }
 
     /// Facts about a run of which only READY is known. `None` where READY does not even name it.
-    fn facts_of_ready(&self, ready: &Ready, home: &PlatformRunId) -> Result<Option<Facts>, Refusal> {
+    fn facts_of_ready(&self, ready: &Ready) -> Result<Option<Facts>, Refusal> {
         let payload = &ready.payload;
         let Some(platform_run_id) = payload.platform_run_id.clone() else { return Ok(None) };
         let pins = Pins {
@@ -432,7 +364,25 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             seed: None,
             scenario_id: payload.scenario_id.clone(),
         };
-        Facts::new(self.store.clone(), pins, provenance(&self.profile))?.kept_by(home).map(Some)
+        Facts::new(self.store.clone(), pins, provenance(&self.profile)).map(Some)
+    }
+
+    /// Facts about a run that is not ours, in its own folder and with its own pins: its facts view alone has the seed. Where
+    /// that can't be read, or is not READY's, the fact says what READY says.
+    async fn facts_of_foreign(&self, ready: &Ready) -> Result<Option<Facts>, Refusal> {
+        match prepare::identify(&*self.store, ready).await {
+            Ok(identity) => Facts::new(self.store.clone(), pins(&identity), provenance(&self.profile)).map(Some),
+            Err(refusal) if refusal.reason == Reason::StoreUnavailable => Err(refusal),
+            Err(refusal) => {
+                tracing::warn!(%refusal, "the fact about a foreign run has no seed: its facts can't be told");
+                self.facts_of_ready(ready)
+            }
+        }
+    }
+
+    /// The session log of a platform run.
+    fn session(&self, home: &PlatformRunId) -> SessionLog<C> {
+        SessionLog::open(self.run_folder(home).join("session.jsonl"), home.clone(), self.clock.clone())
     }
 
     /// Ends of a run that the store has not taken yet.
@@ -462,15 +412,5 @@ struct Admission<'a, C> {
     session: &'a SessionLog<C>,
 }
 
-/// A held checkpoint.
-struct Opened {
-    store: Box<dyn CheckpointStore>,
-    scope: Box<dyn CheckpointScope>,
-    resumed: Resumed,
-}
-
-struct Streamed {
-    emitted: u64,
-    refusal: Option<Refusal>,
-    summary: Option<Box<Summary>>,
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! A line in the log about retries, at most one a second, with how many others it stands for.
+//!
+//! ```text
+//! retry ──► RetryLog ──first of a second──► line, and the count of those since the last one
+//! ```
+//!
+//! `WSP IG push retry attempt=` is what the platform's evidence looks for; while a gate fails, a line a retry would be
+//! thousands a second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Between two lines.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// When the last line was, and what it left out since.
+#[derive(Debug, Default)]
+pub(super) struct RetryLog(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    next: Duration,
+    left_out: u64,
+}
+
+impl RetryLog {
+    /// Notes a retry; where a line is due, how many retries had none since the last one.
+    pub(super) fn due(&self, now: Duration) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < state.next {
+            state.left_out += 1;
+            return None;
+        }
+        state.next = now + EVERY;
+        Some(std::mem::take(&mut state.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_a_second_says_how_many_it_stands_for() {
+        let log = RetryLog::default();
+        let at = |millis| log.due(Duration::from_millis(millis));
+        assert_eq!(
+            [at(0), at(10), at(999), at(1000), at(1001), at(5000)],
+            [Some(0), None, None, Some(2), None, Some(1)]
+        );
+    }
+}
