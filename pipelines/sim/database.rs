@@ -185,7 +185,7 @@ impl ScopeTable for Table {
                 (row.seq, row.expires) = (seq, now + lease);
                 judge.saves(process, &cursors);
                 judge.saves_beyond(process, &outputs(&judge, Some(&beyond)));
-                judge.keeps(process);
+                judge.keeps(process, now);
                 row.cursors.extend(cursors.into_iter().map(|cursor| (cursor.output_id.clone(), cursor)));
                 row.beyond = Some(beyond);
                 Answer::Done
@@ -221,10 +221,11 @@ impl ScopeTable for Table {
 
     async fn load(&self, scope: &Hex64, _: &[OutputId]) -> Result<Loaded, Fault> {
         let (judge, process) = (self.database.judge.clone(), self.process);
-        self.request("load", scope, move |row, _| {
+        self.request("load", scope, move |row, now| {
             let cursors: Vec<Cursor> = row.cursors.values().cloned().collect();
             let beyond = row.beyond.clone();
-            judge.loads(process, &Kept { cursors: cursors.clone(), beyond: outputs(&judge, beyond.as_deref()) });
+            let kept = Kept { cursors: cursors.clone(), beyond: outputs(&judge, beyond.as_deref()) };
+            judge.loads(process, &kept, now);
             Loaded { cursors, beyond }
         })
         .await
