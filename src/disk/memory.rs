@@ -10,90 +10,17 @@
 //! It keeps no more than POSIX promises: names that are not synced survive in any subset, whatever their order; so do
 //! writes, whole, cut short or in sectors; a file that was made longer may hold zeros.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Disk, DiskFile, Kind, Meta, Mode};
-
-/// What a disk writes as a whole, in bytes.
-const SECTOR: usize = 512;
-
-/// What becomes of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It happens.
-    Happens,
-    /// It fails, and nothing has happened.
-    Fails,
-    /// It fails; of a write, half has happened.
-    FailsHalfway,
-}
-
-/// An operation that is about to happen.
-#[derive(Debug, Clone, Copy)]
-pub struct Operation<'a> {
-    /// What it does.
-    pub act: Act,
-    /// With which file or folder.
-    pub path: &'a Path,
-}
-
-/// What an operation does with a file or folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "named for what they do")]
-pub enum Act {
-    Append,
-    CreateFolder,
-    Link,
-    List,
-    Lock,
-    Look,
-    Open,
-    Read,
-    Remove,
-    Rename,
-    Resolve,
-    SetLength,
-    Sync,
-    SyncFolder,
-    Write,
-}
-
-impl Act {
-    /// Whether it may change what is on the disk; opening is none, though it may make an empty file.
-    #[must_use]
-    pub fn changes(self) -> bool {
-        !matches!(self, Self::List | Self::Lock | Self::Look | Self::Open | Self::Read | Self::Resolve)
-    }
-}
-
-/// The process that uses a disk, as far as the disk has to know: it rules what happens and when.
-pub trait Host: Send + Sync {
-    /// Called before each operation.
-    fn fate(&self, operation: &Operation<'_>) -> Fate;
-
-    /// As [`Disk::run`].
-    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, io::Result<()>> {
-        async move {
-            work();
-            Ok(())
-        }
-        .boxed()
-    }
-}
-
-impl<F: Fn(&Operation<'_>) -> Fate + Send + Sync> Host for F {
-    fn fate(&self, operation: &Operation<'_>) -> Fate {
-        self(operation)
-    }
-}
+use super::content::{Change, Content, Data, FileData, FolderData, Node, names_of};
+use super::host::{Act, Fate, Host, Operation};
+use super::{Disk, DiskFile, Meta, Mode};
 
 /// A disk in memory, as one process sees it. Clones, and what [`MemoryDisk::seen_by`] gives, share its content. It is
 /// for one thread at a time: a lock that would have to be waited for is an error.
@@ -104,52 +31,6 @@ pub struct MemoryDisk {
     /// Power losses before this view.
     losses: u64,
 }
-
-#[derive(Debug, Default)]
-struct Content {
-    /// By number. The first one is the root.
-    nodes: Vec<Node>,
-    changes: i64,
-    handles: u64,
-    losses: u64,
-}
-
-#[derive(Debug)]
-struct Node {
-    changed: i64,
-    /// The handle that has locked it.
-    lock: Option<u64>,
-    data: Data,
-}
-
-#[derive(Debug)]
-enum Data {
-    File(FileData),
-    Folder(FolderData),
-}
-
-#[derive(Debug, Default)]
-struct FileData {
-    bytes: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Length(usize),
-}
-
-#[derive(Debug, Default)]
-struct FolderData {
-    names: Names,
-    durable: Names,
-    /// Names that an operation sets or removes; all of them or none.
-    unsynced: Vec<Vec<(OsString, Option<usize>)>>,
-}
-
-type Names = BTreeMap<OsString, usize>;
 
 impl MemoryDisk {
     /// An empty disk on which everything happens.
@@ -225,160 +106,6 @@ impl fmt::Debug for MemoryDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryDisk").finish_non_exhaustive()
     }
-}
-
-impl FileData {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.bytes);
-        self.unsynced.push(change);
-    }
-
-    fn sync(&mut self) {
-        self.durable.clone_from(&self.bytes);
-        self.unsynced.clear();
-    }
-
-    fn lose(&mut self, below: &mut dyn FnMut(u64) -> u64) {
-        for change in self.unsynced.drain(..) {
-            match (below(5), change) {
-                (0, _) => {}
-                (2, Change::Write { offset, mut bytes }) => {
-                    bytes.truncate(below(bytes.len() as u64 + 1) as usize);
-                    Change::Write { offset, bytes }.apply(&mut self.durable);
-                }
-                (3, Change::Write { offset, bytes }) => {
-                    for (number, sector) in bytes.chunks(SECTOR).enumerate().filter(|_| below(2) == 0) {
-                        let offset = offset + number * SECTOR;
-                        Change::Write { offset, bytes: sector.to_vec() }.apply(&mut self.durable);
-                    }
-                }
-                (4, Change::Write { offset, bytes }) => {
-                    let len = self.durable.len().max(offset + bytes.len());
-                    Change::Length(len).apply(&mut self.durable);
-                }
-                (_, change) => change.apply(&mut self.durable),
-            }
-        }
-        self.bytes.clone_from(&self.durable);
-    }
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Write { offset, bytes } => {
-                let end = offset + bytes.len();
-                content.resize(content.len().max(end), 0);
-                content[*offset..end].copy_from_slice(bytes);
-            }
-            Self::Length(len) => content.resize(*len, 0),
-        }
-    }
-}
-
-impl FolderData {
-    fn change(&mut self, names: Vec<(OsString, Option<usize>)>) {
-        set(&mut self.names, &names);
-        self.unsynced.push(names);
-    }
-
-    fn sync(&mut self) {
-        self.durable.clone_from(&self.names);
-        self.unsynced.clear();
-    }
-
-    fn lose(&mut self, below: &mut dyn FnMut(u64) -> u64) {
-        for names in self.unsynced.drain(..) {
-            if below(2) == 0 {
-                set(&mut self.durable, &names);
-            }
-        }
-        self.names.clone_from(&self.durable);
-    }
-}
-
-fn set(names: &mut Names, changes: &[(OsString, Option<usize>)]) {
-    for (name, node) in changes {
-        match node {
-            Some(node) => names.insert(name.clone(), *node),
-            None => names.remove(name),
-        };
-    }
-}
-
-impl Content {
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        let mut node = 0;
-        for name in names_of(path)? {
-            node = *self.folder(node)?.names.get(name).ok_or(ErrorKind::NotFound)?;
-        }
-        Ok(node)
-    }
-
-    /// The folder that `path` is in, and its name there.
-    fn find_parent<'a>(&self, path: &'a Path) -> io::Result<(usize, &'a OsStr)> {
-        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
-        let folder = self.find(path.parent().unwrap_or(Path::new("")))?;
-        self.folder(folder)?;
-        Ok((folder, name))
-    }
-
-    fn folder(&self, node: usize) -> io::Result<&FolderData> {
-        match &self.nodes[node].data {
-            Data::Folder(folder) => Ok(folder),
-            Data::File(_) => Err(ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    fn folder_mut(&mut self, node: usize) -> io::Result<&mut FolderData> {
-        match &mut self.nodes[node].data {
-            Data::Folder(folder) => Ok(folder),
-            Data::File(_) => Err(ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    fn file(&self, node: usize) -> io::Result<&FileData> {
-        match &self.nodes[node].data {
-            Data::File(file) => Ok(file),
-            Data::Folder(_) => Err(ErrorKind::IsADirectory.into()),
-        }
-    }
-
-    fn change_file(&mut self, node: usize, change: impl FnOnce(&FileData) -> Change) {
-        self.changes += 1;
-        let node = &mut self.nodes[node];
-        node.changed = self.changes;
-        if let Data::File(file) = &mut node.data {
-            file.change(change(file));
-        }
-    }
-
-    fn create(&mut self, folder: usize, name: &OsStr, data: Data) -> io::Result<usize> {
-        self.changes += 1;
-        self.nodes.push(Node { changed: self.changes, lock: None, data });
-        let node = self.nodes.len() - 1;
-        self.folder_mut(folder)?.change(vec![(name.to_owned(), Some(node))]);
-        Ok(node)
-    }
-
-    fn meta(&self, node: usize) -> Meta {
-        let Node { changed, data, .. } = &self.nodes[node];
-        let (kind, len) = match data {
-            Data::File(file) => (Kind::File, file.bytes.len() as u64),
-            Data::Folder(_) => (Kind::Folder, 0),
-        };
-        Meta { kind, len, modified: (*changed, 0), changed: (*changed, 0), device: 0, inode: node as u64 }
-    }
-}
-
-/// The names on the way from the root to `path`.
-fn names_of(path: &Path) -> io::Result<Vec<&OsStr>> {
-    let names = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(Ok(name)),
-        Component::RootDir | Component::CurDir => None,
-        Component::ParentDir | Component::Prefix(_) => Some(Err(ErrorKind::Unsupported.into())),
-    });
-    names.collect()
 }
 
 impl Disk for MemoryDisk {

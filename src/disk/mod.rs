@@ -7,7 +7,9 @@
 //!
 //! Data is durable once its file is synced, and a name (created, renamed or removed) once its folder is.
 
+mod content;
 pub(crate) mod files;
+mod host;
 mod memory;
 mod real;
 #[cfg(test)]
@@ -21,7 +23,8 @@ use std::path::{Path, PathBuf};
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-pub use memory::{Act, Fate, Host, MemoryDisk, Operation};
+pub use host::{Act, Fate, Host, Operation};
+pub use memory::MemoryDisk;
 pub use real::RealDisk;
 
 /// A file system. What it does not say here is as on POSIX, its errors among it.
