@@ -67,3 +67,129 @@ pub async fn settle<C: Clock>(
     }
     Ok(Account { tally, refusal, reached: progress.reached().to_vec() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use arrow_schema::Schema;
+    use futures::stream;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::envelope::RunPins;
+    use crate::model::{Decision, Hex64, Lane, LaneKey, Micros, Position, WorldKey};
+    use crate::oracle::View;
+    use crate::pipelines::prepare::PreparedOutput;
+    use crate::run::identity::RunIdentity;
+    use crate::store::MemoryStore;
+
+    /// A run of one output, which nobody reads.
+    fn run(lane: Lane) -> Prepared {
+        let hex32 = |digit: &str| digit.repeat(32).parse().unwrap();
+        let world = WorldKey {
+            manifest_fingerprint: Hex64::sha256("manifest"),
+            parameter_hash: Hex64::sha256("parameters"),
+            scenario_id: "baseline_v1".parse().unwrap(),
+            seed: 42,
+        };
+        let identity = RunIdentity {
+            message_id: Hex64::sha256("message"),
+            platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
+            scenario_run_id: hex32("5"),
+            run_id: hex32("6"),
+            world: world.clone(),
+            bundle_hash: Hex64::sha256("bundle"),
+            run_config_digest: Hex64::sha256("config"),
+            oracle_pack_id: None,
+            engine_release: None,
+            service_release_id: None,
+            environment: None,
+            failed_gates: BTreeSet::new(),
+        };
+        let pins = RunPins {
+            world,
+            run_id: hex32("7"),
+            platform_run_id: identity.platform_run_id.clone(),
+            scenario_run_id: identity.scenario_run_id.clone(),
+            producer: "svc:world_stream_producer".to_owned(),
+            trace_id: "t".to_owned(),
+            span_id: None,
+        };
+        let view = View {
+            rank: 0,
+            output_id: "arrival_events_5B".parse().unwrap(),
+            store: Arc::new(MemoryStore::new("mem://world")),
+            parts: Vec::new(),
+            rows: 3,
+            schema: Arc::new(Schema::empty()),
+        };
+        let output = PreparedOutput { view, span: None, primary_key: vec!["id".to_owned()], order_key: None };
+        Prepared {
+            identity,
+            engine_root: "mem://world".to_owned(),
+            view_root: "mem://world".to_owned(),
+            pins,
+            pack_key: Hex64::sha256("pack"),
+            unsealed: None,
+            outputs: vec![output],
+            lane,
+        }
+    }
+
+    fn answers(count: u64) -> Vec<Result<Delivered, Refusal>> {
+        let answer = |row| Delivered {
+            position: Position { rank: 0, file: 0, row, seq: row },
+            ts: Micros(0),
+            event_id: [row as u8; 32],
+            decision: Decision::Admit,
+            attempts: 1,
+            ambiguous: false,
+            latency: Duration::ZERO,
+            lag: Duration::ZERO,
+        };
+        (0..count).map(|row| Ok(answer(row))).collect()
+    }
+
+    async fn settled(lane: Lane, due: u64, framed: u64, answers: Vec<Result<Delivered, Refusal>>) -> Option<Refusal> {
+        let count = Counter::new();
+        count.add(framed);
+        let answers = stream::iter(answers);
+        settle(answers, &run(lane), &[Resume::default()], due, &count, &SystemClock::new()).await.unwrap().refusal
+    }
+
+    #[tokio::test]
+    async fn a_run_ends_well_only_if_what_was_due_was_framed_and_what_was_framed_was_answered() {
+        assert_eq!(settled(Lane::WHOLE, 3, 3, answers(3)).await, None);
+        assert_eq!(settled(Lane::WHOLE, 0, 0, answers(0)).await, None);
+        // An event lost behind framing, before it, an answer without its event, an event that nobody counted.
+        for (due, framed, answered) in
+            [(3, 3, 2), (3, 2, 2), (2, 2, 3), (3, 4, 3), (4, 3, 3), (2, 3, 3), (3, 2, 3), (3, 0, 0)]
+        {
+            let refusal = settled(Lane::WHOLE, due, framed, answers(answered)).await.unwrap();
+            assert_eq!(
+                refusal.to_string(),
+                format!("INTERNAL_ERROR: {due} events were due, {framed} were framed, {answered} were answered")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_lane_owes_is_what_was_framed_of_it() {
+        let lane = Lane::new(NonZeroU32::new(2).unwrap(), 0, LaneKey::EventId).unwrap();
+        assert_eq!(settled(lane, 100, 3, answers(3)).await, None);
+        for (framed, answered) in [(3, 2), (2, 3), (1, 0)] {
+            assert_eq!(settled(lane, 3, framed, answers(answered)).await.unwrap().reason, Reason::InternalError);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_covered_by_what_is_missing_because_of_it() {
+        let mut answers = answers(2);
+        answers.push(Err(Refusal::new(Reason::IgPushRejected, "422")));
+        assert_eq!(settled(Lane::WHOLE, 3, 3, answers).await.unwrap().reason, Reason::IgPushRejected);
+    }
+}

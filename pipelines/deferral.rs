@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! required packs ──look──┐
-//! checkpoint held ───────┴─► Waiting ──► wsp/deferrals/<message_id>.json, RUN_STARTED's details
+//! checkpoint held, away ─┴─► Waiting ──► wsp/deferrals/<message_id>.json, RUN_STARTED's details
 //! ```
 
 use std::collections::BTreeMap;
@@ -111,8 +111,10 @@ impl Waiting {
         refusal: &Refusal,
         at: Micros,
     ) -> Result<(), Refusal> {
-        let reason = format!("{}:{}", refusal.reason, refusal.detail);
-        self.note(ready, home, &[reason], &json!({"checkpoint": refusal.place.file}), at).await
+        // What was found differs from look to look (when a lease ends, how an outage shows) and the cause does not.
+        let reason = format!("{}:checkpoint", refusal.reason);
+        let looked_at = json!({"checkpoint": refusal.place.file, "found": refusal.detail});
+        self.note(ready, home, &[reason], &looked_at, at).await
     }
 
     /// The message has to wait no longer. Says what `RUN_STARTED` tells of the wait, where there was one.

@@ -12,8 +12,8 @@ use crate::clock::Clock;
 use crate::deliver::DeliveryMode;
 use crate::evidence::{
     CheckpointSaved, DeliverySettings, End, Ending, Facts, Limits, OutputSummary, Pins, Producer, Provenance,
-    ReadySource, Records, RunEvidence, RunIds, START_SCHEMA, SessionEvent, SessionLog, Start, StartOutput, Summary,
-    WorldOutputs,
+    ReadySource, Records, ResumedAfter, RunEvidence, RunIds, START_SCHEMA, SessionEvent, SessionLog, Start,
+    StartOutput, Summary, WorldOutputs,
 };
 use crate::model::{CheckList, Hex64, Micros, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
@@ -25,6 +25,7 @@ use crate::store::ObjectStore;
 use super::positions::resumed_at;
 use super::prepare::Prepared;
 use super::producer::Settings;
+use super::resuming::Resumed;
 
 /// Where a run's evidence is kept: under the run that is at home here.
 ///
@@ -121,7 +122,7 @@ pub(super) fn start_of(
     source: &Source,
     run: &Prepared,
     checks: &CheckList,
-    from: &[Resume],
+    resumed: &Resumed,
     started: Micros,
 ) -> Start {
     let identity = &run.identity;
@@ -132,7 +133,11 @@ pub(super) fn start_of(
     };
     Start {
         schema: START_SCHEMA.to_owned(),
-        ready: ReadySource { topic: source.topic.clone(), partition: source.partition, offset: source.offset },
+        ready: ReadySource {
+            topic: source.topic.clone(),
+            partition: source.partition.clone(),
+            offset: source.offset.clone(),
+        },
         run: RunIds {
             message_id: identity.message_id.clone(),
             run_id: identity.run_id.clone(),
@@ -165,16 +170,23 @@ pub(super) fn start_of(
         outputs: run
             .outputs
             .iter()
-            .zip(from)
-            .map(|(output, from)| StartOutput {
+            .zip(resumed.from.iter().zip(&resumed.after))
+            .map(|(output, (from, after))| StartOutput {
                 output_id: output.view.output_id.clone(),
                 files: output.view.parts.len() as u64,
                 rows: output.view.rows,
                 view_first_ts_utc: output.span.map(|(first, _)| first.to_string()),
                 view_last_ts_utc: output.span.map(|(_, last)| last.to_string()),
+                content: output.files().content(),
                 resumed_at: resumed_at(&output.view, *from),
+                resumed_after: after.as_ref().map(|row| ResumedAfter {
+                    ts_utc: row.ts.to_string(),
+                    event_id: row.event_id.clone(),
+                    kept: row.kept,
+                }),
             })
             .collect(),
+        earlier: Vec::new(),
         checks: checks.checks().to_vec(),
         started,
     }

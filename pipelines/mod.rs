@@ -8,12 +8,14 @@
 pub mod account;
 pub mod deferral;
 pub mod evidence;
+mod first_rows;
 pub mod matrix;
 pub mod plan;
 pub mod positions;
 pub mod prepare;
 pub mod producer;
 mod progress;
+pub mod resuming;
 pub mod service;
 pub mod sim;
 pub mod telemetry;

@@ -8,14 +8,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
 
-use crate::checkpoint::{Cursor, Earlier, Kept};
+use crate::checkpoint::{Cursor, Earlier};
 use crate::clock::Clock;
+use crate::envelope::WorldPins;
 use crate::merge::merge;
-use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal};
+use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PIN_NAMES, PlatformRunId, Reason, Refusal, RowBatch};
 use crate::oracle::{Resume, Scan};
+use crate::pace::Schedule;
 use crate::profile::{Profile, active_run};
 use crate::ready::Ready;
 use crate::run::identity::RunIdentity;
@@ -23,9 +25,11 @@ use crate::store::ObjectStore;
 
 use super::deferral::PacksLook;
 use super::evidence::{evidence_of, not_streamed, rows_before};
+use super::first_rows;
 use super::positions::{checkpoints, resumed_at};
 use super::prepare::{self, Prepared, PreparedOutput};
 use super::producer::Settings;
+use super::resuming::{self, Resumed};
 use super::telemetry::{RunMeter, Telemetry};
 
 /// A run as it would be.
@@ -67,6 +71,12 @@ pub struct PlannedRun {
     pub largest_idle_gap_from: Option<String>,
     /// Event seconds a second; 0 is without pacing.
     pub speedup: f64,
+    /// When its first event is due, where a campaign or a rate plan says so and that is still to come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts_utc: Option<String>,
+    /// Seconds until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts_in_seconds: Option<f64>,
     /// Seconds that pacing by event time takes; `None` without pacing.
     pub paced_seconds: Option<f64>,
     /// Seconds that a steady rate takes; `None` without one, or with a rate plan.
@@ -115,10 +125,10 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
     let run = match prepared {
         None => None,
         Some(prepared) => match resume(profile, &prepared, clock.clone()).await {
-            Ok(Resumed { from, earlier, cursors }) => {
+            Ok((Resumed { from, earlier, .. }, cursors)) => {
                 checks.pass("checkpoint", format!("{} rows delivered before", rows_before(&prepared, &from)));
                 let meter = telemetry.look_ahead(&prepared, &from, settings, ready, &clock);
-                let run = look_ahead(profile, settings, &prepared, &from, (earlier, &cursors), &meter).await;
+                let run = look_ahead(profile, settings, &prepared, &from, (earlier, &cursors), &meter, &clock).await;
                 meter.over();
                 checks.note("event times", run, |run| format!("{} events in order", run.events))
             }
@@ -173,26 +183,42 @@ async fn unseen(
     not_streamed(identity, &evidence).await
 }
 
-/// Where a run would go on.
-struct Resumed {
-    from: Vec<Resume>,
-    earlier: Earlier,
-    cursors: Vec<Cursor>,
-}
-
-/// Where the run would go on. The scope is looked at, not held: another producer may be at work on it.
+/// Where the run would go on, and its cursors.
 ///
 /// # Errors
 ///
-/// As [`prepare::resume`] and [`CheckpointStore::peek`](crate::checkpoint::CheckpointStore::peek).
-async fn resume<C: Clock + std::fmt::Debug>(profile: &Profile, run: &Prepared, clock: C) -> Result<Resumed, Refusal> {
+/// As [`resuming::look`].
+async fn resume<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    run: &Prepared,
+    clock: C,
+) -> Result<(Resumed, Vec<Cursor>), Refusal> {
     let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
-    let kept: Kept = store.peek(&run.scope(&profile.checkpoint.attempt_id), &run.output_ids()).await?;
-    let (from, earlier) = prepare::resume(run, &kept)?;
-    Ok(Resumed { from, earlier, cursors: kept.cursors })
+    resuming::look(run, &*store, &run.scope(&profile.checkpoint.attempt_id)).await
 }
 
-/// Reads the event times of all that is left, and nothing else of it.
+/// The event times of all that is left, with its world where footers don't tell it, and nothing else of it.
+fn look_at(
+    settings: &Settings,
+    run: &Prepared,
+    from: &[Resume],
+) -> Result<Vec<impl Stream<Item = Result<RowBatch, Refusal>> + Send + use<>>, Refusal> {
+    let world = &run.identity.world;
+    let mut open = false;
+    for output in &run.outputs {
+        open |= !output.view.open_parts(world)?.is_empty();
+    }
+    let pins = if open { PIN_NAMES.map(str::to_owned).to_vec() } else { Vec::new() };
+    let scan = Scan::new().times_and(&pins).limit(settings.max_events_per_output.unwrap_or(u64::MAX));
+    let outputs = run.batches(scan, from).into_iter().zip(&run.outputs);
+    let outputs = outputs.map(|(batches, output)| {
+        let (view, pins) = (output.view.clone(), WorldPins::new(world));
+        batches.map(move |batch| batch.and_then(|batch| first_rows::check_batch(&batch, &view, &pins).map(|()| batch)))
+    });
+    Ok(outputs.collect())
+}
+
+/// Reads the event times of all that is left.
 async fn look_ahead(
     profile: &Profile,
     settings: &Settings,
@@ -200,10 +226,10 @@ async fn look_ahead(
     from: &[Resume],
     (mut earlier, cursors): (Earlier, &[Cursor]),
     meter: &RunMeter,
+    clock: &impl Clock,
 ) -> Result<PlannedRun, Refusal> {
     use crate::merge::RunsExt;
-    let scan = Scan::new().times_only().limit(settings.max_events_per_output.unwrap_or(u64::MAX));
-    let mut merged = merge(run.batches(scan, from)).take_rows(settings.max_events.unwrap_or(u64::MAX));
+    let mut merged = merge(look_at(settings, run, from)?).take_rows(settings.max_events.unwrap_or(u64::MAX));
     let (mut events, mut first, mut last) = (0, None, None);
     let mut answered_earlier = 0;
     let mut gap = (Duration::ZERO, None);
@@ -236,6 +262,9 @@ async fn look_ahead(
         }
     }
     let speedup = profile.policy.stream_speedup;
+    let (now, wait) = (clock.utc(), first.map_or(Duration::ZERO, |ts| first_wait(settings, run, ts, clock)));
+    let starts =
+        (!wait.is_zero()).then(|| Micros(now.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))));
     let text = |ts: Option<Micros>| ts.map(|ts| ts.to_string());
     Ok(PlannedRun {
         engine_run_root: run.engine_root.clone(),
@@ -249,9 +278,19 @@ async fn look_ahead(
         largest_idle_gap_seconds: gap.0.as_secs_f64(),
         largest_idle_gap_from: text(gap.1),
         speedup,
+        starts_utc: text(starts),
+        starts_in_seconds: starts.map(|_| wait.as_secs_f64()),
         paced_seconds: (!settings.pacing.is_off()).then(|| paced.as_secs_f64() / speedup),
         rated_seconds: profile.rate.target_eps.map(|eps| events as f64 / eps),
     })
+}
+
+/// How long a start now would wait for its first event, which is at `ts`.
+fn first_wait(settings: &Settings, run: &Prepared, ts: Micros, clock: &impl Clock) -> Duration {
+    let (now, utc) = (clock.now(), clock.utc());
+    let due = Schedule::new(settings.pacing_of(run)).due(ts, || (now, utc)).unwrap_or_default();
+    let rate_start = settings.rate.as_ref().and(settings.rate_start).map_or(0, |start| start.0.saturating_sub(utc.0));
+    due.saturating_sub(now).max(Duration::from_micros(u64::try_from(rate_start).unwrap_or(0)))
 }
 
 fn planned(output: &PreparedOutput, from: Resume, cursors: &[Cursor]) -> PlannedOutput {

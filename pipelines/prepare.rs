@@ -14,9 +14,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 
-use crate::checkpoint::{Earlier, FileRows, Kept, OutputFiles, ScopeKey};
+use crate::checkpoint::{FileRows, OutputFiles, ScopeKey};
 use crate::envelope::{Framer, LaneFilter, OutputFrame, RunPins, check_schema};
-use crate::model::{CheckList, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, RowBatch};
+use crate::model::{
+    CheckList, Hex64, Lane, Micros, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, WorldKey,
+};
 use crate::oracle::catalogue::{self, Catalogue};
 use crate::oracle::seal::SealState;
 use crate::oracle::view::{self, SealedView};
@@ -29,6 +31,8 @@ use crate::run::identity::{self, RunIdentity};
 use crate::run::roots::{Origin, Roots};
 use crate::store::{CountedStore, Key, ObjectStore, S3Options, StoreOptions, open_store};
 use crate::telemetry::Counter;
+
+use super::first_rows;
 
 /// A run that may stream.
 #[derive(Debug, Clone)]
@@ -81,12 +85,14 @@ impl Prepared {
     /// The outputs as cursors see them.
     #[must_use]
     pub fn output_files(&self) -> Vec<OutputFiles> {
-        let files =
-            |view: &View| view.parts.iter().map(|part| FileRows { name: part.name.clone(), rows: part.rows }).collect();
-        self.outputs
-            .iter()
-            .map(|output| OutputFiles { output_id: output.view.output_id.clone(), files: files(&output.view) })
-            .collect()
+        self.outputs.iter().map(PreparedOutput::files).collect()
+    }
+
+    /// What its outputs and their files are called.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let files = |view: &View| view.parts.iter().map(|part| part.name.clone()).collect();
+        Names::new(self.outputs.iter().map(|output| (output.view.output_id.clone(), files(&output.view))))
     }
 
     /// What makes its rows to bodies.
@@ -151,7 +157,23 @@ impl Prepared {
 }
 
 impl PreparedOutput {
-    fn frame(&self) -> OutputFrame {
+    /// Its files as cursors see them.
+    #[must_use]
+    pub fn files(&self) -> OutputFiles {
+        let View { output_id, store, parts, .. } = &self.view;
+        // An object's ETag is of its content. On a disk the version is of the file, and a copy of the file has another.
+        let has_e_tags = is_remote(store.root());
+        let files = parts.iter().map(|part| FileRows {
+            name: part.name.clone(),
+            rows: part.rows,
+            bytes: part.file.meta.size,
+            footer_sha256: Hex64::of_digest(part.footer_sha256),
+            e_tag: has_e_tags.then(|| part.file.meta.version.0.clone()),
+        });
+        OutputFiles { output_id: output_id.clone(), files: files.collect() }
+    }
+
+    pub(super) fn frame(&self) -> OutputFrame {
         OutputFrame {
             output_id: self.view.output_id.clone(),
             primary_key: self.primary_key.clone(),
@@ -237,22 +259,6 @@ pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> 
     resolve(profile, root, Origin::Message).map_err(|refusal| refusal.field("oracle_pack_ref.engine_run_root"))
 }
 
-/// Where each output goes on, by rank, and which rows beyond are answered already.
-///
-/// # Errors
-///
-/// `CHECKPOINT_FOREIGN`.
-pub fn resume(run: &Prepared, kept: &Kept) -> Result<(Vec<Resume>, Earlier), Refusal> {
-    let earlier = Earlier::new(&run.output_files(), kept)?;
-    let from = earlier.from().into_iter().zip(&run.outputs).map(|(at, output)| {
-        let cursor = kept.cursors.iter().find(|cursor| cursor.output_id == output.view.output_id);
-        // A time that another producer spelt in its own way is no reason to refuse the run.
-        let after = cursor.and_then(|cursor| Micros::parse(cursor.last_ts_utc.as_ref()?.as_bytes()));
-        Resume { file: at.file as usize, row: at.row, after }
-    });
-    Ok((from.collect(), earlier))
-}
-
 /// All the way from READY to a run that may stream, for whoever wants no more of the checks than their verdict.
 ///
 /// # Errors
@@ -273,8 +279,8 @@ pub(crate) async fn of_ready_checked(
     run.ok_or_else(|| first_refusal(list))
 }
 
-/// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers and small
-/// files is read, whatever the world's size. `None` where anything refuses.
+/// Makes all checks of the world and its rows' columns, adding them to `list`. Nothing but footers, small files and
+/// some outermost rows is read, whatever the world's size. `None` where anything refuses.
 pub async fn prepare(
     profile: &Profile,
     ready: &Ready,
@@ -306,7 +312,7 @@ pub async fn prepare(
     };
     let view_root = ViewRoot { store: &*view_store, base: base.as_ref() };
     let world = world::inspect(&*engine, view_root, &wanted, list).await?;
-    let outputs = check_rows(&world, &view_store, &catalogue, list).await;
+    let outputs = check_rows(&world, &identity.world, &view_store, &catalogue, list).await;
     let roots = (engine_root, root_of(&view_store, &base));
     list.verdict().is_ok().then(|| assemble(profile, identity, roots, &world, outputs))
 }
@@ -365,14 +371,16 @@ pub(super) fn read_catalogue(path: &Path) -> Result<Catalogue, Refusal> {
     Catalogue::parse(&read(path.to_owned())?, &read(gate_map)?)
 }
 
-/// Footers and columns of every view, read side by side.
+/// Footers, columns and outermost rows of every view, read side by side.
 pub(super) async fn check_rows(
     world: &World,
+    world_key: &WorldKey,
     store: &Arc<dyn ObjectStore>,
     catalogue: &Catalogue,
     list: &mut CheckList,
 ) -> Vec<PreparedOutput> {
-    let checks = world.views.iter().enumerate().map(|(rank, sealed)| check_output(rank, sealed, store, catalogue));
+    let views = world.views.iter().enumerate();
+    let checks = views.map(|(rank, sealed)| check_output(rank, sealed, world_key, store, catalogue));
     let checked = join_all(checks).await;
     world
         .views
@@ -394,6 +402,7 @@ pub(super) async fn check_rows(
 async fn check_output(
     rank: usize,
     sealed: &SealedView,
+    world_key: &WorldKey,
     store: &Arc<dyn ObjectStore>,
     catalogue: &Catalogue,
 ) -> Result<PreparedOutput, Refusal> {
@@ -409,6 +418,7 @@ async fn check_output(
     let order_key = order_key_column(sealed.output_id.as_str());
     let first = view.parts.first().map(|part| part.name.clone()).unwrap_or_default();
     check_schema(&view.schema, &primary_key, order_key).map_err(|refusal| refusal.file(first))?;
+    first_rows::check(&view, sealed, world_key).await?;
     Ok(PreparedOutput { view, span: sealed.span, primary_key, order_key })
 }
 
@@ -470,8 +480,8 @@ fn resolve(profile: &Profile, reference: &str, origin: Origin) -> Result<String,
 ///
 /// `STORE_UNAVAILABLE` for an address that is none.
 pub fn open(profile: &Profile, root: &str) -> Result<Arc<dyn ObjectStore>, Refusal> {
-    let StoreWiring { endpoint, region, path_style, .. } = profile.store.clone();
-    let options = StoreOptions { s3: S3Options { endpoint, region, path_style, ..S3Options::default() } };
+    let StoreWiring { endpoint, region, path_style, patience, .. } = profile.store.clone();
+    let options = StoreOptions { s3: S3Options { endpoint, region, path_style, patience, ..S3Options::default() } };
     open_store(root, &options).map_err(|error| Refusal::new(Reason::StoreUnavailable, error.to_string()).file(root))
 }
 

@@ -7,6 +7,7 @@ use futures::{Stream, TryStreamExt, stream};
 use tracing::info_span;
 
 use crate::ahead::AheadExt;
+use crate::byte_budget::ByteBudget;
 use crate::checkpoint::{
     ApartExt, CheckpointExt, CheckpointOptions, CheckpointScope, Earlier, HeldExt, RejoinExt, SavedCursor,
 };
@@ -26,8 +27,8 @@ use crate::telemetry::Counter;
 
 use super::prepare::Prepared;
 
-/// Chunks (of up to 256 events) framed ahead of delivery: enough that the framing thread never waits for a slot
-/// while the other core is busy, some 10 MB at most.
+/// Chunks (of up to 256 events or 1 MiB) framed ahead of delivery: enough that the framing thread never waits for a slot
+/// while the other core is busy, some 10 MB where bodies are as usual.
 const CHUNKS_AHEAD: usize = 32;
 
 /// How a run is streamed.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub window: usize,
     /// Unanswered events in memory.
     pub held: usize,
+    /// Bytes of request bodies in memory.
+    pub body_memory: u64,
     /// Attempts and delays.
     pub retry: RetryPolicy,
     /// Time for all attempts of an event.
@@ -110,6 +113,7 @@ impl Settings {
             mode,
             window: delivery.window,
             held: delivery.held,
+            body_memory: delivery.memory,
             retry: RetryPolicy {
                 max_attempts: delivery.max_attempts,
                 base_delay: delivery.base_delay,
@@ -137,6 +141,15 @@ impl Settings {
     #[must_use]
     pub fn is_capped(&self) -> bool {
         self.max_events.is_some() || self.max_events_per_output.is_some()
+    }
+
+    /// The pacing, fixed to the campaign's start and the world's first event where there is one.
+    #[must_use]
+    pub fn pacing_of(&self, run: &Prepared) -> Pacing {
+        self.pacing.anchor(match (self.campaign_start, run.first_ts()) {
+            (Some(utc), Some(ts)) => Anchor::At { utc, ts },
+            _ => Anchor::First,
+        })
     }
 
     /// How far sending may run ahead of what is saved, and so what a crash can repeat: `flush_every` + the requests in
@@ -177,6 +190,8 @@ pub struct Parts<G, C> {
     pub read: ReadCounts,
     /// Where events are counted before they are sent.
     pub framed: Counter,
+    /// What request bodies in memory are counted against, those of the framed events among them.
+    pub bodies: ByteBudget,
 }
 
 /// What was read of the views to be streamed.
@@ -207,17 +222,20 @@ where
     F: FnMut(SavedCursor) + Send + 'static,
 {
     // Reading, merging and framing is work, what follows is waiting: they get a thread each.
-    let chunks = framed(run, from, settings, &parts.read, parts.framed.clone()).ahead("wsp-frame", CHUNKS_AHEAD);
+    let chunks = framed(run, from, settings, &parts.read, parts.framed.clone(), &parts.bodies);
+    let chunks = chunks.ahead("wsp-frame", CHUNKS_AHEAD);
     delivered(run, chunks, settings, parts, on_saved)
 }
 
-/// The first half of [`stream()`]: rows to framed events, in chunks. What is read is counted in `read`, events in `count`.
+/// The first half of [`stream()`]: rows to framed events, in chunks. What is read is counted in `read`, events in `count`,
+/// and nothing is framed while `bodies` has no room.
 pub fn framed(
     run: &Prepared,
     from: &[Resume],
     settings: &Settings,
     read: &ReadCounts,
     count: Counter,
+    bodies: &ByteBudget,
 ) -> impl Stream<Item = Result<Vec<Event>, Refusal>> + Send + use<> {
     let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
     let scan = Scan::new().limit(cap).memory(settings.read_memory);
@@ -235,7 +253,7 @@ pub fn framed(
         // A cap counts in that order too, so a capped run is a prefix of the whole one.
         .take_rows(settings.max_events.unwrap_or(u64::MAX))
         // Bodies are made once; every attempt sends these bytes.
-        .frame(run.framer())
+        .frame(run.framer().within(bodies.clone()))
         // A lane's rows are known only by reading them; this says how many answers are due.
         .inspect_ok(move |events| {
             count.add(events.len() as u64);
@@ -257,18 +275,16 @@ where
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
-    let Parts { gate, clock, scope, earlier, stop, stats, .. } = parts;
+    let Parts { gate, clock, scope, earlier, stop, stats, bodies, .. } = parts;
     let lease = scope.lease();
     let credit = Credit::new(settings.bound());
-    let anchor = match (settings.campaign_start, run.first_ts()) {
-        (Some(utc), Some(ts)) => Anchor::At { utc, ts },
-        _ => Anchor::First,
-    };
     let push = PushOptions::new(clock.clone())
         .mode(settings.mode)
         .retry(settings.retry)
         .window(settings.window)
         .held(settings.held)
+        .bodies(bodies)
+        .names(run.names())
         .event_deadline(settings.event_deadline)
         .budget(settings.budget)
         .circuit(settings.circuit)
@@ -293,7 +309,7 @@ where
         .set_apart(earlier);
     events
         // Before the push, so that waiting for an event's time never holds up requests in flight.
-        .pace(clock.clone(), settings.pacing.anchor(anchor))
+        .pace(clock.clone(), settings.pacing_of(run))
         // The rate caps what event time asks for, so it stands behind it.
         .throttle(clock.clone(), settings.rate.clone(), settings.rate_start)
         // Who lost the hold on the run's checkpoint sends nothing more.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use tracing::{Instrument, info_span};
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, Earlier, SharedScope};
+use crate::byte_budget::ByteBudget;
+use crate::checkpoint::{CheckpointScope, CheckpointStore, SharedScope};
 use crate::clock::Clock;
 use crate::deliver::{Gate, PushStats};
 use crate::evidence::{
@@ -22,7 +23,6 @@ use crate::evidence::{
     Summaries, Summary, Verdict,
 };
 use crate::model::{CheckList, PlatformRunId, Reason, Refusal};
-use crate::oracle::Resume;
 use crate::profile::{ConfigError, Profile, active_run};
 use crate::ready::{Incoming, Ready, Source};
 use crate::run::identity::RunIdentity;
@@ -38,6 +38,7 @@ use super::evidence::{
 use super::positions::checkpoints;
 use super::prepare::{self, Prepared};
 use super::producer::{self, Parts, ReadCounts, Settings};
+use super::resuming::{self, Resumed};
 use super::telemetry::{RunOutput, RunParts, Telemetry, spans};
 
 /// Takes READYs, one at a time.
@@ -232,8 +233,9 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             Some(prepared) => self.open_scope(prepared).instrument(info_span!("hold")).await,
             None => Err(prepare::first_refusal(&checks)),
         };
+        // Another producer's hold and an outage pass; a verdict would use the READY up.
         if let Err(refusal) = &opened
-            && refusal.reason == Reason::CheckpointScopeBusy
+            && matches!(refusal.reason, Reason::CheckpointScopeBusy | Reason::CheckpointUnavailable)
         {
             return self.defer(ready, home, refusal).await;
         }
@@ -245,7 +247,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             engine_run_root: engine_root.clone(),
             limits: limits(&self.settings),
             resumed_rows: match (&prepared, &opened) {
-                (Some(run), Ok(opened)) => rows_before(run, &opened.from),
+                (Some(run), Ok(opened)) => rows_before(run, &opened.resumed.from),
                 _ => 0,
             },
             deferred: self.waiting.over(message_id, home, self.clock.utc()).await?,
@@ -254,11 +256,11 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         session.write(&SessionEvent::engine_world_selected(&engine_root));
         let mut hold = None;
         let streamed = match (prepared, opened) {
-            (Some(prepared), Ok(Opened { store, scope, from, earlier })) => {
+            (Some(prepared), Ok(Opened { store, scope, resumed })) => {
                 let scope = SharedScope::new(scope);
                 hold = Some((store, scope.clone()));
-                let taken = (Box::new(scope) as Box<dyn CheckpointScope>, earlier);
-                let streaming = self.stream(ready, source, &prepared, &checks, taken, &from, session);
+                let taken = (Box::new(scope) as Box<dyn CheckpointScope>, resumed);
+                let streaming = self.stream(ready, source, &prepared, &checks, taken, session);
                 streaming.instrument(info_span!("stream")).await?
             }
             (_, Err(refusal)) => Streamed { emitted: 0, refusal: Some(refusal), summary: None },
@@ -304,18 +306,19 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         source: &Source,
         prepared: &Prepared,
         checks: &CheckList,
-        (scope, earlier): (Box<dyn CheckpointScope>, Earlier),
-        from: &[Resume],
+        (scope, resumed): (Box<dyn CheckpointScope>, Resumed),
         session: &SessionLog<C>,
     ) -> Result<Streamed, Refusal> {
         let started = self.clock.utc();
         let scope_key = prepared.scope(&self.profile.checkpoint.attempt_id);
-        let start = start_of(&self.profile, &self.settings, source, prepared, checks, from, started);
+        let mut start = start_of(&self.profile, &self.settings, source, prepared, checks, &resumed, started);
         let summaries = Summaries::new(self.store.clone(), &prepared.identity.platform_run_id)?.of_lane(prepared.lane);
+        summaries.tell_earlier(&mut start).await?;
         summaries.put_start(&start).await?;
+        let Resumed { from, earlier, .. } = resumed;
         let world = world_outputs(prepared);
         session.write(&SessionEvent::stream_start(&world, &prepared.pack_key, &self.profile.producer_id));
-        let outputs = RunOutput::of(prepared, from, &self.settings);
+        let outputs = RunOutput::of(prepared, &from, &self.settings);
         let due = RunOutput::due(&outputs, &self.settings);
         tracing::info!(message_id = %ready.payload.message_id, events = due, "streaming");
 
@@ -343,6 +346,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             stats: pushes.clone(),
             read,
             framed: framed.clone(),
+            bodies: ByteBudget::new(self.settings.body_memory),
         };
         let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
         let (saved, clock) = (meter.clone(), self.clock.clone());
@@ -350,10 +354,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             saved.saved(clock.now());
             log_saved(cursor);
         };
-        let answers = producer::stream(prepared, from, &self.settings, parts, on_saved);
+        let answers = producer::stream(prepared, &from, &self.settings, parts, on_saved);
         let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
         let Account { tally, refusal, reached } =
-            account::settle(answers, prepared, from, due, &framed, &self.clock).await?;
+            account::settle(answers, prepared, &from, due, &framed, &self.clock).await?;
         meter.over();
         spans::answered(&output_spans, &tally);
         let emitted = tally.totals().emitted();
@@ -375,9 +379,8 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     async fn open_scope(&self, prepared: &Prepared) -> Result<Opened, Refusal> {
         let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;
         let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
-        let kept = scope.load(&prepared.output_ids()).await?;
-        let (from, earlier) = prepare::resume(prepared, &kept)?;
-        Ok(Opened { store, scope, from, earlier })
+        let resumed = resuming::take_up(prepared, &mut *scope).await?;
+        Ok(Opened { store, scope, resumed })
     }
 
     fn look_at_packs(&self, ready: &Ready) -> PacksLook {
@@ -463,10 +466,7 @@ struct Admission<'a, C> {
 struct Opened {
     store: Box<dyn CheckpointStore>,
     scope: Box<dyn CheckpointScope>,
-    /// Where each output goes on.
-    from: Vec<Resume>,
-    /// What is answered beyond.
-    earlier: Earlier,
+    resumed: Resumed,
 }
 
 struct Streamed {

@@ -1,7 +1,7 @@
 //! Whether a run's evidence holds together, with itself and with what it speaks of.
 //!
 //! ```text
-//! Told ─► by itself ─► Oracle: rows of each view ─► checkpoint: where it stands ─► digest, read anew ─► gate: a sample
+//! Told ─► by itself ─► Oracle: content of each view ─► checkpoint: where it stands ─► digests, read anew ─► gate: a sample
 //! ```
 //!
 //! Nothing is written anywhere. Every check stands in the list under its own name, passed, waived (not asked for) or
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::deliver::{Lookup, Probe};
 use crate::envelope::{FrameExt, RunPins};
 use crate::evidence::verify::holds_together;
-use crate::evidence::{End, OutputSummary, RunIds, Status, Summary, Told};
+use crate::evidence::{EarlierStart, End, OutputSummary, RunIds, Status, Summary, Told, Unstarted};
 use crate::merge::merge;
 use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::world::{self, ViewRoot, Wanted};
@@ -26,7 +26,8 @@ use crate::profile::Profile;
 use crate::run::identity::RunIdentity;
 
 use super::positions::{checkpoints, resumed_at};
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Prepared, PreparedOutput};
+use super::resuming::{self, Resumed};
 
 /// How much is looked at.
 #[derive(Debug, Clone)]
@@ -49,13 +50,18 @@ pub async fn verify<C: Clock + std::fmt::Debug>(
     clock: C,
 ) -> Result<CheckList, Refusal> {
     let store = prepare::open_own(profile)?;
-    let told = Told::read(&store, home, profile.lane).await?;
     let mut list = CheckList::new();
+    if let Some(unstarted) = Unstarted::read(&store, home, profile.lane).await? {
+        unstarted.holds_together(&store, home, &mut list).await?;
+        return Ok(list);
+    }
+    let told = Told::read(&store, home, profile.lane).await?;
     holds_together(&store, home, &told, &mut list).await?;
     let Some(summary) = &told.summary else { return Ok(list) };
     let world = list.note("oracle", reopen(profile, summary).await, |run| run.engine_root.clone());
     let Some(world) = world else { return Ok(list) };
     for (output, summary) in world.outputs.iter().zip(&summary.outputs) {
+        list.note(format!("content {}", summary.start.output_id), content(output, summary), Clone::clone);
         list.note(format!("rows {}", summary.start.output_id), rows(&output.view, summary, profile.lane), |()| {
             format!(
                 "{} rows by the view's receipt, {} before, {} answered",
@@ -68,6 +74,9 @@ pub async fn verify<C: Clock + std::fmt::Debug>(
     let standing = standing(profile, &world, summary, clock).await;
     list.note("checkpoint", standing, Clone::clone);
     if depth.digest || depth.sample.is_some() {
+        for earlier in &told.start.earlier {
+            read_earlier(&world, earlier, &mut list).await;
+        }
         read_again(&world, summary, depth, &mut list).await;
     } else {
         list.waive("digest", "not asked for");
@@ -102,7 +111,7 @@ async fn reopen(profile: &Profile, summary: &Summary) -> Result<Prepared, Refusa
     let mut checks = CheckList::new();
     let world = world::inspect(&*engine, ViewRoot { store: &*views, base: None }, &wanted, &mut checks).await;
     let outputs = match &world {
-        Some(world) => prepare::check_rows(world, &views, &catalogue, &mut checks).await,
+        Some(world) => prepare::check_rows(world, &run.world_key, &views, &catalogue, &mut checks).await,
         None => Vec::new(),
     };
     checks.verdict()?;
@@ -149,6 +158,15 @@ fn pins(summary: &Summary) -> RunPins {
     }
 }
 
+/// The view holds what the start read.
+fn content(output: &PreparedOutput, summary: &OutputSummary) -> Result<String, Refusal> {
+    let (found, told) = (output.files().content(), &summary.start.content);
+    if found == *told {
+        return Ok(format!("{found}, as the start read it"));
+    }
+    Err(mismatch(format!("the start read {told}, the view holds {found} now: files, rows or footers differ")))
+}
+
 /// The summary's rows are the receipt's, and a run that is complete has answered the last of them.
 fn rows(view: &View, output: &OutputSummary, lane: Lane) -> Result<(), Refusal> {
     let start = &output.start;
@@ -177,10 +195,9 @@ async fn standing<C: Clock + std::fmt::Debug>(
     clock: C,
 ) -> Result<String, Refusal> {
     let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
-    let kept = store.peek(&summary.run.checkpoint_scope, &run.output_ids()).await?;
-    let (places, _) = prepare::resume(run, &kept)?;
+    let (Resumed { from, .. }, _) = resuming::look(run, &*store, &summary.run.checkpoint_scope).await?;
     let mut short = 0;
-    for ((output, told), place) in run.outputs.iter().zip(&summary.outputs).zip(places) {
+    for ((output, told), place) in run.outputs.iter().zip(&summary.outputs).zip(from) {
         let (reached, id) = (resumed_at(&output.view, place), &told.start.output_id);
         let whole = summary.status == Status::Streamed && summary.end == End::Complete;
         if whole && reached != output.view.rows {
@@ -204,26 +221,24 @@ async fn standing<C: Clock + std::fmt::Debug>(
     Ok(if short == 0 { "at the end of every output".to_owned() } else { format!("{short} rows before the end") })
 }
 
-/// Reads the rows that the run answered once more, for their ids.
-async fn read_again<C: Clock>(run: &Prepared, summary: &Summary, depth: &Depth<C>, list: &mut CheckList) {
-    let wanted: Vec<u64> = summary.outputs.iter().map(|output| output.event_id_digest_events).collect();
+/// Event ids of some rows, read anew.
+struct ReadAnew {
+    /// An output each: how many there were, and their digest.
+    digests: Vec<(u64, Hex64)>,
+    /// Every so many of them, with their ranks.
+    sampled: Vec<(usize, [u8; 32])>,
+}
+
+/// Reads `wanted` rows of each output from the place behind `rows` rows on, for their ids.
+async fn read_ids(run: &Prepared, rows: &[u64], wanted: &[u64], every: u64) -> Result<ReadAnew, Refusal> {
     let total: u64 = wanted.iter().sum();
-    let every = depth.sample.as_ref().map_or(u64::MAX, |(_, sample)| (total / (*sample).max(1)).max(1));
     let mut digests = vec![(0_u64, Sha256::new()); wanted.len()];
-    let (mut read, mut sampled, mut refusal) = (0_u64, Vec::new(), None);
-    let from: Vec<Resume> =
-        run.outputs.iter().zip(&summary.outputs).map(|(o, s)| place(&o.view, s.start.resumed_at)).collect();
+    let (mut read, mut sampled) = (0_u64, Vec::new());
+    let from: Vec<Resume> = run.outputs.iter().zip(rows).map(|(output, rows)| place(&output.view, *rows)).collect();
     let scan = Scan::new().limit(wanted.iter().copied().max().unwrap_or(0));
     let mut events = merge(run.batches(scan, &from)).frame(run.framer()).ahead("wsp-verify", 8);
-    'reading: while read < total {
-        let chunk = match events.next().await {
-            Some(Ok(chunk)) => chunk,
-            Some(Err(error)) => {
-                refusal = Some(error);
-                break 'reading;
-            }
-            None => break 'reading,
-        };
+    while read < total {
+        let Some(chunk) = events.next().await.transpose()? else { break };
         for event in chunk {
             let rank = usize::from(event.position.rank);
             let Some((count, digest)) = digests.get_mut(rank).filter(|(count, _)| *count < wanted[rank]) else {
@@ -237,22 +252,55 @@ async fn read_again<C: Clock>(run: &Prepared, summary: &Summary, depth: &Depth<C
             read += 1;
         }
     }
-    if let Some(refusal) = refusal {
-        list.refuse("digest", refusal);
-        return;
+    let told = |(count, digest): (u64, Sha256)| (count, Hex64::of_digest(digest.finalize().into()));
+    Ok(ReadAnew { digests: digests.into_iter().map(told).collect(), sampled })
+}
+
+/// Whether `events` rows have the digest that is told of them.
+fn same_digest((count, found): &(u64, Hex64), events: u64, told: &Hex64) -> Result<(), Refusal> {
+    if *count != events {
+        return Err(mismatch(format!("it covers {events} events, the lane has {count} there")));
     }
-    for (output, (count, digest)) in summary.outputs.iter().zip(digests) {
-        let found = Hex64::of_digest(digest.finalize().into());
-        let told = &output.event_id_digest;
-        let compared = if count != output.event_id_digest_events {
-            Err(mismatch(format!("it covers {} events, the lane has {count} there", output.event_id_digest_events)))
-        } else if found == *told {
-            Ok(())
-        } else {
-            Err(mismatch(format!("the summary has {told}, the Oracle gives {found}")))
-        };
+    if found == told { Ok(()) } else { Err(mismatch(format!("the evidence has {told}, the Oracle gives {found}"))) }
+}
+
+/// Reads the rows that an earlier start answered once more. Of one that was cut off nothing is told.
+async fn read_earlier(run: &Prepared, earlier: &EarlierStart, list: &mut CheckList) {
+    let told = earlier.outputs.iter().map(|output| {
+        Some((output.start.resumed_at, output.event_id_digest_events?, output.event_id_digest.as_ref()?))
+    });
+    let Some(told) = told.collect::<Option<Vec<_>>>().filter(|told| told.len() == run.outputs.len()) else { return };
+    let (rows, wanted): (Vec<u64>, Vec<u64>) = told.iter().map(|(rows, events, _)| (*rows, *events)).unzip();
+    let name = |output: &OutputId| format!("digest {output}, start of {}", earlier.started);
+    match read_ids(run, &rows, &wanted, u64::MAX).await {
+        Err(refusal) => list.refuse(format!("digest, start of {}", earlier.started), refusal),
+        Ok(read) => {
+            for ((output, (_, events, told)), found) in run.outputs.iter().zip(told).zip(&read.digests) {
+                let compared = same_digest(found, events, told);
+                list.note(name(&output.view.output_id), compared, |()| format!("{events} event ids give {told}"));
+            }
+        }
+    }
+}
+
+/// Reads the rows that the run answered once more, for their ids.
+async fn read_again<C: Clock>(run: &Prepared, summary: &Summary, depth: &Depth<C>, list: &mut CheckList) {
+    let wanted: Vec<u64> = summary.outputs.iter().map(|output| output.event_id_digest_events).collect();
+    let rows: Vec<u64> = summary.outputs.iter().map(|output| output.start.resumed_at).collect();
+    let total: u64 = wanted.iter().sum();
+    let every = depth.sample.as_ref().map_or(u64::MAX, |(_, sample)| (total / (*sample).max(1)).max(1));
+    let ReadAnew { digests, sampled } = match read_ids(run, &rows, &wanted, every).await {
+        Ok(read) => read,
+        Err(refusal) => {
+            list.refuse("digest", refusal);
+            return;
+        }
+    };
+    for (output, found) in summary.outputs.iter().zip(digests) {
+        let compared = same_digest(&found, output.event_id_digest_events, &output.event_id_digest);
+        let (count, digest) = found;
         list.note(format!("digest {}", output.start.output_id), compared, |()| {
-            format!("{count} event ids give {found}")
+            format!("{count} event ids give {digest}")
         });
     }
     if let Some((probe, _)) = &depth.sample {

@@ -37,6 +37,7 @@ fn around(log: &str) -> Result<Around, Failure> {
     let otlp = Otlp::from_env(&|name| std::env::var(name).ok())?;
     let around = Around { screen: Screen::of_stderr(), otlp };
     logs::start(log, &around).map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    logs::log_panics();
     Ok(around)
 }
 

@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod ahead;
+mod aws;
+pub mod byte_budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod credit;

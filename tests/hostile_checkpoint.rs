@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
+#[path = "hostile_checkpoint/changed_world.rs"]
+mod changed_world;
 mod common;
 
 use std::io::{BufRead, BufReader};
@@ -336,4 +338,51 @@ fn without_a_store_for_evidence_nothing_is_sent() {
         assert_eq!(stage.run_once().verdict(), ("STREAMED", ""), "{case}: the READY was kept");
         assert_eq!(gate.requests(), 250, "{case}");
     }
+}
+
+/// Another producer has the run's checkpoint now, and the verdict is that one's to give.
+#[test]
+fn a_lease_that_is_lost_in_the_middle_of_a_run_defers_it_and_fails_nothing() {
+    let (gate, arrival) = holding(100);
+    let stage = Stage::golden(&gate.url);
+    let run = started(&stage);
+    arrival.recv().unwrap();
+    stage.remove(&format!("checkpoints/{SCOPE}/.lock"));
+    gate.release();
+    let ran = Ran::of(run.wait_with_output().unwrap());
+    assert_eq!(ran.verdict(), ("DEFERRED_DOWNSTREAM_NOT_READY", "CHECKPOINT_LEASE_LOST"), "{}", ran.stderr);
+    assert!(stage.record().is_empty() && stage.ends().is_empty(), "no verdict of this producer is on record");
+    assert!(!stage.evidence("wsp/wsp_summary.json").exists(), "the run is another's to sum up");
+    assert!(gate.requests() <= 111, "nothing new is sent: {}", gate.requests());
+
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""), "the READY was not used up");
+    let ids: std::collections::BTreeSet<_> = gate.bodies().iter().map(|body| id_of(body)).collect();
+    assert_eq!(ids.len(), 250, "nothing is lost");
+}
+
+fn id_of(body: &[u8]) -> String {
+    serde_json::from_slice::<Value>(body).unwrap()["event_id"].as_str().unwrap().to_owned()
+}
+
+/// Between the first look at the record and the hold on the checkpoint another producer may end the run.
+#[test]
+fn a_run_that_was_streamed_before_the_hold_is_not_streamed_again() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    let config = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/oracle");
+    // The catalogue is read between the two: as a pipe it holds the program up there.
+    stage.put("oracle/engine_gates.map.yaml", common::read(&config.join("engine_gates.map.yaml")));
+    let catalogue = stage.path("oracle/engine_outputs.catalogue.yaml");
+    assert!(Command::new("mkfifo").arg(&catalogue).status().unwrap().success());
+    stage.profile(&gate.url, |p| p["wiring"]["engine_catalogue_path"] = json!(catalogue));
+    let run = started(&stage);
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(&catalogue).unwrap();
+    let record = stage.evidence(&format!("wsp/ready_runs/{}.jsonl", common::MESSAGE));
+    common::write(&record, &common::read(&golden().join("ready/ready_record.jsonl")));
+    let text = common::read(&config.join("engine_outputs.catalogue.yaml"));
+    std::io::Write::write_all(&mut pipe, &text).unwrap();
+    drop(pipe);
+    let ran = Ran::of(run.wait_with_output().unwrap());
+    assert_eq!((ran.verdict(), gate.requests()), (("SKIPPED_DUPLICATE", ""), 0), "{}", ran.stderr);
+    assert_eq!(stage.governance().len(), 1, "READY was seen, and nothing started");
 }

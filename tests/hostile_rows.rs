@@ -8,11 +8,14 @@ mod common;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DurationSecondArray, Float64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, TimestampNanosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, IntervalYearMonthArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
-use common::capture::CaptureGate;
-use common::parquet::{with_column, with_double, with_null, with_text, without_column};
+use common::capture::{CaptureGate, Reply};
+use common::live::Running;
+use common::parquet::{
+    as_json, with_column, with_double, with_foreign_seed, with_null, with_text, with_texts, without_column,
+};
 use common::refused::{Came, Refused, all_refused, assert_prefix};
 use common::{FRAUD, OUTPUTS, Stage, canonical, events_before};
 use serde_json::{Value, json};
@@ -76,6 +79,47 @@ fn a_row_that_cannot_be_sent_ends_the_run_just_before_it() {
         let names: Vec<&str> = names.iter().copied().chain([place.as_str()]).collect();
         Refused { reason, came: Came::Started, emitted: before, names: &names }.assert(&stage, &ran, &case);
         assert_prefix(&gate.bodies(), before, &case);
+    }
+}
+
+/// Footers without statistics prove nothing: the row is found when it is read, by a plan as by a run.
+#[test]
+fn a_row_of_another_world_ends_the_run_just_before_it() {
+    for row in [1, 42, 99] {
+        let gate = CaptureGate::admitting();
+        let stage = Stage::golden(&gate.url);
+        let rows = with_foreign_seed(&stage.rows(FRAUD), row);
+        stage.write_parts_without_statistics(FRAUD, &[vec![rows]]);
+        let place = format!("part-000000.parquet at row {row}, seed: the row has 43, the run's world 42");
+        let planned = stage.wsp(&["plan", "--profile", "profile.yaml", "--json"]).output().unwrap();
+        let plan: Value = serde_json::from_slice(&planned.stdout).unwrap();
+        let last = plan["checks"].as_array().unwrap().last().unwrap();
+        assert_eq!((planned.status.code(), &last["reason"]), (Some(1), &"WORLD_KEY_MISMATCH".into()), "{plan}");
+        assert!(last["detail"].as_str().unwrap().contains(&place), "{last}");
+        let (before, ran) = (events_before(FRAUD, row), stage.run_once());
+        Refused { reason: "WORLD_KEY_MISMATCH", came: Came::Started, emitted: before, names: &[&place] }
+            .assert(&stage, &ran, &place);
+        assert_prefix(&gate.bodies(), before, &place);
+    }
+}
+
+/// IG takes 1 MiB. No policy lets a run go on behind a row that it would answer with 413.
+#[test]
+fn a_row_too_large_for_the_gate_ends_the_run_just_before_it() {
+    for stop in [true, false] {
+        let gate = CaptureGate::admitting();
+        let stage = Stage::golden(&gate.url);
+        stage.profile(&gate.url, |profile| profile["policy"]["stop_on_nonretryable"] = stop.into());
+        let long = "x".repeat(1 << 20);
+        stage.change_rows(FRAUD, |rows| with_text(&rows, "campaign_id", 42, Some(&long)));
+        let (before, ran) = (events_before(FRAUD, 42), stage.run_once());
+        let names = &["part-000000.parquet at row 42, campaign_id: the event's body has 10", "IG takes 1048576"];
+        Refused { reason: "EVENT_TOO_LARGE", came: Came::Started, emitted: before, names }.assert(
+            &stage,
+            &ran,
+            "too large",
+        );
+        assert_prefix(&gate.bodies(), before, "too large");
     }
 }
 
@@ -146,12 +190,14 @@ fn parts_have_to_be_in_order_among_each_other() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     let rows = stage.rows(FRAUD);
-    stage.write_parts(FRAUD, &[vec![rows.slice(60, 40)], vec![rows.slice(0, 60)]]);
+    // First and last row are where they belong, so that the receipt is right about them.
+    let parts = [(0, 20), (60, 20), (20, 40), (80, 20)].map(|(from, count)| vec![rows.slice(from, count)]);
+    stage.write_parts(FRAUD, &parts);
     let ran = stage.run_once();
     assert_eq!((ran.code, ran.verdict()), (Some(1), ("FAILED", "STREAM_VIEW_ORDER_VIOLATION")), "{}", ran.stderr);
     let refusal = ran.refusal();
-    assert!(refusal.contains("part-000001.parquet at row 0, ts_utc"), "{refusal}");
-    assert!(gate.requests() < 250, "the second part's rows are not sent");
+    assert!(refusal.contains("part-000002.parquet at row 0, ts_utc"), "{refusal}");
+    assert!(gate.requests() < 250, "the third part's rows are not sent");
     assert_eq!(ran.verdicts[0]["emitted"].as_u64(), Some(gate.requests() as u64));
 }
 
@@ -219,9 +265,9 @@ fn a_column_that_cannot_be_sent_refuses_the_run_before_its_first_event() {
             ),
             (
                 "a duration",
-                |s, _| doctored(s, |r| with_column(&r, "took", Arc::new(DurationSecondArray::from(vec![1; 100])))),
+                |s, _| doctored(s, |r| with_column(&r, "took", Arc::new(IntervalYearMonthArray::from(vec![1; 100])))),
                 "COLUMN_NOT_ENCODABLE",
-                &[PART, "took", "Duration"],
+                &[PART, "took", "Interval"],
             ),
             (
                 "columns that change",
@@ -310,8 +356,7 @@ fn a_row_of_text_that_is_no_object_or_lacks_its_key_is_refused_at_its_row() {
         stage.change_rows(FRAUD, |rows| {
             let mut cells: Vec<_> = texts().map(|payload| Some(payload.to_string())).collect();
             cells[row] = text;
-            let times = rows.project(&[rows.schema().index_of("ts_utc").unwrap()]).unwrap();
-            with_column(&times, "payload_json", Arc::new(StringArray::from(cells)))
+            as_json(&rows, cells.into_iter())
         });
         (gate, stage)
     };
@@ -331,7 +376,9 @@ fn a_row_of_text_that_is_no_object_or_lacks_its_key_is_refused_at_its_row() {
         ("a null key", 42, Some(without_key(42)), "PRIMARY_KEY_MISSING", "event_seq"),
     ] {
         let (gate, stage) = doctored(row, text);
-        let (before, ran) = (events_before(FRAUD, row), stage.run_once());
+        // The first row of a view of texts is looked at before the first event.
+        let before = if row == 0 { 0 } else { events_before(FRAUD, row) };
+        let ran = stage.run_once();
         let place = format!("at row {row}, {name}");
         Refused { reason, came: Came::Started, emitted: before, names: &[&place] }.assert(&stage, &ran, case);
         assert_prefix(&gate.bodies(), before, case);
@@ -340,4 +387,47 @@ fn a_row_of_text_that_is_no_object_or_lacks_its_key_is_refused_at_its_row() {
     let (gate, stage) = doctored(0, whole);
     assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
     assert_prefix(&gate.bodies(), 250, "text rows");
+}
+
+/// The most memory that a process has had resident, in MiB.
+#[cfg(target_os = "linux")]
+fn peak_mib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
+}
+
+/// Rows of 400 kB, stored once each row group: bodies of 400 MB in all before a gate that answers nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn large_rows_before_a_slow_gate_stay_within_the_memory_that_is_set() {
+    use std::time::{Duration, Instant};
+
+    const REACHED_MIB: u64 = 250;
+    let gate = CaptureGate::scripted(|_, _| Reply::admit_held());
+    let stage = Stage::golden(&gate.url);
+    // The last row a thousand times, each an event of its own.
+    let rows = stage.rows(FRAUD);
+    let last = with_texts(&rows.slice(rows.num_rows() - 1, 1), "campaign_id", &"x".repeat(400_000));
+    let many = (0..1_000).map(|seq| with_column(&last, "event_seq", Arc::new(Int64Array::from(vec![seq]))));
+    stage.write_parts(FRAUD, &[many.collect()]);
+    let start = |memory_mib: &str| {
+        let mut command = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+        command.env("WSP_DELIVERY_MEMORY_MIB", memory_mib);
+        Running::spawn(&stage, memory_mib, &mut command)
+    };
+    // Without a bound to speak of, memory grows with what is framed. That is how long it takes here.
+    let began = Instant::now();
+    let mut unbounded = start("100000");
+    let process = unbounded.id();
+    unbounded.until("memory grows with the bodies", || peak_mib(process) > REACHED_MIB);
+    let took = began.elapsed();
+    unbounded.kill();
+
+    let bounded = start("8");
+    std::thread::sleep(took + took / 2 + Duration::from_secs(1));
+    let peak = peak_mib(bounded.id());
+    bounded.kill();
+    assert!(gate.requests() >= 2, "both were sending");
+    assert!((1..REACHED_MIB).contains(&peak), "{peak} MiB");
 }

@@ -5,9 +5,17 @@
 
 mod common;
 
+use arrow_array::RecordBatch;
+use bytes::Bytes;
 use common::capture::CaptureGate;
+use common::parquet::{as_json, with_foreign_seed, with_text, with_texts};
 use common::refused::{Came, all_refused};
-use common::{FRAUD, Stage};
+use common::{FRAUD, Stage, canonical};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Encoding;
+use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
 
 fn zeros(n: usize) -> Value {
@@ -172,6 +180,130 @@ fn a_seal_may_be_missing_only_where_policy_says_so() {
     }
 }
 
+/// The folder, its receipt and all ids stay; the rows in it are another world's, as many as before.
+#[test]
+fn a_view_whose_rows_are_of_another_world_is_refused() {
+    fn rows(stage: &Stage, output: &str, change: impl FnOnce(&RecordBatch) -> RecordBatch) {
+        stage.change_rows(output, |rows| change(&rows));
+    }
+    fn json(stage: &Stage, seed: u64) {
+        let payloads = canonical().into_iter().filter(|body| body["event_type"] == FRAUD);
+        let payloads = payloads.map(|mut body| {
+            body["payload"]["seed"] = seed.into();
+            Some(body["payload"].to_string())
+        });
+        rows(stage, FRAUD, |rows| as_json(rows, payloads));
+    }
+    const PART: &str = "part-000000.parquet at row 0";
+    all_refused(
+        Came::Started,
+        &[
+            (
+                "seed",
+                |s, _| rows(s, FRAUD, |rows| with_foreign_seed(rows, 0)),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "seed", "43", "42"],
+            ),
+            (
+                "seed of the last rows",
+                |s, _| rows(s, FRAUD, |rows| with_foreign_seed(rows, 98)),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "seed", "some of the rows 0 to 99 hold 43", "42"],
+            ),
+            (
+                "fingerprint of a context output",
+                |s, _| rows(s, ARRIVALS, |rows| with_texts(rows, "manifest_fingerprint", &"0".repeat(64))),
+                "WORLD_KEY_MISMATCH",
+                &[ARRIVALS, PART, "manifest_fingerprint", "0000", "fa05c832"],
+            ),
+            (
+                "parameters",
+                |s, _| rows(s, FRAUD, |rows| with_texts(rows, "parameter_hash", &"0".repeat(64))),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "parameter_hash", "0000", "7e8079fe"],
+            ),
+            (
+                "scenario",
+                |s, _| rows(s, FRAUD, |rows| with_texts(rows, "scenario_id", "baseline_v2")),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "scenario_id", "baseline_v2", "baseline_v1"],
+            ),
+            (
+                "one part of two, without statistics",
+                |s, _| {
+                    let rows = s.rows(FRAUD);
+                    let foreign = with_foreign_seed(&rows.slice(60, 40), 0);
+                    s.write_parts_without_statistics(FRAUD, &[vec![rows.slice(0, 60)], vec![foreign]]);
+                },
+                "WORLD_KEY_MISMATCH",
+                &["part-000001.parquet at row 0", "seed", "43", "42"],
+            ),
+            (
+                "JSON payloads",
+                |s, _| json(s, 43),
+                "WORLD_KEY_MISMATCH",
+                &[FRAUD, PART, "payload_json.seed", "43", "42"],
+            ),
+        ],
+    );
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    json(&stage, 42);
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""), "JSON payloads of this world");
+}
+
+/// What a sort receipt says of a view's first and last time is compared with its rows.
+#[test]
+fn a_receipt_of_another_span_is_refused() {
+    fn span(stage: &Stage, field: &str, value: &str) {
+        stage.edit(&sort_receipt(FRAUD), |receipt| {
+            for stats in ["raw_stats", "sorted_stats"] {
+                receipt[stats][field] = value.into();
+            }
+        });
+    }
+    const RECEIPT_NAME: &str = "_stream_sort_receipt.json";
+    all_refused(
+        Came::Started,
+        &[
+            (
+                "a year early",
+                |s, _| span(s, "min_ts_utc", "2025-01-01T00:00:00"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &[RECEIPT_NAME, "min_ts_utc", "2025-01-01", "row 0 of", "2026-01-01T00:00:00.000000Z"],
+            ),
+            (
+                "a microsecond early",
+                |s, _| span(s, "min_ts_utc", "2025-12-31T23:59:59.999999"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &["min_ts_utc"],
+            ),
+            (
+                "a year late",
+                |s, _| span(s, "max_ts_utc", "2027-01-01T00:00:00"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &[RECEIPT_NAME, "max_ts_utc", "2027-01-01", "row 99 of", "2026-01-02T22:26:25.681764Z"],
+            ),
+            (
+                "shorter than the rows",
+                |s, _| span(s, "max_ts_utc", "2026-01-02T00:00:00"),
+                "STREAM_VIEW_RECEIPT_BAD",
+                &["max_ts_utc"],
+            ),
+            (
+                "of rows that were replaced",
+                |s, _| {
+                    let receipt = common::read(&s.path(&sort_receipt(FRAUD)));
+                    s.change_rows(FRAUD, |rows| with_text(&rows, "ts_utc", 99, Some("2026-01-03T00:00:00.000000Z")));
+                    s.put(&sort_receipt(FRAUD), receipt);
+                },
+                "STREAM_VIEW_RECEIPT_BAD",
+                &["max_ts_utc", "2026-01-03"],
+            ),
+        ],
+    );
+}
+
 #[test]
 fn a_stream_view_that_is_not_whole_or_not_this_one_is_refused() {
     all_refused(
@@ -277,4 +409,47 @@ fn a_stream_view_that_is_not_whole_or_not_this_one_is_refused() {
             ),
         ],
     );
+}
+
+/// The golden traffic with one byte of a text's page changed, so that the Parquet library panics over it.
+fn with_a_page_that_panics(stage: &Stage) -> Vec<u8> {
+    let rows = stage.rows(FRAUD);
+    let text = "scenario_id";
+    let properties = WriterProperties::builder()
+        .set_column_dictionary_enabled(text.into(), false)
+        .set_column_encoding(text.into(), Encoding::DELTA_BYTE_ARRAY)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
+    writer.write(&rows).unwrap();
+    let file = writer.into_inner().unwrap();
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(file.clone())).unwrap();
+    let column = metadata.row_group(0).columns().iter().find(|column| column.column_path().string() == text).unwrap();
+    let (start, length) = column.byte_range();
+    let panics = |file: &[u8]| {
+        let file = Bytes::copy_from_slice(file);
+        let read = || ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().all(|rows| rows.is_ok());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).is_err()
+    };
+    let changed = (start as usize..(start + length) as usize).map(|at| {
+        let mut changed = file.clone();
+        changed[at] ^= 0x80;
+        changed
+    });
+    changed.into_iter().find(|file| panics(file)).expect("a byte that the library panics over")
+}
+
+#[test]
+fn a_panic_of_the_decoder_is_told_by_the_refusal_alone() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    stage.put(&part(FRAUD), with_a_page_that_panics(&stage));
+    let ran = stage.run_once();
+    assert_eq!(ran.verdict(), ("FAILED", "STREAM_VIEW_UNREADABLE"));
+    let refusal = ran.refusal();
+    for named in ["the decoder gave up", FRAUD, "scenario_id", "row group 0"] {
+        assert!(refusal.contains(named), "{named} is not named in {refusal}");
+    }
+    for line in ran.stderr.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()), "outside the log: {line}");
+    }
 }

@@ -10,11 +10,14 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::Duration;
 
 use common::capture::{CaptureGate, Reply};
 use common::live::{Due, Running, assert_evidence_is_whole, covered, due, ends, kept, prepared, publish_world};
 use common::{Stage, json_lines, read};
 use serde_json::{Value, json};
+use wsp::clock::{Clock, SystemClock};
 use wsp::pipelines::prepare::Prepared;
 use wsp::reference::world::WorldSpec;
 
@@ -250,5 +253,41 @@ fn an_idle_service_ends_in_peace() {
         running.signal(signal);
         let ran = running.end();
         assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
+    }
+}
+
+/// An S3 server that is away: nobody at its port, or somebody who takes connections and says nothing.
+#[test]
+fn a_store_that_is_away_is_named_at_once_and_a_stop_ends_the_wait() {
+    for silent in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let _listener = silent.then_some(listener);
+        let gate = CaptureGate::admitting();
+        let stage = Stage::golden(&gate.url);
+        stage.profile(&gate.url, |profile| {
+            let store =
+                json!({"root": "s3://world/wsp", "endpoint": endpoint, "region": "eu-west-2", "path_style": true});
+            profile["wiring"]["object_store"] = store;
+        });
+        let mut command = stage.wsp(RUN_ONCE);
+        command.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
+        let (clock, mut running) = (SystemClock::new(), Running::spawn(&stage, "away", &mut command));
+        let err = running.err_file();
+        let log = || String::from_utf8(read(&err)).unwrap();
+        running.until("the store is named", || log().contains("the store does not answer"));
+        let named = clock.now();
+        assert!(named < Duration::from_secs(15), "{named:?}");
+        let log = log();
+        let line = log.lines().find(|line| line.contains("the store does not answer")).unwrap();
+        for word in ["WARN", &endpoint, "s3://world/wsp/", "until"] {
+            assert!(line.contains(word), "{word}: {line}");
+        }
+        running.signal("TERM");
+        let (code, out) = running.exit();
+        let took = clock.now().saturating_sub(named);
+        assert!(took < Duration::from_secs(5), "silent: {silent}, {took:?}");
+        assert!(code.is_some_and(|code| code != 0) && out.is_empty(), "{code:?} {out}");
+        assert_eq!(gate.heard(), 0);
     }
 }

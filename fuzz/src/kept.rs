@@ -5,7 +5,8 @@ use std::path::Path;
 
 use wsp::checkpoint::{CheckpointStore, FileCheckpoints, Kept};
 use wsp::clock::SystemClock;
-use wsp::model::{Hex64, OutputId};
+use wsp::model::strict::{self, Limits};
+use wsp::model::{Hex64, OutputId, SequenceNumber, ShardId, ShardPosition};
 
 use super::assert_sayable;
 
@@ -68,4 +69,31 @@ async fn taken_over(root: &Path) -> Option<Kept> {
     drop(held);
     assert_eq!(store.peek(&scope, &outputs).await.unwrap(), kept);
     Some(kept)
+}
+
+/// How far a shard is settled as its file holds it, and the names and numbers that a Kinesis service gives.
+pub(crate) fn shard_position(bytes: &[u8]) {
+    match strict::parse::<ShardPosition>(bytes, Limits::bytes(4096)) {
+        Ok(position) => {
+            let again = serde_json::to_vec(&position).unwrap();
+            assert_eq!(serde_json::from_slice::<ShardPosition>(&again).unwrap(), position);
+        }
+        Err(error) => assert_sayable(&error.to_string()),
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match text.parse::<ShardId>() {
+        // It becomes a file's name.
+        Ok(shard) => assert!(!shard.as_str().contains(['/', '\\', '\0']) && shard.as_str() == text),
+        Err(error) => assert_sayable(&error.to_string()),
+    }
+    match text.parse::<SequenceNumber>() {
+        Ok(number) => {
+            let ten_times: SequenceNumber = match format!("{number}0").parse() {
+                Ok(ten_times) => ten_times,
+                Err(error) => return assert_sayable(&error.to_string()),
+            };
+            assert!(number < ten_times, "{number}");
+        }
+        Err(error) => assert_sayable(&error.to_string()),
+    }
 }

@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("cursor", kept::cursor),
     ("answered", kept::answered),
     ("journal", kept::journal),
+    ("shard_position", kept::shard_position),
     ("parquet", rows::parquet),
     ("payload", rows::payload),
     ("time", rows::time),

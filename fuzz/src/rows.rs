@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use serde_json::{Map, Value};
 use wsp::envelope::{FrameExt, Framer, OutputFrame, RunPins};
 use wsp::model::{Event, Micros, Refusal, RowBatch, Run};
-use wsp::oracle::{Scan, ViewFile, ViewFiles};
+use wsp::oracle::{Scan, View, ViewFile, ViewFiles};
 use wsp::store::{Key, MemoryStore, ObjectStore};
 
 use super::assert_sayable;
@@ -17,8 +17,10 @@ use super::documents::world;
 const NAME: &str = "part-000000.parquet";
 /// Rows that one input may make: a dictionary makes billions of a few bytes, and more teaches nothing.
 const ROWS: u64 = 10_000;
+/// Of these so many are read in slices too.
+const SLICED_ROWS: u64 = 300;
 
-/// One part of any bytes: a refusal, or rows in order with bodies that are JSON.
+/// One part of any bytes: a refusal, or rows in order with bodies that are JSON, the same read whole and in slices.
 pub(crate) fn parquet(bytes: &[u8]) {
     // The decoder's panics are caught and refused (docs/decisions.md); the fuzzer's own hook would end the process first.
     static QUIET: Once = Once::new();
@@ -45,13 +47,10 @@ pub(crate) fn parquet(bytes: &[u8]) {
                 continue;
             }
         };
-        let batches: Vec<_> = block_on(view.batches(Scan::new().limit(ROWS)).collect());
-        let mut rows = Vec::new();
-        for batch in batches {
-            match batch {
-                Ok(batch) => rows.push(batch),
-                Err(refusal) => assert_sayable(&refusal.to_string()),
-            }
+        let rows = read(&view, Scan::new().limit(ROWS));
+        let sliced = read(&view, Scan::new().memory(0).batch_rows(7).limit(SLICED_ROWS));
+        for (row, (whole, slice)) in each(&rows).zip(each(&sliced)).enumerate() {
+            assert_eq!(whole, slice, "row {row} differs when it is read in a slice");
         }
         let times: Vec<Micros> = rows.iter().flat_map(|batch| batch.times().iter().copied()).collect();
         assert!(times.is_sorted(), "rows out of order");
@@ -62,6 +61,23 @@ pub(crate) fn parquet(bytes: &[u8]) {
             assert!(body["payload"].is_object());
         }
     }
+}
+
+/// The rows that come before a refusal, if any.
+fn read(view: &View, scan: Scan) -> Vec<RowBatch> {
+    let mut rows = Vec::new();
+    for batch in block_on(view.batches(scan).collect::<Vec<_>>()) {
+        match batch {
+            Ok(batch) => rows.push(batch),
+            Err(refusal) => assert_sayable(&refusal.to_string()),
+        }
+    }
+    rows
+}
+
+fn each(batches: &[RowBatch]) -> impl Iterator<Item = RecordBatch> {
+    let all = |batch: &RowBatch| (0..batch.times().len()).map(|i| batch.rows().slice(i, 1)).collect::<Vec<_>>();
+    batches.iter().flat_map(all)
 }
 
 /// A row that is JSON text: refused, or sent with the value it has.

@@ -37,7 +37,7 @@ const BESIDES: &str = "
 | variable | what for |
 |---|---|
 ";
-const OTHERS: &str = "| `AWS_*` | Credentials, region and endpoint of S3, as the AWS SDK reads them: keys, profile, web identity, container, instance. |
+const OTHERS: &str = "| `AWS_*` | Credentials, region and endpoint of S3 and Kinesis, and the credentials of the IAM login of MSK, as the AWS SDK reads them: keys, profile, web identity, container, instance. |
 | `OTEL_*` | Traces and metrics to a collector: [telemetry.md](telemetry.md). |
 | `NO_COLOR` | Set to anything, the terminal view and log have no colours. |
 | `TERM` | `dumb` or nothing: progress is not drawn. |

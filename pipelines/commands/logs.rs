@@ -1,5 +1,6 @@
 //! Where logs and spans go: text to a terminal, JSON lines elsewhere, and traces to a collector where one is named.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 
 use tracing::{Event, Level, Subscriber};
@@ -33,6 +34,26 @@ pub(crate) fn start(filter: &str, around: &Around) -> Result<(), ParseError> {
     let traces = otlp.as_ref().and_then(Otlp::layer).map(|layer| layer.with_filter(spans));
     tracing_subscriber::registry().with(logs).with(traces).init();
     Ok(())
+}
+
+/// From now on a panic is a line of the log, in its form, with the thread and the place. One that the Oracle's reading catches is
+/// left to the refusal that it becomes.
+pub(crate) fn log_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if wsp::oracle::catches_panic() {
+            return;
+        }
+        if !tracing::enabled!(Level::ERROR) {
+            return before(panic);
+        }
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));
+        tracing::error!(thread, place, backtrace, "panicked: {}", panic.payload_as_str().unwrap_or("no message"));
+    }));
 }
 
 /// A line for people: when, how bad, what. Which run it is stands in the progress below and, for machines, in the spans.

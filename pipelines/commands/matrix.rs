@@ -4,9 +4,9 @@
 //! --send RUN@HOST, the very word ──► READY from the control topic, nothing committed ──► Matrix ──► table, matrix.json
 //! ```
 
+use std::any::Any;
 use std::fmt::Write;
 use std::pin::pin;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use wsp::clock::SystemClock;
@@ -17,21 +17,17 @@ use wsp::profile::{ControlBus, KafkaWiring, Profile};
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Ready, Settlement, Source};
 
 use super::args;
-use super::plan::ready;
+use super::plan::{LOOKED_AT, REACH, look, ready};
 use super::report::run_of;
-use super::service::{control_root, gate, gate_with, kafka_options, no_kinesis};
+use super::service::{control_root, gate, gate_with, kafka_options};
 use super::{Exit, Failure, Outcome as Ended, block_on, load, say};
 
 /// A key that no gate has given to anybody.
 const STRANGER: &str = "wsp-matrix-nobodys-key";
 /// What the environment holds that no evidence may show, beside what the profile reads.
 const SECRETS: &[&str] = &["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-/// How long the control topic is tried to be reached.
-const REACH: Duration = Duration::from_secs(10);
 /// Characters of what was seen that stand in a row; the rest is in the report.
 const SEEN: usize = 100;
-/// READYs on the topic that are looked at; older ones of a fuller topic have to be named with `--ready`.
-const LOOKED_AT: usize = 1 << 20;
 
 pub(crate) fn run(args: &args::Matrix) -> Ended {
     let profile = load(&args.profile)?;
@@ -99,8 +95,8 @@ fn meant(args: &args::Matrix, profile: &Profile, run: &PlatformRunId) -> Result<
 struct Topic {
     control: ControlTopic,
     found: Result<Option<(Ready, Source)>, Refusal>,
-    /// Who keeps the look at Kafka open.
-    look: Option<KafkaFeed>,
+    /// The feed that the look is made through.
+    look: Option<Box<dyn Any>>,
 }
 
 async fn topic(
@@ -124,9 +120,13 @@ async fn topic(
             };
             let look = open(false, "matrix-look")?;
             let found = newest(open(true, "matrix")?.stream(), run, named).await;
-            Ok(Topic { control: ControlTopic::Kafka(look.probe()), found, look: Some(look) })
+            Ok(Topic { control: ControlTopic::Remote(look.probe()), found, look: Some(Box::new(look)) })
         }
-        ControlBus::Kinesis(_) => Err(no_kinesis()),
+        ControlBus::Kinesis(wiring) => {
+            let kept = look(profile, wiring, false)?;
+            let found = newest(look(profile, wiring, true)?.stream(), run, named).await;
+            Ok(Topic { control: ControlTopic::Remote(kept.probe()), found, look: Some(Box::new(kept)) })
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use wsp::clock::SystemClock;
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Reason, Refusal, Secret};
+use wsp::pipelines::positions::shard_positions;
 use wsp::pipelines::prepare;
 use wsp::pipelines::producer::Settings;
 use wsp::pipelines::service::{Service, Taken};
@@ -18,21 +19,25 @@ use wsp::pipelines::telemetry::listener::Listener;
 use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
 use wsp::profile::settings::TELEMETRY_LISTEN;
-use wsp::profile::{ConfigError, ControlBus, KafkaWiring, Profile, active_run, run_scoped};
-use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Settlement};
+use wsp::profile::{ConfigError, ControlBus, KafkaWiring, KinesisWiring, Profile, active_run, run_scoped};
+use wsp::ready::{
+    FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, KinesisFeed, KinesisOptions, Settlement,
+};
 use wsp::stop::Stop;
+use wsp::store::Patience;
 
 use super::args::Run;
 use super::screen::Screen;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
-    let profile = load(&args.profile)?;
+    let mut profile = load(&args.profile)?;
     let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
     // Events leave by it, so it is the finest there is.
     let clock = SystemClock::new().fine();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;
+        profile.store.patience = Patience::until(stop.clone());
         let telemetry = around.telemetry(&clock);
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
         let Feed { readies, closed, control } = feed(&profile, clock, args.once)?;
@@ -209,16 +214,29 @@ fn feed(profile: &Profile, clock: SystemClock, once: bool) -> Result<Feed, Failu
         ControlBus::Kafka(wiring) => {
             let feed = KafkaFeed::open(kafka_options(profile, wiring, once)?, clock)
                 .map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let (closed, control) = (Box::pin(feed.closed()), ControlTopic::Kafka(feed.probe()));
+            let (closed, control) = (Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
             Ok(Feed { readies: Box::pin(feed.stream()), closed, control })
         }
-        ControlBus::Kinesis(_) => Err(no_kinesis()),
+        ControlBus::Kinesis(wiring) => {
+            let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
+            let positions = shard_positions(profile, wiring, active.as_ref(), clock)
+                .map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            let feed = KinesisFeed::open(kinesis_options(profile, wiring, once), positions, clock)
+                .map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            let (closed, control) = (Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
+            Ok(Feed { readies: Box::pin(feed.stream()), closed, control })
+        }
     }
 }
 
-/// The settings are read; the feed is not in this build yet.
-pub(crate) fn no_kinesis() -> Failure {
-    Failure::usage("wiring.control_bus.kind: `kinesis` can't be read from yet")
+/// How the profile's stream is reached.
+pub(crate) fn kinesis_options(profile: &Profile, wiring: &KinesisWiring, once: bool) -> KinesisOptions {
+    KinesisOptions {
+        region: wiring.region.clone(),
+        endpoint: wiring.endpoint_url.as_ref().map(ToString::to_string),
+        once,
+        ..KinesisOptions::new(&wiring.stream, &profile.topic)
+    }
 }
 
 pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<KafkaOptions, Failure> {
@@ -228,6 +246,7 @@ pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool)
         mechanism: wiring.sasl_mechanism.parse().map_err(|error| parsed("KAFKA_SASL_MECHANISM", error))?,
         username: wiring.username.clone(),
         password: wiring.password.clone(),
+        aws_region: wiring.aws_region.clone(),
         ca_location: wiring.ca_location.clone(),
         once,
         session_timeout: wiring.session_timeout,

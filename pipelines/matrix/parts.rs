@@ -38,9 +38,12 @@ fn profile<C>(m: &Matrix<C>) -> Seen {
 
 async fn topic<C>(m: &Matrix<C>) -> Seen {
     match &m.control {
-        ControlTopic::Kafka(probe) => match probe.look(PATIENCE).await {
-            Ok(0) => Seen::red("the topic does not exist", "Create it, or correct CONTROL_BUS_TOPIC."),
-            Ok(partitions) => Seen::green(format!("{} has {partitions} partitions", m.profile.topic)),
+        ControlTopic::Remote(probe) => match probe.look(PATIENCE).await {
+            Ok(0) => Seen::red(
+                "the topic does not exist",
+                "Create it, or correct CONTROL_BUS_TOPIC, or CONTROL_BUS_STREAM where the bus is Kinesis.",
+            ),
+            Ok(parts) => Seen::green(format!("{} has {parts} {}", m.profile.topic, probe.counted())),
             Err(refusal) => Seen::refused(&refusal),
         },
         ControlTopic::Folder(folder) => match tokio::fs::read_dir(folder).await {
@@ -134,6 +137,7 @@ async fn hold<C: Clock + std::fmt::Debug>(m: &Matrix<C>) -> Result<String, Refus
         last_file: "wsp matrix".to_owned(),
         last_row_index: 1,
         last_ts_utc: None,
+        last_event_id: None,
     };
     let kept = Kept::at([cursor]);
     let mut held = store.open(&scope).await?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Kafka, or the folder of the file control bus.
+    /// Kafka's topic, the Kinesis stream, or the folder of the file control bus.
     ControlTopic,
     /// The store of facts and evidence.
     Store,
@@ -92,7 +92,7 @@ pub const ROWS: &[Spec] = &[
     ),
     giving(
         ControlTopic,
-        row("C1.topic", "the control topic can be read", &[], "its partitions asked for", "it is there"),
+        row("C1.topic", "the control topic can be read", &[], "its partitions or shards asked for", "it is there"),
     ),
     row(
         "C1.ready",

@@ -30,7 +30,7 @@ pub(super) struct Database {
     scopes: Arc<Mutex<BTreeMap<Hex64, Scope>>>,
 }
 
-/// A scope's row of the lease table, its cursors, and the text beside them.
+/// A scope's row of the lease table, its cursors, and the texts beside them.
 #[derive(Debug, Default)]
 struct Scope {
     owner: String,
@@ -38,7 +38,8 @@ struct Scope {
     seq: i64,
     expires: Duration,
     cursors: BTreeMap<OutputId, Cursor>,
-    beyond: Option<String>,
+    beside: Option<String>,
+    views: Option<String>,
 }
 
 /// What of the text the judge wants to know.
@@ -172,7 +173,7 @@ impl ScopeTable for Table {
 
     async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
         let (asked, by) = (self.database.hub.now(), claim.clone());
-        let (seq, cursors, beyond) = (saving.seq, saving.cursors.to_vec(), saving.beyond.to_owned());
+        let (seq, cursors, beside) = (saving.seq, saving.cursors.to_vec(), saving.beside.to_owned());
         let (judge, process) = (self.database.judge.clone(), self.process);
         let answer = self
             .request("save", &claim.scope, move |row, now| {
@@ -184,10 +185,12 @@ impl ScopeTable for Table {
                 }
                 (row.seq, row.expires) = (seq, now + lease);
                 judge.saves(process, &cursors);
-                judge.saves_beyond(process, &outputs(&judge, Some(&beyond)));
+                judge.saves_beyond(process, &outputs(&judge, Some(&beside)));
                 judge.keeps(process, now);
-                row.cursors.extend(cursors.into_iter().map(|cursor| (cursor.output_id.clone(), cursor)));
-                row.beyond = Some(beyond);
+                // The table has the legacy producer's columns.
+                let in_table = |cursor: Cursor| (cursor.output_id.clone(), Cursor { last_event_id: None, ..cursor });
+                row.cursors.extend(cursors.into_iter().map(in_table));
+                row.beside = Some(beside);
                 Answer::Done
             })
             .await;
@@ -198,12 +201,36 @@ impl ScopeTable for Table {
         self.note_hold(asked, lease, held, answer)
     }
 
+    async fn keep_views(&self, claim: &Claim, views: &str, lease: Duration) -> Result<Answer, Fault> {
+        let (asked, by, views) = (self.database.hub.now(), claim.clone(), views.to_owned());
+        let (judge, process) = (self.database.judge.clone(), self.process);
+        let answer = self
+            .request("keep views", &claim.scope, move |row, now| {
+                if !row.is_held_by(&by) {
+                    return Answer::Lost(Some(row.holder()));
+                }
+                judge.keeps_views(process, &views);
+                (row.expires, row.views) = (now + lease, Some(views));
+                Answer::Done
+            })
+            .await;
+        if matches!(answer, Ok(Answer::Lost(_))) {
+            self.database.judge.loses(self.process);
+        }
+        let held = answer == Ok(Answer::Done);
+        self.note_hold(asked, lease, held, answer)
+    }
+
+    async fn load_views(&self, scope: &Hex64) -> Result<Option<String>, Fault> {
+        self.request("load views", scope, |row, _| row.views.clone()).await
+    }
+
     async fn delete(&self, claim: &Claim, _: &[OutputId]) -> Result<(), Fault> {
         let by = claim.clone();
         self.request("delete", &claim.scope, move |row, _| {
             if row.is_held_by(&by) {
                 row.cursors.clear();
-                row.beyond = None;
+                (row.beside, row.views) = (None, None);
             }
         })
         .await
@@ -223,10 +250,10 @@ impl ScopeTable for Table {
         let (judge, process) = (self.database.judge.clone(), self.process);
         self.request("load", scope, move |row, now| {
             let cursors: Vec<Cursor> = row.cursors.values().cloned().collect();
-            let beyond = row.beyond.clone();
-            let kept = Kept { cursors: cursors.clone(), beyond: outputs(&judge, beyond.as_deref()) };
+            let beside = row.beside.clone();
+            let kept = Kept { cursors: cursors.clone(), beyond: outputs(&judge, beside.as_deref()) };
             judge.loads(process, &kept, now);
-            Loaded { cursors, beyond }
+            Loaded { cursors, beside }
         })
         .await
     }

@@ -19,7 +19,8 @@ use super::clock::SimClock;
 use super::hub::{Hub, Life, ProcessId};
 use super::judge::Judge;
 use super::plan::StorePlan;
-use crate::checkpoint::{Beyond, CheckpointScope, CheckpointStore, FileCheckpoints, Kept, Lease};
+use super::world::OUTPUTS;
+use crate::checkpoint::{Beyond, CheckpointScope, CheckpointStore, FileCheckpoints, Kept, Lease, Views};
 use crate::disk::{Fate, Host, MemoryDisk, Operation};
 use crate::model::{Hex64, OutputId, Refusal};
 
@@ -47,12 +48,10 @@ impl Disk {
         &self,
         process: ProcessId,
         scope: &Hex64,
-        outputs: Vec<OutputId>,
         clock: SimClock,
     ) -> Result<Box<dyn CheckpointScope>, Refusal> {
-        let cursor_file = |output: &OutputId| format!("{ROOT}/{scope}/output_id={output}/cursor.json").into();
-        let cursor_files = outputs.iter().map(|output| (output.clone(), cursor_file(output))).collect();
-        let reached = Reached { disk: self.clone(), process, cursor_files, faltered: Arc::default() };
+        let folder = Path::new(ROOT).join(scope.as_str());
+        let reached = Reached { disk: self.clone(), process, folder, faltered: Arc::default() };
         // A legacy producer might start now instead.
         reached.show_files(None);
         let memory = self.memory.seen_by(Arc::new(reached.clone()));
@@ -66,12 +65,13 @@ impl Disk {
     }
 }
 
-/// The disk as one process reaches it, and the cursor files of its line.
+/// The disk as one process reaches it.
 #[derive(Clone)]
 struct Reached {
     disk: Disk,
     process: ProcessId,
-    cursor_files: Vec<(OutputId, PathBuf)>,
+    /// The scope's.
+    folder: PathBuf,
     /// An operation of it has failed.
     faltered: Arc<AtomicBool>,
 }
@@ -87,8 +87,9 @@ impl Reached {
     /// What the cursor files say, as a legacy producer reads them: it knows no journal.
     fn places(&self) -> Result<Vec<(String, String, u64)>, String> {
         let mut places = Vec::new();
-        for (output, path) in &self.cursor_files {
-            let Some(bytes) = self.disk.memory.content(path) else { continue };
+        for output in OUTPUTS {
+            let path = self.folder.join(format!("output_id={output}")).join("cursor.json");
+            let Some(bytes) = self.disk.memory.content(&path) else { continue };
             let file: CursorFile =
                 serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
             places.push((output.to_string(), file.last_file, file.last_row_index));
@@ -169,6 +170,27 @@ impl CheckpointScope for Watched {
             // What an earlier process left in the journal alone was put in them.
             self.reached.show_files(Some(hub.now()));
             Ok(kept)
+        }
+        .boxed()
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        async move {
+            let views = self.scope.views().await?;
+            let text = views.as_ref().map(|views| format!("{views:?}"));
+            self.reached.disk.judge.reads_views(self.reached.process, text.as_deref());
+            Ok(views)
+        }
+        .boxed()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        async move {
+            self.scope.keep_views(views).await?;
+            let Reached { disk: Disk { hub, judge, .. }, process, .. } = &self.reached;
+            hub.note(format_args!("p{process} keeps its views"));
+            judge.keeps_views(*process, &format!("{views:?}"));
+            Ok(())
         }
         .boxed()
     }

@@ -82,7 +82,7 @@ impl ModelGate {
             Some(body) if *body == event.body => Decision::Duplicate,
             Some(_) => Decision::Quarantine,
             None => {
-                admitted.insert((run, event.event_id), event.body.clone());
+                admitted.insert((run, event.event_id), Bytes::copy_from_slice(&event.body));
                 Decision::Admit
             }
         }
@@ -110,7 +110,9 @@ impl ModelGate {
         if way != Way::Well || there + back >= timeout {
             slot.fill_after(timeout, || Attempt::TimedOut);
         }
-        let (gate, event) = (self.clone(), event.clone());
+        // What is on the way is no memory of the process that sent it.
+        let event = Event { body: Bytes::copy_from_slice(&event.body), ..event.clone() };
+        let gate = self.clone();
         let arrive = move || gate.answer(run, &event);
         match way {
             Way::Well => self.carry(&slot, n, there, back, arrive),

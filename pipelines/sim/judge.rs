@@ -17,7 +17,7 @@ use super::totals::Totals;
 use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::deliver::{Attempt, PushCounts};
 use crate::evidence::Tally;
-use crate::model::{Decision, Event, Refusal};
+use crate::model::{Decision, Event, Reason, Refusal};
 
 /// What is promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +99,8 @@ pub(super) struct Seen {
     pub(super) held_until: Option<Duration>,
     /// A save told it that the checkpoint is another's.
     lost: bool,
+    /// It was started over another world than the one that its line's positions were taken in.
+    over_changed: bool,
     counts: PushCounts,
 }
 
@@ -137,9 +139,24 @@ impl Judge {
         self.lock().totals
     }
 
-    /// A process sets out on a line.
-    pub(super) fn sets_out(&self, process: ProcessId, line: usize) {
-        self.lock().processes.insert(process, Seen { line, ..Seen::default() });
+    /// A process sets out on a line, over its world or a changed one.
+    pub(super) fn sets_out(&self, process: ProcessId, line: usize, over_changed: bool) {
+        self.lock().processes.insert(process, Seen { line, over_changed, ..Seen::default() });
+    }
+
+    /// Whether a line has positions, and whether a cursor is among them.
+    pub(super) fn has_positions(&self, line: usize) -> (bool, bool) {
+        self.lock().lines.get(line).map_or((false, false), Line::has_positions)
+    }
+
+    /// A process read which views the positions count in.
+    pub(super) fn reads_views(&self, process: ProcessId, views: Option<&str>) {
+        self.with(process, |line, _, _| line.read_views(views));
+    }
+
+    /// A process kept these views as those that the positions count in.
+    pub(super) fn keeps_views(&self, process: ProcessId, views: &str) {
+        self.with(process, |line, _, _| line.keep_views(views));
     }
 
     /// A process now knows to hold its checkpoint until then.
@@ -159,6 +176,10 @@ impl Judge {
     /// An attempt is made; says which event it is, where that is any.
     pub(super) fn sends(&self, process: ProcessId, event: &Event, now: Duration) -> Option<usize> {
         self.with(process, |line, seen, totals| {
+            if seen.over_changed {
+                let what = format!("{:?} was sent by a start over a changed world", event.position);
+                return Err(broken(Promise::FailClosed, what));
+            }
             let n = line.identify(event)?;
             line.check_order(seen, n, event)?;
             line.check_repetition(seen, n)?;
@@ -290,6 +311,11 @@ impl Judge {
                     Promise::Fencing,
                     "it ended well, though a save had told it that it lost the checkpoint",
                 )),
+                refusal if seen.over_changed => {
+                    let foreign = refused_over_changed(refusal)?;
+                    totals.foreign += u64::from(foreign);
+                    Ok(())
+                }
                 None => line.check_streamed(has),
                 Some(refusal) => line.check_refused(refusal),
             }
@@ -318,6 +344,26 @@ impl Judge {
 fn close(open: &mut Vec<usize>, n: usize) {
     if let Some(at) = open.iter().position(|other| *other == n) {
         open.swap_remove(at);
+    }
+}
+
+/// A start over a changed world is refused for that, unless it did not get as far. Says which.
+fn refused_over_changed(refusal: Option<&Refusal>) -> Result<bool, Violation> {
+    use Reason::{
+        CheckpointForeign, CheckpointLeaseLost, CheckpointSaveFailed, CheckpointScopeBusy, CheckpointUnavailable,
+        CheckpointUnreadable, StoreUnavailable,
+    };
+    match refusal.map(|refusal| refusal.reason) {
+        Some(CheckpointForeign) => Ok(true),
+        Some(
+            CheckpointScopeBusy
+            | CheckpointLeaseLost
+            | CheckpointSaveFailed
+            | CheckpointUnavailable
+            | CheckpointUnreadable
+            | StoreUnavailable,
+        ) => Ok(false),
+        other => Err(broken(Promise::FailClosed, format!("a start over a changed world ended with {other:?}"))),
     }
 }
 

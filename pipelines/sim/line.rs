@@ -41,6 +41,8 @@ pub(super) struct Line {
     cursors: BTreeMap<String, Cursor>,
     /// What was saved when the last save came to its end; a later one that did not may be found or not.
     settled: BTreeMap<String, Cursor>,
+    /// The views that they count in.
+    views: Option<String>,
     /// Events kept as answered whatever crashes.
     durable: BTreeSet<usize>,
 }
@@ -85,6 +87,7 @@ impl Line {
             senders: BTreeMap::new(),
             cursors: BTreeMap::new(),
             settled: BTreeMap::new(),
+            views: None,
             durable: BTreeSet::new(),
         }
     }
@@ -243,7 +246,37 @@ impl Line {
         Ok(())
     }
 
+    /// Whether positions are saved for good, and whether a cursor is among them.
+    pub(super) fn has_positions(&self) -> (bool, bool) {
+        (!self.settled.is_empty() || !self.durable.is_empty(), !self.settled.is_empty())
+    }
+
+    /// What a start reads of the views counts, also where the start that wrote them did not come to its end.
+    pub(super) fn read_views(&mut self, views: Option<&str>) -> Result<(), Violation> {
+        match (views, &self.views) {
+            (Some(views), _) => self.keep_views(views),
+            (None, Some(known)) => {
+                Err(broken(Promise::HonestPosition, format!("the views {known} were kept and are no more")))
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    pub(super) fn keep_views(&mut self, views: &str) -> Result<(), Violation> {
+        let other = self.views.as_deref().is_some_and(|known| known != views);
+        if other && self.has_positions().0 {
+            let what = format!("positions were taken in {:?}, now they count in {views}", self.views);
+            return Err(broken(Promise::HonestPosition, what));
+        }
+        self.views = Some(views.to_owned());
+        Ok(())
+    }
+
     pub(super) fn save(&mut self, cursors: &[Cursor]) -> Result<(), Violation> {
+        if self.views.is_none() {
+            let what = "positions are saved, and nothing says which views they count in";
+            return Err(broken(Promise::HonestPosition, what));
+        }
         for cursor in cursors {
             let id = cursor.output_id.to_string();
             let stray = || broken(Promise::HonestPosition, format!("{cursor:?} is not of this line's run"));
@@ -259,7 +292,7 @@ impl Line {
                 return Err(broken(Promise::HonestPosition, what));
             }
             output.saved = covered;
-            self.cursors.insert(id, cursor.clone());
+            self.cursors.extend(by_output(std::slice::from_ref(cursor)));
         }
         Ok(())
     }
@@ -359,6 +392,8 @@ impl Line {
     }
 }
 
+/// The cursors by output, as all stores have them: some keep the event ids elsewhere.
 fn by_output(cursors: &[Cursor]) -> BTreeMap<String, Cursor> {
-    cursors.iter().map(|cursor| (cursor.output_id.to_string(), cursor.clone())).collect()
+    let plain = |cursor: &Cursor| Cursor { last_event_id: None, ..cursor.clone() };
+    cursors.iter().map(|cursor| (cursor.output_id.to_string(), plain(cursor))).collect()
 }

@@ -69,6 +69,32 @@ pub(super) struct LinePlan {
     pub(super) attempt_id: &'static str,
     /// What befalls its processes, one after the other, each at one of its steps.
     pub(super) blows: Vec<(u64, Blow)>,
+    /// Over which changed world its processes are started, one after the other, once there are saved positions.
+    pub(super) changes: Vec<Option<Change>>,
+}
+
+/// What has become of a world between two starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The same rows are cut into other parts.
+    Recut,
+    /// A part was written by another program.
+    Rewritten,
+    /// All rows have other keys, and nothing in the footers says so.
+    OtherRows,
+    /// A row came at the end.
+    Grown,
+    /// An output came before the others.
+    Added,
+    /// The first output is gone.
+    Removed,
+    /// The first two outputs changed places.
+    Reordered,
+}
+
+impl Change {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Recut, Self::Rewritten, Self::OtherRows, Self::Grown, Self::Added, Self::Removed, Self::Reordered];
 }
 
 /// How the gate behaves: shares of a thousand attempts.
@@ -128,9 +154,19 @@ impl Plan {
         };
         let rivals = r.chance(1, 2);
         let settings = overload(&mut Random::of(&[seed, 0x6c6f_6164]), settings(r, &world)?);
+        // A few bodies fill it in half of the cases.
+        let m = &mut Random::of(&[seed, 0x6d65_6d6f]);
+        let body_memory = if m.chance(1, 2) { 1 + below(m, &[1, 2_000, 50_000]) } else { settings.body_memory };
+        let settings = Settings { body_memory, ..settings };
         let gate = GatePlan::draw(r, &settings);
         let power = &mut Random::of(&[seed, 0x706f_7765]);
-        let lines = lines(r, power, flaw.is_some(), rivals, store.lease);
+        let mut lines = lines(r, power, flaw.is_some(), rivals, store.lease);
+        let changes = &mut Random::of(&[seed, 0x6368_616e_6765]);
+        if changes.chance(1, 3) {
+            for line in &mut lines {
+                line.changes = draw_changes(changes);
+            }
+        }
         let failing_reads = if r.chance(1, 8) { r.below(40) } else { 0 };
         Ok(Self { world, settings, lines, gate, store, failing_reads, rivals })
     }
@@ -266,7 +302,15 @@ fn lines(r: &mut Random, power: &mut Random, flawed: bool, rivals: bool, lease: 
     let mut cut = |blow| if blow == Blow::Crash && power.chance(cuts, 10) { Blow::PowerLoss } else { blow };
     let mut blows =
         || (0..r.below(10)).map(|_| (1 + below(r, &[5, 20, 60, 300]), cut(blow(r, rivals, lease)))).collect();
-    lines.into_iter().map(|(run, lane, attempt_id)| LinePlan { run, lane, attempt_id, blows: blows() }).collect()
+    lines
+        .into_iter()
+        .map(|(run, lane, attempt_id)| LinePlan { run, lane, attempt_id, blows: blows(), changes: vec![] })
+        .collect()
+}
+
+/// Half of the first starts are over a changed world.
+fn draw_changes(r: &mut Random) -> Vec<Option<Change>> {
+    (0..8).map(|_| r.chance(1, 2).then(|| *pick(r, &Change::ALL))).collect()
 }
 
 fn blow(r: &mut Random, rivals: bool, lease: Option<Duration>) -> Blow {

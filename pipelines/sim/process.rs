@@ -19,13 +19,15 @@ use super::disk::Disk;
 use super::gate::Reached;
 use super::hub::{Blow, Hub, Life, ProcessId};
 use super::plan::StorePlan;
+use crate::byte_budget::ByteBudget;
 use crate::checkpoint::CheckpointScope;
 use crate::checkpoint::postgres::{LeasedScope, Releases, Times};
 use crate::deliver::{PushCounts, PushStats};
 use crate::model::Refusal;
 use crate::pipelines::account::{self, Account};
-use crate::pipelines::prepare::{self, Prepared};
+use crate::pipelines::prepare::Prepared;
 use crate::pipelines::producer::{self, Parts, ReadCounts, Settings};
+use crate::pipelines::resuming::{self, Resumed};
 use crate::pipelines::telemetry::RunOutput;
 use crate::stop::Stop;
 use crate::telemetry::Counter;
@@ -164,7 +166,7 @@ async fn stream(
     let Outfit { run, attempt_id, settings, gate, store, plan, clock } = outfit;
     let key = run.scope(attempt_id);
     let mut scope: Box<dyn CheckpointScope> = match store {
-        Store::Disk(disk) => disk.open(id, &key, run.output_ids(), clock.clone()).await?,
+        Store::Disk(disk) => disk.open(id, &key, clock.clone()).await?,
         Store::Database(database) => {
             let times = Times {
                 lease: plan.lease.unwrap_or(Duration::MAX),
@@ -175,14 +177,14 @@ async fn stream(
             Box::new(LeasedScope::open(table, &key, owner, clock.clone(), times, releases.clone()).await?)
         }
     };
-    let kept = scope.load(&run.output_ids()).await?;
-    let (from, earlier) = prepare::resume(&run, &kept)?;
+    let Resumed { from, earlier, .. } = resuming::take_up(&run, &mut *scope).await?;
     let due = RunOutput::due(&RunOutput::of(&run, &from, &settings), &settings);
     hub.note(format_args!("p{id} goes on at {from:?}, {due} rows"));
     let (framed, read) = (Counter::new(), ReadCounts::default());
-    let chunks = producer::framed(&run, &from, &settings, &read, framed.clone());
+    let bodies = ByteBudget::new(settings.body_memory);
+    let chunks = producer::framed(&run, &from, &settings, &read, framed.clone(), &bodies);
     let (clock_too, stats) = (clock.clone(), pushes.clone());
-    let parts = Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone() };
+    let parts = Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone(), bodies };
     let saved = hub.clone();
     let answers = producer::delivered(&run, chunks, &settings, parts, move |cursor| {
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);

@@ -21,7 +21,7 @@ use super::gate::ModelGate;
 use super::hub::{Blow, Hub, ProcessId};
 use super::judge::{End, Judge, Promise, Violation, broken};
 use super::line::Line;
-use super::plan::Plan;
+use super::plan::{Change, Plan};
 use super::process::{Ended, Outfit, Process, Store, Turn};
 use super::totals::Totals;
 use super::world::{SlowStore, World};
@@ -86,6 +86,8 @@ struct Simulation {
     judge: Judge,
     plan: Plan,
     runs: Vec<Prepared>,
+    /// By line and start: the run over a changed world, where the plan has one and the world can be changed so.
+    changed: BTreeMap<(usize, usize), (Change, Prepared)>,
     refusal: Option<Reason>,
     gate: ModelGate,
     store: Store,
@@ -127,8 +129,14 @@ impl Simulation {
     fn new(hub: &Hub, plan: Plan) -> Result<Self, Violation> {
         let unusable = |refusal: Refusal| broken(Promise::Progress, format!("the world: {refusal}"));
         let world = World::make(&plan.world).map_err(unusable)?;
-        let (mut runs, mut lines) = (Vec::new(), Vec::new());
-        for line in &plan.lines {
+        let (mut runs, mut lines, mut changed) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (i, line) in plan.lines.iter().enumerate() {
+            for (start, change) in line.changes.iter().enumerate() {
+                let Some(change) = *change else { continue };
+                if let Some(other) = world.changed(&plan.world, change).map_err(unusable)? {
+                    changed.insert((i, start), (change, other.prepare(line).map_err(unusable)?));
+                }
+            }
             let run = world.prepare(line).map_err(unusable)?;
             let events = world.events(&run, &plan)?;
             lines.push(Line::new(&world, &run, events, &plan.settings));
@@ -148,6 +156,7 @@ impl Simulation {
             judge,
             plan,
             runs,
+            changed,
             refusal: world.refusal,
             gate,
             store,
@@ -208,13 +217,22 @@ impl Simulation {
         }
         let plan = &self.plan.lines[line];
         let id = self.hub.process(plan.blows.get(state.starts).copied());
+        let (positions, cursors) = self.judge.has_positions(line);
+        // Without positions any world may be streamed; and what no footer tells is told by the rows at the cursors.
+        let counts = |change: Change| if change == Change::OtherRows { cursors } else { positions };
+        let changed = self.changed.get(&(line, state.starts)).filter(|(change, _)| counts(*change));
         (state.starts, state.live) = (state.starts + 1, state.live + 1);
-        self.judge.sets_out(id, line);
-        self.judge.count(|totals| totals.processes += 1);
-        self.hub.note(format_args!("p{id} starts on line {line}"));
+        self.judge.sets_out(id, line, changed.is_some());
+        self.judge.count(|totals| {
+            totals.processes += 1;
+            totals.changed += u64::from(changed.is_some());
+        });
+        let over = changed.map_or(String::new(), |(change, _)| format!(" over a changed world: {change:?}"));
+        self.hub.note(format_args!("p{id} starts on line {line}{over}"));
+        let run = changed.map_or(&self.runs[line], |(_, run)| run).clone();
         let off = self.hub.draw(|r| r.below(20_000_000)).cast_signed() - 10_000_000;
         let outfit = Outfit {
-            run: SlowStore::put_before(self.runs[line].clone(), &self.hub, id, self.plan.failing_reads),
+            run: SlowStore::put_before(run, &self.hub, id, self.plan.failing_reads),
             attempt_id: plan.attempt_id,
             settings: self.plan.settings.clone(),
             gate: self.gate.reached_by(id, plan.run),

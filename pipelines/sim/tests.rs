@@ -18,6 +18,7 @@ fn every_promise_is_kept_and_a_seed_gives_one_trace() {
         (totals.late_arrivals, "late arrivals"),
         (totals.positions_lost, "positions lost"),
         (totals.refused, "refused lines"),
+        (totals.foreign, "starts over a changed world"),
     ] {
         assert!(count > 0, "the seeds see {what}");
     }

@@ -65,6 +65,10 @@ totals! {
     busy,
     /// Processes that lost the checkpoint to another.
     leases_lost,
+    /// Processes started over another world than the one that the saved positions were taken in.
+    changed,
+    /// Those of them that were refused for it; the others did not get as far.
+    foreign,
     /// Attempts without a connection.
     unreachable,
     /// Attempts cut before the gate had the event.

@@ -20,6 +20,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::hub::{Hub, ProcessId};
 use super::judge::{Promise, Violation, broken};
 use super::plan::{Flaw, LinePlan, Plan, WorldPlan};
+use crate::byte_budget::ByteBudget;
 use crate::envelope::RunPins;
 use crate::model::{Event, Hex64, Micros, OutputId, Reason, Refusal, WorldKey};
 use crate::oracle::{Resume, View, ViewFile, ViewFiles};
@@ -32,7 +33,7 @@ use crate::store::{Key, MemoryStore, ObjectStore, StoreError, Version};
 use crate::telemetry::Counter;
 
 /// The outputs of a run, by rank; a world with fewer has the last ones.
-const OUTPUTS: [&str; 4] =
+pub(super) const OUTPUTS: [&str; 4] =
     ["arrival_events_5B", "s1_arrival_entities_6B", "s3_flow_anchor_with_fraud_6B", "s3_event_stream_with_fraud_6B"];
 
 /// Event time of the first row.
@@ -45,11 +46,11 @@ pub(super) struct Row {
     pub(super) file: usize,
     /// In its file.
     pub(super) index: u64,
-    ts: i64,
-    key: u64,
+    pub(super) ts: i64,
+    pub(super) key: u64,
     /// In its output.
-    seq: i64,
-    flaw: Option<Flaw>,
+    pub(super) seq: i64,
+    pub(super) flaw: Option<Flaw>,
 }
 
 /// A world.
@@ -61,9 +62,12 @@ pub(super) struct World {
     pub(super) limit: usize,
     /// What a run that comes that far is refused for.
     pub(super) refusal: Option<Reason>,
-    outputs: Vec<(OutputId, View)>,
-    span: Vec<Option<(Micros, Micros)>>,
+    pub(super) outputs: Vec<(OutputId, View)>,
+    pub(super) span: Vec<Option<(Micros, Micros)>>,
 }
+
+/// Who wrote the parts of the world.
+pub(super) const WRITER: &str = "sim";
 
 impl World {
     pub(super) fn make(plan: &WorldPlan) -> Result<Self, Refusal> {
@@ -75,7 +79,7 @@ impl World {
         let mut outputs = Vec::new();
         for (rank, name) in OUTPUTS[first..].iter().enumerate() {
             let output: OutputId = name.parse().map_err(|error| internal(&error))?;
-            let view = write_view(&store, &output, rank, &rows, plan.row_group_rows)?;
+            let view = write_view(&store, &output, rank, &rows, plan.row_group_rows, WRITER)?;
             outputs.push((output, view));
         }
         let span = |rank| {
@@ -143,7 +147,9 @@ impl World {
         let whole = Prepared { lane: crate::model::Lane::WHOLE, ..run.clone() };
         let from = vec![Resume::default(); whole.outputs.len()];
         let mut events: Vec<Event> = Vec::new();
-        let reading = producer::framed(&whole, &from, &plan.settings, &ReadCounts::default(), Counter::new());
+        // All of them are kept, which no run does.
+        let bodies = ByteBudget::unlimited();
+        let reading = producer::framed(&whole, &from, &plan.settings, &ReadCounts::default(), Counter::new(), &bodies);
         let reading = reading.try_for_each(|chunk| {
             events.extend(chunk);
             std::future::ready(Ok(()))
@@ -224,12 +230,14 @@ fn flaw(plan: &WorldPlan, rows: &mut [Row]) -> (usize, Option<Reason>) {
     }
 }
 
-fn write_view(
+/// Writes the rows of `rank`, numbered as they stand in `rows`.
+pub(super) fn write_view(
     store: &MemoryStore,
     output: &OutputId,
     rank: usize,
     rows: &[Row],
     row_group_rows: usize,
+    writer: &str,
 ) -> Result<View, Refusal> {
     let numbered: Vec<(usize, &Row)> = rows.iter().enumerate().filter(|(_, row)| row.rank == rank).collect();
     let parts = numbered.iter().map(|(_, row)| row.file + 1).max().unwrap_or(0);
@@ -239,7 +247,7 @@ fn write_view(
         rows.sort_by_key(|(_, row)| row.index);
         let key: Key =
             format!("output_id={output}/part-{part:06}.parquet").parse().map_err(|error| internal(&error))?;
-        let body = parquet(output, &rows, row_group_rows).map_err(|error| internal(&error))?;
+        let body = parquet(output, &rows, row_group_rows, writer).map_err(|error| internal(&error))?;
         futures::executor::block_on(store.put(&key, body)).map_err(|error| internal(&error))?;
         let meta = futures::executor::block_on(store.head(&key)).map_err(|error| internal(&error))?;
         let meta = meta.ok_or_else(|| internal(&"a part that was just written is gone"))?;
@@ -259,6 +267,7 @@ fn parquet(
     output: &OutputId,
     rows: &[(usize, &Row)],
     row_group_rows: usize,
+    writer: &str,
 ) -> Result<Bytes, Box<dyn std::error::Error>> {
     let times = rows.iter().map(|(_, row)| Micros(row.ts).to_string());
     let x = |(n, row): &(usize, &Row)| if row.flaw == Some(Flaw::NotANumber) { f64::NAN } else { *n as f64 / 8.0 };
@@ -273,6 +282,7 @@ fn parquet(
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns)?;
     let properties = WriterProperties::builder()
+        .set_created_by(writer.to_owned())
         .set_max_row_group_row_count(Some(row_group_rows))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
@@ -334,6 +344,6 @@ impl crate::store::Layer for SlowStore {
     }
 }
 
-fn internal(error: &dyn fmt::Display) -> Refusal {
+pub(super) fn internal(error: &dyn fmt::Display) -> Refusal {
     Refusal::new(Reason::InternalError, error.to_string())
 }

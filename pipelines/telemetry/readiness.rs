@@ -31,8 +31,8 @@ const KEPT: Duration = Duration::from_secs(1);
 pub enum ControlTopic {
     /// A folder. One that does not exist yet is in order: nothing was published.
     Folder(PathBuf),
-    /// A topic.
-    Kafka(ready::Probe),
+    /// A topic of Kafka, or a stream of Kinesis.
+    Remote(ready::Probe),
 }
 
 /// What is asked.
@@ -116,9 +116,9 @@ impl<C: Clock> Readiness<C> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("nothing published yet".to_owned()),
                 Err(error) => Err(format!("{}: {error}", folder.display())),
             },
-            ControlTopic::Kafka(probe) => match probe.look(PATIENCE).await {
+            ControlTopic::Remote(probe) => match probe.look(PATIENCE).await {
                 Ok(0) => Err("the topic does not exist".to_owned()),
-                Ok(partitions) => Ok(format!("{partitions} partitions")),
+                Ok(parts) => Ok(format!("{parts} {}", probe.counted())),
                 Err(refusal) => Err(refusal.to_string()),
             },
         }

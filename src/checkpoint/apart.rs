@@ -169,7 +169,7 @@ mod tests {
     fn earlier() -> Earlier {
         let file = AnsweredRows { file: "f".to_owned(), rows: vec![(1, 2), (5, 5)] };
         let beyond = Beyond { output_id: "o".parse().unwrap(), cursor: None, files: vec![file] };
-        let files = vec![FileRows { name: "f".to_owned(), rows: 6 }];
+        let files = vec![FileRows::of_rows("f", 6)];
         let outputs = [OutputFiles { output_id: "o".parse().unwrap(), files }];
         Earlier::new(&outputs, &Kept { cursors: Vec::new(), beyond: vec![beyond] }).unwrap()
     }

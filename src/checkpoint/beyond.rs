@@ -1,12 +1,13 @@
-//! What was answered beyond the cursors, as it is kept beside them: rows that the next start need not send again.
+//! What is kept beside the cursors: the event id of each cursor's row, and rows that were answered beyond the cursors,
+//! which the next start need not send again.
 //!
 //! ```text
 //! cursor ─┐   ┌─ unanswered
 //!  x x x x · x x · · x          beyond: rows 5–6 and 9, of this file
 //! ```
 //!
-//! All stores keep one JSON text a scope. The producer in place doesn't know it and needs not: without it some events
-//! are sent once more.
+//! All stores keep one JSON text a scope. The legacy producer neither knows nor needs it: without it some events are sent
+//! once more.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,17 @@ impl Kept {
     pub fn at(cursors: impl Into<Vec<Cursor>>) -> Self {
         Self { cursors: cursors.into(), beyond: Vec::new() }
     }
+
+    /// Whether nothing is kept: a run starts with its first event.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cursors.is_empty() && self.beyond.is_empty()
+    }
+
+    /// Whether anything has to be kept beside the cursors.
+    pub(super) fn has_beside(&self) -> bool {
+        !self.beyond.is_empty() || self.cursors.iter().any(|cursor| cursor.last_event_id.is_some())
+    }
 }
 
 #[derive(Serialize)]
@@ -69,6 +81,16 @@ struct Written<'a> {
     version: u32,
     scope_key: &'a Hex64,
     outputs: &'a [Beyond],
+    rows: Vec<CursorRow>,
+}
+
+/// The event id of the row that an output's cursor stands at. It means nothing to a cursor that stands elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct CursorRow {
+    output_id: OutputId,
+    #[serde(flatten)]
+    place: Place,
+    event_id: Hex64,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +103,27 @@ struct Version {
 struct Read {
     scope_key: Hex64,
     outputs: Vec<Beyond>,
+    /// An earlier version of this program wrote none.
+    #[serde(default)]
+    rows: Vec<CursorRow>,
+}
+
+/// What such a text says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Beside {
+    pub(super) beyond: Vec<Beyond>,
+    rows: Vec<CursorRow>,
+}
+
+impl Beside {
+    /// These cursors and what the text says beside them: event ids for those that stand where they stood.
+    pub(super) fn kept(self, mut cursors: Vec<Cursor>) -> Kept {
+        for cursor in &mut cursors {
+            let is_its = |row: &&CursorRow| row.output_id == cursor.output_id && row.place == Place::of(cursor);
+            cursor.last_event_id = self.rows.iter().find(is_its).map(|row| row.event_id.clone());
+        }
+        Kept { cursors, beyond: self.beyond }
+    }
 }
 
 /// Why a text is not taken.
@@ -92,26 +135,41 @@ pub(super) enum Unfit {
     Foreign(Hex64),
 }
 
+/// The version that a kept JSON text has to be of.
+pub(super) fn check_version(text: &[u8], known: u32) -> Result<(), Unfit> {
+    let Version { version } = serde_json::from_slice(text).map_err(|error| Unfit::Damaged(error.to_string()))?;
+    if version == known {
+        return Ok(());
+    }
+    Err(Unfit::Damaged(format!("version {version} is not known here, {known} is")))
+}
+
 impl Beyond {
-    /// The JSON text that keeps them.
-    pub(super) fn write(scope: &Hex64, outputs: &[Beyond]) -> String {
+    /// The JSON text that keeps what is beside the `cursors`: all of the scope's.
+    pub(super) fn write<'a>(
+        scope: &Hex64,
+        outputs: &[Beyond],
+        cursors: impl IntoIterator<Item = &'a Cursor>,
+    ) -> String {
+        let row = |cursor: &Cursor| {
+            let event_id = cursor.last_event_id.clone()?;
+            Some(CursorRow { output_id: cursor.output_id.clone(), place: Place::of(cursor), event_id })
+        };
+        let rows = cursors.into_iter().filter_map(row).collect();
         // Texts and numbers always have a JSON form.
-        serde_json::to_string(&Written { version: VERSION, scope_key: scope, outputs }).unwrap_or_default()
+        serde_json::to_string(&Written { version: VERSION, scope_key: scope, outputs, rows }).unwrap_or_default()
     }
 
     /// Reads such a text.
-    pub(super) fn read(scope: &Hex64, text: &[u8]) -> Result<Vec<Beyond>, Unfit> {
-        let damaged = |error: serde_json::Error| Unfit::Damaged(error.to_string());
-        let Version { version } = serde_json::from_slice(text).map_err(damaged)?;
-        if version != VERSION {
-            return Err(Unfit::Damaged(format!("version {version} is not known here, {VERSION} is")));
-        }
-        let Read { scope_key, outputs } = serde_json::from_slice(text).map_err(damaged)?;
+    pub(super) fn read(scope: &Hex64, text: &[u8]) -> Result<Beside, Unfit> {
+        check_version(text, VERSION)?;
+        let Read { scope_key, outputs: beyond, rows } =
+            serde_json::from_slice(text).map_err(|error| Unfit::Damaged(error.to_string()))?;
         if scope_key != *scope {
             return Err(Unfit::Foreign(scope_key));
         }
-        Self::check(&outputs).map_err(Unfit::Damaged)?;
-        Ok(outputs)
+        Self::check(&beyond).map_err(Unfit::Damaged)?;
+        Ok(Beside { beyond, rows })
     }
 
     /// Says what is wrong with what was read.
@@ -159,23 +217,53 @@ mod tests {
         ]
     }
 
+    fn cursor(name: &str, row: u64, last_event_id: Option<Hex64>) -> Cursor {
+        let (output_id, last_file) = (name.parse().unwrap(), "v/é.parquet".to_owned());
+        Cursor { output_id, last_file, last_row_index: row, last_ts_utc: None, last_event_id }
+    }
+
+    fn beyond(text: &str) -> Result<Vec<Beyond>, Unfit> {
+        Beyond::read(&scope(), text.as_bytes()).map(|beside| beside.beyond)
+    }
+
     #[test]
     fn the_text_is_compact_and_comes_back() {
-        let text = Beyond::write(&scope(), &outputs()[1..]);
+        let event_id = Hex64::sha256("event");
+        let text = Beyond::write(&scope(), &outputs()[1..], &[cursor("context", 7, Some(event_id.clone()))]);
         let expected = format!(
-            r#"{{"version":1,"scope_key":"{}","outputs":[{{"output_id":"context","cursor":null,"files":[{{"file":"c","rows":[[1,1]]}}]}}]}}"#,
+            r#"{{"version":1,"scope_key":"{}","outputs":[{{"output_id":"context","cursor":null,"files":[{{"file":"c","rows":[[1,1]]}}]}}],"rows":[{{"output_id":"context","file":"v/é.parquet","row":7,"event_id":"{event_id}"}}]}}"#,
             scope()
         );
         assert_eq!(text, expected);
-        let text = Beyond::write(&scope(), &outputs());
-        assert_eq!(Beyond::read(&scope(), text.as_bytes()), Ok(outputs()));
+        let text = Beyond::write(&scope(), &outputs(), &[]);
+        assert_eq!(beyond(&text), Ok(outputs()));
+        assert_eq!(
+            beyond(&text.replace(r#","rows":[]}"#, "}")),
+            Ok(outputs()),
+            "as it was before there were event ids"
+        );
         assert_eq!(outputs()[1].rows(), 1);
         assert_eq!(outputs()[0].rows(), u64::MAX, "a count never wraps");
     }
 
     #[test]
+    fn an_event_id_is_of_the_row_that_it_was_kept_for_alone() {
+        let id = |text: &str| Some(Hex64::sha256(text));
+        let saved = [cursor("traffic", 7, id("a")), cursor("context", 3, id("b")), cursor("flows", 1, None)];
+        let text = Beyond::write(&scope(), &[], &saved);
+        let beside = || Beyond::read(&scope(), text.as_bytes()).unwrap();
+        let unknown = saved.clone().map(|cursor| Cursor { last_event_id: None, ..cursor });
+        assert_eq!(beside().kept(unknown.to_vec()).cursors, saved);
+        // Moved by the legacy producer, or by hand.
+        let mut moved = unknown.clone();
+        moved[0].last_row_index = 8;
+        moved[1].last_file = "v/b.parquet".to_owned();
+        assert_eq!(beside().kept(moved.to_vec()).cursors, moved);
+    }
+
+    #[test]
     fn what_is_not_ours_is_not_taken() {
-        let good = Beyond::write(&scope(), &outputs());
+        let good = Beyond::write(&scope(), &outputs(), &[]);
         let other = Hex64::sha256("other");
         assert_eq!(Beyond::read(&other, good.as_bytes()), Err(Unfit::Foreign(scope())));
         for bad in [

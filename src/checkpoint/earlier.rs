@@ -109,6 +109,7 @@ impl OutputFiles {
             last_file: place.file.clone(),
             last_row_index: place.row,
             last_ts_utc: None,
+            last_event_id: None,
         });
         self.resume(cursor.as_ref())
     }
@@ -162,7 +163,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn output(name: &str) -> OutputFiles {
-        let file = |name: &str, rows| FileRows { name: name.to_owned(), rows };
+        let file = FileRows::of_rows;
         // The list's order counts, whatever the names sort like.
         OutputFiles { output_id: name.parse().unwrap(), files: vec![file("b", 10), file("none", 0), file("a", 10)] }
     }
@@ -170,7 +171,7 @@ mod tests {
     fn cursor(name: &str, row: u64) -> Cursor {
         let (file, row) = if row < 10 { ("b", row) } else { ("a", row - 10) };
         let output_id = name.parse().unwrap();
-        Cursor { output_id, last_file: file.to_owned(), last_row_index: row, last_ts_utc: None }
+        Cursor { output_id, last_file: file.to_owned(), last_row_index: row, last_ts_utc: None, last_event_id: None }
     }
 
     fn beyond(name: &str, at: Option<u64>, files: &[(&str, &[(u64, u64)])]) -> Beyond {

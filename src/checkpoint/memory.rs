@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::lease::{Keeper, Lease};
-use super::{Beyond, CheckpointScope, CheckpointStore, Cursor, Kept};
+use super::{Beyond, CheckpointScope, CheckpointStore, Cursor, Kept, Views};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// Checkpoints in memory. Clones share them.
@@ -21,6 +21,7 @@ pub struct MemoryCheckpoints {
 struct State {
     cursors: BTreeMap<(Hex64, OutputId), Cursor>,
     beyond: BTreeMap<Hex64, Vec<Beyond>>,
+    views: BTreeMap<Hex64, Views>,
     /// Who holds a scope, by epoch.
     held: BTreeMap<Hex64, u64>,
     epochs: u64,
@@ -81,13 +82,19 @@ struct Held {
 }
 
 impl Held {
-    fn save_all(&self, kept: &Kept) -> Result<(), Refusal> {
-        let mut state = self.store.state();
-        if state.held.get(&self.scope) != Some(&self.epoch) {
-            let refusal = Refusal::new(Reason::CheckpointLeaseLost, format!("scope {} was taken", self.scope));
-            self.keeper.lose(refusal.clone());
-            return Err(refusal);
+    /// The store's state, if the scope is still this one's.
+    fn ours(&self) -> Result<MutexGuard<'_, State>, Refusal> {
+        let state = self.store.state();
+        if state.held.get(&self.scope) == Some(&self.epoch) {
+            return Ok(state);
         }
+        let refusal = Refusal::new(Reason::CheckpointLeaseLost, format!("scope {} was taken", self.scope));
+        self.keeper.lose(refusal.clone());
+        Err(refusal)
+    }
+
+    fn save_all(&self, kept: &Kept) -> Result<(), Refusal> {
+        let mut state = self.ours()?;
         let failed = |detail: &str| Err(Refusal::new(Reason::CheckpointSaveFailed, detail));
         if state.failing > 0 {
             state.failing -= 1;
@@ -124,6 +131,10 @@ impl CheckpointStore for MemoryCheckpoints {
         async move { Ok(self.read(scope, outputs)) }.boxed()
     }
 
+    fn peek_views<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Option<Views>, Refusal>> {
+        async move { Ok(self.state().views.get(scope).cloned()) }.boxed()
+    }
+
     fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
             let held = self.hold(scope)?;
@@ -132,6 +143,7 @@ impl CheckpointStore for MemoryCheckpoints {
                 state.cursors.remove(&(scope.clone(), output.clone()));
             }
             state.beyond.remove(scope);
+            state.views.remove(scope);
             // Letting go takes the same mutex.
             drop(state);
             drop(held);
@@ -144,6 +156,18 @@ impl CheckpointStore for MemoryCheckpoints {
 impl CheckpointScope for Held {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move { Ok(self.store.read(&self.scope, outputs)) }.boxed()
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        async move { Ok(self.store.state().views.get(&self.scope).cloned()) }.boxed()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        async move {
+            self.ours()?.views.insert(self.scope.clone(), views.clone());
+            Ok(())
+        }
+        .boxed()
     }
 
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {

@@ -3,6 +3,7 @@
 //! ```text
 //! push ──Delivered──► watermark (contiguous · beyond, per output) ──► saver ──► CheckpointStore: file · memory · postgres
 //! CheckpointStore ──Kept──► Earlier: where reading goes on, and which rows are set apart there
+//!                └──Views──► the content that these positions count in: any other refuses the run
 //! ```
 
 mod apart;
@@ -19,10 +20,12 @@ mod resume;
 mod runs;
 mod saver;
 mod scope;
+mod shards;
 mod shared;
 mod stage;
 #[cfg(test)]
 mod stage_tests;
+mod views;
 mod watermark;
 
 use std::fmt;
@@ -38,11 +41,13 @@ pub use file::FileCheckpoints;
 pub use held::{HeldExt, WhileHeld};
 pub use lease::{Lease, LeaseState};
 pub use memory::MemoryCheckpoints;
-pub use postgres::PostgresCheckpoints;
+pub use postgres::{PostgresCheckpoints, PostgresShards};
 pub use resume::{FileRows, OutputFiles, Resume};
 pub use scope::ScopeKey;
+pub use shards::FileShards;
 pub use shared::SharedScope;
 pub use stage::{CheckpointExt, CheckpointOptions, Checkpointed, SaveReason, SavedCursor};
+pub use views::Views;
 pub use watermark::{Mark, Watermark};
 
 use crate::model::{Hex64, OutputId, Refusal};
@@ -58,6 +63,10 @@ pub struct Cursor {
     pub last_row_index: u64,
     /// That row's event time, canonical text.
     pub last_ts_utc: Option<String>,
+    /// That row's event id. It is kept beside the cursor, so it is unknown where another producer or a person moved
+    /// the cursor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_event_id: Option<Hex64>,
 }
 
 impl Cursor {
@@ -73,17 +82,25 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_SCOPE_BUSY` where another producer holds it; `CHECKPOINT_SAVE_FAILED` where the place can't be used.
+    /// `CHECKPOINT_SCOPE_BUSY` where another producer holds it; `CHECKPOINT_UNAVAILABLE` where the place can't be reached
+    /// now; `CHECKPOINT_SAVE_FAILED` where it can't be used.
     fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope>, Refusal>>;
 
     /// Reads what is kept of a scope without taking hold of it.
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_UNREADABLE`, naming the file.
+    /// `CHECKPOINT_UNREADABLE`, naming the file; `CHECKPOINT_UNAVAILABLE` where the place can't be reached now.
     fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>>;
 
-    /// Drops the cursors of a scope's `outputs`, and all that is kept beyond cursors.
+    /// Reads which views the positions of a scope count in, without taking hold of it; `None` where that is not kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointScope::views`].
+    fn peek_views<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Option<Views>, Refusal>>;
+
+    /// Drops the cursors of a scope's `outputs`, all that is kept beyond cursors, and which views they counted in.
     ///
     /// # Errors
     ///
@@ -103,8 +120,22 @@ pub trait CheckpointScope: Send {
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_UNREADABLE`; `CHECKPOINT_FOREIGN` where it is another scope's.
+    /// `CHECKPOINT_UNREADABLE`; `CHECKPOINT_UNAVAILABLE`; `CHECKPOINT_FOREIGN` where it is another scope's.
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>>;
+
+    /// Which views the scope's positions count in; `None` where nobody kept that: the legacy producer doesn't.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointScope::load`].
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>>;
+
+    /// Keeps which views the positions count in that are saved from now on; durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointScope::save`]; `CHECKPOINT_UNAVAILABLE` where the place can't be reached now.
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>>;
 
     /// Saves the cursors given, leaving others as they are, and what is beyond cursors in place of all that was kept
     /// there; durable when it returns. A crash amid it may leave new cursors beside what was kept before, never

@@ -1,10 +1,12 @@
 //! Where a run goes on: from a cursor and the view's own list of files to the first row to deliver.
 
+use serde::{Deserialize, Serialize};
+
 use super::Cursor;
-use crate::model::{OutputId, Reason, Refusal};
+use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// One output of a run, as far as its cursor needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputFiles {
     /// The output.
     pub output_id: OutputId,
@@ -12,13 +14,20 @@ pub struct OutputFiles {
     pub files: Vec<FileRows>,
 }
 
-/// One file of an output.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One file of an output, and what identifies its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRows {
     /// Full path or URI, as the run's view spells it.
     pub name: String,
     /// Rows in it.
     pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The sha256 of its footer's bytes.
+    pub footer_sha256: Hex64,
+    /// The store's own mark of its content, where the store has one that outlives a copy of the file (an object's `ETag`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
 }
 
 /// The first row that a run delivers of an output.
@@ -72,17 +81,26 @@ impl OutputFiles {
 }
 
 #[cfg(test)]
+impl FileRows {
+    /// A file of so many rows, with some content.
+    pub(crate) fn of_rows(name: &str, rows: u64) -> Self {
+        let footer_sha256 = Hex64::sha256(format!("{name} {rows}"));
+        Self { name: name.to_owned(), rows, bytes: rows * 10, footer_sha256, e_tag: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn output(files: &[(&str, u64)]) -> OutputFiles {
-        let files = files.iter().map(|(name, rows)| FileRows { name: (*name).to_owned(), rows: *rows }).collect();
+        let files = files.iter().map(|(name, rows)| FileRows::of_rows(name, *rows)).collect();
         OutputFiles { output_id: "o".parse().unwrap(), files }
     }
 
     fn cursor(last_file: &str, last_row_index: u64) -> Cursor {
         let (output_id, last_file) = ("o".parse().unwrap(), last_file.to_owned());
-        Cursor { output_id, last_file, last_row_index, last_ts_utc: None }
+        Cursor { output_id, last_file, last_row_index, last_ts_utc: None, last_event_id: None }
     }
 
     #[test]

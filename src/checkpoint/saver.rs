@@ -12,9 +12,9 @@ use futures::future::BoxFuture;
 
 use super::earlier::FileRun;
 use super::stage::{CheckpointOptions, SaveReason, SavedCursor};
-use super::{AnsweredRows, Beyond, CheckpointScope, Cursor, Kept, OutputFiles, Place, Resume, Watermark};
+use super::{AnsweredRows, Beyond, CheckpointScope, Cursor, Kept, Mark, OutputFiles, Place, Resume, Watermark};
 use crate::clock::Clock;
-use crate::model::{Decision, Delivered, Position, Reason, Refusal};
+use crate::model::{Decision, Delivered, Hex64, Position, Reason, Refusal};
 
 /// The saving half of [`super::Checkpointed`].
 pub(super) struct Saver<C> {
@@ -96,16 +96,18 @@ impl<C: Clock> Saver<C> {
             return Err(Refusal::new(Reason::InternalError, detail));
         }
         let before = self.watermark.prefix(rank);
-        if !self.watermark.ack(delivered.position, delivered.ts) {
+        let Delivered { position, ts, event_id, .. } = *delivered;
+        if !self.watermark.ack(Mark { position, ts, event_id }) {
             return Ok(());
         }
         self.answered += u64::from(delivered.decision != Decision::Earlier);
         let now = self.watermark.prefix(rank);
         if now != before
-            && let Some((now, _)) = now
+            && let Some(Mark { position: now, .. }) = now
         {
             // The prefix may jump over a file's end when a hole is filled.
-            let jumped = before.is_some_and(|(before, _)| before.file != now.file && !self.is_file_end(before));
+            let before = before.map(|mark| mark.position);
+            let jumped = before.is_some_and(|before| before.file != now.file && !self.is_file_end(before));
             self.at_file_end |= jumped || self.is_file_end(now);
         }
         if self.timer.is_none() && !self.overdue {
@@ -194,7 +196,7 @@ impl<C: Clock> Saver<C> {
         let (mut kept, mut reasons) = (Kept::default(), Vec::new());
         for rank in 0..self.outputs.len() {
             kept.beyond.extend(self.beyond(rank));
-            let Some((position, ts)) = self.watermark.prefix(rank as u16) else { continue };
+            let Some(Mark { position, ts, event_id }) = self.watermark.prefix(rank as u16) else { continue };
             let output = &self.options.outputs[rank];
             if self.outputs[rank].saved.replace(position) == Some(position) {
                 continue;
@@ -204,6 +206,7 @@ impl<C: Clock> Saver<C> {
                 last_file: output.files[position.file as usize].name.clone(),
                 last_row_index: position.row,
                 last_ts_utc: Some(ts.to_string()),
+                last_event_id: Some(Hex64::of_digest(event_id)),
             });
             reasons.push(if self.outputs[rank].last_row == Some((position.file, position.row)) {
                 SaveReason::OutputComplete
@@ -239,7 +242,7 @@ impl<C: Clock> Saver<C> {
         let output = &self.options.outputs[rank];
         let place =
             |position: Position| Place { file: output.files[position.file as usize].name.clone(), row: position.row };
-        let prefix = self.watermark.prefix(rank as u16).map(|(position, _)| position);
+        let prefix = self.watermark.prefix(rank as u16).map(|mark| mark.position);
         let cursor =
             prefix.map_or_else(|| self.options.earlier.cursor(rank).cloned(), |position| Some(place(position)));
         let from =

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use super::{CheckpointScope, Kept, Lease};
+use super::{CheckpointScope, Kept, Lease, Views};
 use crate::model::{OutputId, Refusal};
 
 /// A scope whose hold ends with the last clone. Between the last save and the verdict on record nobody else shall
@@ -41,6 +41,14 @@ impl fmt::Debug for SharedScope {
 impl CheckpointScope for SharedScope {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move { self.scope.lock().await.load(outputs).await }.boxed()
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        async move { self.scope.lock().await.views().await }.boxed()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        async move { self.scope.lock().await.keep_views(views).await }.boxed()
     }
 
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {

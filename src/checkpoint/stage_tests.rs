@@ -35,7 +35,7 @@ fn answer(rank: u16, seq: u64) -> Delivered {
 }
 
 fn output(name: &str) -> OutputFiles {
-    let files = (0..3).map(|file| FileRows { name: format!("{name}/{file}"), rows: 10 }).collect();
+    let files = (0..3).map(|file| FileRows::of_rows(&format!("{name}/{file}"), 10)).collect();
     OutputFiles { output_id: name.parse().unwrap(), files }
 }
 
@@ -79,6 +79,14 @@ impl CheckpointScope for Slow {
             self.0.save(kept).await
         }
         .boxed()
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        self.0.views()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.0.keep_views(views)
     }
 }
 

@@ -10,8 +10,16 @@
 use super::runs::{Run, Runs};
 use crate::model::{Micros, Position};
 
-/// A position and its event time.
-pub type Mark = (Position, Micros);
+/// An answered event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Where its row stands.
+    pub position: Position,
+    /// Its event time.
+    pub ts: Micros,
+    /// Its event id before hex.
+    pub event_id: [u8; 32],
+}
 
 /// The answered events of every output of a run.
 #[derive(Debug, Default)]
@@ -29,13 +37,13 @@ struct Output {
 }
 
 impl Output {
-    fn ack(&mut self, position: Position, ts: Micros) -> bool {
-        if position.seq != self.next {
-            return position.seq > self.next && self.ahead.add(position, ts);
+    fn ack(&mut self, mark: Mark) -> bool {
+        let seq = mark.position.seq;
+        if seq != self.next {
+            return seq > self.next && self.ahead.add(mark);
         }
-        let Run { last, ts, .. } =
-            self.ahead.take_from(position.seq + 1).unwrap_or(Run { first: position, last: position, ts });
-        (self.prefix, self.next) = (Some((last, ts)), last.seq + 1);
+        let last = self.ahead.take_from(seq + 1).map_or(mark, |run: Run| run.last);
+        (self.prefix, self.next) = (Some(last), last.position.seq + 1);
         true
     }
 }
@@ -47,11 +55,11 @@ impl Watermark {
         Self { outputs: std::iter::repeat_with(Output::default).take(outputs).collect(), total: 0 }
     }
 
-    /// Notes that the event at `position` is answered; says whether that is news. An event noted before, or
-    /// one of an output that the run doesn't have, changes nothing.
-    pub fn ack(&mut self, position: Position, ts: Micros) -> bool {
-        let Some(output) = self.outputs.get_mut(usize::from(position.rank)) else { return false };
-        let new = output.ack(position, ts);
+    /// Notes that an event is answered; says whether that is news. An event noted before, or one of an output that the
+    /// run doesn't have, changes nothing.
+    pub fn ack(&mut self, mark: Mark) -> bool {
+        let Some(output) = self.outputs.get_mut(usize::from(mark.position.rank)) else { return false };
+        let new = output.ack(mark);
         self.total += u64::from(new);
         new
     }
@@ -65,7 +73,7 @@ impl Watermark {
     /// What is answered of output `rank` beyond its prefix: the first and the last event of each run, ascending.
     pub fn ahead(&self, rank: u16) -> impl Iterator<Item = (Position, Position)> {
         let output = self.outputs.get(usize::from(rank));
-        output.into_iter().flat_map(|output| output.ahead.iter()).map(|run| (run.first, run.last))
+        output.into_iter().flat_map(|output| output.ahead.iter()).map(|run| (run.first, run.last.position))
     }
 
     /// How many events are answered, over all outputs.
@@ -81,8 +89,9 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn position(rank: u16, seq: u64) -> Position {
-        Position { rank, file: (seq / 10) as u32, row: seq % 10, seq }
+    fn mark(rank: u16, seq: u64) -> Mark {
+        let position = Position { rank, file: (seq / 10) as u32, row: seq % 10, seq };
+        Mark { position, ts: Micros(seq.cast_signed()), event_id: [seq as u8; 32] }
     }
 
     proptest! {
@@ -92,12 +101,11 @@ mod tests {
             let mut watermark = Watermark::new(3);
             let mut answered = BTreeSet::new();
             for (rank, seq) in acks {
-                let new = watermark.ack(position(rank, seq), Micros(seq.cast_signed()));
+                let new = watermark.ack(mark(rank, seq));
                 prop_assert_eq!(new, rank < 3 && answered.insert((rank, seq)));
                 for rank in 0..3 {
                     let prefix = (0..25).take_while(|seq| answered.contains(&(rank, *seq))).count() as u64;
-                    let expected = prefix.checked_sub(1);
-                    let expected = expected.map(|seq| (position(rank, seq), Micros(seq.cast_signed())));
+                    let expected = prefix.checked_sub(1).map(|seq| mark(rank, seq));
                     prop_assert_eq!(watermark.prefix(rank), expected);
                     let ahead: Vec<_> = watermark.ahead(rank).flat_map(|(first, last)| first.seq..=last.seq).collect();
                     let expected: Vec<_> = (prefix..25).filter(|seq| answered.contains(&(rank, *seq))).collect();

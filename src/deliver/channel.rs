@@ -15,7 +15,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -26,9 +25,10 @@ use super::pen::Pen;
 use super::regulator::{Failure, Permit};
 use super::stats::PushStats;
 use super::taxonomy::{self, Verdict};
+use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::credit::Credit;
-use crate::model::{Decision, Delivered, Event, Reason, Refusal};
+use crate::model::{Decision, Delivered, Event, Names, Reason, Refusal};
 use crate::stop::Stop;
 
 /// An event on its way to a channel.
@@ -57,6 +57,10 @@ pub(super) struct Shared<C> {
     pub(super) stats: PushStats,
     /// What an event's first attempt is spent from.
     pub(super) credit: Option<Credit>,
+    /// What bodies in memory are counted against.
+    pub(super) bodies: ByteBudget,
+    /// What refusals call outputs and files.
+    pub(super) names: Names,
     /// The run's wish to stop.
     pub(super) stop: Stop,
     /// The stage's own: some event failed, or nobody wants more.
@@ -97,8 +101,8 @@ impl Parcel {
 
     /// With a body of its own: the one it came with shares its memory with hundreds of other events, all of which
     /// would stay as long as this one waits.
-    fn detached(mut self) -> Self {
-        self.event.body = Bytes::copy_from_slice(&self.event.body);
+    fn detached(mut self, budget: &ByteBudget) -> Self {
+        self.event.body = budget.hold(self.event.body.to_vec());
         self
     }
 }
@@ -148,7 +152,7 @@ impl<G: GateChannel, C: Clock> Channel<G, C> {
             };
             match outcome {
                 Outcome::Again(due) => {
-                    let parcel = if parcel.attempts == 1 { parcel.detached() } else { parcel };
+                    let parcel = if parcel.attempts == 1 { parcel.detached(&self.shared.bodies) } else { parcel };
                     self.pen.hold(line, parcel, due);
                 }
                 Outcome::Over(outcome) => {
@@ -232,7 +236,7 @@ impl<G: GateChannel, C: Clock> Channel<G, C> {
     fn place(&mut self, handed: Handed) {
         let (line, parcel) = (self.shared.line(&handed.event), Parcel::new(handed));
         if self.pen.blocks(line) {
-            self.pen.follow(line, parcel.detached());
+            self.pen.follow(line, parcel.detached(&self.shared.bodies));
         } else {
             self.unpaid = Some((line, parcel));
         }
@@ -295,8 +299,7 @@ impl<G: GateChannel, C: Clock> Channel<G, C> {
                 Way::GivenUp(since, why) => {
                     let seconds = shared.clock.now().saturating_sub(since).as_secs();
                     let detail = format!("nothing was taken for {seconds} s; last: {why}");
-                    let refusal = Refusal::new(Reason::IgUnavailable, detail);
-                    return Err(refusal.row(parcel.event.position.row).field(hex(&parcel.event.event_id)));
+                    return Err(shared.refusal(Reason::IgUnavailable, &parcel.event, &detail));
                 }
             }
         }
@@ -326,7 +329,7 @@ impl<G: GateChannel, C: Clock> Channel<G, C> {
             Verdict::Rejected { why } => {
                 shared.admission.good(permit, started, now);
                 shared.stats.rejected();
-                Outcome::Over(Err(refusal(Reason::IgPushRejected, parcel, &why)))
+                Outcome::Over(Err(shared.failed(Reason::IgPushRejected, parcel, &why)))
             }
             Verdict::Retry { why, retry_after } => {
                 let retry_after = retry_after.map(|wish| wish.min(shared.retry.max_retry_after));
@@ -361,7 +364,7 @@ impl<C: Clock> Shared<C> {
             // policy makes that good.
             if self.stop_on_quarantine || (differs && parcel.ambiguous) {
                 let reason = if differs { Reason::IgPayloadMismatch } else { Reason::IgPushRejected };
-                return Err(refusal(reason, parcel, &describe(attempt)));
+                return Err(self.failed(reason, parcel, &describe(attempt)));
             }
         }
         Ok(Delivered {
@@ -381,7 +384,7 @@ impl<C: Clock> Shared<C> {
         let Parcel { event, attempts, .. } = parcel;
         let exhausted = |why: &str| {
             self.stats.exhausted();
-            Outcome::Over(Err(refusal(Reason::IgPushRetryExhausted, parcel, why)))
+            Outcome::Over(Err(self.failed(Reason::IgPushRetryExhausted, parcel, why)))
         };
         if !self.retry.allows_another(*attempts) {
             return exhausted(why);
@@ -393,6 +396,19 @@ impl<C: Clock> Shared<C> {
         tracing::debug!(event_id = %hex(&event.event_id), attempts, %why, delay = ?due.saturating_sub(now), "push is tried again");
         Outcome::Again(due)
     }
+
+    /// What ends the run for an event after its attempts.
+    fn failed(&self, reason: Reason, parcel: &Parcel, why: &str) -> Refusal {
+        let Parcel { event, attempts, .. } = parcel;
+        let plural = if *attempts == 1 { "" } else { "s" };
+        self.refusal(reason, event, &format!("after {attempts} attempt{plural}: {why}"))
+    }
+
+    /// What ends the run at an event.
+    fn refusal(&self, reason: Reason, event: &Event, why: &str) -> Refusal {
+        let (output, id) = (self.names.output(event.position), hex(&event.event_id));
+        self.names.at(event.position, Refusal::new(reason, format!("{why} ({output}, {}, event {id})", event.ts)))
+    }
 }
 
 fn describe(attempt: &Attempt) -> String {
@@ -400,19 +416,6 @@ fn describe(attempt: &Attempt) -> String {
         Attempt::Answered(answer) => taxonomy::describe(answer),
         other => format!("{other:?}"),
     }
-}
-
-fn refusal(reason: Reason, parcel: &Parcel, why: &str) -> Refusal {
-    let Parcel { event, attempts, .. } = parcel;
-    let position = event.position;
-    let detail = format!(
-        "after {attempts} attempt{}: {why} (output of rank {}, file {}, {})",
-        if *attempts == 1 { "" } else { "s" },
-        position.rank,
-        position.file,
-        event.ts
-    );
-    Refusal::new(reason, detail).row(position.row).field(hex(&event.event_id))
 }
 
 fn hex(id: &[u8; 32]) -> String {

@@ -107,7 +107,8 @@ pub trait Gate: Send + Sync + 'static {
 
 /// One way to the gate with at most one request on it: its own connection, kept open between events.
 pub trait GateChannel: Send + 'static {
-    /// Makes one attempt, within the gate's attempt timeout.
+    /// Makes one attempt, within the gate's attempt timeout. Who keeps the body longer than that copies it: its memory
+    /// may be counted against a [`ByteBudget`](crate::byte_budget::ByteBudget) that framing waits for.
     fn push(&mut self, event: &Event) -> impl Future<Output = Attempt> + Send;
 
     /// Whether the last attempt sent the event a second time, because the connection that it used had been closed by

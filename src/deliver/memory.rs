@@ -178,7 +178,8 @@ impl Journal {
             Some(body) if *body == event.body => Decision::Duplicate,
             Some(_) => Decision::Quarantine,
             None => {
-                self.bodies.insert(event.event_id, event.body.clone());
+                // A copy: the body's own memory is counted against the sender's budget as long as it is kept.
+                self.bodies.insert(event.event_id, Bytes::copy_from_slice(&event.body));
                 self.admitted.push((event.order_key, event.position));
                 Decision::Admit
             }

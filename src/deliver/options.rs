@@ -12,8 +12,10 @@ use super::backoff::RetryPolicy;
 use super::budget::RetryBudget;
 use super::circuit::CircuitPolicy;
 use super::stats::PushStats;
+use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::credit::Credit;
+use crate::model::Names;
 use crate::stop::Stop;
 
 /// Which order the gate sees.
@@ -51,7 +53,9 @@ pub struct PushOptions<C> {
     pub(super) event_deadline: Option<Duration>,
     pub(super) window: usize,
     pub(super) held: usize,
+    pub(super) bodies: ByteBudget,
     pub(super) credit: Option<Credit>,
+    pub(super) names: Names,
     pub(super) stop: Stop,
     pub(super) drain_deadline: Duration,
     pub(super) stop_on_quarantine: bool,
@@ -73,7 +77,9 @@ impl<C: Clock> PushOptions<C> {
             event_deadline: None,
             window: 1024,
             held: usize::MAX,
+            bodies: ByteBudget::unlimited(),
             credit: None,
+            names: Names::default(),
             stop: Stop::new(),
             drain_deadline: Duration::from_secs(20),
             stop_on_quarantine: true,
@@ -137,6 +143,21 @@ impl<C: Clock> PushOptions<C> {
     #[must_use]
     pub fn held(mut self, held: usize) -> Self {
         self.held = held;
+        self
+    }
+
+    /// What bodies in memory are counted against. An event that has to wait gets a body of its own, counted there too, so
+    /// that it doesn't keep the buffer that it came in.
+    #[must_use]
+    pub fn bodies(mut self, budget: ByteBudget) -> Self {
+        self.bodies = budget;
+        self
+    }
+
+    /// What refusals call outputs and files; numbers where they have no name.
+    #[must_use]
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
         self
     }
 

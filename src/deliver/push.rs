@@ -116,6 +116,8 @@ impl<C: Clock> Running<C> {
             stop_on_quarantine: options.stop_on_quarantine,
             stats: options.stats,
             credit: options.credit,
+            bodies: options.bodies,
+            names: options.names,
             stop: options.stop,
             halt: Stop::new(),
         });

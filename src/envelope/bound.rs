@@ -14,11 +14,16 @@ use super::column::Column;
 use super::event_id::Start;
 use super::key::KeyValue;
 use super::keys::Keys;
+use super::pins::ForeignRow;
 use super::schema::{PAYLOAD_JSON, key_column, payload_column};
 use super::text;
 use super::values::Unfit;
 use super::verbatim::{self, Found};
+use crate::model::event::MAX_BODY_BYTES;
 use crate::model::{Reason, Refusal, RowBatch};
+
+/// A row whose text is longer is not made to its end.
+const ROW_BYTES: usize = 16 * MAX_BODY_BYTES;
 
 /// A batch with its types resolved.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(super) struct Bound {
     payload: Payload,
     /// From behind the last of them to the end.
     pub(super) closing: Vec<u8>,
+    /// The first row that names another world, as far as columns do.
+    pub(super) foreign: Option<ForeignRow>,
 }
 
 #[derive(Debug)]
@@ -62,11 +69,12 @@ impl Bound {
         let batch = batch.clone();
         if let Some(i) = payload_column(schema) {
             let payload = Payload::Json(column(i)?);
-            return Ok(Self { opening: opening.to_vec(), payload, closing: closing.to_vec(), batch });
+            return Ok(Self { opening: opening.to_vec(), payload, closing: closing.to_vec(), foreign: None, batch });
         }
         let wanted: Vec<usize> = keys.wanted.iter().map(|name| key_column(schema, name)).collect::<Result<_, _>>()?;
         let columns: Vec<Column> = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
         let shared: Vec<bool> = columns.iter().map(Column::is_shared).collect();
+        let foreign = keys.world.check_columns(schema, &columns, &shared, batch.rows().num_rows());
         let start = keys.start(|i| shared[wanted[i]].then(|| columns[wanted[i]].key(0)));
 
         let mut texts: Vec<Vec<u8>> = Vec::new();
@@ -90,7 +98,8 @@ impl Bound {
         let opening = leads.next().unwrap_or_default();
         let leads = std::iter::once(Vec::new()).chain(leads);
         let cells = leads.zip(cells).map(|(lead, column)| Cell { lead, column }).collect();
-        Ok(Self { batch, opening, payload: Payload::Columns { columns, cells, keys: wanted, start }, closing: text })
+        let payload = Payload::Columns { columns, cells, keys: wanted, start };
+        Ok(Self { batch, opening, payload, closing: text, foreign })
     }
 
     /// Whether it is of this very batch.
@@ -108,9 +117,13 @@ impl Bound {
     ) -> Result<([u8; 32], u64), Refusal> {
         match &self.payload {
             Payload::Columns { columns, cells, keys: wanted, start } => {
+                let most = out.len() + ROW_BYTES;
                 for cell in cells {
                     out.extend_from_slice(&cell.lead);
                     columns[cell.column].write(row, out).map_err(|unfit| self.unfit(cell.column, unfit))?;
+                    if out.len() > most {
+                        return Err(self.too_large(row, out.len()));
+                    }
                 }
                 keys.of(start, preimage, |i| columns[wanted[i]].key(row))
             }
@@ -118,11 +131,40 @@ impl Bound {
                 let refused = |detail| Refusal::new(Reason::ValueNotEncodable, detail).field(PAYLOAD_JSON);
                 let bytes = column.bytes(row).ok_or_else(|| refused("null".to_owned()))?;
                 let mut found: Vec<Option<Found<'_>>> = Vec::new();
-                let object = verbatim::object(bytes, &keys.wanted, &mut found).map_err(refused)?;
+                let object = verbatim::object(bytes, &keys.wanted_of_json, &mut found).map_err(refused)?;
+                keys.world.check_found(|pin| found[keys.pins_at[pin]].as_ref())?;
+                if object.len() > ROW_BYTES {
+                    return Err(self.too_large(row, object.len()));
+                }
                 out.extend_from_slice(object.as_bytes());
                 keys.of(keys.plain(), preimage, |i| found[i].as_ref().map_or(KeyValue::Null, Found::key))
             }
         }
+    }
+
+    /// The refusal of a row whose body has `bytes` bytes or more, which IG would answer with 413; the column is the one
+    /// with the longest text.
+    #[cold]
+    pub(super) fn too_large(&self, row: usize, bytes: usize) -> Refusal {
+        let schema = self.batch.rows().schema_ref();
+        let (column, share) = match &self.payload {
+            Payload::Columns { columns, .. } => {
+                let length = |column: &Column| {
+                    let mut text = Vec::new();
+                    let _ = column.write(row, &mut text);
+                    text.len()
+                };
+                let lengths = columns.iter().zip(schema.fields()).map(|(column, field)| (field.name(), length(column)));
+                let longest = lengths.max_by_key(|(_, length)| *length);
+                longest.map_or(("", 0), |(name, length)| (name.as_str(), length))
+            }
+            Payload::Json(column) => (PAYLOAD_JSON, column.bytes(row).map_or(0, <[u8]>::len)),
+        };
+        let or_more = if bytes > ROW_BYTES { " or more" } else { "" };
+        let detail = format!(
+            "the event's body has {bytes} bytes{or_more}, {share} of them in this column; IG takes {MAX_BODY_BYTES}"
+        );
+        Refusal::new(Reason::EventTooLarge, detail).field(column)
     }
 
     #[cold]

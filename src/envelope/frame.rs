@@ -17,12 +17,16 @@ use pin_project_lite::pin_project;
 use super::bound::Bound;
 use super::keys::Keys;
 use super::text;
+use crate::byte_budget::ByteBudget;
+use crate::model::event::MAX_BODY_BYTES;
 use crate::model::minute::TimeWriter;
 use crate::model::time::TEXT_LEN;
-use crate::model::{Event, Hex32, OutputId, PlatformRunId, Position, Reason, Refusal, RowBatch, Run, WorldKey};
+use crate::model::{Event, Hex32, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, Run, WorldKey};
 
 /// Expected length of a body before the first chunk has shown it, in bytes.
 const FIRST_BODY_BYTES: usize = 1_536;
+/// A chunk's buffer takes no further body once it holds so many bytes. The last of its events keeps all of it in memory.
+const CHUNK_BYTES: usize = 1 << 20;
 /// What a body begins with; 64 hex digits follow.
 const ID_LEAD: &[u8] = b"{\"event_id\":\"";
 const ID_LEN: usize = 64;
@@ -63,14 +67,15 @@ pub struct OutputFrame {
 #[derive(Debug)]
 pub struct Framer {
     outputs: Vec<Output>,
+    names: Names,
     times: TimeWriter,
     preimage: Vec<u8>,
     body_bytes: usize,
+    budget: ByteBudget,
 }
 
 #[derive(Debug)]
 struct Output {
-    frame: OutputFrame,
     keys: Keys,
     /// The envelope up to the payload, with room for id and time.
     opening: Vec<u8>,
@@ -84,7 +89,8 @@ struct Output {
 /// What came of a chunk: the events before the first row that can't be framed, and why it can't.
 #[derive(Debug)]
 pub struct Framed {
-    /// In the chunk's order.
+    /// In the chunk's order. Without a refusal there may be fewer than the chunk has rows: large bodies are made a few at
+    /// a time.
     pub events: Vec<Event>,
     /// Names file, row and column.
     pub refusal: Option<Refusal>,
@@ -112,22 +118,41 @@ impl Framer {
             pin("span_id", span_id, &mut closing);
         }
         closing.push(b'}');
-        let outputs = outputs.into_iter().map(|frame| Output::new(frame, &pins.world, &middle, &closing)).collect();
-        Self { outputs, times: TimeWriter::default(), preimage: Vec::new(), body_bytes: FIRST_BODY_BYTES }
+        let frames = outputs.iter().map(|frame| Output::new(frame, &pins.world, &middle, &closing)).collect();
+        let names = Names::new(outputs.into_iter().map(|frame| (frame.output_id, frame.files)));
+        let (times, budget) = (TimeWriter::default(), ByteBudget::unlimited());
+        Self { outputs: frames, names, times, preimage: Vec::new(), body_bytes: FIRST_BODY_BYTES, budget }
     }
 
-    /// Frames a chunk. All bodies lie in one buffer, which lives as long as the last of them.
+    /// Counts all bodies in `budget`; [`FrameExt::frame`] waits for its room.
+    #[must_use]
+    pub fn within(self, budget: ByteBudget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Frames a chunk, or its first rows where the bodies are large. They lie in one buffer, which lives as long as the
+    /// last of them.
     pub fn frame(&mut self, runs: &[Run]) -> Framed {
-        let rows = runs.iter().map(|run| run.to - run.from).sum();
-        let mut out = Vec::with_capacity(rows * self.body_bytes);
+        let rows: usize = runs.iter().map(|run| run.to - run.from).sum();
+        // Room for the body that takes it over the bound.
+        let mut out = Vec::with_capacity((rows * self.body_bytes).min(CHUNK_BYTES + self.body_bytes));
         let mut events = Vec::with_capacity(rows);
         let mut ends = Vec::with_capacity(rows);
-        let refusal = runs.iter().find_map(|run| self.frame_run(run, &mut out, &mut ends, &mut events).err());
+        let mut refusal = None;
+        for run in runs {
+            refusal = self.frame_run(run, &mut out, &mut ends, &mut events).err();
+            if refusal.is_some() || out.len() >= CHUNK_BYTES {
+                break;
+            }
+        }
         if let Some(mean) = out.len().checked_div(events.len()) {
             // An eighth of room above the mean, so that the next chunk rarely has to grow its buffer.
             self.body_bytes = mean + mean / 8 + 64;
         }
-        let bodies = Bytes::from(out);
+        if out.capacity() > 2 * out.len() {
+            out.shrink_to_fit();
+        }
+        let bodies = self.budget.hold(out);
         let mut from = 0;
         for (event, to) in events.iter_mut().zip(ends) {
             event.body = bodies.slice(from..to);
@@ -136,7 +161,7 @@ impl Framer {
         Framed { events, refusal }
     }
 
-    /// Appends the run's bodies to `out`, where each ends to `ends`, and events that lack their body.
+    /// Appends the run's bodies to `out` until that is full, where each ends to `ends`, and events that lack their body.
     fn frame_run(
         &mut self,
         run: &Run,
@@ -144,35 +169,49 @@ impl Framer {
         ends: &mut Vec<usize>,
         events: &mut Vec<Event>,
     ) -> Result<(), Refusal> {
+        let Self { outputs, names, times, preimage, .. } = self;
         let batch = &run.batch;
-        let Some(output) = self.outputs.get_mut(usize::from(batch.rank())) else {
+        let Some(output) = outputs.get_mut(usize::from(batch.rank())) else {
             let detail = format!("a row of output {}, of which the run has none", batch.rank());
             return Err(Refusal::new(Reason::InternalError, detail));
         };
-        output.bind(batch).map_err(|refusal| output.at(batch.position(run.from), refusal))?;
+        output.bind(batch).map_err(|refusal| names.at(batch.position(run.from), refusal))?;
         let Some(bound) = &output.bound else {
             return Err(Refusal::new(Reason::InternalError, "a row of a batch that was not resolved"));
         };
-        for row in run.from..run.to {
+        // Found when the batch was resolved, so that rows before it cost nothing.
+        let foreign = bound.foreign.as_ref().filter(|foreign| foreign.row < run.to);
+        for row in run.from..foreign.map_or(run.to, |foreign| foreign.row) {
             let (position, ts) = (batch.position(row), batch.times()[row]);
             let start = out.len();
+            if start >= CHUNK_BYTES {
+                return Ok(());
+            }
             out.extend_from_slice(&bound.opening);
-            match bound.row(row, &output.keys, &mut self.preimage, out) {
+            match bound.row(row, &output.keys, preimage, out) {
                 Ok((event_id, order_key)) => {
                     out.extend_from_slice(&bound.closing);
+                    if out.len() - start > MAX_BODY_BYTES {
+                        let refusal = bound.too_large(row, out.len() - start);
+                        out.truncate(start);
+                        return Err(names.at(position, refusal));
+                    }
                     let body = &mut out[start..];
                     body[ID_LEAD.len()..][..ID_LEN].copy_from_slice(&text::hex(&event_id));
-                    body[output.time_at..][..TEXT_LEN].copy_from_slice(self.times.write(ts));
+                    body[output.time_at..][..TEXT_LEN].copy_from_slice(times.write(ts));
                     ends.push(out.len());
                     events.push(Event { position, ts, order_key, event_id, body: Bytes::new(), due: None });
                 }
                 Err(refusal) => {
                     out.truncate(start);
-                    return Err(output.at(position, refusal));
+                    return Err(names.at(position, refusal));
                 }
             }
         }
-        Ok(())
+        match foreign {
+            Some(foreign) => Err(names.at(batch.position(foreign.row), foreign.refusal.clone())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -184,7 +223,7 @@ fn pin(name: &str, value: &str, out: &mut Vec<u8>) {
 
 impl Output {
     /// `middle` is the envelope from behind its time to the payload.
-    fn new(frame: OutputFrame, world: &WorldKey, middle: &[u8], closing: &[u8]) -> Self {
+    fn new(frame: &OutputFrame, world: &WorldKey, middle: &[u8], closing: &[u8]) -> Self {
         let mut opening = ID_LEAD.to_vec();
         opening.extend_from_slice(&[b'0'; ID_LEN]);
         opening.push(b'"');
@@ -193,8 +232,8 @@ impl Output {
         let time_at = opening.len();
         opening.extend_from_slice(&[b'0'; TEXT_LEN]);
         opening.extend_from_slice(middle);
-        let keys = Keys::new(&frame, world);
-        Self { frame, keys, opening, time_at, closing: closing.to_vec(), bound: None }
+        let keys = Keys::new(frame, world);
+        Self { keys, opening, time_at, closing: closing.to_vec(), bound: None }
     }
 
     /// Resolves `batch`, unless it is the one from before.
@@ -205,22 +244,16 @@ impl Output {
         }
         Ok(())
     }
-
-    #[cold]
-    fn at(&self, position: Position, refusal: Refusal) -> Refusal {
-        let file = usize::try_from(position.file).ok().and_then(|i| self.frame.files.get(i)).cloned();
-        let file = file.unwrap_or_else(|| format!("file {} of {}", position.file, self.frame.output_id));
-        refusal.file(file).row(position.row)
-    }
 }
 
 /// Framing as a stage.
 pub trait FrameExt: Stream<Item = Result<Vec<Run>, Refusal>> + Sized {
     /// Frames each chunk. The first row that can't be framed ends the stream with its refusal, behind
-    /// the events before it (`PRIMARY_KEY_MISSING`, `VALUE_NOT_ENCODABLE`, `COLUMN_NOT_ENCODABLE`, with file, row and
-    /// column); a refusal from above passes and ends it too.
+    /// the events before it (`PRIMARY_KEY_MISSING`, `VALUE_NOT_ENCODABLE`, `COLUMN_NOT_ENCODABLE`, `WORLD_KEY_MISMATCH`,
+    /// `EVENT_TOO_LARGE`, with file, row and column); a refusal from above passes and ends it too. Nothing is framed, and
+    /// no chunk taken, before the framer's budget has room.
     fn frame(self, framer: Framer) -> Frames<Self> {
-        Frames { chunks: self, framer, refusal: None, done: false }
+        Frames { chunks: self, framer, left: Vec::new(), refusal: None, done: false }
     }
 }
 
@@ -233,6 +266,8 @@ pin_project! {
         #[pin]
         chunks: S,
         framer: Framer,
+        // Rows of the chunk taken last that are not framed yet.
+        left: Vec<Run>,
         refusal: Option<Refusal>,
         done: bool,
     }
@@ -247,22 +282,40 @@ impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> Stream for Frames<S> {
             if *this.done {
                 return Poll::Ready(this.refusal.take().map(Err));
             }
-            match ready!(this.chunks.as_mut().poll_next(cx)) {
-                Some(Ok(runs)) => {
-                    let Framed { events, refusal } = this.framer.frame(&runs);
-                    *this.done = refusal.is_some();
-                    *this.refusal = refusal;
-                    if !events.is_empty() {
-                        return Poll::Ready(Some(Ok(events)));
+            ready!(this.framer.budget.poll_room(cx));
+            if this.left.is_empty() {
+                match ready!(this.chunks.as_mut().poll_next(cx)) {
+                    Some(Ok(runs)) => *this.left = runs,
+                    Some(Err(refusal)) => {
+                        *this.done = true;
+                        return Poll::Ready(Some(Err(refusal)));
                     }
+                    None => *this.done = true,
                 }
-                Some(Err(refusal)) => {
-                    *this.done = true;
-                    return Poll::Ready(Some(Err(refusal)));
-                }
-                None => *this.done = true,
+                continue;
+            }
+            let Framed { events, refusal } = this.framer.frame(this.left);
+            skip_rows(this.left, events.len());
+            *this.done = refusal.is_some();
+            *this.refusal = refusal;
+            if !events.is_empty() {
+                return Poll::Ready(Some(Ok(events)));
             }
         }
+    }
+}
+
+/// Takes the first `rows` rows off.
+fn skip_rows(runs: &mut Vec<Run>, mut rows: usize) {
+    let whole = runs.iter().take_while(|run| {
+        let taken = run.to - run.from <= rows;
+        rows -= if taken { run.to - run.from } else { 0 };
+        taken
+    });
+    let whole = whole.count();
+    runs.drain(..whole);
+    if let Some(first) = runs.first_mut() {
+        first.from += rows;
     }
 }
 
@@ -271,3 +324,6 @@ impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> FusedStream for Frames<S> {
         self.done && self.refusal.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@
 use super::event_id::{EventIds, Start};
 use super::frame::OutputFrame;
 use super::key::{self, KeyValue};
-use crate::model::{Reason, Refusal, WorldKey};
+use super::pins::WorldPins;
+use crate::model::{PIN_NAMES, Reason, Refusal, WorldKey};
 
 /// What makes the keys of one output's rows.
 #[derive(Debug, Clone)]
@@ -17,6 +18,12 @@ pub(super) struct Keys {
     pub(super) wanted: Vec<String>,
     /// How many of them are the primary key.
     parts: usize,
+    /// The same and the pins, which a JSON payload is looked through for.
+    pub(super) wanted_of_json: Vec<String>,
+    /// Where the pins stand among these, in the order of [`PIN_NAMES`].
+    pub(super) pins_at: [usize; 4],
+    /// What rows have to say about their world.
+    pub(super) world: WorldPins,
     /// Which of them is the order key.
     order: Option<usize>,
     order_seed: u64,
@@ -26,14 +33,14 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new(frame: &OutputFrame, world: &WorldKey) -> Self {
         let mut wanted = frame.primary_key.clone();
-        let order = frame.order_key.as_ref().map(|name| {
-            wanted.iter().position(|known| known == name).unwrap_or_else(|| {
-                wanted.push(name.clone());
-                wanted.len() - 1
-            })
-        });
+        let order = frame.order_key.as_deref().map(|name| place_of(name, &mut wanted));
+        let mut wanted_of_json = wanted.clone();
+        let pins_at = PIN_NAMES.map(|pin| place_of(pin, &mut wanted_of_json));
         Self {
             wanted,
+            wanted_of_json,
+            pins_at,
+            world: WorldPins::new(world),
             parts: frame.primary_key.len(),
             order,
             order_seed: frame.order_key.as_deref().map_or(0, key::seed),
@@ -91,4 +98,12 @@ impl Keys {
         let detail = if value == KeyValue::Null { "null or missing" } else { "neither integer, string nor boolean" };
         Refusal::new(Reason::PrimaryKeyMissing, detail).field(self.wanted[part].clone())
     }
+}
+
+/// Where `name` stands among `names`, to which it is added if need be.
+fn place_of(name: &str, names: &mut Vec<String>) -> usize {
+    names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    })
 }

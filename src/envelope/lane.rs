@@ -1,7 +1,7 @@
-//! Which rows are in a lane, told from their key columns alone.
+//! What is told of rows from their key columns alone: their event ids, and which of them are in a lane.
 //!
 //! ```text
-//! rows with the key columns (or payload_json) ──► keys ─► event id, order key ──► Lane::owns ──► keep or not
+//! rows with the key columns (or payload_json) ──► RowKeys ─► event id, order key ──► Lane::owns ──► keep or not
 //! ```
 
 use arrow_array::RecordBatch;
@@ -15,35 +15,34 @@ use super::schema::{PAYLOAD_JSON, key_column, payload_column};
 use super::verbatim::{self, Found};
 use crate::model::{Lane, Reason, Refusal, WorldKey};
 
-/// Tells the rows of one lane of one output.
+/// Makes the keys of one output's rows.
 #[derive(Debug, Clone)]
-pub struct LaneFilter {
+pub struct RowKeys {
     keys: Keys,
-    lane: Lane,
     /// Rows carry their keys inside a JSON text.
     json: bool,
 }
 
-impl LaneFilter {
+impl RowKeys {
     /// For the rows that `frame` is of; `schema` has the view's columns.
     #[must_use]
-    pub fn new(frame: &OutputFrame, world: &WorldKey, lane: Lane, schema: &Schema) -> Self {
-        Self { keys: Keys::new(frame, world), lane, json: payload_column(schema).is_some() }
+    pub fn new(frame: &OutputFrame, world: &WorldKey, schema: &Schema) -> Self {
+        Self { keys: Keys::new(frame, world), json: payload_column(schema).is_some() }
     }
 
-    /// The columns that [`LaneFilter::keep`] needs; it looks at no other.
+    /// The columns that it needs; it looks at no other.
     #[must_use]
     pub fn columns(&self) -> Vec<String> {
         if self.json { vec![PAYLOAD_JSON.to_owned()] } else { self.keys.wanted.clone() }
     }
 
-    /// Appends to `keep` whether each of `rows` is in the lane, up to the first that can't be told.
+    /// Hands event id and order key of each of `rows` to `take`, up to the first row that has none.
     ///
     /// # Errors
     ///
-    /// What the row behind the last appended one is refused for, whichever lane it would be in: as
-    /// [`FrameExt::frame`](super::FrameExt::frame) refuses it, without file and row.
-    pub fn keep(&self, rows: &RecordBatch, keep: &mut Vec<bool>) -> Result<(), Refusal> {
+    /// What the row behind the last one taken is refused for: as [`FrameExt::frame`](super::FrameExt::frame) refuses it,
+    /// without file and row.
+    pub fn each(&self, rows: &RecordBatch, mut take: impl FnMut([u8; 32], u64)) -> Result<(), Refusal> {
         let schema = rows.schema_ref();
         let bind = |i: usize| {
             Column::bind(rows.column(i))
@@ -59,20 +58,48 @@ impl LaneFilter {
                 let mut found: Vec<Option<Found<'_>>> = Vec::new();
                 verbatim::object(bytes, &self.keys.wanted, &mut found).map_err(refused)?;
                 let value = |i: usize| found[i].as_ref().map_or(KeyValue::Null, Found::key);
-                keep.push(self.owns(&mut preimage, value)?);
+                let (event_id, order_key) = self.keys.of(self.keys.plain(), &mut preimage, value)?;
+                take(event_id, order_key);
             }
         } else {
             let columns = self.keys.wanted.iter().map(|name| bind(key_column(schema, name)?));
             let columns = columns.collect::<Result<Vec<_>, Refusal>>()?;
             for row in 0..rows.num_rows() {
-                keep.push(self.owns(&mut preimage, |i| columns[i].key(row))?);
+                let (event_id, order_key) = self.keys.of(self.keys.plain(), &mut preimage, |i| columns[i].key(row))?;
+                take(event_id, order_key);
             }
         }
         Ok(())
     }
+}
 
-    fn owns<'a>(&self, preimage: &mut Vec<u8>, value: impl Fn(usize) -> KeyValue<'a>) -> Result<bool, Refusal> {
-        let (event_id, order_key) = self.keys.of(self.keys.plain(), preimage, value)?;
-        Ok(self.lane.owns(&event_id, order_key))
+/// Tells the rows of one lane of one output.
+#[derive(Debug, Clone)]
+pub struct LaneFilter {
+    keys: RowKeys,
+    lane: Lane,
+}
+
+impl LaneFilter {
+    /// For the rows that `frame` is of; `schema` has the view's columns.
+    #[must_use]
+    pub fn new(frame: &OutputFrame, world: &WorldKey, lane: Lane, schema: &Schema) -> Self {
+        Self { keys: RowKeys::new(frame, world, schema), lane }
+    }
+
+    /// The columns that [`LaneFilter::keep`] needs; it looks at no other.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        self.keys.columns()
+    }
+
+    /// Appends to `keep` whether each of `rows` is in the lane, up to the first that can't be told.
+    ///
+    /// # Errors
+    ///
+    /// What the row behind the last appended one is refused for, whichever lane it would be in: as
+    /// [`FrameExt::frame`](super::FrameExt::frame) refuses it, without file and row.
+    pub fn keep(&self, rows: &RecordBatch, keep: &mut Vec<bool>) -> Result<(), Refusal> {
+        self.keys.each(rows, |event_id, order_key| keep.push(self.lane.owns(&event_id, order_key)))
     }
 }

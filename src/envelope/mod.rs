@@ -14,6 +14,7 @@ pub mod frame;
 mod key;
 mod keys;
 mod lane;
+mod pins;
 mod schema;
 mod text;
 mod values;
@@ -21,5 +22,6 @@ mod verbatim;
 
 pub use event_id::EventIds;
 pub use frame::{FrameExt, Framer, OutputFrame, RunPins};
-pub use lane::LaneFilter;
+pub use lane::{LaneFilter, RowKeys};
+pub use pins::{ForeignRow, WorldPins};
 pub use schema::check_schema;

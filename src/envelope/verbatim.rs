@@ -86,7 +86,7 @@ impl<'a> Scanner<'a> {
                 let value = value_of(&scanner.text[from..scanner.at])?;
                 // Readers differ in which of two they take, and the event's identity hangs on it.
                 if found[place].replace(value).is_some() {
-                    return Err("a key of the primary or order key stands twice");
+                    return Err("a key of the primary or order key, or of the world's, stands twice");
                 }
             }
             Ok(())

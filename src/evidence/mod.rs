@@ -14,6 +14,7 @@
 //! off by a crash is completed by the next try of the same write, and never made twice.
 
 mod deferral;
+mod earlier;
 mod governance;
 mod prefix;
 mod record;
@@ -28,10 +29,12 @@ mod summary;
 mod tally;
 mod times;
 mod told;
+mod unstarted;
 mod utc;
 pub mod verify;
 
 pub use deferral::{Deferral, Deferrals, Stretch};
+pub use earlier::{EarlierOutput, EarlierStart};
 pub use governance::{Cancelled, Facts, Family, Pins, Provenance, Started};
 pub use prefix::run_prefix;
 pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict};
@@ -42,11 +45,12 @@ pub use session_file::SessionLog;
 pub use spool::{LastWords, Spool};
 pub use summaries::Summaries;
 pub use summary::{
-    DeliverySettings, End, Limits, OutputSummary, Producer, ReadySource, RunIds, START_SCHEMA, SUMMARY_SCHEMA, Start,
-    StartOutput, Summary,
+    DeliverySettings, End, Limits, OutputSummary, Producer, ReadySource, ResumedAfter, RunIds, START_SCHEMA,
+    SUMMARY_SCHEMA, Start, StartOutput, Summary,
 };
 pub use tally::{Counts, OutputTally, Spread, Tally};
 pub use told::{Fact, Told};
+pub use unstarted::Unstarted;
 
 use bytes::Bytes;
 use serde::Serialize;

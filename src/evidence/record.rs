@@ -152,6 +152,12 @@ impl RecordLine {
         self.status == status.as_str()
     }
 
+    /// Whether it is a refusal of a start that sent nothing.
+    #[must_use]
+    pub fn sent_nothing(&self) -> bool {
+        self.is(Status::Failed) && self.emitted.unwrap_or(0) == 0
+    }
+
     fn is_final(&self) -> bool {
         self.is(Status::Streamed) || self.is(Status::SkippedOutOfScope)
     }
@@ -272,6 +278,26 @@ impl Records {
         });
         self.store.append_unless(&key, verdict.line().into(), held).await.map_err(unavailable)?;
         Ok(())
+    }
+
+    /// The message whose verdict is the newest, with all of its verdicts.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub(super) async fn newest(&self) -> Result<Option<(Hex64, Vec<RecordLine>)>, Refusal> {
+        let mut newest: Option<(Hex64, Vec<RecordLine>)> = None;
+        for (key, _) in self.store.list(&self.folder).await.map_err(unavailable)? {
+            let message_id = key.name().strip_suffix(&suffix(self.lane)).and_then(|name| name.parse().ok());
+            let Some(message_id) = message_id else { continue };
+            let lines = self.read(&message_id).await?;
+            // Times have one form, so that as texts they are in order.
+            let time = |lines: &[RecordLine]| lines.last().and_then(|line| line.ts_utc.clone());
+            if !lines.is_empty() && newest.as_ref().is_none_or(|(_, other)| time(other) < time(&lines)) {
+                newest = Some((message_id, lines));
+            }
+        }
+        Ok(newest)
     }
 
     /// The messages of this platform run other than `message_id` that were streamed, as this lane or as a whole.

@@ -10,15 +10,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::summary::{Start, Summary};
+use super::summary::{START_SCHEMA, SUMMARY_SCHEMA, Start, Summary};
 use super::{document, key, run_prefix, unavailable};
 use crate::model::{Lane, PlatformRunId, Reason, Refusal};
 use crate::store::{Key, ObjectStore};
 
 /// What either may have at most, in bytes; a series of full length has some 60 kB.
 const LIMIT: u64 = 8 << 20;
+
+#[derive(Deserialize)]
+struct Version {
+    schema: String,
+}
 
 /// The two objects of a platform run, or of one lane of it.
 #[derive(Debug, Clone)]
@@ -77,9 +83,9 @@ impl Summaries {
     ///
     /// # Errors
     ///
-    /// `STORE_UNAVAILABLE`; `EVIDENCE_UNREADABLE` where the object is not what this program writes.
+    /// `STORE_UNAVAILABLE`; `EVIDENCE_UNREADABLE` where the object is not what this program writes, or of another version.
     pub async fn start(&self) -> Result<Option<Start>, Refusal> {
-        self.get("wsp_start.json").await
+        self.get("wsp_start.json", START_SCHEMA).await
     }
 
     /// How the last start ended; `None` where none did.
@@ -88,15 +94,33 @@ impl Summaries {
     ///
     /// As [`Summaries::start`].
     pub async fn summary(&self) -> Result<Option<Summary>, Refusal> {
-        self.get("wsp_summary.json").await
+        self.get("wsp_summary.json", SUMMARY_SCHEMA).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Refusal> {
+    /// Notes in `start` the start that the two objects tell of, which is the one before it. What can't be read is no reason
+    /// to refuse the run; `wsp verify` says that it is missing.
+    ///
+    /// # Errors
+    ///
+    /// `STORE_UNAVAILABLE`.
+    pub async fn tell_earlier(&self, start: &mut Start) -> Result<(), Refusal> {
+        let Some(before) = readable(self.start().await)? else { return Ok(()) };
+        let summary = readable(self.summary().await)?;
+        start.follows(before, summary.as_ref());
+        Ok(())
+    }
+
+    async fn get<T: DeserializeOwned>(&self, name: &str, schema: &str) -> Result<Option<T>, Refusal> {
         let key = self.key(name)?;
         let Some(bytes) = self.store.get(&key, LIMIT).await.map_err(unavailable)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            Refusal::new(Reason::EvidenceUnreadable, error.to_string()).file(self.store.full_name(&key))
-        })
+        let unreadable =
+            |detail: String| Refusal::new(Reason::EvidenceUnreadable, detail).file(self.store.full_name(&key));
+        let Version { schema: found } =
+            serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+        if found != schema {
+            return Err(unreadable(format!("it is {found}, this program reads {schema}")));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(error.to_string()))
     }
 
     async fn put(&self, name: &str, body: Bytes) -> Result<String, Refusal> {
@@ -113,4 +137,15 @@ impl Summaries {
         };
         key(&format!("{}/{name}", self.folder))
     }
+}
+
+/// Nothing in place of what can't be read.
+fn readable<T>(read: Result<Option<T>, Refusal>) -> Result<Option<T>, Refusal> {
+    read.or_else(|refusal| match refusal.reason {
+        Reason::EvidenceUnreadable => {
+            tracing::warn!(%refusal, "the evidence of the start before this one can't be read");
+            Ok(None)
+        }
+        _ => Err(refusal),
+    })
 }

@@ -1,36 +1,39 @@
 //! What a run set out to do, and how it ended: the content of `wsp_start.json` and `wsp_summary.json`.
 //!
 //! ```text
-//! Start    checks, outputs, where they resume, how it delivers, its limits
+//! Start    checks, outputs, where they resume, how it delivers, its limits, the starts before it
 //! Summary  all that, and counts, times, digests, the end, and the run over time
 //! ```
 //!
-//! The JSON Schemas are `docs/schema/wsp_start.v1.schema.json` and `wsp_summary.v1.schema.json`; a key more is a
+//! The JSON Schemas are `docs/schema/wsp_start.v2.schema.json` and `wsp_summary.v2.schema.json`; a key more is a
 //! version more. The types are read back by the report and by `wsp verify`.
 
 use serde::{Deserialize, Serialize};
 
+use super::earlier::EarlierStart;
 use super::record::Status;
 use super::series::RunSeries;
 use super::tally::{Counts, OutputTally, Spread, Tally};
 use super::utc;
 use crate::deliver::PushCounts;
-use crate::model::{Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, WorldKey};
+use crate::model::{
+    Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, TopicPlace, WorldKey,
+};
 
 /// The version of `wsp_start.json`.
-pub const START_SCHEMA: &str = "wsp_start.v1";
+pub const START_SCHEMA: &str = "wsp_start.v2";
 /// The version of `wsp_summary.json`.
-pub const SUMMARY_SCHEMA: &str = "wsp_summary.v1";
+pub const SUMMARY_SCHEMA: &str = "wsp_summary.v2";
 
 /// Where READY came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadySource {
     /// The control topic.
     pub topic: String,
-    /// Its partition; none for a file.
-    pub partition: Option<i32>,
-    /// Its offset there; none for a file.
-    pub offset: Option<i64>,
+    /// Its partition or shard; none for a file.
+    pub partition: Option<TopicPlace>,
+    /// Its offset or sequence number there; none for a file.
+    pub offset: Option<TopicPlace>,
 }
 
 /// Who streams.
@@ -115,8 +118,23 @@ pub struct StartOutput {
     pub view_first_ts_utc: Option<String>,
     /// Event time of the view's last row.
     pub view_last_ts_utc: Option<String>,
+    /// What identifies the view's content: see [`OutputFiles::content`](crate::checkpoint::OutputFiles::content).
+    pub content: Hex64,
     /// Rows of its view before the place where this start resumes: with lanes, those of others are among them.
     pub resumed_at: u64,
+    /// The row that the cursor stood at; none where the output had no cursor.
+    pub resumed_after: Option<ResumedAfter>,
+}
+
+/// The row that an output's cursor stood at when a start resumed, as the view has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumedAfter {
+    /// Its event time.
+    pub ts_utc: String,
+    /// Its event id.
+    pub event_id: Hex64,
+    /// The checkpoint held this event id too. Where not, another producer or a person had moved the cursor.
+    pub kept: bool,
 }
 
 /// What a run sets out to do.
@@ -139,6 +157,8 @@ pub struct Start {
     pub outputs: Vec<StartOutput>,
     /// What was checked.
     pub checks: Vec<Check>,
+    /// The starts that answered what lies before the places where this one resumes, oldest first.
+    pub earlier: Vec<EarlierStart>,
     /// When it started.
     #[serde(rename = "started_at_utc", with = "utc")]
     pub started: Micros,
@@ -259,7 +279,7 @@ impl Summary {
             use Reason::{IgPayloadMismatch, IgPushRejected, IgPushRetryExhausted};
             matches!(refusal.reason, IgPushRejected | IgPushRetryExhausted | IgPayloadMismatch)
         };
-        let Start { schema: _, ready, run, producer, delivery, limits, outputs, checks, started } = start;
+        let Start { schema: _, ready, run, producer, delivery, limits, outputs, checks, earlier: _, started } = start;
         let outputs = outputs.into_iter().zip(tally.outputs());
         Self {
             outputs: outputs.map(|(start, tally)| OutputSummary::new(start, tally)).collect(),
@@ -302,7 +322,9 @@ pub(super) mod testing {
             rows: 50,
             view_first_ts_utc: Some(Micros(0).to_string()),
             view_last_ts_utc: None,
+            content: hex(name),
             resumed_at,
+            resumed_after: None,
         };
         Start {
             schema: START_SCHEMA.to_owned(),
@@ -343,6 +365,7 @@ pub(super) mod testing {
             },
             outputs: vec![output("context", 50), output("traffic", 48)],
             checks: vec![Check { name: "seal".to_owned(), verdict: Verdict::Passed, detail: "SEALED_OK".to_owned() }],
+            earlier: Vec::new(),
             started: Micros(0),
         }
     }

@@ -63,7 +63,8 @@ impl Told {
     /// `EVIDENCE_MISSING` where nothing started, `EVIDENCE_UNREADABLE`, or `STORE_UNAVAILABLE`.
     pub async fn read(store: &Arc<dyn ObjectStore>, home: &PlatformRunId, lane: Lane) -> Result<Self, Refusal> {
         let summaries = Summaries::new(store.clone(), home)?.of_lane(lane);
-        let missing = || Refusal::new(Reason::EvidenceMissing, format!("{home} has no wsp_start.json"));
+        let missing =
+            || Refusal::new(Reason::EvidenceMissing, format!("{home} has no wsp_start.json: no run was started"));
         let start = summaries.start().await?.ok_or_else(missing)?;
         let message_id = &start.run.message_id;
         Ok(Self {
@@ -77,7 +78,7 @@ impl Told {
 }
 
 /// The lines about one READY, or about one lane's share of it; lines that are no facts are passed over.
-async fn listed(
+pub(super) async fn listed(
     store: &dyn ObjectStore,
     home: &PlatformRunId,
     message_id: &Hex64,

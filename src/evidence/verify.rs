@@ -10,12 +10,16 @@ use std::sync::Arc;
 
 use super::governance::{Facts, Family, Pins, Provenance, dedupe_key_of_lane};
 use super::told::parts_of;
-use super::{Counts, End, Fact, START_SCHEMA, SUMMARY_SCHEMA, Status, Summary, Told};
+use super::unstarted::whole;
+use super::{
+    Counts, EarlierOutput, End, Fact, RecordLine, START_SCHEMA, SUMMARY_SCHEMA, Start, StartOutput, Status, Summary,
+    Told,
+};
 use crate::model::{CheckList, Lane, PlatformRunId, Reason, Refusal};
 use crate::store::ObjectStore;
 
 /// What one side says and the other does not.
-fn mismatch(detail: impl Into<String>) -> Refusal {
+pub(super) fn mismatch(detail: impl Into<String>) -> Refusal {
     Refusal::new(Reason::EvidenceMismatch, detail)
 }
 
@@ -23,6 +27,9 @@ fn mismatch(detail: impl Into<String>) -> Refusal {
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: &T, right: &T) -> Result<(), Refusal> {
     if left == right { Ok(()) } else { Err(mismatch(format!("{what}: {left:?} against {right:?}"))) }
 }
+
+/// Status and count of an end.
+type ToldEnd = (String, Option<u64>);
 
 /// Checks what can be told from the evidence alone.
 ///
@@ -38,6 +45,7 @@ pub async fn holds_together(
     list.note("start", same("the version", &told.start.schema.as_str(), &START_SCHEMA), |()| {
         format!("{}, READY {}", told.start.started, told.start.run.message_id)
     });
+    continuity(&told.start, list);
     if let Some(summary) =
         list.note("summary", summary_of_start(told), |summary| format!("{} {:?}", summary.status, summary.end))
     {
@@ -56,6 +64,85 @@ pub async fn holds_together(
         return Err(refusal.clone());
     }
     list.note("facts", facts, |n| format!("{n}, each with its body, its line and its marker"));
+    Ok(())
+}
+
+/// Each start read the same content, and resumed no further than those before it had answered: else rows in between were
+/// answered by nobody that is known of.
+fn continuity(start: &Start, list: &mut CheckList) {
+    const NAME: &str = "continuity";
+    match unbroken(start) {
+        Err(refusal) => list.refuse(NAME, refusal),
+        Ok(unproven) if unproven.is_empty() => {
+            list.pass(
+                NAME,
+                format!("{} starts before it, each from where those before had come to", start.earlier.len()),
+            );
+        }
+        Ok(unproven) => list.waive(NAME, unproven.join("; ")),
+    }
+}
+
+/// How far the rows of an output were answered by the starts looked at so far.
+#[derive(Clone, Copy)]
+enum Reached {
+    /// None of them is known.
+    Nothing,
+    /// Up to this row.
+    Rows(u64),
+    /// The last one was cut off, or is a lane's: its checkpoint alone knows.
+    Unknown,
+}
+
+/// Says what the evidence can't tell, as another producer had a part in it.
+fn unbroken(start: &Start) -> Result<Vec<String>, Refusal> {
+    let mut unproven = Vec::new();
+    for (rank, output) in start.outputs.iter().enumerate() {
+        let id = &output.output_id;
+        let mut reached = Reached::Nothing;
+        for earlier in &start.earlier {
+            let then = earlier.outputs.get(rank).filter(|_| earlier.outputs.len() == start.outputs.len());
+            let Some(then) = then.filter(|then| then.start.output_id == *id) else {
+                return Err(mismatch(format!("the start at {} had other outputs", earlier.started)));
+            };
+            let what = format!("{id}: the content that the start at {} read, and this one", earlier.started);
+            same(&what, &then.start.content, &output.content)?;
+            resumes(&then.start, reached, &mut unproven)?;
+            reached = comes_to(start, then, reached);
+        }
+        resumes(output, reached, &mut unproven)?;
+    }
+    Ok(unproven)
+}
+
+/// How far the rows of an output were answered when a start ended.
+fn comes_to(start: &Start, then: &EarlierOutput, before: Reached) -> Reached {
+    // Rows of other lanes are not among a lane's events.
+    let Some(answered) = then.event_id_digest_events.filter(|_| start.run.lane.is_none()) else {
+        return Reached::Unknown;
+    };
+    let now = then.start.resumed_at + answered;
+    Reached::Rows(if let Reached::Rows(before) = before { now.max(before) } else { now })
+}
+
+/// Whether `output` resumed no further than the starts before had come to.
+fn resumes(output: &StartOutput, reached: Reached, unproven: &mut Vec<String>) -> Result<(), Refusal> {
+    let StartOutput { output_id: id, resumed_at, resumed_after, .. } = output;
+    let (rows, known) = match reached {
+        Reached::Unknown => return Ok(()),
+        Reached::Nothing => (0, false),
+        Reached::Rows(rows) => (rows, true),
+    };
+    if *resumed_at <= rows {
+        return Ok(());
+    }
+    let hole = format!("{id}: rows {rows} to {} were answered by no start that is known of", resumed_at - 1);
+    if known && resumed_after.as_ref().is_none_or(|row| row.kept) {
+        return Err(mismatch(hole));
+    }
+    unproven.push(format!(
+        "{hole}: another producer, or an earlier version of this one, saved the position, or a person did"
+    ));
     Ok(())
 }
 
@@ -108,6 +195,13 @@ fn counts(summary: &Summary) -> Result<(), Refusal> {
                 output.event_id_digest_events
             )));
         }
+        let whole = summary.end == End::Complete && summary.run.lane.is_none();
+        if whole && output.start.resumed_at + settled != output.start.rows {
+            return Err(mismatch(format!(
+                "{id}: it ended complete, but {} rows before and {settled} answered are not its {} rows",
+                output.start.resumed_at, output.start.rows
+            )));
+        }
         if summary.limits.max_events_per_output.is_some_and(|limit| settled > limit) {
             return Err(mismatch(format!("{id}: {settled} answered are beyond the limit")));
         }
@@ -148,16 +242,31 @@ fn series(summary: &Summary) -> Result<(), Refusal> {
     same("events over event time, and of each output", &by_output.collect::<Vec<_>>(), &answered.collect::<Vec<_>>())
 }
 
-/// The record's last line is this start's verdict; at most one says that the run was streamed.
+/// The verdict of the start that is told of stands in the record, and behind it nothing but refusals of later starts that
+/// sent nothing; at most one line says that the run was streamed.
 fn record(told: &Told, summary: &Summary) -> Result<(), Refusal> {
     let Some(last) = told.record.last() else {
         return Err(Refusal::new(Reason::EvidenceMissing, "the record has no line"));
     };
-    same("status in record and summary", &last.status.as_str(), &summary.status.as_str())?;
-    same("reason in record and summary", &last.reason.as_deref(), &summary.reason.map(Reason::code))?;
-    same("emitted in record and summary", &last.emitted, &Some(summary.emitted))?;
+    let line = own_place(&told.record, |line| is_of(line, summary), RecordLine::sent_nothing)
+        .map_or(last, |place| &told.record[place]);
+    same("status in record and summary", &line.status.as_str(), &summary.status.as_str())?;
+    same("reason in record and summary", &line.reason.as_deref(), &summary.reason.map(Reason::code))?;
+    same("emitted in record and summary", &line.emitted, &Some(summary.emitted))?;
     let streamed = told.record.iter().filter(|line| line.is(Status::Streamed)).count();
     if streamed > 1 { Err(mismatch(format!("{streamed} lines of the record say STREAMED"))) } else { Ok(()) }
+}
+
+fn is_of(line: &RecordLine, summary: &Summary) -> bool {
+    line.is(summary.status)
+        && line.reason.as_deref() == summary.reason.map(Reason::code)
+        && line.emitted == Some(summary.emitted)
+}
+
+/// The last of `items` that is `own`, if all behind it are refusals of starts that came to nothing.
+fn own_place<T>(items: &[T], own: impl Fn(&T) -> bool, came_to_nothing: impl Fn(&T) -> bool) -> Option<usize> {
+    let place = items.iter().rposition(own)?;
+    items[place + 1..].iter().all(came_to_nothing).then_some(place)
 }
 
 /// One `READY_SEEN`, one `STARTED`, and an `ENDED` an end that started; says how many facts there are.
@@ -168,23 +277,19 @@ async fn facts(store: &Arc<dyn ObjectStore>, home: &PlatformRunId, told: &Told) 
         let [line] = lines.as_slice() else {
             return Err(mismatch(format!("{family} {event_id} is listed {} times", lines.len())));
         };
-        let (body, marker) = parts_of(&**store, home, event_id).await?;
-        match body {
-            None => return Err(Refusal::new(Reason::EvidenceMissing, format!("{family} {event_id} has no body"))),
-            Some(body) if body != **line => {
-                return Err(mismatch(format!("{family} {event_id}: its line is not its body")));
-            }
-            Some(_) if !marker => {
-                return Err(Refusal::new(Reason::EvidenceMissing, format!("{family} {event_id} has no marker")));
-            }
-            Some(_) => {}
-        }
+        whole(&**store, home, line).await?;
     }
     let mut strangers = told.facts.iter().filter(|fact| fact.event_family != Family::RunCancelled.as_str());
     if let Some(fact) = strangers.find(|fact| expected.iter().all(|(_, id)| *id != fact.event_id)) {
         return Err(mismatch(format!("{} {} is none that this run owes", fact.event_family, fact.event_id)));
     }
-    ends(told)?;
+    let ends = ends(&told.facts, &told.record)?;
+    if let (Some(summary), Some(last)) = (&told.summary, ends.last()) {
+        let own = (summary.status.as_str().to_owned(), Some(summary.emitted));
+        let came_to_nothing = |end: &ToldEnd| *end == (Status::Failed.as_str().to_owned(), Some(0));
+        let end = own_place(&ends, |end| *end == own, came_to_nothing).map_or(last, |place| &ends[place]);
+        same("the last end and the summary", end, &own)?;
+    }
     Ok(expected.len())
 }
 
@@ -214,27 +319,22 @@ fn expected_ids(store: &Arc<dyn ObjectStore>, told: &Told) -> Result<Vec<(&'stat
     Ok(keys.into_iter().map(|(family, key)| (family.as_str(), ids.event_id(family, &key).to_string())).collect())
 }
 
-/// Every end has its line in the record, in order, and the last is the summary's.
-fn ends(told: &Told) -> Result<(), Refusal> {
-    let mut lines = told.record.iter();
-    let ended = told.facts.iter().filter(|fact| fact.event_family == Family::RunEnded.as_str());
-    let mut last = None;
-    for fact in ended {
+/// Status and count of each end among `facts`, in order; each has its line in the record, in the same order.
+///
+/// # Errors
+///
+/// `EVIDENCE_MISMATCH`.
+pub(super) fn ends(facts: &[Fact], record: &[RecordLine]) -> Result<Vec<ToldEnd>, Refusal> {
+    let mut lines = record.iter();
+    let ended = facts.iter().filter(|fact| fact.event_family == Family::RunEnded.as_str());
+    let ends = ended.map(|fact| {
         let (status, emitted) = (fact.text("status"), fact.details["emitted"].as_u64());
         // Verdicts of starts that were refused before they began have no fact.
-        if !lines.any(|line| line.status == status && line.emitted == emitted) {
-            let words = format!(
-                "{} {}: no line of the record says {status} with {emitted:?}",
-                fact.event_family, fact.event_id
-            );
-            return Err(mismatch(words));
+        if lines.any(|line| line.status == status && line.emitted == emitted) {
+            return Ok((status.to_owned(), emitted));
         }
-        last = Some((status, emitted));
-    }
-    match (&told.summary, last) {
-        (Some(summary), Some(last)) => {
-            same("the last end and the summary", &last, &(summary.status.as_str(), Some(summary.emitted)))
-        }
-        _ => Ok(()),
-    }
+        let (family, id) = (&fact.event_family, &fact.event_id);
+        Err(mismatch(format!("{family} {id}: no line of the record says {status} with {emitted:?}")))
+    });
+    ends.collect()
 }

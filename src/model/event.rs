@@ -12,6 +12,9 @@ use bytes::Bytes;
 
 use super::time::Micros;
 
+/// The largest body that IG takes, in bytes; a larger one is answered with 413 (contract, section 6).
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+
 /// Where a row stands in its run. The order of positions is canonical only within one output;
 /// over outputs it is (`ts`, `rank`, `file`, `row`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -158,6 +158,35 @@ pub struct WorldKey {
     pub seed: u64,
 }
 
+/// One part of a [`WorldKey`] under the name that documents and rows give it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The key or column.
+    pub name: &'static str,
+    /// The value as text; of the seed its decimal digits.
+    pub text: Box<str>,
+    /// The value where it is a number.
+    pub number: Option<u64>,
+}
+
+/// The names of the pins, in the order of [`WorldKey::pins`].
+pub const PIN_NAMES: [&str; 4] = ["manifest_fingerprint", "parameter_hash", "scenario_id", "seed"];
+
+impl WorldKey {
+    /// Its parts, each under its name.
+    #[must_use]
+    pub fn pins(&self) -> [Pin; 4] {
+        let [fingerprint, parameters, scenario, seed] = PIN_NAMES;
+        let text = |name, text: &str| Pin { name, text: text.into(), number: None };
+        [
+            text(fingerprint, self.manifest_fingerprint.as_str()),
+            text(parameters, self.parameter_hash.as_str()),
+            text(scenario, self.scenario_id.as_str()),
+            Pin { number: Some(self.seed), ..text(seed, &self.seed.to_string()) },
+        ]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

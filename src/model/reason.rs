@@ -140,6 +140,8 @@ reasons! {
     ColumnNotEncodable = "COLUMN_NOT_ENCODABLE", "Leave the column out of the view, or store it as a type that has a JSON form.";
     /// A value has no JSON form (NaN, an infinity), or a `payload_json` is not a JSON object.
     ValueNotEncodable = "VALUE_NOT_ENCODABLE", "Correct the world at the row named in the detail and seal it anew.";
+    /// An event's body is larger than IG takes (1 MiB).
+    EventTooLarge = "EVENT_TOO_LARGE", "Shorten the row named in the detail, or leave the named column out of the view, and seal the world anew. No policy lets the run go on: IG would answer 413.";
     /// IG refused an event for good, or gave an answer that says nothing.
     IgPushRejected = "IG_PUSH_REJECTED", "Read the detail: it holds IG's status and error. The checkpoint stands before the event.";
     /// IG holds another payload under an event's id.
@@ -152,12 +154,14 @@ reasons! {
     CheckpointDsnMissing = "CHECKPOINT_DSN_MISSING", "Set `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`.";
     /// The DSN of the Postgres backend can't be read, asks for what this program can't do, or its root certificates can't be read.
     CheckpointDsnInvalid = "CHECKPOINT_DSN_INVALID", "Correct `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`; the detail names the setting, never its value.";
-    /// The checkpoint names a file that is not part of the view, or a row beyond it.
-    CheckpointForeign = "CHECKPOINT_FOREIGN", "Check that roots are spelt as when the checkpoint was written; `wsp checkpoint show` prints it, `wsp checkpoint reset` drops it.";
-    /// The checkpoint can't be read.
-    CheckpointUnreadable = "CHECKPOINT_UNREADABLE", "Read the detail; restore the cursor file, or drop it with `wsp checkpoint reset` and stream from the start.";
+    /// The checkpoint was taken in other views, or with other outputs, than the run has now.
+    CheckpointForeign = "CHECKPOINT_FOREIGN", "Read the detail: it names what the checkpoint has and what is there now. Put world, outputs and the spelling of roots back as the checkpoint has them (`wsp checkpoint show` prints it), or stream the changed world as a new run.";
+    /// The checkpoint is there and can't be read.
+    CheckpointUnreadable = "CHECKPOINT_UNREADABLE", "Restore what the detail names: the right to read it, or its content (of a cursor file, the last line of the `cursor.jsonl` beside it). The run then resumes.";
+    /// The checkpoint database does not answer. The READY waits for it.
+    CheckpointUnavailable = "CHECKPOINT_UNAVAILABLE", "Restore the database, or the way to it. This READY is looked at again by itself, and the run resumes where it stood.";
     /// A position could not be saved. What was delivered beyond it is sent again on resume.
-    CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room or restore write access where the detail says; then restart.";
+    CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room, or restore write access or the database, where the detail says; then restart: the run resumes from the checkpoint.";
     /// Another producer holds this run's checkpoint.
     CheckpointScopeBusy = "CHECKPOINT_SCOPE_BUSY", "Nothing, if a second producer was started by mistake; this READY is looked at again later.";
     /// The hold on this run's checkpoint went to another producer, or was dropped, in the middle of the run.

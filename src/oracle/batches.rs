@@ -51,20 +51,21 @@ pub struct Scan {
     from: Resume,
     pub(super) limit: u64,
     pub(super) batch_rows: usize,
-    pub(super) times_only: bool,
+    /// The columns to read beside the time, where not all of them.
+    pub(super) columns: Option<Arc<[String]>>,
     pub(super) memory: u64,
     prefetch: Prefetch,
 }
 
 impl Scan {
-    /// All rows, 4,096 a batch.
+    /// All rows, 4,096 a batch, or fewer where they are large.
     #[must_use]
     pub fn new() -> Self {
         Self {
             from: Resume::default(),
             limit: u64::MAX,
             batch_rows: 4096,
-            times_only: false,
+            columns: None,
             memory: DEFAULT_MEMORY,
             prefetch: Prefetch::new(usize::MAX),
         }
@@ -86,12 +87,19 @@ impl Scan {
 
     /// Event times alone: no other column is read.
     #[must_use]
-    pub fn times_only(mut self) -> Self {
-        self.times_only = true;
+    pub fn times_only(self) -> Self {
+        self.times_and(&[])
+    }
+
+    /// Event times and those of `columns` that the view has: no other column is read.
+    #[must_use]
+    pub fn times_and(mut self, columns: &[String]) -> Self {
+        self.columns = Some(columns.into());
         self
     }
 
-    /// At most so many rows a batch (at least 1). A batch never spans row groups.
+    /// At most so many rows a batch (at least 1); fewer where they would take more than some 4 MiB by the footer. A batch
+    /// never spans row groups.
     #[must_use]
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows.max(1);
@@ -99,9 +107,9 @@ impl Scan {
     }
 
     /// Bytes that reading may take, 64 MiB where not set: rows being decoded, stored and decompressed, and the next
-    /// ones, fetched ahead. A row group that takes more than half of it is read in slices, page by page, if its writer
-    /// left an offset index for all columns; without one it is read whole, whatever it takes, and the next one is
-    /// fetched ahead only if it fits.
+    /// ones, fetched ahead. A row group that takes more than half of it is read in slices, page by page, if each page
+    /// begins with a row; else it is read whole, whatever it takes, and the next one is fetched ahead only if it fits.
+    /// A batch of more than an eighth of it has fewer rows.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
@@ -240,12 +248,12 @@ impl Reader {
         let Some((file, row)) = self.view.place(self.file, self.row)? else { return Ok(None) };
         (self.file, self.row) = (file, row);
         let ahead = match self.ahead.take() {
-            Some(ahead) => ahead.done().await.and_then(Result::ok),
+            Some(ahead) => ahead.done().await,
             None => None,
         };
         let mut loaded = match ahead {
             Some(loaded) => loaded,
-            None => self.place(file, row, None, None).load().await?,
+            None => self.place(file, row, None).load().await?,
         };
         loaded.permit = None;
         let left = self.scan.limit - self.delivered;
@@ -268,16 +276,16 @@ impl Reader {
             let Ok(Some((file, row))) = self.view.place(self.file, slice.end()) else { return };
             let part = (file == self.file).then(|| part.clone());
             let room = Room { bytes: self.scan.memory.saturating_sub(slice.cost.all()), permit };
-            self.ahead = Some(Loading::new(self.place(file, row, part, Some(room))));
+            self.ahead = Some(Loading::new(self.place(file, row, part), room));
         }
         if let Some(ahead) = &mut self.ahead {
             ahead.nudge().await;
         }
     }
 
-    fn place(&self, file: usize, row: u64, part: Option<Arc<Part>>, ahead: Option<Room>) -> Place {
+    fn place(&self, file: usize, row: u64, part: Option<Arc<Part>>) -> Place {
         let (view, filter) = (self.view.clone(), self.filter.clone());
-        Place { view, scan: self.scan.clone(), filter, file, row, part, ahead }
+        Place { view, scan: self.scan.clone(), filter, file, row, part }
     }
 
     /// Leaves the slice at hand, if `next` is the row behind it.
@@ -371,7 +379,8 @@ impl View {
         if (file, row) == (self.parts.len(), 0) {
             return Ok(None);
         }
-        let detail = format!("part {file} of {}", self.parts.len());
+        let detail =
+            format!("row {row} of part {file} is asked for; {} has {} parts", self.output_id, self.parts.len());
         Err(Refusal::new(Reason::CheckpointForeign, detail))
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Open {
     decoder: ParquetPushDecoder,
     /// What its filter has seen, where it has one.
     pub(super) sieve: Option<Sieve>,
+    /// The decoder has not checked each text by itself.
+    checks_texts: bool,
 }
 
 impl Open {
@@ -33,28 +35,37 @@ impl Open {
         sieve: Option<Sieve>,
     ) -> Result<Self, Refusal> {
         let decoder = loaded.part.decoder(&loaded.slice, limit, filter.zip(sieve.clone()))?;
-        Ok(Self { loaded, decoder, sieve })
+        Ok(Self { loaded, decoder, sieve, checks_texts: false })
     }
 
     /// The next rows, or `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, Refusal> {
-        let Self { loaded: Loaded { part, bytes, .. }, decoder, .. } = self;
         loop {
-            match part.source.decode(|| decoder.try_decode())? {
+            let part = self.loaded.part.clone();
+            let source = &part.source;
+            let step = match source.decode(|| self.decoder.try_decode()) {
+                Ok(step) => step,
+                Err(refusal) => return Err(self.blamed(refusal).await),
+            };
+            match step {
                 DecodeResult::NeedsData(ranges) => {
                     // No row behind a refused one is needed.
                     if let Some(refusal) = self.sieve.as_ref().and_then(|sieve| sieve.lock().refusal()) {
                         return Err(refusal);
                     }
-                    let missing: Vec<_> = ranges.iter().filter(|range| bytes.get(range).is_none()).cloned().collect();
-                    let fetched = if missing.is_empty() { Vec::new() } else { part.source.ranges(&missing).await? };
-                    bytes.add(missing, fetched);
-                    let chunks = ranges.iter().filter_map(|range| bytes.get(range)).collect();
-                    part.source.decode(|| decoder.push_ranges(ranges, chunks))?;
+                    let chunks = self.loaded.bytes_of(&ranges).await?;
+                    let given: Vec<_> = ranges.iter().zip(&chunks).collect();
+                    if part.vet(&self.loaded.slice, &given)? {
+                        self.checks_texts = true;
+                        if let Some(sieve) = &self.sieve {
+                            sieve.lock().checks_texts = true;
+                        }
+                    }
+                    source.decode(|| self.decoder.push_ranges(ranges, chunks))?;
                 }
                 DecodeResult::Data(rows) => {
-                    if part.unchecked_text && !rows.columns().iter().all(is_utf8) {
-                        return Err(part.source.unreadable("a text column holds bytes that are not UTF-8"));
+                    if self.checks_texts && !rows.columns().iter().all(is_utf8) {
+                        return Err(source.unreadable("a text column holds bytes that are not UTF-8"));
                     }
                     return Ok(Some(rows));
                 }
@@ -62,9 +73,55 @@ impl Open {
             }
         }
     }
+
+    /// The refusal with the row group and, if one column can't be decoded by itself, its name.
+    async fn blamed(&mut self, refusal: Refusal) -> Refusal {
+        let Self { loaded, .. } = self;
+        let part = loaded.part.clone();
+        let detail = format!("row group {}, {}", loaded.slice.group, refusal.detail);
+        let refusal = Refusal { detail, ..refusal };
+        let slice = loaded.slice.clone();
+        for (name, decoder) in part.decoders_apart(&slice) {
+            let Ok(decoder) = decoder else { return refusal.field(name) };
+            match loaded.decodes(decoder).await {
+                Ok(true) => {}
+                Ok(false) => return refusal.field(name),
+                Err(_) => break,
+            }
+        }
+        refusal
+    }
 }
 
-/// Whether every text in `array` is UTF-8, which the decoder only checks for columns annotated so.
+impl Loaded {
+    /// The bytes of these ranges: those that are held, and those of the store. All of them are held from now on.
+    async fn bytes_of(&mut self, ranges: &[std::ops::Range<u64>]) -> Result<Vec<bytes::Bytes>, Refusal> {
+        let Self { part, bytes, .. } = self;
+        let missing: Vec<_> = ranges.iter().filter(|range| bytes.get(range).is_none()).cloned().collect();
+        let fetched = if missing.is_empty() { Vec::new() } else { part.source.ranges(&missing).await? };
+        bytes.add(missing, fetched);
+        Ok(ranges.iter().filter_map(|range| bytes.get(range)).collect())
+    }
+
+    /// Whether all that `decoder` is asked for can be decoded.
+    async fn decodes(&mut self, mut decoder: ParquetPushDecoder) -> Result<bool, Refusal> {
+        loop {
+            match self.part.source.decode(|| decoder.try_decode()) {
+                Ok(DecodeResult::NeedsData(ranges)) => {
+                    let chunks = self.bytes_of(&ranges).await?;
+                    if self.part.source.decode(|| decoder.push_ranges(ranges, chunks)).is_err() {
+                        return Ok(false);
+                    }
+                }
+                Ok(DecodeResult::Data(_)) => {}
+                Ok(DecodeResult::Finished) => return Ok(true),
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+}
+
+/// Whether every text in `array` is UTF-8, which the decoder does not check of each by itself where texts run together.
 pub(super) fn is_utf8(array: &Arc<dyn Array>) -> bool {
     fn all<'a>(mut values: impl Iterator<Item = Option<&'a str>>) -> bool {
         values.all(|text| text.is_none_or(|text| std::str::from_utf8(text.as_bytes()).is_ok()))

@@ -47,10 +47,10 @@ impl RowFilter {
     }
 
     /// The filter as the decoder of one part takes it, telling `sieve` of each row.
-    pub(super) fn decoder(&self, metadata: &ArrowReaderMetadata, check_text: bool, sieve: Sieve) -> DecoderFilter {
+    pub(super) fn decoder(&self, metadata: &ArrowReaderMetadata, sieve: Sieve) -> DecoderFilter {
         let projection = self.projection(metadata);
         let filter = self.clone();
-        let judge = move |rows: RecordBatch| Ok(sieve.lock().judge(&filter, &rows, check_text));
+        let judge = move |rows: RecordBatch| Ok(sieve.lock().judge(&filter, &rows));
         DecoderFilter::new(vec![Box::new(ArrowPredicateFn::new(projection, judge))])
     }
 }
@@ -68,7 +68,8 @@ pub(super) struct Sieve(Arc<Mutex<Seen>>);
 impl Sieve {
     /// From row `next` of the part called `name`, behind a row at `last`.
     pub(super) fn new(name: String, next: u64, last: Option<Micros>) -> Self {
-        Self(Arc::new(Mutex::new(Seen { name, next, last, picked: VecDeque::new(), refused: None })))
+        let checks_texts = false;
+        Self(Arc::new(Mutex::new(Seen { name, next, last, picked: VecDeque::new(), refused: None, checks_texts })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -88,14 +89,16 @@ pub(super) struct Seen {
     picked: VecDeque<(u64, Micros)>,
     /// What row `next` is refused for. No row is picked from then on.
     refused: Option<Refusal>,
+    /// The decoder has not checked each text by itself.
+    pub(super) checks_texts: bool,
 }
 
 impl Seen {
     /// Judges the next rows: all have to have a time, in order, whether they are picked or not.
-    fn judge(&mut self, filter: &RowFilter, rows: &RecordBatch, check_text: bool) -> BooleanArray {
+    fn judge(&mut self, filter: &RowFilter, rows: &RecordBatch) -> BooleanArray {
         let mut keep = Vec::with_capacity(rows.num_rows());
         if self.refused.is_none() {
-            self.refused = self.judge_until_refused(filter, rows, check_text, &mut keep).err();
+            self.refused = self.judge_until_refused(filter, rows, &mut keep).err();
         }
         keep.resize(rows.num_rows(), false);
         BooleanArray::from(keep)
@@ -105,10 +108,9 @@ impl Seen {
         &mut self,
         filter: &RowFilter,
         rows: &RecordBatch,
-        check_text: bool,
         keep: &mut Vec<bool>,
     ) -> Result<(), Refusal> {
-        if check_text && !rows.columns().iter().all(is_utf8) {
+        if self.checks_texts && !rows.columns().iter().all(is_utf8) {
             let detail = "a text column holds bytes that are not UTF-8";
             return Err(Refusal::new(Reason::StreamViewUnreadable, detail).file(self.name.clone()));
         }

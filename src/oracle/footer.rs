@@ -8,19 +8,29 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
-use parquet::DecodeResult;
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
+};
+use sha2::{Digest as _, Sha256};
 
+use super::raw_footer::{self, Objection};
+use super::schema;
 use super::source::Source;
 use super::times;
 use super::view_files::{RowGroup, TIME_COLUMN};
 use crate::model::{Micros, Reason, Refusal};
 
+/// What every Parquet file ends with, behind its footer and the footer's length of four bytes.
+const MAGIC: &[u8] = b"PAR1";
+/// What it ends with where the footer is encrypted.
+const ENCRYPTED_MAGIC: &[u8] = b"PARE";
+/// Length and magic.
+const END_BYTES: u64 = 8;
 /// What is fetched first; most footers lie within it.
 const TAIL_BYTES: u64 = 64 * 1024;
 /// A larger footer is refused. The largest world needs about a tenth of it.
@@ -37,78 +47,91 @@ pub(super) struct Footer {
     pub(super) projection: ProjectionMask,
     /// Their types, as batches have them.
     pub(super) schema: SchemaRef,
-    /// Some text column is not annotated as UTF-8, so the decoder hands its bytes out unchecked.
-    pub(super) unchecked_text: bool,
+    /// The sha256 of its bytes, without their length and what stands behind that.
+    pub(super) sha256: [u8; 32],
 }
 
 /// Reads and checks the footer of `source`.
 pub(super) async fn read(source: &Source) -> Result<Footer, Refusal> {
-    let metadata = Arc::new(fetch(source).await?);
-    check(source, &metadata)?;
-    source.decode(|| {
-        let stored = ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new())?;
-        let types = reading_types(stored.schema(), &metadata);
-        let options = ArrowReaderOptions::new().with_schema(Arc::new(types));
-        let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
-        let columns = columns_to_read(metadata.schema());
-        let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
-        let fields: Vec<FieldRef> = columns.iter().map(|i| metadata.schema().fields()[*i].clone()).collect();
-        let unchecked_text = metadata.parquet_schema().columns().iter().any(|column| {
-            column.physical_type() == PhysicalType::BYTE_ARRAY && column.converted_type() != ConvertedType::UTF8
-        });
-        Ok(Footer { metadata, projection, schema: Arc::new(Schema::new(fields)), unchecked_text })
-    })
-}
-
-async fn fetch(source: &Source) -> Result<ParquetMetaData, Refusal> {
-    let size = source.size();
-    let decoder = source
-        .decode(|| Ok(ParquetMetaDataPushDecoder::try_new(size)?.with_page_index_policy(PageIndexPolicy::Skip)))?;
-    let tail = size.saturating_sub(TAIL_BYTES)..size;
-    complete(source, decoder, Vec::from([tail])).await
-}
-
-/// Gives the decoder what it asks for, `ranges` before it asks.
-async fn complete(
-    source: &Source,
-    mut decoder: ParquetMetaDataPushDecoder,
-    mut ranges: Vec<Range<u64>>,
-) -> Result<ParquetMetaData, Refusal> {
-    loop {
-        if ranges.iter().any(|range| range.end.saturating_sub(range.start) > MAX_FOOTER_BYTES) {
-            return Err(source.unreadable(format!("its footer is larger than {MAX_FOOTER_BYTES} bytes")));
+    let bytes = fetch(source).await?;
+    match raw_footer::objection(&bytes) {
+        Some(Objection::TooDeep) => return Err(source.unreadable("its schema is nested too deeply")),
+        Some(Objection::Encrypted(column)) => {
+            return Err(source.unreadable_column(&column, "the column is encrypted, and no keys are known here"));
         }
-        let chunks = if ranges.is_empty() { Vec::new() } else { source.ranges(&ranges).await? };
-        let step = source.decode(|| {
-            decoder.push_ranges(ranges, chunks)?;
-            decoder.try_decode()
-        })?;
-        match step {
-            DecodeResult::NeedsData(more) => ranges = more,
-            DecodeResult::Data(metadata) => return Ok(metadata),
-            DecodeResult::Finished => return Err(source.unreadable("no metadata in the footer")),
-        }
+        None => {}
     }
+    let stored = source.decode(|| ParquetMetaDataReader::decode_metadata(&bytes))?;
+    check(source, &stored)?;
+    let stored_schema = stored.file_metadata().schema_descr_ptr();
+    let metadata = source.decode(|| match schema::restated(&stored_schema)? {
+        None => Ok(stored),
+        Some(restated) => {
+            let options = ParquetMetaDataOptions::new().with_schema(restated);
+            ParquetMetaDataReader::decode_metadata_with_options(&bytes, Some(&options))
+        }
+    })?;
+    let metadata = source
+        .guard(|| schema::typed_columns(&Arc::new(metadata)))?
+        .map_err(|unreadable| source.unreadable_column(&unreadable.column, unreadable.detail))?;
+    let columns = columns_to_read(metadata.schema());
+    let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
+    let fields: Vec<FieldRef> = columns.iter().map(|i| metadata.schema().fields()[*i].clone()).collect();
+    Ok(Footer { metadata, projection, schema: Arc::new(Schema::new(fields)), sha256: Sha256::digest(&bytes).into() })
 }
 
-/// What the decoder asserts or adds up without a look.
+/// The bytes of the footer, without its length and what stands behind that.
+async fn fetch(source: &Source) -> Result<Bytes, Refusal> {
+    let size = source.size();
+    if size < END_BYTES {
+        return Err(source.unreadable(format!("{size} bytes are no Parquet file")));
+    }
+    let tail_start = size.saturating_sub(TAIL_BYTES);
+    let tail = source.range(tail_start..size).await?;
+    let end = tail.slice(tail.len() - END_BYTES as usize..);
+    match &end[4..] {
+        MAGIC => {}
+        ENCRYPTED_MAGIC => return Err(source.unreadable("its footer is encrypted, and no keys are known here")),
+        _ => return Err(source.unreadable("it does not end like a Parquet file")),
+    }
+    let length = end[..4].iter().rev().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
+    if length > MAX_FOOTER_BYTES {
+        return Err(source.unreadable(format!("its footer is larger than {MAX_FOOTER_BYTES} bytes")));
+    }
+    let footer_end = size - END_BYTES;
+    let Some(start) = footer_end.checked_sub(length) else {
+        return Err(source.unreadable(format!("its footer has {length} bytes, the file {size}")));
+    };
+    if start < tail_start {
+        return source.range(start..footer_end).await;
+    }
+    Ok(tail.slice((start - tail_start) as usize..(footer_end - tail_start) as usize))
+}
+
+/// What the decoder asserts, adds up or believes without a look.
 fn check(source: &Source, metadata: &ParquetMetaData) -> Result<(), Refusal> {
     let mut total = 0_u64;
+    let mut places: Vec<(Range<u64>, &ColumnChunkMetaData)> = Vec::new();
     for (i, group) in metadata.row_groups().iter().enumerate() {
-        let rows = u64::try_from(group.num_rows())
+        let sum = u64::try_from(group.num_rows())
             .ok()
             .and_then(|rows| total.checked_add(rows))
             .filter(|total| i64::try_from(*total).is_ok());
-        total = rows.ok_or_else(|| source.unreadable(format!("row group {i} claims {} rows", group.num_rows())))?;
+        total = sum.ok_or_else(|| source.unreadable(format!("row group {i} claims {} rows", group.num_rows())))?;
         for column in group.columns() {
-            let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
-            let end = u64::try_from(start)
-                .ok()
-                .zip(u64::try_from(column.compressed_size()).ok())
-                .and_then(|(start, len)| start.checked_add(len));
-            if end.is_none_or(|end| end > source.size()) {
-                let name = column.column_path().string();
-                return Err(source.unreadable(format!("row group {i} places column {name} outside the file")));
+            let bad = |what: String| {
+                source.unreadable_column(&column.column_path().string(), format!("row group {i} {what}"))
+            };
+            let place = place(column).filter(|place| place.end <= source.size());
+            places.push((place.ok_or_else(|| bad("places the column outside the file".to_owned()))?, column));
+            if let Some(other) = column.file_path().filter(|path| !path.is_empty()) {
+                return Err(bad(format!("places the column in another file, {other:?}")));
+            }
+            // A value a row, nulls included; a column of lists has one at least.
+            let (values, rows) = (column.num_values(), group.num_rows());
+            let fits = if column.column_descr().max_rep_level() == 0 { values == rows } else { values >= rows };
+            if !fits {
+                return Err(bad(format!("has {rows} rows, of this column {values} values")));
             }
         }
     }
@@ -116,46 +139,29 @@ fn check(source: &Source, metadata: &ParquetMetaData) -> Result<(), Refusal> {
     if u64::try_from(claimed) != Ok(total) {
         return Err(source.unreadable(format!("the footer claims {claimed} rows, its row groups hold {total}")));
     }
-    Ok(())
+    places.retain(|(place, _)| !place.is_empty());
+    places.sort_unstable_by_key(|(place, _)| place.start);
+    match places.windows(2).find(|pair| pair[0].0.end > pair[1].0.start) {
+        None => Ok(()),
+        Some(pair) => {
+            let path = |column: &ColumnChunkMetaData| column.column_path().string();
+            let detail = format!("the footer places it into the bytes of {}", path(pair[0].1));
+            Err(source.unreadable_column(&path(pair[1].1), detail))
+        }
+    }
 }
 
-/// The stored types, with text as views (no copy of each value) and without the dictionaries that
-/// a writer may have recorded: a value is what counts, and parts may differ in how they store it.
-fn reading_types(stored: &Schema, metadata: &ParquetMetaData) -> Schema {
-    let roots = metadata.file_metadata().schema_descr().root_schema().get_fields().to_vec();
-    let fields: Vec<Field> = stored
-        .fields()
-        .iter()
-        .zip(&roots)
-        .map(|(field, root)| {
-            let mut data_type = field.data_type();
-            while let DataType::Dictionary(_, value) = data_type {
-                data_type = value;
-            }
-            let info = root.get_basic_info();
-            // Parquet defines ENUM as UTF-8 text; only the Arrow mapping calls it binary.
-            let is_enum = root.is_primitive()
-                && (info.logical_type_ref() == Some(&LogicalType::Enum)
-                    || info.converted_type() == ConvertedType::ENUM);
-            let data_type = match data_type {
-                DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-                DataType::Binary | DataType::LargeBinary if is_enum => DataType::Utf8View,
-                other => other.clone(),
-            };
-            field.as_ref().clone().with_data_type(data_type)
-        })
-        .collect();
-    Schema::new_with_metadata(fields, stored.metadata().clone())
+/// Where a column chunk lies.
+fn place(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    let start = u64::try_from(start).ok()?;
+    Some(start..start.checked_add(u64::try_from(column.compressed_size()).ok()?)?)
 }
 
 /// Where a view holds its rows as JSON text, that column and the time are all that is needed.
 fn columns_to_read(schema: &Schema) -> Vec<usize> {
     let payload = schema.fields().iter().position(|field| {
-        field.name() == PAYLOAD_JSON
-            && matches!(
-                field.data_type(),
-                DataType::Utf8View | DataType::Binary | DataType::LargeBinary | DataType::BinaryView
-            )
+        field.name() == PAYLOAD_JSON && matches!(field.data_type(), DataType::Utf8View | DataType::BinaryView)
     });
     let all = 0..schema.fields().len();
     match payload {
@@ -165,22 +171,6 @@ fn columns_to_read(schema: &Schema) -> Vec<usize> {
 }
 
 impl Footer {
-    /// The metadata with the places of all pages, where the writer left any.
-    pub(super) async fn with_pages(&self, source: &Source) -> Result<Option<ArrowReaderMetadata>, Refusal> {
-        let metadata = self.metadata.metadata().as_ref().clone();
-        let decoder = source.decode(|| {
-            Ok(ParquetMetaDataPushDecoder::try_new_with_metadata(source.size(), metadata)?
-                .with_column_index_policy(PageIndexPolicy::Skip)
-                .with_offset_index_policy(PageIndexPolicy::Optional))
-        })?;
-        let metadata = complete(source, decoder, Vec::new()).await?;
-        if metadata.page_index().is_none_or(|index| !index.has_offset_indexes()) {
-            return Ok(None);
-        }
-        let options = ArrowReaderOptions::new().with_schema(self.metadata.schema().clone());
-        source.decode(|| ArrowReaderMetadata::try_new(Arc::new(metadata), options)).map(Some)
-    }
-
     /// The row groups in file order.
     pub(super) fn row_groups(&self) -> Vec<RowGroup> {
         let groups = self.metadata.metadata().row_groups();

@@ -35,8 +35,6 @@ pub(super) struct Place {
     pub(super) row: u64,
     /// The part, if it is open already.
     pub(super) part: Option<Arc<Part>>,
-    /// What may be held before the slice is needed; `None` when it is needed now.
-    pub(super) ahead: Option<Room>,
 }
 
 /// What a slice may take ahead of its time.
@@ -60,30 +58,46 @@ pub(super) struct Loaded {
 
 impl Place {
     /// Opens the part if need be, cuts the slice, and fetches its bytes if there is room for them. Where there isn't,
-    /// another output gets the permit.
+    /// another output gets the permit; `None` where there is none to cut it either.
+    async fn load_ahead(self, room: Room) -> Result<Option<Loaded>, Refusal> {
+        let (part, most) = (self.open().await?, self.scan.slice_bytes());
+        if part.cutting_bytes(self.row, most) > room.bytes {
+            return Ok(None);
+        }
+        let slice = self.cut(&part).await?;
+        let fits = slice.cost.fetched <= room.bytes;
+        let bytes = if fits { part.fetch(&slice).await? } else { Chunks::default() };
+        Ok(Some(Loaded { part, slice, bytes, permit: fits.then_some(room.permit) }))
+    }
+
+    /// Opens the part if need be and cuts the slice.
     pub(super) async fn load(self) -> Result<Loaded, Refusal> {
-        let Self { view, scan, filter, file, row, part, ahead } = self;
-        let part = match part {
-            Some(part) => part,
-            None => Arc::new(Part::open(&view, file, &scan, filter.as_ref()).await?),
-        };
-        let slice = part.slice_at(row, scan.slice_bytes()).ok_or_else(|| {
-            // The footer is of the version that was planned with, so it says the same.
-            part.source.unreadable(format!("there is no row {row} in its footer"))
-        })?;
-        let fitting = ahead.filter(|room| slice.cost.fetched <= room.bytes);
-        let bytes = if fitting.is_some() { part.fetch(&slice).await? } else { Chunks::default() };
-        Ok(Loaded { part, slice, bytes, permit: fitting.map(|room| room.permit) })
+        let part = self.open().await?;
+        let slice = self.cut(&part).await?;
+        Ok(Loaded { part, slice, bytes: Chunks::default(), permit: None })
+    }
+
+    async fn open(&self) -> Result<Arc<Part>, Refusal> {
+        match &self.part {
+            Some(part) => Ok(part.clone()),
+            None => Part::open(&self.view, self.file, &self.scan, self.filter.as_ref()).await.map(Arc::new),
+        }
+    }
+
+    async fn cut(&self, part: &Part) -> Result<Slice, Refusal> {
+        let slice = part.cut(self.row, self.scan.slice_bytes()).await?;
+        // The footer is of the version that was planned with, so it says the same.
+        slice.ok_or_else(|| part.source.unreadable(format!("there is no row {} in its footer", self.row)))
     }
 }
 
 /// A load under way.
-pub(super) struct Loading(MaybeDone<BoxFuture<'static, Result<Loaded, Refusal>>>);
+pub(super) struct Loading(MaybeDone<BoxFuture<'static, Result<Option<Loaded>, Refusal>>>);
 
 impl Loading {
     /// Begins it with the first [`Loading::nudge`].
-    pub(super) fn new(place: Place) -> Self {
-        Self(maybe_done(place.load().boxed()))
+    pub(super) fn new(place: Place, room: Room) -> Self {
+        Self(maybe_done(place.load_ahead(room).boxed()))
     }
 
     /// Moves it on as far as it goes without waiting.
@@ -95,9 +109,9 @@ impl Loading {
         .await;
     }
 
-    /// Waits for its end.
-    pub(super) async fn done(mut self) -> Option<Result<Loaded, Refusal>> {
+    /// Waits for its end: the slice, unless there was no room for it or it failed.
+    pub(super) async fn done(mut self) -> Option<Loaded> {
         (&mut self.0).await;
-        Pin::new(&mut self.0).take_output()
+        Pin::new(&mut self.0).take_output()?.ok().flatten()
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod batches;
 pub mod catalogue;
+mod chunk;
 mod decoding;
 mod filter;
 mod footer;
@@ -15,14 +16,20 @@ pub mod gates;
 mod loading;
 mod object;
 pub mod pack;
+mod page;
+mod paged;
 mod part;
+pub mod pins;
+mod raw_footer;
 pub mod receipt;
+mod schema;
 pub mod seal;
 mod share;
 mod slices;
 mod source;
 #[cfg(test)]
 mod testing;
+mod thrift;
 mod times;
 pub mod view;
 pub mod view_files;
@@ -31,4 +38,5 @@ pub mod world;
 pub use batches::{Resume, Scan};
 pub use filter::RowFilter;
 pub use share::{Prefetch, shares};
+pub use source::catches_panic;
 pub use view_files::{RowGroup, View, ViewFile, ViewFiles, ViewPart};

@@ -90,15 +90,10 @@ pub async fn check(engine: &dyn ObjectStore, world: &WorldKey) -> Result<Receipt
 ///
 /// `WORLD_KEY_MISMATCH`.
 pub(super) fn same_world(found: &WorldKey, wanted: &WorldKey, name: &str) -> Result<(), Refusal> {
-    let sides = [
-        ("manifest_fingerprint", found.manifest_fingerprint.as_str(), wanted.manifest_fingerprint.as_str()),
-        ("parameter_hash", found.parameter_hash.as_str(), wanted.parameter_hash.as_str()),
-        ("scenario_id", found.scenario_id.as_str(), wanted.scenario_id.as_str()),
-        ("seed", &found.seed.to_string(), &wanted.seed.to_string()),
-    ];
-    for (field, ours, wanted) in sides {
-        if ours != wanted {
-            let (ours, wanted) = (strict::excerpt(ours, 80), strict::excerpt(wanted, 80));
+    for (ours, wanted) in found.pins().iter().zip(wanted.pins()) {
+        if *ours != wanted {
+            let (field, ours, wanted) =
+                (wanted.name, strict::excerpt(&ours.text, 80), strict::excerpt(&wanted.text, 80));
             let detail = format!("it says {ours}, READY and facts say {wanted}");
             return Err(Refusal::new(Reason::WorldKeyMismatch, detail).file(name).field(format!("world_key.{field}")));
         }

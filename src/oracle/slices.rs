@@ -5,17 +5,19 @@
 //! footer ──a row, most bytes──► Slice { row group, rows } ──► the byte ranges of its columns
 //! ```
 //!
-//! Plain arithmetic over a footer. Where pages lie is known from the offset index, which not every writer leaves;
-//! without it a row group is read whole.
+//! Plain arithmetic over a footer, and over the places of pages where they were looked for.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use parquet::basic::Compression;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::basic::{Compression, Encoding, Type as PhysicalType};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::page_index::offset_index::PageLocation;
 
+use super::paged::{Paged, locations};
+
 /// Rows that are fetched and decoded at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Slice {
     /// The row group's index.
     pub(super) group: usize,
@@ -23,8 +25,10 @@ pub(super) struct Slice {
     pub(super) start: u64,
     /// The slice's rows, counted in the row group.
     pub(super) rows: Range<u64>,
+    /// Rows a batch.
+    pub(super) batch_rows: u64,
     /// Of the row group only the pages that hold these rows are needed.
-    pub(super) paged: bool,
+    pub(super) paged: Option<Arc<Paged>>,
     /// What it takes.
     pub(super) cost: Cost,
 }
@@ -33,6 +37,11 @@ impl Slice {
     /// The row after its last, counted in the part.
     pub(super) fn end(&self) -> u64 {
         self.start + self.rows.end
+    }
+
+    /// The row group's index for the decoder, which knows no other one where its pages were looked for.
+    pub(super) fn group_of_decoder(&self) -> usize {
+        if self.paged.is_some() { 0 } else { self.group }
     }
 }
 
@@ -52,14 +61,16 @@ impl Cost {
     }
 }
 
-/// A part's row groups, as far as some of its columns go.
+/// A row group, as far as some of its columns go.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout<'a> {
-    /// The footer, with the offset index where it was read.
+    /// The footer, with the places of pages where they are known.
     pub(super) metadata: &'a ParquetMetaData,
+    /// The row group's index in it.
+    pub(super) group: usize,
     /// The leaf columns that are read.
     pub(super) leaves: &'a [usize],
-    /// Cuts are made at multiples of so many rows, for a batch never spans two slices.
+    /// Rows a batch. Cuts are made at multiples of so many, for a batch never spans two slices.
     pub(super) batch_rows: u64,
 }
 
@@ -70,24 +81,49 @@ struct Column<'a> {
     /// Its bytes are decompressed page by page; else its values are the stored bytes, which stay as long as a batch does.
     compressed: bool,
     pages: Option<&'a [PageLocation]>,
+    /// Stored bytes of the pages that one batch can take values from, at most.
+    held: u64,
+}
+
+/// Where a row lies: its row group, that group's first row in the part, and how many rows it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) group: usize,
+    pub(super) start: u64,
+    pub(super) rows: u64,
+}
+
+/// Where row `row` of a part lies; `None` behind the last.
+pub(super) fn spot(metadata: &ParquetMetaData, row: u64) -> Option<Spot> {
+    let mut start = 0;
+    metadata.row_groups().iter().enumerate().find_map(|(group, of)| {
+        let rows = u64::try_from(of.num_rows()).unwrap_or(0);
+        let here = row < start + rows;
+        let spot = Spot { group, start, rows };
+        start += rows;
+        here.then_some(spot)
+    })
 }
 
 impl Layout<'_> {
-    /// The slice that begins at `row` of the part and costs up to `most` bytes, or as near to it as pages allow; at
-    /// least one batch. `None` behind the last row.
-    pub(super) fn slice_at(&self, row: u64, most: u64) -> Option<Slice> {
-        let mut start = 0;
-        let (group, rows) = self.groups().find(|(_, rows)| {
-            let here = row < start + rows;
-            start += if here { 0 } else { *rows };
-            here
-        })?;
-        let columns = self.columns(group, rows);
-        let from = row - start;
+    /// All its rows.
+    pub(super) fn rows(&self) -> u64 {
+        u64::try_from(self.metadata.row_group(self.group).num_rows()).unwrap_or(0)
+    }
+
+    /// What reading all its rows takes.
+    pub(super) fn cost(&self) -> Cost {
+        cost(&self.columns(), 0..self.rows(), self.rows())
+    }
+
+    /// The rows from `from` on that cost up to `most` bytes, and what they cost. They are one batch at least. They may always cost
+    /// twice what one batch does: pages are large then, and are read again by the slice behind.
+    pub(super) fn cut(&self, from: u64, most: u64) -> (Range<u64>, Cost) {
+        let (columns, rows) = (self.columns(), self.rows());
         let cost = |to: u64| cost(&columns, from..to, rows);
-        let paged = columns.iter().all(|column| column.pages.is_some());
+        let most = most.max(cost((from + self.batch_rows).min(rows)).all().saturating_mul(2));
         let mut to = rows;
-        if paged && cost(rows).all() > most {
+        if cost(rows).all() > most {
             // The most whole batches that fit: costs grow with the rows.
             let batches = (rows - from).div_ceil(self.batch_rows);
             let (mut low, mut high) = (1, batches);
@@ -98,59 +134,102 @@ impl Layout<'_> {
             }
             to = (from + low * self.batch_rows).min(rows);
         }
-        let paged = paged && (from, to) != (0, rows);
-        Some(Slice { group, start, rows: from..to, paged, cost: cost(to) })
+        (from..to, cost(to))
     }
 
-    /// The bytes of a slice, ascending in each column.
-    pub(super) fn ranges(&self, slice: &Slice) -> Vec<Range<u64>> {
-        let rows = self.rows(slice.group).map_or(0, |rows| rows.end);
-        let columns = self.columns(slice.group, rows);
+    /// The bytes of these rows, ascending in each column.
+    pub(super) fn ranges(&self, rows: &Range<u64>) -> Vec<Range<u64>> {
+        let columns = self.columns();
         columns
             .iter()
             .flat_map(|column| match column.pages {
-                Some(pages) if slice.paged => {
-                    let needed = &pages[page_indices(pages, &slice.rows)];
+                Some(pages) => {
+                    let needed = &pages[page_indices(pages, rows)];
                     let run = needed.first().map_or(0, page_start)..needed.last().map_or(0, page_end);
                     vec![column.dictionary(pages), run]
                 }
-                _ => vec![column.chunk.clone()],
+                None => vec![column.chunk.clone()],
             })
             .filter(|range| !range.is_empty())
             .collect()
     }
 
-    /// Whether some row group costs more than `most` bytes.
-    pub(super) fn is_beyond(&self, most: u64) -> bool {
-        self.groups().any(|(group, rows)| cost(&self.columns(group, rows), 0..rows, rows).all() > most)
-    }
-
-    /// All rows of a row group.
-    pub(super) fn rows(&self, group: usize) -> Option<Range<u64>> {
-        let rows = self.metadata.row_groups().get(group)?.num_rows();
-        Some(0..u64::try_from(rows).unwrap_or(0))
-    }
-
-    fn groups(&self) -> impl Iterator<Item = (usize, u64)> {
-        let rows = self.metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
-        rows.enumerate()
-    }
-
-    fn columns(&self, group: usize, rows: u64) -> Vec<Column<'_>> {
-        let index = self.metadata.page_index();
-        let chunks = self.metadata.row_group(group).columns();
+    fn columns(&self) -> Vec<Column<'_>> {
+        let chunks = self.metadata.row_group(self.group).columns();
         let column = |leaf: &usize| {
             let chunk = chunks.get(*leaf)?;
             let (start, length) = chunk.byte_range();
-            let place = start..start.saturating_add(length);
-            let pages = index.and_then(|index| index.page_locations(group, *leaf)).map(Vec::as_slice);
-            let pages = pages.filter(|pages| are_in_order(pages, &place, rows));
-            let inflated = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
-            let compressed = chunk.compression() != Compression::UNCOMPRESSED;
-            Some(Column { chunk: place, inflated, compressed, pages })
+            let pages = locations(self.metadata, self.group, *leaf);
+            Some(Column {
+                chunk: start..start.saturating_add(length),
+                inflated: u64::try_from(chunk.uncompressed_size()).unwrap_or(0),
+                compressed: chunk.compression() != Compression::UNCOMPRESSED,
+                pages,
+                held: pages.map_or(0, |pages| held(pages, self.batch_rows)),
+            })
         };
         self.leaves.iter().filter_map(column).collect()
     }
+}
+
+/// Rows a batch of a row group, so that decoded it takes up to `most` bytes, by the row group's average; `at_most` of
+/// them, and one at least.
+pub(super) fn batch_rows(metadata: &ParquetMetaData, group: usize, leaves: &[usize], most: u64, at_most: u64) -> u64 {
+    let group = metadata.row_group(group);
+    let rows = u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+    let columns = leaves.iter().filter_map(|leaf| group.columns().get(*leaf));
+    let row = columns.map(|column| decoded_bytes(column) / rows).fold(0, u64::saturating_add).max(1);
+    (most / row).clamp(1, at_most.max(1))
+}
+
+/// Bytes of a column chunk's values once they are decoded, levels included.
+fn decoded_bytes(column: &ColumnChunkMetaData) -> u64 {
+    let size = |size: i64| u64::try_from(size).unwrap_or(0);
+    let values = size(column.num_values());
+    let descriptor = column.column_descr();
+    let levels = if descriptor.max_rep_level() > 0 { 4 } else { 2 };
+    let width = match column.column_type() {
+        PhysicalType::BOOLEAN => 1,
+        PhysicalType::INT32 | PhysicalType::FLOAT => 4,
+        PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
+        PhysicalType::INT96 => 12,
+        PhysicalType::FIXED_LEN_BYTE_ARRAY => u64::try_from(descriptor.type_length()).unwrap_or(0),
+        // A view, and the page that it points to.
+        PhysicalType::BYTE_ARRAY => 16,
+    };
+    let fixed = values.saturating_mul(width + levels);
+    if column.column_type() != PhysicalType::BYTE_ARRAY {
+        return fixed;
+    }
+    // Texts that share their beginnings are written out, and only newer writers say how long they are then.
+    let texts = size(column.uncompressed_size());
+    let texts = if column.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY) {
+        let written_out = column.unencoded_byte_array_data_bytes().map_or(texts.saturating_mul(SHARED), size);
+        texts.max(written_out)
+    } else {
+        texts
+    };
+    fixed.saturating_add(texts)
+}
+
+/// How many times their stored length texts that share their beginnings are taken to have where nothing says so.
+const SHARED: u64 = 16;
+
+/// Stored bytes of the pages that `rows` rows in a row can lie in, at most.
+fn held(pages: &[PageLocation], rows: u64) -> u64 {
+    let mut last = 0;
+    let run = |(first, page): (usize, &PageLocation)| {
+        // Rows that begin with this page's last one.
+        let end = match pages.get(first + 1) {
+            Some(next) => row(next).saturating_add(rows - 1),
+            None => u64::MAX,
+        };
+        while last + 1 < pages.len() && row(&pages[last + 1]) < end {
+            last += 1;
+        }
+        page_end(&pages[last.max(first)]) - page_start(page)
+    };
+    pages.iter().enumerate().map(run).max().unwrap_or(0)
 }
 
 impl Column<'_> {
@@ -174,8 +253,10 @@ fn cost(columns: &[Column<'_>], rows: Range<u64>, of: u64) -> Cost {
                 let run = needed.last().map_or(0, page_end) - needed.first().map_or(0, page_start);
                 let largest = needed.iter().map(|page| page_end(page) - page_start(page)).max().unwrap_or(0);
                 let fetched = if rows == (0..of) { stored } else { dictionary + run };
-                // A page is decoded at a time; values of the one before may still be in use.
-                (fetched, if column.compressed { (dictionary + 2 * largest).min(stored) } else { fetched })
+                // Pages are decoded one at a time; texts of a batch stay where they were decompressed, and values of the
+                // page before may still be in use.
+                let held = column.held.min(run).max(2 * largest);
+                (fetched, if column.compressed { (dictionary + held).min(stored) } else { fetched })
             }
         };
         let inflated = u128::from(decoded) * u128::from(column.inflated) / u128::from(stored.max(1));
@@ -187,10 +268,15 @@ fn cost(columns: &[Column<'_>], rows: Range<u64>, of: u64) -> Cost {
 
 /// The pages that hold a row of `rows`.
 fn page_indices(pages: &[PageLocation], rows: &Range<u64>) -> Range<usize> {
-    let before = |row: u64| pages.partition_point(|page| u64::try_from(page.first_row_index).unwrap_or(0) < row);
-    let after = |row: u64| pages.partition_point(|page| u64::try_from(page.first_row_index).unwrap_or(0) <= row);
+    let before = |index: u64| pages.partition_point(|page| row(page) < index);
+    let after = |index: u64| pages.partition_point(|page| row(page) <= index);
     let first = after(rows.start).saturating_sub(1);
     first..before(rows.end).max(first)
+}
+
+/// Its first row, counted in the row group.
+fn row(page: &PageLocation) -> u64 {
+    u64::try_from(page.first_row_index).unwrap_or(0)
 }
 
 fn page_start(page: &PageLocation) -> u64 {
@@ -199,21 +285,6 @@ fn page_start(page: &PageLocation) -> u64 {
 
 fn page_end(page: &PageLocation) -> u64 {
     page_start(page).saturating_add(u64::try_from(page.compressed_page_size).unwrap_or(0))
-}
-
-/// Whether an offset index can be believed: pages one behind the other within the chunk, from the first row on.
-fn are_in_order(pages: &[PageLocation], chunk: &Range<u64>, rows: u64) -> bool {
-    let sound = |page: &PageLocation| page.offset >= 0 && page.compressed_page_size > 0 && page.first_row_index >= 0;
-    let follows = |pair: &[PageLocation]| {
-        page_end(&pair[0]) <= page_start(&pair[1]) && pair[0].first_row_index < pair[1].first_row_index
-    };
-    let (Some(first), Some(last)) = (pages.first(), pages.last()) else { return false };
-    pages.iter().all(sound)
-        && pages.windows(2).all(follows)
-        && first.first_row_index == 0
-        && u64::try_from(last.first_row_index).is_ok_and(|row| row < rows)
-        && page_start(first) >= chunk.start
-        && page_end(last) <= chunk.end
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub struct SealedView {
     pub rows: u64,
     /// First and last event time, as the receipt has it; `None` where there are no rows.
     pub span: Option<(Micros, Micros)>,
+    /// The receipt's full name.
+    pub receipt: String,
 }
 
 impl SealedView {
@@ -154,7 +156,7 @@ pub async fn check(store: &dyn ObjectStore, base: Option<&Key>, expected: Expect
         .buffered(HEADS_IN_FLIGHT)
         .try_collect()
         .await?;
-    Ok(SealedView { output_id: expected.output_id.clone(), stream_view_id, parts, rows, span })
+    Ok(SealedView { output_id: expected.output_id.clone(), stream_view_id, parts, rows, span, receipt: receipt_name })
 }
 
 async fn read(

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::footer;
+use super::pins::{self, Claim};
 use super::source::Source;
 use crate::model::{Micros, OutputId, Reason, Refusal};
 use crate::store::{Key, ObjectMeta, ObjectStore};
@@ -68,6 +69,10 @@ pub struct ViewPart {
     pub rows: u64,
     /// Its row groups in order.
     pub row_groups: Vec<RowGroup>,
+    /// What its footer says about the columns that name the world of its rows.
+    pub pins: Vec<Claim>,
+    /// The sha256 of its footer's bytes.
+    pub footer_sha256: [u8; 32],
 }
 
 /// A stream view whose parts fit together. Clones share nothing but the store.
@@ -111,8 +116,8 @@ impl ViewFiles {
         };
         footer::check_time_column(schema).map_err(|refusal| refusal.file(first.name.clone()))?;
         for (part, columns) in &parts {
-            if let Some(difference) = difference(schema, columns) {
-                return Err(Refusal::new(Reason::StreamViewUnreadable, difference).file(part.name.clone()));
+            if let Some((column, detail)) = difference(schema, columns) {
+                return Err(Refusal::new(Reason::StreamViewUnreadable, detail).file(part.name.clone()).field(column));
             }
         }
         let schema = schema.clone();
@@ -120,10 +125,9 @@ impl ViewFiles {
         // Each part's count is at most i64::MAX, so the sum of any real list fits.
         let rows = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.rows));
         if rows != expected_rows {
-            return Err(Refusal::new(
-                Reason::StreamViewRowsMismatch,
-                format!("{output_id}: {} parts hold {rows} rows, the receipt says {expected_rows}", parts.len()),
-            ));
+            let detail = format!("{} parts hold {rows} rows, the receipt says {expected_rows}", parts.len());
+            let folder = parts.first().and_then(|part| part.name.rsplit_once('/')).map_or("", |(folder, _)| folder);
+            return Err(Refusal::new(Reason::StreamViewRowsMismatch, format!("{output_id}: {detail}")).file(folder));
         }
         Ok(View { rank, output_id, store, parts, rows, schema })
     }
@@ -134,20 +138,42 @@ async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(Vi
     let footer = footer::read(&source).await?;
     let row_groups = footer.row_groups();
     let rows = row_groups.iter().map(|group| group.rows).sum();
-    Ok((ViewPart { file, name: source.name(), rows, row_groups }, footer.schema))
+    let pins = pins::claims(footer.metadata.metadata());
+    Ok((ViewPart { file, name: source.name(), rows, row_groups, pins, footer_sha256: footer.sha256 }, footer.schema))
 }
 
-/// How `other` differs from `first` in names, types or order of columns. Nullability may differ:
-/// a part without a null is often written as required.
-fn difference(first: &Schema, other: &Schema) -> Option<String> {
-    if first.fields().len() != other.fields().len() {
-        return Some(format!("{} columns, the first part has {}", other.fields().len(), first.fields().len()));
-    }
-    first.fields().iter().zip(other.fields()).find_map(|(a, b)| {
-        let same = a.name() == b.name() && a.data_type().equals_datatype(b.data_type());
+/// How `other` differs from `first` in names, types or order of columns. Nullability may differ: a part without a null is
+/// often written as required.
+fn difference(first: &Schema, other: &Schema) -> Option<(String, String)> {
+    let (count, known) = (other.fields().len(), first.fields().len());
+    let differ = |(a, b): (&FieldRef, &FieldRef)| {
+        let same = a.name() == b.name() && are_alike(a.data_type(), b.data_type());
+        let (a_type, b_type) = (a.data_type(), b.data_type());
         (!same).then(|| {
-            let (a_type, b_type) = (a.data_type(), b.data_type());
-            format!("column {} is {b_type}, in the first part there stands {} as {a_type}", b.name(), a.name())
+            let detail = format!("the column is {b_type}, in the first part there stands {} as {a_type}", a.name());
+            (b.name().clone(), detail)
         })
+    };
+    first.fields().iter().zip(other.fields()).find_map(differ).or_else(|| {
+        let extra = other.fields().get(known).or(first.fields().get(count))?;
+        Some((extra.name().clone(), format!("{count} columns, the first part has {known}")))
     })
+}
+
+/// Whether the values of both types mean the same. What a list calls its items, or a map its pairs, has no part in it.
+fn are_alike(a: &DataType, b: &DataType) -> bool {
+    match (a, b) {
+        (DataType::List(a), DataType::List(b)) => are_alike(a.data_type(), b.data_type()),
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            let same = |(a, b): (&FieldRef, &FieldRef)| a.name() == b.name() && are_alike(a.data_type(), b.data_type());
+            a.len() == b.len() && a.iter().zip(b).all(same)
+        }
+        (DataType::Map(a, _), DataType::Map(b, _)) => match (a.data_type(), b.data_type()) {
+            (DataType::Struct(a), DataType::Struct(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are_alike(a.data_type(), b.data_type()))
+            }
+            (a, b) => are_alike(a, b),
+        },
+        _ => a == b,
+    }
 }

@@ -4,6 +4,7 @@
 //! items ──► pace (schedule: event time ÷ speed-up) ──► throttle (rate: tokens, plan) ──► items, on time
 //! ```
 
+mod first_wait;
 mod late;
 #[allow(clippy::module_inception, reason = "the stage is called what it does")]
 mod pace;

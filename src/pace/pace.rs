@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::Stream;
 use pin_project_lite::pin_project;
 
+use super::first_wait::FirstWait;
 use super::schedule::{Pacing, Schedule};
 use crate::clock::{Alarm, Clock};
 use crate::model::{Event, Micros, Refusal};
@@ -41,7 +42,15 @@ pub trait PaceExt<T: Timed>: Stream<Item = Result<T, Refusal>> + Sized {
     /// once. Nothing is read ahead of the item that is held.
     fn pace<C: Clock>(self, clock: C, pacing: Pacing) -> Pace<Self, T, C> {
         let alarm = clock.alarm();
-        Pace { upstream: self, clock, alarm, off: pacing.is_off(), schedule: Schedule::new(pacing), held: None }
+        Pace {
+            upstream: self,
+            clock,
+            alarm,
+            off: pacing.is_off(),
+            schedule: Schedule::new(pacing),
+            held: None,
+            first_wait: FirstWait::default(),
+        }
     }
 }
 
@@ -58,6 +67,7 @@ pin_project! {
         off: bool,
         schedule: Schedule,
         held: Option<Held<T>>,
+        first_wait: FirstWait,
     }
 }
 
@@ -93,14 +103,17 @@ where
             let now = this.clock.now();
             let release = this.schedule.release(due, now);
             if release <= now {
+                this.first_wait.pass();
                 return Poll::Ready(Some(Ok(item)));
             }
+            this.first_wait.log(this.clock, release, "its event time has not come");
             *this.held = Some(Held { item, due, release });
         }
         if let Some(Held { due, release, .. }) = this.held {
             ready!(this.alarm.poll(cx, *release));
             // Nobody may have asked for it when its time came.
             this.schedule.release(*due, this.clock.now());
+            this.first_wait.pass();
         }
         Poll::Ready(this.held.take().map(|held| Ok(held.item)))
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::Stream;
 use pin_project_lite::pin_project;
 
+use super::first_wait::FirstWait;
 use super::plan::RatePlan;
 use super::rate::{Admission, Governor};
 use crate::clock::{Alarm, Clock};
@@ -23,7 +24,17 @@ pub trait ThrottleExt<T>: Stream<Item = Result<T, Refusal>> + Sized {
     /// is read ahead of it; no item leaves early.
     fn throttle<C: Clock>(self, clock: C, plan: Option<RatePlan>, start: Option<Micros>) -> Throttle<Self, T, C> {
         let alarm = clock.alarm();
-        Throttle { upstream: self, clock, alarm, plan, start, governor: None, held: None, until: None }
+        Throttle {
+            upstream: self,
+            clock,
+            alarm,
+            plan,
+            start,
+            governor: None,
+            held: None,
+            until: None,
+            first_wait: FirstWait::default(),
+        }
     }
 }
 
@@ -42,6 +53,7 @@ pin_project! {
         governor: Option<Governor>,
         held: Option<T>,
         until: Option<Duration>,
+        first_wait: FirstWait,
     }
 }
 
@@ -72,8 +84,14 @@ where
                 *this.until = None;
             }
             match governor.admit(this.clock.now()) {
-                Admission::Now => return Poll::Ready(this.held.take().map(Ok)),
-                Admission::At(at) => *this.until = Some(at),
+                Admission::Now => {
+                    this.first_wait.pass();
+                    return Poll::Ready(this.held.take().map(Ok));
+                }
+                Admission::At(at) => {
+                    this.first_wait.log(this.clock, at, "its rate has not begun");
+                    *this.until = Some(at);
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use super::{
     RateWiring, RequiredPacks, StoreWiring, TelemetryWiring, reference, settings as s,
 };
 use crate::model::{Micros, Secret};
+use crate::store::Patience;
 
 pub(super) fn is_local(profile_id: &str) -> bool {
     profile_id.starts_with("local")
@@ -82,6 +83,7 @@ pub(super) fn store(r: &mut Reader<'_>) -> StoreWiring {
         endpoint: r.text(&s::STORE_ENDPOINT),
         region: r.text(&s::STORE_REGION),
         path_style: r.switch(&s::STORE_PATH_STYLE).unwrap_or(false),
+        patience: Patience::default(),
     }
 }
 
@@ -94,6 +96,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
             sasl_mechanism: r.required(&s::KAFKA_MECHANISM, ""),
             username: r.text(&s::KAFKA_USERNAME),
             password: r.text(&s::KAFKA_PASSWORD).map(Secret::new),
+            aws_region: r.text(&s::KAFKA_AWS_REGION),
             ca_location: r.text(&s::KAFKA_CA).map(PathBuf::from),
             group_id: r.required(&s::KAFKA_GROUP, ""),
             session_timeout: seconds(r, &s::KAFKA_SESSION),
@@ -102,6 +105,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
             stream: r.required(&s::CONTROL_BUS_STREAM, "CONTROL_BUS_STREAM_MISSING"),
             region: r.text(&s::CONTROL_BUS_REGION),
             endpoint_url: r.unquoted(&s::CONTROL_BUS_ENDPOINT),
+            group_id: r.required(&s::KAFKA_GROUP, ""),
         }),
         kind => {
             if !matches!(kind, "file" | "") {
@@ -145,6 +149,7 @@ pub(super) fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
         in_flight,
         window: r.number(&s::WINDOW).unwrap_or(1024),
         held: r.number(&s::HELD).unwrap_or(8192),
+        memory: r.number::<u64>(&s::DELIVERY_MEMORY).unwrap_or(64) << 20,
         adaptive: r.switch(&s::ADAPTIVE).unwrap_or(false),
         in_flight_min: r.number(&s::IN_FLIGHT_MIN).unwrap_or(1),
         slow_answer: millis(r, &s::SLOW_ANSWER),

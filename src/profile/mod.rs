@@ -246,6 +246,7 @@ event_bus: {kind: kinesis}
                 stream: "fp-control".to_owned(),
                 region: region.map(str::to_owned),
                 endpoint_url: endpoint.map(|url| url.parse().unwrap()),
+                group_id: "wsp-ready".to_owned(),
             })
         };
         assert_eq!(bus("stream: fp-control"), Ok(wiring(None, None)));

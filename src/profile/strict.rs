@@ -34,7 +34,11 @@ pub(super) fn problems(profile: &Profile) -> Vec<String> {
     match &profile.control_bus {
         ControlBus::File { .. } => refuse("wiring.control_bus.kind: it has to be `kafka` or `kinesis`".to_owned()),
         ControlBus::Kafka(kafka) if kafka.security_protocol.to_ascii_uppercase().starts_with("SASL") => {
-            if kafka.username.is_none() || kafka.password.is_none() {
+            if kafka.sasl_mechanism.eq_ignore_ascii_case("OAUTHBEARER") {
+                if kafka.aws_region.is_none() {
+                    refuse("KAFKA_AWS_REGION: it is needed with OAUTHBEARER".to_owned());
+                }
+            } else if kafka.username.is_none() || kafka.password.is_none() {
                 refuse("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD: both are needed".to_owned());
             }
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{HttpUrl, Micros, ScenarioId, Secret};
+use crate::store::Patience;
 
 /// What may be streamed and how.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ pub struct KinesisWiring {
     pub region: Option<String>,
     /// A server that speaks like Kinesis; `None` = AWS.
     pub endpoint_url: Option<HttpUrl>,
+    /// Whose positions these are, where several consumers read the stream.
+    pub group_id: String,
 }
 
 /// How Kafka is reached, as given; the ready room makes its options of it.
@@ -71,6 +74,8 @@ pub struct KafkaWiring {
     pub username: Option<String>,
     /// With what.
     pub password: Option<Secret>,
+    /// The region of the IAM login.
+    pub aws_region: Option<String>,
     /// Certificates to trust.
     pub ca_location: Option<PathBuf>,
     /// The consumer group.
@@ -90,6 +95,8 @@ pub struct StoreWiring {
     pub region: Option<String>,
     /// Buckets stand in the path.
     pub path_style: bool,
+    /// How long a server that is away is waited for; shared by all stores that are opened with this.
+    pub patience: Patience,
 }
 
 /// Where the Oracle is.
@@ -156,6 +163,8 @@ pub struct DeliveryWiring {
     pub window: usize,
     /// Unanswered events in memory.
     pub held: usize,
+    /// Bytes of request bodies in memory.
+    pub memory: u64,
     /// Requests in flight follow what IG can take.
     pub adaptive: bool,
     /// From this number on.

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::kafka::tests::MockBus;
+use super::kinesis::tests::StreamBus;
 use super::{FileFeed, FileFeedOptions, Incoming, Settlement, message};
 use crate::clock::SystemClock;
 use crate::model::Refusal;
@@ -91,7 +92,7 @@ async fn once_gives_all_that_is_there_and_ends(bus: &impl Bus) {
     assert!(ended(&mut feed).await);
 }
 
-async fn once_ends_where_there_is_no_topic(bus: &impl Bus) {
+async fn once_ends_where_nothing_was_published(bus: &impl Bus) {
     assert!(ended(&mut bus.open(true)).await);
 }
 
@@ -188,12 +189,12 @@ macro_rules! owed_by_every_feed {
     ($($case:ident,)+) => {
         owed_by!(file, FileBus::new(), $($case,)+);
         owed_by!(kafka, MockBus::new(), $($case,)+);
+        owed_by!(kinesis, StreamBus::new(), $($case,)+);
     };
 }
 
 owed_by_every_feed! {
     once_gives_all_that_is_there_and_ends,
-    once_ends_where_there_is_no_topic,
     once_does_not_wait_for_a_deferred_one,
     what_is_no_ready_is_passed_over,
     a_feed_may_be_there_before_its_topic,
@@ -201,4 +202,12 @@ owed_by_every_feed! {
     a_re_emitted_one_comes_again,
     two_may_be_out_at_a_time,
     an_unsettled_one_comes_again_after_a_restart,
+}
+
+/// Without a topic, too, where that is what a bus without messages is.
+#[tokio::test]
+async fn once_ends_where_there_is_nothing() {
+    once_ends_where_nothing_was_published(&FileBus::new()).await;
+    once_ends_where_nothing_was_published(&MockBus::new()).await;
+    once_ends_where_nothing_was_published(&StreamBus::empty()).await;
 }

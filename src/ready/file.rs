@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use futures::stream::{self, Stream};
 use tokio::sync::mpsc;
 
-use super::{Incoming, Parsed, Settlement, Source, Ticket, message};
+use super::{Desk, FeedCounts, Incoming, Met, Settlement, Source, Ticket, look_at, message};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
@@ -47,26 +47,12 @@ impl FileFeedOptions {
     }
 }
 
-/// What a feed has met, for telemetry and tests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FeedCounts {
-    /// READYs given out, repetitions included.
-    pub ready: u64,
-    /// Messages of other topics or kinds.
-    pub other: u64,
-    /// Messages that can't be read as one.
-    pub invalid: u64,
-}
-
 /// A file is looked at once for each content it had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: SystemTime,
     len: u64,
 }
-
-/// Where tickets are handed in, and where the feed hears of it.
-type Desk = (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>);
 
 /// The feed. [`FileFeed::stream`] turns it into a stream.
 #[derive(Debug)]
@@ -79,7 +65,7 @@ pub struct FileFeed<C> {
     given: HashMap<u64, PathBuf>,
     deferred: Vec<(Duration, PathBuf)>,
     next_id: u64,
-    counts: FeedCounts,
+    met: Met,
     desk: Desk,
 }
 
@@ -96,7 +82,7 @@ impl<C: Clock> FileFeed<C> {
             given: HashMap::new(),
             deferred: Vec::new(),
             next_id: 0,
-            counts: FeedCounts::default(),
+            met: Met::default(),
             desk: mpsc::unbounded_channel(),
         }
     }
@@ -111,7 +97,13 @@ impl<C: Clock> FileFeed<C> {
     /// What was met so far.
     #[must_use]
     pub fn counts(&self) -> FeedCounts {
-        self.counts
+        self.met.counts()
+    }
+
+    /// The same, for whoever turns the feed into a stream.
+    #[must_use]
+    pub fn met(&self) -> Met {
+        self.met.clone()
     }
 
     /// The next READY; `None` when there is nothing more to take.
@@ -184,28 +176,20 @@ impl<C: Clock> FileFeed<C> {
 
     /// Reads one file. Whatever is not a READY is counted, logged and passed over.
     fn look_at(&mut self, path: &Path) -> Option<Incoming> {
-        let file = path.display();
-        let parsed = read_message(path)
-            .and_then(|bytes| message::parse(&bytes, &self.options.topic).map_err(|error| error.to_string()));
-        let ready = match parsed {
-            Ok(Parsed::Ready(ready)) => *ready,
-            Ok(Parsed::Other { topic, kind, why }) => {
-                self.counts.other += 1;
-                tracing::info!(%file, %topic, kind, %why, "a message that is not for us is passed over");
-                return None;
-            }
+        let file = path.display().to_string();
+        let ready = match read_message(path) {
+            Ok(bytes) => look_at(&bytes, &self.options.topic, &file, &self.met)?,
             Err(error) => {
-                self.counts.invalid += 1;
-                tracing::warn!(%file, %error, "a message that can't be read is passed over");
+                self.met.note(|met| met.invalid += 1);
+                tracing::warn!(message = file, error, "a message that can't be read is passed over");
                 return None;
             }
         };
-        self.counts.ready += 1;
+        self.met.note(|met| met.ready += 1);
         let id = self.next_id;
         self.next_id += 1;
         self.given.insert(id, path.to_owned());
-        let source =
-            Source { topic: self.options.topic.clone(), partition: None, offset: None, name: file.to_string() };
+        let source = Source { topic: self.options.topic.clone(), partition: None, offset: None, name: file };
         Some(Incoming { ready, source, ticket: Ticket { id, desk: self.desk.0.clone() } })
     }
 }

@@ -11,13 +11,11 @@
 //! counts as settled.
 
 mod context;
-mod hold;
-mod ledger;
+mod iam;
 mod options;
 mod poller;
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
@@ -25,9 +23,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::{mpsc, watch};
 
-use self::context::{Trouble, Watch};
+use self::context::{Tokens, Trouble, Watch};
 use self::poller::{Offered, Poller, State};
-use super::{FeedCounts, Incoming};
+use super::{FeedCounts, Incoming, Met, Probe, thread};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
@@ -41,8 +39,8 @@ pub use options::{KafkaOptions, SaslMechanism, SecurityProtocol};
 #[derive(Debug)]
 pub struct KafkaFeed {
     offers: mpsc::Receiver<Offered>,
-    counts: Arc<Mutex<FeedCounts>>,
-    probe: Probe,
+    met: Met,
+    probe: KafkaProbe,
     closed: watch::Receiver<()>,
 }
 
@@ -54,21 +52,23 @@ impl KafkaFeed {
     /// `CONTROL_TOPIC_UNREACHABLE` where settings are missing or librdkafka takes them for wrong, `INTERNAL_ERROR`
     /// where no thread can be started.
     pub fn open<C: Clock>(options: KafkaOptions, clock: C) -> Result<Self, Refusal> {
+        let wall = clock.clone();
+        let tokens = options.iam().map(|iam| Box::new(move || iam.token(wall.utc())) as Tokens);
         let consumer: BaseConsumer<Watch> = options
             .client_config()?
-            .create_with_context(Watch::default())
+            .create_with_context(Watch::with(tokens))
             .map_err(|error| unreachable(&options, &without_value(&error)))?;
         let consumer = Arc::new(consumer);
-        let counts = Arc::new(Mutex::new(FeedCounts::default()));
+        let met = Met::default();
         let (offered, offers) = mpsc::channel(1);
         let (open, closed) = watch::channel(());
-        let probe = Probe { consumer: Arc::downgrade(&consumer), options: Arc::new(options.clone()) };
+        let probe = KafkaProbe { consumer: Arc::downgrade(&consumer), options: Arc::new(options.clone()) };
         let poller = Poller {
             options,
             clock,
             consumer,
             offers: offered,
-            counts: Arc::clone(&counts),
+            met: met.clone(),
             desk: mpsc::unbounded_channel(),
             state: State::default(),
         };
@@ -79,7 +79,7 @@ impl KafkaFeed {
         thread("ready-kafka", run).map_err(|error| {
             Refusal::new(Reason::InternalError, format!("no thread for the control topic: {error}"))
         })?;
-        Ok(Self { offers, counts, probe, closed })
+        Ok(Self { offers, met, probe, closed })
     }
 
     /// The READYs, in the order of each partition. Ends with [`KafkaOptions::once`] when all that was on the topic
@@ -103,13 +103,19 @@ impl KafkaFeed {
     /// What was met so far.
     #[must_use]
     pub fn counts(&self) -> FeedCounts {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.met.counts()
+    }
+
+    /// The same, for whoever turns the feed into a stream.
+    #[must_use]
+    pub fn met(&self) -> Met {
+        self.met.clone()
     }
 
     /// Looks at the topic, for readiness; works as long as the feed does.
     #[must_use]
     pub fn probe(&self) -> Probe {
-        self.probe.clone()
+        self.probe.clone().into()
     }
 
     /// Resolves when the feed, once dropped, has committed and left its group, or has given that up.
@@ -119,27 +125,20 @@ impl KafkaFeed {
     }
 }
 
-/// Does `work` on a thread of its own, whose logs go where those of this one go.
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let logs = tracing::dispatcher::get_default(Clone::clone);
-    let logged = move || tracing::dispatcher::with_default(&logs, work);
-    std::thread::Builder::new().name(name.to_owned()).spawn(logged).map(drop)
-}
-
-/// A look at the control topic.
+/// A look at the topic.
 #[derive(Debug, Clone)]
-pub struct Probe {
+pub(super) struct KafkaProbe {
     consumer: Weak<BaseConsumer<Watch>>,
     options: Arc<KafkaOptions>,
 }
 
-impl Probe {
+impl KafkaProbe {
     /// The number of the topic's partitions; 0 where it does not exist yet.
     ///
     /// # Errors
     ///
     /// `CONTROL_TOPIC_UNREACHABLE` where no broker answers within `timeout`, or the feed is closed.
-    pub async fn look(&self, timeout: Duration) -> Result<usize, Refusal> {
+    pub(super) async fn look(&self, timeout: Duration) -> Result<usize, Refusal> {
         let Self { consumer, options } = self.clone();
         let ask = move || {
             let consumer = consumer.upgrade().ok_or_else(|| unreachable(&options, "the feed is closed"))?;

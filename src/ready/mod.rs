@@ -1,36 +1,100 @@
 //! READY: the permission to stream one run, taken from the control topic.
 //!
 //! ```text
-//! file feed, kafka feed ──► Incoming { ready, source, ticket } ──► a verdict ──ticket──► feed
+//! file, Kafka, Kinesis ──► Incoming { ready, source, ticket } ──► a verdict ──ticket──► feed
 //! ```
 //!
 //! READY is at-least-once. A feed gives each message out until its ticket says that there is a verdict;
 //! a deferred one comes again later and holds up no other.
+//!
+//! A feed that has lost its topic for good (refused credentials, say) yields an error and ends. Errors that may pass are
+//! logged and waited out.
 
 mod file;
+mod hold;
 mod kafka;
+mod kinesis;
+mod ledger;
 pub mod message;
+mod outage;
+mod probe;
 
 #[cfg(test)]
 mod contract;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::mpsc;
 
-pub use file::{FeedCounts, FileFeed, FileFeedOptions, read_message};
-pub use kafka::{KafkaFeed, KafkaOptions, Probe, SaslMechanism, SecurityProtocol};
+pub use file::{FileFeed, FileFeedOptions, read_message};
+pub use kafka::{KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol};
+pub use kinesis::{KinesisFeed, KinesisOptions, ShardPositions, Unkept};
 pub use message::{Parsed, Ready};
+pub use probe::Probe;
+
+use crate::model::TopicPlace;
 
 /// Where a message stood on the control topic.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Source {
     /// The topic.
     pub topic: String,
-    /// Its partition; `None` on the file control bus.
-    pub partition: Option<i32>,
-    /// Its offset; `None` on the file control bus.
-    pub offset: Option<i64>,
-    /// How to name the message to a person: a file, or topic/partition/offset.
+    /// Its partition, or shard; `None` on the file control bus.
+    pub partition: Option<TopicPlace>,
+    /// Its offset, or sequence number; `None` on the file control bus.
+    pub offset: Option<TopicPlace>,
+    /// How to name the message to a person: a file, or topic/partition/offset, or stream/shard/sequence number.
     pub name: String,
+}
+
+/// What a feed has met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FeedCounts {
+    /// READYs given out, repetitions included.
+    pub ready: u64,
+    /// Messages of other topics or kinds.
+    pub other: u64,
+    /// Messages that can't be read as one.
+    pub invalid: u64,
+}
+
+/// A feed's counts, readable while and after it is streamed. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Met(Arc<Mutex<FeedCounts>>);
+
+impl Met {
+    /// What was met so far.
+    #[must_use]
+    pub fn counts(&self) -> FeedCounts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, add: impl FnOnce(&mut FeedCounts)) {
+        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Reads one message. Whatever is not a READY is counted, logged and passed over. `name` says where it stood.
+fn look_at(bytes: &[u8], topic: &str, name: &str, met: &Met) -> Option<Ready> {
+    match message::parse(bytes, topic) {
+        Ok(Parsed::Ready(ready)) => return Some(*ready),
+        Ok(Parsed::Other { topic, kind, why }) => {
+            met.note(|met| met.other += 1);
+            tracing::info!(message = name, %topic, kind, %why, "a message that is not for us is passed over");
+        }
+        Err(error) => {
+            met.note(|met| met.invalid += 1);
+            tracing::warn!(message = name, %error, "a message that can't be read is passed over");
+        }
+    }
+    None
+}
+
+/// Does `work` on a thread of its own, whose logs go where those of this one go.
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let logs = tracing::dispatcher::get_default(Clone::clone);
+    let logged = move || tracing::dispatcher::with_default(&logs, work);
+    std::thread::Builder::new().name(name.to_owned()).spawn(logged).map(drop)
 }
 
 /// How a READY was settled.
@@ -41,6 +105,9 @@ pub enum Settlement {
     /// It could not be looked at yet; it comes again later.
     Deferred,
 }
+
+/// Settlements on their way to a feed, by ticket.
+type Desk = (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>);
 
 /// A READY with the way to settle it. Dropped unsettled, it comes again after a restart.
 #[derive(Debug)]
@@ -59,16 +126,16 @@ struct Ticket {
 }
 
 impl Incoming {
-    /// A READY that no feed gave out; nobody is told when it is settled.
+    /// A READY that no feed gave out; nobody hears of its settlement.
     #[must_use]
     pub fn by_hand(ready: Ready, source: Source) -> Self {
         let (desk, _) = mpsc::unbounded_channel();
         Self { ready, source, ticket: Ticket { id: 0, desk } }
     }
 
-    /// Tells the feed.
+    /// Reports the settlement to the feed.
     pub fn settle(self, settlement: Settlement) {
-        // A feed that is gone has nobody left who wants to know.
+        // A feed that is gone has nobody left to hear of it.
         let _ = self.ticket.desk.send((self.ticket.id, settlement));
     }
 }

@@ -312,3 +312,62 @@ fn version_of(meta: &Meta) -> Version {
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    /// A store with one object, and that object's path and version.
+    fn store(body: &str) -> (tempfile::TempDir, LocalStore, Key, PathBuf, Version) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(folder.path().to_str().unwrap());
+        let key: Key = "part.parquet".parse().unwrap();
+        let path = folder.path().join("part.parquet");
+        fs::write(&path, body).unwrap();
+        let version = version_of(&RealDisk.meta(&path).unwrap());
+        (folder, store, key, path, version)
+    }
+
+    /// Other bytes of the same length in the same file, over and over until the file system's clock has moved on.
+    fn overwrite(path: &Path, before: &Version, keep_time: bool) -> Version {
+        let modified = fs::metadata(path).unwrap().modified().unwrap();
+        for _ in 0..200 {
+            let file = OpenOptions::new().write(true).open(path).unwrap();
+            file.write_all_at(b"two", 0).unwrap();
+            if keep_time {
+                file.set_modified(modified).unwrap();
+                assert_eq!(fs::metadata(path).unwrap().modified().unwrap(), modified);
+            }
+            let version = version_of(&RealDisk.meta(path).unwrap());
+            if version != *before {
+                return version;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
+        panic!("{before:?} is the version of both");
+    }
+
+    /// A copy that keeps times sets the modification time back.
+    #[test]
+    fn a_change_whose_modification_time_was_put_back_is_a_change() {
+        let (_folder, store, key, path, before) = store("one");
+        overwrite(&path, &before, true);
+        let refused = store.open_ranges(&key, &before, &[0..3]).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, StoreError::Changed { .. }), "{refused}");
+    }
+
+    #[test]
+    fn bytes_that_changed_while_they_were_read_are_not_given_out() {
+        let (_folder, store, key, path, before) = store("one");
+        let open = || store.open_ranges(&key, &before, &[0..3]).unwrap();
+        let (file, rooms) = open();
+        assert_eq!(store.fill(&key, &before, &*file, &[0..3], rooms).unwrap(), [&b"one"[..]]);
+        let (file, rooms) = open();
+        overwrite(&path, &before, false);
+        let refused = store.fill(&key, &before, &*file, &[0..3], rooms).unwrap_err();
+        assert!(matches!(refused, StoreError::Changed { .. }), "{refused}");
+    }
+}

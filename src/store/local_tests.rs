@@ -1,16 +1,14 @@
 //! What else uses a local store's files at the same time, and what fails amid a write.
 
-use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::executor::block_on;
 
-use super::{Key, LocalStore, ObjectStore, StoreError};
+use super::{Key, LocalStore, ObjectStore};
 use crate::disk::testing::before;
-use crate::disk::{Act, Disk, Fate, Host, MemoryDisk, Mode};
+use crate::disk::{Act, Fate, Host, MemoryDisk};
 
 fn key(name: &str) -> Key {
     name.parse().unwrap()
@@ -18,45 +16,6 @@ fn key(name: &str) -> Key {
 
 fn store(disk: &MemoryDisk, host: Arc<dyn Host>) -> LocalStore {
     LocalStore::on(Arc::new(disk.seen_by(host)), "/store")
-}
-
-/// The whole of an object of 8 bytes.
-const WHOLE: &[std::ops::Range<u64>] = std::slice::from_ref(&(0..8));
-
-#[tokio::test]
-async fn a_file_written_in_place_is_another_version_though_its_time_is_put_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = LocalStore::open(dir.path().to_str().unwrap());
-    store.put(&key("part"), Bytes::from_static(b"12345678")).await.unwrap();
-    let meta = store.head(&key("part")).await.unwrap().unwrap();
-    let path = dir.path().join("part");
-    let (modified, changed) = (fs::metadata(&path).unwrap().modified().unwrap(), meta.version.clone());
-    while store.head(&key("part")).await.unwrap().unwrap().version == changed {
-        let mut file = fs::File::options().write(true).open(&path).unwrap();
-        file.write_all(b"87654321").unwrap();
-        file.set_modified(modified).unwrap();
-        // A file system's clock may stand still for some milliseconds.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-    }
-    let read = store.get_ranges(&key("part"), &meta.version, WHOLE).await;
-    assert!(matches!(read, Err(StoreError::Changed { .. })), "{read:?}");
-}
-
-#[test]
-fn a_file_that_is_written_to_while_it_is_read_has_changed() {
-    let disk = MemoryDisk::new();
-    let writer = disk.clone();
-    let write = move || {
-        writer.open(Path::new("/store/part"), Mode::Write).unwrap().write_at(b"87", 0).unwrap();
-        Fate::Happens
-    };
-    let store = store(&disk, before(Act::Read, "part", write));
-    block_on(store.put(&key("part"), Bytes::from_static(b"12345678"))).unwrap();
-    let meta = block_on(store.head(&key("part"))).unwrap().unwrap();
-    let read = block_on(store.get_ranges(&key("part"), &meta.version, WHOLE));
-    assert!(matches!(read, Err(StoreError::Changed { .. })), "{read:?}");
-    let meta = block_on(store.head(&key("part"))).unwrap().unwrap();
-    assert_eq!(block_on(store.get_ranges(&key("part"), &meta.version, WHOLE)).unwrap(), ["87345678"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod local;
 mod local_tests;
 mod memory;
 mod open;
+mod patience;
 #[cfg(test)]
 mod power_tests;
 mod room;
@@ -32,6 +33,7 @@ pub use layer::Layer;
 pub use local::LocalStore;
 pub use memory::{Fault, MemoryStore};
 pub use open::{OpenError, StoreOptions, open_store};
+pub use patience::Patience;
 pub use s3::{Backoff, S3Credentials, S3Options, S3RootError, S3Store};
 
 /// A name below a store's root: segments joined by `/`, none of them empty, `.` or `..`.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wsp::checkpoint::{AnsweredRows, Beyond, CheckpointStore, Cursor, Kept, LeaseState, Place};
+use wsp::checkpoint::{
+    AnsweredRows, Beyond, CheckpointStore, Cursor, FileRows, Kept, LeaseState, OutputFiles, Place, Views,
+};
 use wsp::model::{Hex64, OutputId, Reason};
 
 /// A scope key made of one digit.
@@ -16,7 +18,13 @@ pub(crate) fn output(name: &str) -> OutputId {
 
 pub(crate) fn cursor(name: &str, file: &str, row: u64) -> Cursor {
     let last_ts_utc = Some("2026-01-01T00:00:00.000001Z".to_owned());
-    Cursor { output_id: output(name), last_file: file.to_owned(), last_row_index: row, last_ts_utc }
+    Cursor {
+        output_id: output(name),
+        last_file: file.to_owned(),
+        last_row_index: row,
+        last_ts_utc,
+        last_event_id: None,
+    }
 }
 
 /// Rows answered beyond that cursor, or beyond none.
@@ -26,12 +34,62 @@ pub(crate) fn beyond(name: &str, at: Option<(&str, u64)>, rows: &[(u64, u64)]) -
     Beyond { output_id: output(name), cursor, files: vec![AnsweredRows { file, rows: rows.to_vec() }] }
 }
 
-/// Runs the suite on a store in which scopes `a` to `d` were never used. `take` takes a scope that is held from its
+/// Views of these outputs, with a file each of so many rows.
+fn views(outputs: &[(&str, u64)]) -> Views {
+    let files = |rows| {
+        let name = "s3://b/pré fix/'part' \\ \"0\".parquet".to_owned();
+        let e_tag = Some("\"etag-2\"".to_owned());
+        vec![FileRows { name, rows, bytes: 1 << 40, footer_sha256: Hex64::sha256("footer"), e_tag }]
+    };
+    Views(outputs.iter().map(|(name, rows)| OutputFiles { output_id: output(name), files: files(*rows) }).collect())
+}
+
+/// Runs the suite on a store in which scopes `a` to `e` were never used. `take` takes a scope that is held from its
 /// holder, as an operator's mistake or a lease that ran out does.
 pub(crate) async fn holds(store: &dyn CheckpointStore, take: impl AsyncFn(&Hex64)) {
     cursors_are_kept_and_never_go_back(store).await;
     rows_beyond_are_kept_beside_them(store).await;
+    views_and_event_ids_are_kept_until_a_reset(store).await;
     who_lost_a_scope_saves_nothing_more(store, take).await;
+}
+
+async fn views_and_event_ids_are_kept_until_a_reset(store: &dyn CheckpointStore) {
+    let (e, outputs) = (scope('e'), [output("traffic"), output("context")]);
+    assert_eq!(store.peek_views(&e).await.unwrap(), None, "a scope that was never used has none");
+    let mut held = store.open(&e).await.unwrap();
+    assert_eq!(held.views().await.unwrap(), None);
+    held.keep_views(&views(&[("traffic", 3)])).await.unwrap();
+    // Without positions they may be others.
+    let kept = views(&[("context", u64::MAX >> 1), ("traffic", 4)]);
+    held.keep_views(&kept).await.unwrap();
+    assert_eq!(held.views().await.unwrap(), Some(kept.clone()));
+
+    let id = |text: &str| Some(Hex64::sha256(text));
+    let traffic = Cursor { last_event_id: id("traffic"), ..cursor("traffic", "t", 3) };
+    let context = Cursor { last_event_id: id("context"), ..cursor("context", "c", 5) };
+    held.save(&Kept::at([traffic.clone(), context.clone()])).await.unwrap();
+    // One moves on, and one is saved without its id.
+    let moved = Cursor { last_event_id: id("moved"), ..cursor("traffic", "t", 4) };
+    let beyond = vec![beyond("traffic", Some(("t", 4)), &[(7, 8)])];
+    held.save(&Kept { cursors: vec![moved.clone()], beyond: beyond.clone() }).await.unwrap();
+    let now = Kept { cursors: vec![moved, context.clone()], beyond };
+    assert_eq!(held.load(&outputs).await.unwrap(), now);
+    drop(held);
+    store.released().await;
+    assert_eq!(store.peek(&e, &outputs).await.unwrap(), now, "event ids outlive their writer");
+    assert_eq!(store.peek_views(&e).await.unwrap(), Some(kept), "and so do views");
+
+    let mut again = store.open(&e).await.unwrap();
+    again.load(&outputs).await.unwrap();
+    let moved = Cursor { last_event_id: None, ..cursor("traffic", "t", 9) };
+    again.save(&Kept::at([moved.clone()])).await.unwrap();
+    assert_eq!(again.load(&outputs).await.unwrap(), Kept::at([moved, context]), "an id is of its own row alone");
+    drop(again);
+    store.released().await;
+    store.reset(&e, &outputs).await.unwrap();
+    assert_eq!(store.peek_views(&e).await.unwrap(), None, "a reset drops them");
+    assert_eq!(store.peek(&e, &outputs).await.unwrap(), Kept::default());
+    store.released().await;
 }
 
 async fn cursors_are_kept_and_never_go_back(store: &dyn CheckpointStore) {
@@ -142,6 +200,8 @@ async fn who_lost_a_scope_saves_nothing_more(store: &dyn CheckpointStore, take: 
         assert_eq!(lease.state(Duration::ZERO), LeaseState::Lost(lost), "whoever sends hears of it");
     }
     assert_eq!(store.peek(&d, &outputs).await.unwrap(), now);
+    let lost = first.keep_views(&views(&[])).await.unwrap_err();
+    assert_eq!((lost.reason, store.peek_views(&d).await.unwrap()), (Reason::CheckpointLeaseLost, None));
     drop(first);
     store.released().await;
     assert_eq!(

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, make_array};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, make_array};
 use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use serde_json::Value;
 
 use super::{Stage, read, write};
 
@@ -23,19 +25,38 @@ impl Stage {
 
     /// Gives a view these parts, each of some batches of one schema, and a receipt that counts them.
     pub fn write_parts(&self, output: &str, parts: &[Vec<RecordBatch>]) {
+        self.write_parts_as(output, parts, &WriterProperties::default());
+    }
+
+    /// The same, without statistics in the footers.
+    pub fn write_parts_without_statistics(&self, output: &str, parts: &[Vec<RecordBatch>]) {
+        let properties = WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None);
+        self.write_parts_as(output, parts, &properties.build());
+    }
+
+    fn write_parts_as(&self, output: &str, parts: &[Vec<RecordBatch>], properties: &WriterProperties) {
         self.remove(&Self::in_view(output, "part-000000.parquet"));
         for (i, batches) in parts.iter().enumerate() {
-            let mut writer = ArrowWriter::try_new(Vec::new(), batches[0].schema(), None).unwrap();
+            let mut writer = ArrowWriter::try_new(Vec::new(), batches[0].schema(), Some(properties.clone())).unwrap();
             for batch in batches {
                 writer.write(batch).unwrap();
             }
             let part = Self::in_view(output, &format!("part-{i:06}.parquet"));
             write(&self.path(&part), &writer.into_inner().unwrap());
         }
-        let rows: usize = parts.iter().flatten().map(RecordBatch::num_rows).sum();
+        let batches: Vec<_> = parts.iter().flatten().collect();
+        let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+        let texts = batches.iter().filter_map(|batch| batch.column_by_name("ts_utc")?.as_string_opt::<i32>());
+        let times: Vec<_> = texts.flat_map(|column| column.iter().map(|text| text.map(str::to_owned))).collect();
         self.edit(&Self::in_view(output, "_stream_sort_receipt.json"), |receipt| {
             for stats in ["raw_stats", "sorted_stats"] {
                 receipt[stats]["row_count"] = rows.into();
+                // Times of other types are those of the golden rows; what is no time has no place in a receipt.
+                for (field, time) in [("min_ts_utc", times.first()), ("max_ts_utc", times.last())] {
+                    let time =
+                        time.cloned().flatten().filter(|time| wsp::model::Micros::parse(time.as_bytes()).is_some());
+                    receipt[stats][field] = time.map_or_else(|| receipt[stats][field].clone(), Value::from);
+                }
             }
         });
     }
@@ -65,6 +86,23 @@ pub fn with_column(rows: &RecordBatch, name: &str, array: ArrayRef) -> RecordBat
 pub fn without_column(rows: &RecordBatch, name: &str) -> RecordBatch {
     let keep: Vec<usize> = (0..rows.num_columns()).filter(|i| rows.schema().field(*i).name() != name).collect();
     rows.project(&keep).unwrap()
+}
+
+/// `rows` with one text in all rows of a column.
+pub fn with_texts(rows: &RecordBatch, name: &str, value: &str) -> RecordBatch {
+    with_column(rows, name, Arc::new(StringArray::from(vec![value; rows.num_rows()])))
+}
+
+/// `rows` with the seed of another world from row `from` on.
+pub fn with_foreign_seed(rows: &RecordBatch, from: usize) -> RecordBatch {
+    let seeds = (0..rows.num_rows()).map(|row| if row < from { 42 } else { 43 });
+    with_column(rows, "seed", Arc::new(Int64Array::from_iter_values(seeds)))
+}
+
+/// `rows` of an output as JSON texts beside their times.
+pub fn as_json(rows: &RecordBatch, payloads: impl Iterator<Item = Option<String>>) -> RecordBatch {
+    let times = rows.project(&[rows.schema().index_of("ts_utc").unwrap()]).unwrap();
+    with_column(&times, "payload_json", Arc::new(payloads.collect::<StringArray>()))
 }
 
 /// `rows` with one cell of a text column set.

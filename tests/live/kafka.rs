@@ -7,7 +7,7 @@ use wsp::clock::SystemClock;
 use wsp::model::{Reason, Secret};
 use wsp::ready::{FeedCounts, Incoming, KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol, Settlement};
 
-use crate::servers::kafka::{Kafka, PASSWORD, USER};
+use crate::servers::kafka::{IAM, Kafka, PASSWORD, USER};
 
 const GOLDEN: &str = include_str!("../golden/ready/message.json");
 const TOPIC: &str = "fp.bus.control.v1";
@@ -35,6 +35,10 @@ fn ready(topic: &str, digit: char) -> Vec<u8> {
 
 fn digit(incoming: &Incoming) -> char {
     incoming.ready.payload.message_id.as_str().chars().next().unwrap()
+}
+
+fn partition(incoming: &Incoming) -> i32 {
+    incoming.source.partition.as_ref().unwrap().to_string().parse().unwrap()
 }
 
 /// Settings under which a consumer that doesn't poll loses its group within six seconds.
@@ -88,11 +92,12 @@ async fn from_no_topic_to_a_restart() {
             incoming.settle(Settlement::Deferred);
             continue;
         }
-        seen.push((incoming.source.partition.unwrap(), incoming.source.offset.unwrap(), digit(&incoming)));
+        seen.push((incoming.source.name.clone(), digit(&incoming)));
         incoming.settle(Settlement::Verdict);
     }
     seen.sort_unstable();
-    assert_eq!(seen, [(0, 2, 'a'), (0, 4, 'a'), (2, 1, 'c')]);
+    let expected = [("0/2", 'a'), ("0/4", 'a'), ("2/1", 'c')];
+    assert_eq!(seen, expected.map(|(place, digit)| (format!("{topic}/{place}"), digit)));
     assert_eq!(feed.probe().look(WAIT).await, Ok(3));
     assert_eq!(feed.counts(), FeedCounts { ready: 4, other: 2, invalid: 2 });
     leave(feed).await;
@@ -146,7 +151,7 @@ async fn a_rebalance_in_the_middle_moves_only_what_it_has_to() {
     let out = [take(&mut first).await, take(&mut first).await];
     let mut second = open(options.clone());
     let moved = take(&mut second).await;
-    let (partition, late) = (moved.source.partition.unwrap(), digit(&moved));
+    let (partition, late) = (partition(&moved), digit(&moved));
     for incoming in out {
         incoming.settle(Settlement::Verdict);
     }
@@ -251,4 +256,93 @@ async fn login_over_tls_by_every_mechanism() {
     let refusal = tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err();
     assert_eq!(refusal.reason, Reason::ControlTopicUnreachable, "an unknown certificate is not trusted");
     assert!(refusal.detail.to_lowercase().contains("certificate"), "{refusal}");
+}
+
+/// The credentials of the IAM login come from the process's environment, so the test runs itself with one.
+fn in_environment(test: &str, environment: &[(&str, &str)]) -> bool {
+    if std::env::var_os("WSP_LIVE_INNER").is_some() {
+        return true;
+    }
+    let mut inner = std::process::Command::new(std::env::current_exe().unwrap());
+    inner.args(["--exact", test, "--ignored", "--nocapture"]).envs(environment.iter().copied());
+    assert!(inner.env("WSP_LIVE_INNER", "1").status().unwrap().success());
+    false
+}
+
+#[tokio::test]
+#[ignore = "needs Apache Kafka; takes a minute"]
+async fn the_iam_login_of_msk_is_signed_and_renewed() {
+    if !in_environment("kafka::the_iam_login_of_msk_is_signed_and_renewed", &IAM) {
+        return;
+    }
+    let kafka = Kafka::own_with_iam();
+    let (group, topic) = names("iam");
+    kafka.create(&topic, 1).await;
+    let (bootstrap, certificate) = kafka.secured();
+    let options = KafkaOptions {
+        security: SecurityProtocol::SaslSsl,
+        mechanism: SaslMechanism::OauthBearer,
+        aws_region: Some("eu-west-2".to_owned()),
+        token_lifetime: Duration::from_secs(15),
+        ca_location: Some(certificate),
+        ..impatient(&bootstrap, &group, &topic)
+    };
+    let mut feed = open(options.clone());
+    for round in ['a', 'b', 'c', 'd', 'e'] {
+        kafka.publish(&topic, 0, Some(&ready(&topic, round)));
+        let incoming = take(&mut feed).await;
+        assert_eq!(digit(&incoming), round, "nothing came twice");
+        incoming.settle(Settlement::Verdict);
+        assert_eq!(feed.probe().look(WAIT).await, Ok(1));
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+    leave(feed).await;
+    assert_eq!(kafka.committed(&group, &topic, 0), Some(5));
+    let tokens: std::collections::BTreeSet<_> = kafka.iam_logins().into_iter().collect();
+    assert!((3..=8).contains(&tokens.len()), "{} tokens in 45 s, each good for 15 s", tokens.len());
+
+    // One pass, which asks before it polls.
+    let mut once = open(KafkaOptions { once: true, ..options.clone() });
+    assert!(tokio::time::timeout(WAIT, once.next()).await.unwrap().is_none());
+    leave(once).await;
+
+    // Signed for another region, so refused; the error says what to compare, and no key.
+    for once in [true, false] {
+        let mut feed = open(KafkaOptions { aws_region: Some("us-west-2".to_owned()), once, ..options.clone() });
+        let refusal = tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
+        let text = refusal.to_string();
+        assert!(text.contains("KAFKA_AWS_REGION") && !text.contains("wsp-live-secret"), "{text}");
+        assert!(feed.next().await.is_none());
+        leave(feed).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Apache Kafka; takes half a minute"]
+async fn a_login_that_is_refused_in_mid_service_ends_the_feed_after_a_while() {
+    let _turn = turn().await;
+    let mut kafka = Kafka::own();
+    let (group, topic) = names("revoked");
+    kafka.create(&topic, 1).await;
+    kafka.publish(&topic, 0, Some(&ready(&topic, 'a')));
+    let (bootstrap, certificate) = kafka.secured();
+    let mut feed = open(KafkaOptions {
+        security: SecurityProtocol::SaslSsl,
+        username: Some(USER.to_owned()),
+        password: Some(Secret::new(PASSWORD)),
+        ca_location: Some(certificate),
+        lost_after: Duration::from_secs(8),
+        ..impatient(&bootstrap, &group, &topic)
+    });
+    take(&mut feed).await.settle(Settlement::Verdict);
+    // The broker comes back with another password.
+    kafka.stop();
+    kafka.change_password();
+    kafka.start();
+    let refusal = tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
+    assert!(refusal.detail.contains("lost: ") && refusal.detail.contains("KAFKA_SASL_PASSWORD"), "{refusal}");
+    assert!(feed.next().await.is_none());
+    leave(feed).await;
 }

@@ -10,6 +10,7 @@ mod common;
 mod evidence;
 mod identities;
 mod kafka;
+mod kinesis;
 mod matrix;
 #[path = "../common/matrix_rows.rs"]
 mod matrix_rows;

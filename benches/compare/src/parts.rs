@@ -21,8 +21,8 @@ pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The program, built as it is shipped.
 pub(crate) fn build() -> Result<PathBuf> {
-    cargo(&["build", "--release", "--locked", "--bin", "wsp"])?;
-    Ok(target_folder().join("release/wsp"))
+    cargo(&["build", "--profile", "dist", "--locked", "--bin", "wsp"])?;
+    Ok(target_folder().join("dist/wsp"))
 }
 
 /// Where cargo builds; a relative `CARGO_TARGET_DIR` counts from the repository.

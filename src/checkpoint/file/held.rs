@@ -15,7 +15,8 @@ use super::owned::Owned;
 use super::place::Place;
 use super::published::Published;
 use super::record::{Record, Recorded};
-use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace};
+use super::views;
+use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace, Views};
 use crate::model::{Micros, OutputId, Refusal};
 
 /// A scope that this process holds, for as long as this lives.
@@ -102,6 +103,22 @@ impl Held {
         saved.beyond.clone_from(&kept.beyond);
         saved.in_files = saved.places();
         Ok(kept)
+    }
+
+    /// Which views the positions count in, where that is kept.
+    pub(super) fn views(&self) -> Result<Option<Views>, Refusal> {
+        let place = &self.owned.place;
+        let views = views::read(place)?;
+        // As with the cursors: a process may have died before what is read here was durable.
+        if views.is_some() {
+            place.sync_file(&place.views_file())?;
+        }
+        Ok(views)
+    }
+
+    /// Keeps them, unless the scope is another's by now.
+    pub(super) fn keep_views(&self, views: &Views) -> Result<(), Refusal> {
+        views::keep(&self.owned, views)
     }
 
     /// Saves all that moved, unless the scope is another's by now.
@@ -230,7 +247,13 @@ mod tests {
     use crate::model::Hex64;
 
     fn cursor(output_id: &OutputId, row: u64) -> Cursor {
-        Cursor { output_id: output_id.clone(), last_file: "f".to_owned(), last_row_index: row, last_ts_utc: None }
+        Cursor {
+            output_id: output_id.clone(),
+            last_file: "f".to_owned(),
+            last_row_index: row,
+            last_ts_utc: None,
+            last_event_id: None,
+        }
     }
 
     #[test]

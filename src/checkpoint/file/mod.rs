@@ -1,9 +1,10 @@
-//! Cursors in files, in the layout of the producer in place, so that either goes on where the other stopped.
+//! Cursors in files, in the layout of the legacy producer, so that either goes on where the other stopped.
 //!
 //! ```text
 //! <root>/<scope key>/.lock                                held while a run streams
 //!                    journal.0, journal.1                 the last saves of a run; ours alone, gone when it ends
-//!                    answered.json                        what was answered beyond the cursors; ours alone
+//!                    views.json                           which views the cursors count in; ours alone
+//!                    answered.json                        event ids of the cursors' rows, rows answered beyond; ours alone
 //!                    output_id=<id>/cursor.json           where it stands: temp, fsync, rename, fsync the folder
 //!                                   cursor.jsonl          every save, for people; never read back
 //! ```
@@ -21,6 +22,7 @@ mod owned;
 mod place;
 mod published;
 mod record;
+mod views;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,7 +37,7 @@ use tokio::task::JoinHandle;
 use self::held::{Held, Then};
 use self::place::Place;
 use super::lease::Lease;
-use super::{CheckpointScope, CheckpointStore, Kept};
+use super::{CheckpointScope, CheckpointStore, Kept, Views};
 use crate::clock::Clock;
 use crate::disk::{self, Disk, RealDisk};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
@@ -85,6 +87,11 @@ impl<C: Clock + std::fmt::Debug> CheckpointStore for FileCheckpoints<C> {
     fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         let (place, outputs) = (self.place(scope), outputs.to_vec());
         blocking(&*self.disk, move || place.read_all(&outputs)).boxed()
+    }
+
+    fn peek_views<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Option<Views>, Refusal>> {
+        let place = self.place(scope);
+        blocking(&*self.disk, move || views::read(&place)).boxed()
     }
 
     fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>> {
@@ -146,6 +153,16 @@ impl<C: Clock> CheckpointScope for FileScope<C> {
         .boxed()
     }
 
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        let held = self.held.clone();
+        blocking(&*self.disk, move || held.views()).boxed()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        let (held, views) = (self.held.clone(), views.clone());
+        blocking(&*self.disk, move || held.keep_views(&views)).boxed()
+    }
+
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
             let (held, kept, now) = (self.held.clone(), kept.clone(), self.clock.utc());
@@ -187,7 +204,7 @@ fn failed(path: &Path, error: &io::Error) -> Refusal {
     Refusal::new(Reason::CheckpointSaveFailed, error.to_string()).file(path.to_string_lossy())
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     disk: &dyn Disk,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::record::Record;
-use crate::checkpoint::beyond::Unfit;
+use crate::checkpoint::beyond::{Beside, Unfit};
 use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::disk::{Disk, Mode, files};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
@@ -43,11 +43,15 @@ impl Place {
         self.folder.join("answered.json")
     }
 
+    pub(super) fn views_file(&self) -> PathBuf {
+        self.folder.join("views.json")
+    }
+
     /// What is beyond the cursors is read before them: they may move on meanwhile and don't spoil it.
     pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
         let Some((_, record)) = Record::newest(self)? else {
-            let beyond = self.read_beyond()?;
-            return Ok(Kept { cursors: self.read_some(outputs)?, beyond });
+            let beside = self.read_beside()?;
+            return Ok(beside.kept(self.read_some(outputs)?));
         };
         let recorded: Vec<OutputId> = record.outputs().cloned().collect();
         let Kept { mut cursors, beyond } = record.kept(&self.read_some(&recorded)?);
@@ -66,17 +70,20 @@ impl Place {
 
     /// Makes what was read durable as it is.
     pub(super) fn sync(&self, kept: &Kept) -> Result<(), Refusal> {
-        let beyond = (!kept.beyond.is_empty()).then(|| self.beyond_file());
+        let beyond = kept.has_beside().then(|| self.beyond_file());
         let cursors = kept.cursors.iter().map(|cursor| self.cursor_file(&cursor.output_id));
-        beyond.into_iter().chain(cursors).try_for_each(|path| {
-            let synced = self.disk.open(&path, Mode::Read).and_then(|file| file.sync());
-            synced.and_then(|()| files::sync_entry(&*self.disk, &path)).map_err(|error| super::failed(&path, &error))
-        })
+        beyond.into_iter().chain(cursors).try_for_each(|path| self.sync_file(&path))
     }
 
-    fn read_beyond(&self) -> Result<Vec<Beyond>, Refusal> {
+    /// Makes a file that was read durable as it is.
+    pub(super) fn sync_file(&self, path: &Path) -> Result<(), Refusal> {
+        let synced = self.disk.open(path, Mode::Read).and_then(|file| file.sync());
+        synced.and_then(|()| files::sync_entry(&*self.disk, path)).map_err(|error| super::failed(path, &error))
+    }
+
+    fn read_beside(&self) -> Result<Beside, Refusal> {
         let path = self.beyond_file();
-        let Some(bytes) = read_file(&*self.disk, &path, BEYOND_LIMIT)? else { return Ok(Vec::new()) };
+        let Some(bytes) = read_file(&*self.disk, &path, BEYOND_LIMIT)? else { return Ok(Beside::default()) };
         Beyond::read(&self.scope, &bytes).map_err(|unfit| match unfit {
             Unfit::Damaged(detail) => {
                 let detail = format!("{detail}; without this file the run goes on, and sends what it lists again");

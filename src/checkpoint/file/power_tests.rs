@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::held::Held;
 use super::place::Place;
-use crate::checkpoint::{AnsweredRows, Beyond, Cursor, Kept};
+use crate::checkpoint::{AnsweredRows, Beyond, Cursor, FileRows, Kept, OutputFiles, Views};
 use crate::disk::{Disk, Fate, Host, MemoryDisk, Operation};
 use crate::model::{Hex64, Micros, OutputId, Refusal};
 use crate::reference::Random;
@@ -27,6 +27,8 @@ enum Step {
     /// Publishes, and saves before the operation of this number.
     PublishAmid(u64, Moved),
     Load,
+    /// Keeps other views than before.
+    Views(u64),
     Finish,
     /// Lets the scope go and opens it anew.
     Reopen,
@@ -99,12 +101,21 @@ struct Run {
     promised: Kept,
     /// What a save that did not come to its end may have left.
     possible: Option<Kept>,
+    views: (Option<Views>, Option<Views>),
 }
 
 impl Run {
     fn new() -> Self {
         let outputs = ["a", "b"].map(|name| name.parse().unwrap());
-        Self { disk: MemoryDisk::new(), outputs, rows: [0; 2], ahead: None, promised: Kept::default(), possible: None }
+        Self {
+            disk: MemoryDisk::new(),
+            outputs,
+            rows: [0; 2],
+            ahead: None,
+            promised: Kept::default(),
+            possible: None,
+            views: (None, None),
+        }
     }
 
     fn place(&self, process: &Arc<Process>) -> Place {
@@ -131,6 +142,7 @@ impl Run {
             last_file: "f".to_owned(),
             last_row_index: self.rows[i],
             last_ts_utc: None,
+            last_event_id: Some(Hex64::sha256(format!("{i} {}", self.rows[i]))),
         };
         let given = Kept { cursors: moved.into_iter().map(cursor).collect(), beyond: beyond.clone() };
         let all = (0..2).filter(|i| self.rows[*i] > 0).map(cursor).collect();
@@ -157,7 +169,20 @@ impl Run {
         Ok(held)
     }
 
+    fn keep_views(&mut self, held: &Held, rows: u64) -> Result<(), Refusal> {
+        let (name, footer_sha256) = ("f".to_owned(), Hex64::sha256("footer"));
+        let files = vec![FileRows { name, rows, bytes: 1, footer_sha256, e_tag: None }];
+        let views = Views(vec![OutputFiles { output_id: self.outputs[0].clone(), files }]);
+        self.views.1 = Some(views.clone());
+        held.keep_views(&views)?;
+        self.views = (Some(views), None);
+        Ok(())
+    }
+
     fn load(&mut self, held: &Held) -> Result<(), Refusal> {
+        let views = held.views()?;
+        assert!(views == self.views.0 || views.is_some() && views == self.views.1, "{views:?}, not {:?}", self.views);
+        self.views = (views, None);
         let mut kept = held.load(&self.outputs, NOW)?;
         // A list whose rows are passed by the cursor says nothing.
         let passed = row(&kept, &self.outputs[0]);
@@ -189,6 +214,7 @@ impl Run {
             Step::Publish => drop(open.publish(NOW)?),
             Step::PublishAmid(at, moved) => self.publish_amid(process, &open, *at, *moved)?,
             Step::Load => self.load(&open)?,
+            Step::Views(rows) => self.keep_views(&open, *rows)?,
             Step::Finish => open.finish(NOW)?,
             Step::Reopen => return Ok(()),
         }
@@ -269,6 +295,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Publish),
         2 => (0_u64..30, moved()).prop_map(|(at, moved)| Step::PublishAmid(at, moved)),
         1 => Just(Step::Load),
+        1 => (1_u64..4).prop_map(Step::Views),
         2 => Just(Step::Finish),
         1 => Just(Step::Reopen),
     ]

@@ -1,4 +1,4 @@
-//! The files that others read: cursors, their logs, and the rows beyond.
+//! The files that others read: cursors, their logs, and what is beside them.
 //!
 //! ```text
 //! Kept ─► temp files, synced ─► still ours? ─► cursors renamed, folders synced ─► answered.json renamed, folder synced
@@ -24,6 +24,7 @@ use crate::model::{Micros, OutputId, Refusal, json};
 /// The files of a scope, and what they say.
 #[derive(Default)]
 pub(super) struct Published {
+    /// As their files say them: without event ids.
     cursors: BTreeMap<OutputId, Cursor>,
     logs: BTreeMap<OutputId, Box<dyn DiskFile>>,
 }
@@ -31,7 +32,7 @@ pub(super) struct Published {
 impl Published {
     /// Notes what was read of them.
     pub(super) fn found(&mut self, cursors: &[Cursor]) {
-        self.cursors = cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())).collect();
+        self.cursors = cursors.iter().map(|cursor| (cursor.output_id.clone(), in_file(cursor))).collect();
     }
 
     /// Puts `kept` in place, unless the scope is another's; durable when this returns. `history` are the cursors that were
@@ -48,7 +49,7 @@ impl Published {
         let beyond = place.beyond_file();
         let mut moved = Vec::new();
         for cursor in &kept.cursors {
-            if self.cursors.get(&cursor.output_id) == Some(cursor) {
+            if self.cursors.get(&cursor.output_id) == Some(&in_file(cursor)) {
                 continue;
             }
             let path = place.cursor_file(&cursor.output_id);
@@ -65,7 +66,7 @@ impl Published {
             .iter()
             .map(|(_, lines, path)| stage(path, lines.last().map_or("", String::as_str)))
             .collect::<Result<Vec<_>, _>>()?;
-        let rows = (!kept.beyond.is_empty()).then(|| Beyond::write(&place.scope, &kept.beyond));
+        let rows = kept.has_beside().then(|| Beyond::write(&place.scope, &kept.beyond, &kept.cursors));
         staged.extend(rows.map(|text| stage(&beyond, &text)).transpose()?);
         let synced = disk.together(staged.len(), &|number| staged[number].sync());
         synced.map_err(|(number, error)| failed(staged[number].target(), &error))?;
@@ -83,7 +84,7 @@ impl Published {
                 files::append_lines(&**log, (lines.join("\n") + "\n").as_bytes())
                     .map_err(|error| failed(path, &error))?;
             }
-            self.cursors.insert(cursor.output_id.clone(), (*cursor).clone());
+            self.cursors.insert(cursor.output_id.clone(), in_file(cursor));
         }
         match answered {
             Some(file) => file.publish().and_then(|()| files::sync_entry(disk, &beyond)),
@@ -105,11 +106,12 @@ impl Published {
         Ok(())
     }
 
-    /// Drops what is beyond the cursors, then these; the logs stay as history.
+    /// Drops what is beyond the cursors, then these, and last what says which views they counted in: a cursor without it
+    /// would be believed more than one with it. The logs stay as history.
     pub(super) fn drop_kept(&mut self, place: &Place, outputs: &[OutputId]) -> Result<(), Refusal> {
         let disk = &*place.disk;
         let cursors = outputs.iter().map(|output| place.cursor_file(output));
-        for path in std::iter::once(place.beyond_file()).chain(cursors) {
+        for path in std::iter::once(place.beyond_file()).chain(cursors).chain([place.views_file()]) {
             let dropped = files::remove(disk, &path)
                 .and_then(|removed| if removed { files::sync_entry(disk, &path) } else { Ok(()) });
             dropped.map_err(|error| failed(&path, &error))?;
@@ -121,6 +123,10 @@ impl Published {
     }
 }
 
+fn in_file(cursor: &Cursor) -> Cursor {
+    Cursor { last_event_id: None, ..cursor.clone() }
+}
+
 fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
     json::spaced(&json!({
         "pack_key": place.scope.as_str(),
@@ -130,4 +136,34 @@ fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
         "last_ts_utc": cursor.last_ts_utc,
         "updated_at_utc": now.offset_text(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+    use crate::model::{Hex64, Reason};
+    use std::sync::Arc;
+
+    /// Staging and syncing take a while. Who loses the scope meanwhile renames nothing over the new holder's files.
+    #[test]
+    fn a_scope_that_was_lost_while_files_were_staged_gets_none_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = || Place::new(Arc::new(RealDisk), Hex64::sha256("scope"), dir.path().join("scope"));
+        let output: OutputId = "a".parse().unwrap();
+        let cursor = |row| Cursor {
+            output_id: output.clone(),
+            last_file: "f".to_owned(),
+            last_row_index: row,
+            last_ts_utc: None,
+            last_event_id: Some(Hex64::sha256("event")),
+        };
+        let put = |owned: &Owned, row| Published::default().write(owned, &Kept::at([cursor(row)]), &[], Micros(0));
+        let first = Owned::take(place()).unwrap();
+        std::fs::remove_file(place().folder.join(".lock")).unwrap();
+        let second = Owned::take(place()).unwrap();
+        put(&second, 9).unwrap();
+        assert_eq!(put(&first, 7).unwrap_err().reason, Reason::CheckpointLeaseLost);
+        assert_eq!(place().read_all(std::slice::from_ref(&output)).unwrap(), Kept::at([cursor(9)]));
+    }
 }

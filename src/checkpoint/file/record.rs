@@ -101,3 +101,30 @@ impl Record {
         Kept { cursors: self.cursors.into_iter().filter_map(count).collect(), beyond: self.beyond }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::journal::Journal;
+    use super::*;
+    use crate::disk::RealDisk;
+
+    /// A holder that was robbed amid a write puts its last entry beside the new holder's first ones. It counted more saves.
+    #[test]
+    fn the_newest_entry_is_the_last_save_of_the_last_holder() {
+        for (older, newer) in [((1, 9), (2, 1)), ((2, 1), (2, 2)), ((9, 1), (10, 1))] {
+            for newer_first in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let place = Place::new(Arc::new(RealDisk), Hex64::sha256("scope"), dir.path().to_owned());
+                let record = |order| Record::new(&place.scope, order, Vec::new(), Vec::new());
+                let mut journal = Journal::open(&*place.disk, &place.folder).unwrap();
+                for order in if newer_first { [newer, older] } else { [older, newer] } {
+                    journal.write(&record(order).write()).unwrap();
+                }
+                let newest = Record::newest(&place).unwrap().map(|(_, record)| record);
+                assert_eq!(newest, Some(record(newer)), "{older:?} and {newer:?}");
+            }
+        }
+    }
+}

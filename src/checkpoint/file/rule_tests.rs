@@ -4,10 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::held::{Held, Then};
-use super::journal::Journal;
 use super::lock::Lock;
 use super::place::Place;
-use super::record::{Record, Recorded};
 use crate::checkpoint::{Cursor, Kept};
 use crate::disk::testing::before;
 use crate::disk::{Act, Disk, Fate, Host, MemoryDisk, Mode};
@@ -15,43 +13,24 @@ use crate::model::{Hex64, Micros, Reason};
 
 const NOW: Micros = Micros(0);
 const FOLDER: &str = "/scope";
-const CURSOR: &str = "/scope/output_id=a/cursor.json";
 
 fn place(disk: &MemoryDisk, host: Arc<dyn Host>) -> Place {
     Place::new(Arc::new(disk.seen_by(host)), Hex64::sha256("scope"), FOLDER.into())
 }
 
 fn cursor(row: u64) -> Cursor {
-    Cursor { output_id: "a".parse().unwrap(), last_file: "f".to_owned(), last_row_index: row, last_ts_utc: None }
-}
-
-/// The row that the cursor file has.
-fn row(disk: &MemoryDisk) -> Option<u64> {
-    let bytes = disk.content(Path::new(CURSOR))?;
-    Some(serde_json::from_slice::<Cursor>(&bytes).unwrap().last_row_index)
+    Cursor {
+        output_id: "a".parse().unwrap(),
+        last_file: "f".to_owned(),
+        last_row_index: row,
+        last_ts_utc: None,
+        last_event_id: None,
+    }
 }
 
 /// A host that lets all happen.
 fn idle() -> Arc<dyn Host> {
     before(Act::Lock, "nothing", || Fate::Happens)
-}
-
-#[test]
-fn a_cursor_is_not_replaced_once_the_scope_is_anothers() {
-    let disk = MemoryDisk::new();
-    let other = disk.clone();
-    let take = move || {
-        let lock = other.open(&Path::new(FOLDER).join(".lock"), Mode::Write).unwrap();
-        lock.write_at(b"epoch 9, somebody", 0).unwrap();
-        Fate::Happens
-    };
-    // The first temporary file is synced by the first save.
-    let first = Held::take(place(&disk, idle()), NOW).unwrap();
-    first.save(Kept::at([cursor(1)]), NOW).unwrap();
-    drop(first);
-    let held = Held::take(place(&disk, before(Act::Sync, ".wsp-tmp", take)), NOW).unwrap();
-    let refusal = held.save(Kept::at([cursor(2)]), NOW).unwrap_err();
-    assert_eq!((refusal.reason, row(&disk)), (Reason::CheckpointLeaseLost, Some(1)));
 }
 
 #[test]
@@ -68,20 +47,6 @@ fn a_lock_on_a_file_that_is_no_longer_there_is_none() {
     let seen = Arc::new(disk.seen_by(before(Act::Lock, ".lock", replace)));
     assert!(Lock::take(seen.clone(), Path::new(FOLDER)).unwrap().is_none());
     assert!(Lock::take(seen, Path::new(FOLDER)).unwrap().is_some());
-}
-
-#[test]
-fn the_newest_entry_is_the_last_holders_however_often_the_one_before_saved() {
-    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    disk.create_folder(Path::new(FOLDER)).unwrap();
-    let place = Place::new(disk.clone(), Hex64::sha256("scope"), FOLDER.into());
-    let mut journal = Journal::open(&*disk, Path::new(FOLDER)).unwrap();
-    for (order, row) in [((2, 1), 7), ((1, 9), 8)] {
-        let recorded = Recorded { cursor: cursor(row), behind: vec![None] };
-        journal.write(&Record::new(&place.scope, order, vec![recorded], vec![]).write()).unwrap();
-    }
-    assert_eq!(Record::newest(&place).unwrap().unwrap().0, 0);
-    assert_eq!(place.read_all(&["a".parse().unwrap()]).unwrap(), Kept::at([cursor(7)]));
 }
 
 #[test]

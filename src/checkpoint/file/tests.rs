@@ -50,7 +50,7 @@ fn golden_file(output: &str) -> String {
 
 fn cursor(last_row_index: u64) -> Cursor {
     let last_file = "v/part-000000.parquet".to_owned();
-    Cursor { output_id: output(), last_file, last_row_index, last_ts_utc: None }
+    Cursor { output_id: output(), last_file, last_row_index, last_ts_utc: None, last_event_id: None }
 }
 
 fn store(dir: &tempfile::TempDir) -> FileCheckpoints<SystemClock> {
@@ -195,7 +195,7 @@ async fn what_is_beyond_lies_beside_the_cursors_and_goes_when_it_is_passed() {
     held.save(&Kept { cursors: vec![cursor(1)], beyond: beyond() }).await.unwrap();
     let path = dir.path().join(SCOPE).join("answered.json");
     let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(text, Beyond::write(&scope(), &beyond()));
+    assert_eq!(text, Beyond::write(&scope(), &beyond(), &[]));
     held.save(&Kept { cursors: vec![], beyond: beyond() }).await.unwrap();
     assert_eq!(held.load(&[output()]).await.unwrap(), Kept { cursors: vec![cursor(1)], beyond: beyond() });
     held.save(&Kept::at([cursor(4)])).await.unwrap();

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::dsn::Dsn;
 use super::retry::Fault;
+use super::targets::{Targets, within};
 use crate::clock::Clock;
 
 /// The way to the database. It holds one connection at most.
 pub(super) struct Database<C> {
-    dsn: Dsn,
+    targets: Targets,
     tls: MakeRustlsConnect,
     clock: C,
-    /// Bound on one request, connecting included.
+    /// Bound on one statement, and on connecting before it.
     timeout: Duration,
     link: Mutex<Option<Link>>,
 }
@@ -29,9 +29,20 @@ struct Link {
     task: AbortHandle,
 }
 
+/// Cuts a connection that is not in order in time.
+struct Opening(Option<AbortHandle>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
 impl<C: Clock> Database<C> {
-    pub(super) fn new(dsn: Dsn, tls: MakeRustlsConnect, clock: C, timeout: Duration) -> Self {
-        Self { dsn, tls, clock, timeout, link: Mutex::new(None) }
+    pub(super) fn new(targets: Targets, tls: MakeRustlsConnect, clock: C, timeout: Duration) -> Self {
+        Self { targets, tls, clock, timeout, link: Mutex::new(None) }
     }
 
     /// Makes a request, on a new connection where there is none. One that gets no answer in time takes the
@@ -40,28 +51,29 @@ impl<C: Clock> Database<C> {
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        let used = Mutex::new(None);
-        let answer = async { request(self.connected(&used).await?).await };
-        let answer = tokio::select! {
-            biased;
-            answer = answer => answer.map_err(|error| fault(&error)),
-            () = self.clock.sleep_until(self.clock.now() + self.timeout) => {
-                Err(Fault::Away(format!("no answer within {} s", self.timeout.as_secs_f64())))
-            }
-        };
-        if let (Err(Fault::Away(_)), Some(used)) = (&answer, lock(&used).take()) {
-            self.forget(&used);
+        let link = self.connected().await?;
+        let answer = async { request(link.client.clone()).await.map_err(|error| fault(&error)) };
+        let answer = within(&self.clock, self.timeout, answer).await;
+        if let Err(Fault::Away(_)) = &answer {
+            self.forget(&link);
         }
         answer
     }
 
-    async fn connected(&self, used: &Mutex<Option<Link>>) -> Result<Arc<Client>, Error> {
+    async fn connected(&self) -> Result<Link, Fault> {
         let known = lock(&self.link).clone().filter(|link| !link.client.is_closed());
         if let Some(link) = known {
-            *lock(used) = Some(link.clone());
-            return Ok(link.client);
+            return Ok(link);
         }
-        let (client, connection) = self.dsn.config.connect(self.tls.clone()).await?;
+        let open = |config: Config| async move { self.open(config).await.map_err(|error| fault(&error)) };
+        let link = self.targets.try_each(&self.clock, self.timeout, open).await?;
+        *lock(&self.link) = Some(link.clone());
+        Ok(link)
+    }
+
+    /// A connection whose session is as it has to be.
+    async fn open(&self, config: Config) -> Result<Link, Error> {
+        let (client, connection) = config.connect(self.tls.clone()).await?;
         let task = tokio::spawn(async move {
             // Whoever waits for an answer hears of the error himself.
             if let Err(error) = connection.await {
@@ -69,10 +81,10 @@ impl<C: Clock> Database<C> {
             }
         });
         let link = Link { client: Arc::new(client), task: task.abort_handle() };
-        *lock(used) = Some(link.clone());
+        let mut opening = Opening(Some(task.abort_handle()));
         link.client.batch_execute(&self.session()).await?;
-        *lock(&self.link) = Some(link.clone());
-        Ok(link.client)
+        opening.0 = None;
+        Ok(link)
     }
 
     /// What a session has to be, whatever the defaults of the role and the database are: a statement given up here
@@ -120,7 +132,11 @@ fn fault(error: &Error) -> Fault {
     match error.code() {
         Some(state) if *state == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Fault::Refused(format!(
             "{text}: the row number doesn't fit the column; `ALTER TABLE wsp_checkpoint ALTER COLUMN last_row_index \
-             TYPE bigint` makes room, and the producer in place reads and writes that too"
+             TYPE bigint` makes room, and the legacy producer reads and writes that too"
+        )),
+        Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => Fault::Refused(format!(
+            "{text}: the role needs SELECT, INSERT, UPDATE and DELETE on wsp_checkpoint, wsp_checkpoint_lease, \
+             wsp_checkpoint_answered and wsp_checkpoint_views, and CREATE on their schema where one of them is missing"
         )),
         Some(state) if is_final(state.code()) => Fault::Refused(text),
         _ => Fault::Away(text),

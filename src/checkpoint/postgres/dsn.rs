@@ -116,6 +116,7 @@ impl Dsn {
         let mut config: Config = rest.parse().map_err(|_| refuse(unreadable))?;
         let (mode, verify) = tls.resolve()?;
         config.ssl_mode(mode);
+        refuse_misread(&config)?;
         if config.get_hosts().is_empty() {
             // TLS wants a name; an address is one.
             for address in config.get_hostaddrs().to_vec() {
@@ -133,6 +134,30 @@ impl Dsn {
         }
         Ok(Self { config, verify })
     }
+}
+
+/// Refuses values that a misplaced quote or a bare `@` has put a piece of the password into: servers and TLS repeat the
+/// names of users, databases and hosts in their errors.
+fn refuse_misread(config: &Config) -> Result<(), Refusal> {
+    for host in config.get_hosts() {
+        let Host::Tcp(name) = host else { continue };
+        if name.contains(|c: char| c.is_whitespace() || matches!(c, '@' | '=' | '\'' | '"' | '?' | '#')) {
+            let detail = "it is no host name; an @ or another such character of the password has to be percent-encoded";
+            return Err(refuse(detail).field("host"));
+        }
+    }
+    let texts = [
+        ("user", config.get_user()),
+        ("dbname", config.get_dbname()),
+        ("options", config.get_options()),
+        ("application_name", config.get_application_name()),
+    ];
+    for (setting, text) in texts {
+        if text.is_some_and(|text| text.to_ascii_lowercase().contains("password")) {
+            return Err(refuse("its value holds the setting `password`: a quote or an & is misplaced").field(setting));
+        }
+    }
+    Ok(())
 }
 
 /// Takes the TLS settings out of a URL's query; the rest stays as it is.
@@ -274,6 +299,12 @@ mod tests {
             ("postgres://u:hunter2@h:hunter2/d", None),
             ("postgres://u:hunter2@h/d?hunter2=1", None),
             ("postgres://u@h/d?sslmode=%zzhunter2", None),
+            // A piece of the password would stand in what the server, the resolver or TLS says.
+            ("postgres://u:p@hunter2@h/d", Some("host")),
+            ("postgres://u:p@hunter2#x@h/d", Some("host")),
+            ("host=h user='u password=hunter2' dbname=d", Some("user")),
+            ("host=h user=u dbname='d PASSWORD=hunter2'", Some("dbname")),
+            ("postgres://u@h/d%26password=hunter2", Some("dbname")),
         ] {
             let refusal = parse(text).unwrap_err();
             assert_eq!(

@@ -1,7 +1,7 @@
-//! Cursors in Postgres, in the table of the producer in place, under a lease of their own.
+//! Cursors in Postgres, in the table of the legacy producer, under a lease of their own.
 //!
 //! ```text
-//! open ──► LeasedScope ──ScopeTable──► sql (one statement a change) ──► Database (one connection) ──► tls, dsn
+//! open ──► LeasedScope ──ScopeTable──► sql (one statement a change) ──► Database (one connection) ──► targets ──► tls, dsn
 //! ```
 //!
 //! That a position never moves back rests on three things, since the database doesn't know the order of files. Each
@@ -12,8 +12,10 @@ mod database;
 mod dsn;
 mod retry;
 mod scope;
+mod shards;
 mod sql;
 mod table;
+mod targets;
 mod tls;
 
 use std::fmt;
@@ -28,15 +30,17 @@ use self::database::Database;
 use self::dsn::Dsn;
 pub use self::retry::Fault;
 pub use self::scope::{LeasedScope, Releases, Times};
+pub use self::shards::PostgresShards;
 pub use self::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
-use super::{CheckpointScope, CheckpointStore, Kept, owner};
+use self::targets::Targets;
+use super::{CheckpointScope, CheckpointStore, Kept, Views, owner};
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId, Reason, Refusal, Secret};
 
 /// Checkpoints in a Postgres database. Each scope that is held has a connection of its own.
 #[derive(Clone)]
 pub struct PostgresCheckpoints<C> {
-    dsn: Dsn,
+    targets: Targets,
     tls: MakeRustlsConnect,
     clock: C,
     times: Times,
@@ -56,18 +60,23 @@ impl<C: Clock> PostgresCheckpoints<C> {
     ///
     /// `CHECKPOINT_DSN_MISSING`, `CHECKPOINT_DSN_INVALID`. Neither holds a part of the DSN.
     pub fn new(dsn: &Secret, clock: C) -> Result<Self, Refusal> {
-        let mut dsn = Dsn::parse(dsn)?;
-        let tls = tls::connector(&dsn.verify)?;
+        let dsn = Dsn::parse(dsn)?;
+        let (targets, tls) = (Targets::new(&dsn.config), tls::connector(&dsn.verify)?);
         let request_timeout = Duration::from_secs(5);
-        if dsn.config.get_connect_timeout().is_none() {
-            dsn.config.connect_timeout(request_timeout);
-        }
         let times = Times {
             lease: Duration::from_secs(15),
             open_limit: Duration::from_secs(10),
             save_limit: Duration::from_mins(1),
         };
-        Ok(Self { dsn, tls, clock, times, request_timeout, owner: owner::this_process(), releases: Releases::new() })
+        Ok(Self {
+            targets,
+            tls,
+            clock,
+            times,
+            request_timeout,
+            owner: owner::this_process(),
+            releases: Releases::new(),
+        })
     }
 
     /// How long a hold lasts without a renewal; 15 s, renewed every third of it. After a crash another producer
@@ -92,7 +101,9 @@ impl<C: Clock> PostgresCheckpoints<C> {
         self
     }
 
-    /// How long one request may take, connecting included; 5 s. The server gives statements up after it too.
+    /// How long one statement may take, and connecting before it: 5 s. The server gives statements up after it too. Of
+    /// several hosts, and several addresses of a host, each gets its share for the whole way in, login included; where
+    /// the DSN has a `connect_timeout`, that is each one's time.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
@@ -106,8 +117,14 @@ impl<C: Clock> PostgresCheckpoints<C> {
         self
     }
 
+    /// How far the shards of a control stream are settled, in the same database.
+    #[must_use]
+    pub fn shards(&self, scope: Hex64) -> PostgresShards<C> {
+        PostgresShards::new(self.database(), scope)
+    }
+
     fn database(&self) -> Database<C> {
-        Database::new(self.dsn.clone(), self.tls.clone(), self.clock.clone(), self.request_timeout)
+        Database::new(self.targets.clone(), self.tls.clone(), self.clock.clone(), self.request_timeout)
     }
 
     async fn reset_all(&self, scope: &Hex64, outputs: &[OutputId]) -> Result<(), Refusal> {
@@ -115,8 +132,7 @@ impl<C: Clock> PostgresCheckpoints<C> {
         let (claim, _) = scope::acquire(&database, scope, owner::unique(&self.owner), &self.clock, self.times).await?;
         let deleted = retry::persist(&self.clock, self.times.open_limit, || database.delete(&claim, outputs)).await;
         let released = database.release(&claim).await;
-        let failed = |fault: retry::Fault| Refusal::new(Reason::CheckpointSaveFailed, fault.to_string());
-        deleted.and(released).map_err(failed)
+        deleted.and(released).map_err(|fault| fault.refusal(Reason::CheckpointSaveFailed))
     }
 }
 
@@ -144,6 +160,10 @@ impl<C: Clock> CheckpointStore for PostgresCheckpoints<C> {
         async move { scope::load(&self.database(), scope, outputs, &self.clock, self.times).await }.boxed()
     }
 
+    fn peek_views<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Option<Views>, Refusal>> {
+        async move { scope::load_views(&self.database(), scope, &self.clock, self.times).await }.boxed()
+    }
+
     fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>> {
         self.reset_all(scope, outputs).boxed()
     }
@@ -152,3 +172,7 @@ impl<C: Clock> CheckpointStore for PostgresCheckpoints<C> {
         self.releases.done().boxed()
     }
 }
+
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;

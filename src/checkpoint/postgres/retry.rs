@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::model::{Reason, Refusal};
 
 /// Why a request failed. It never holds the DSN.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,26 @@ pub enum Fault {
     Away(String),
     /// The database said no: the same request would hear the same.
     Refused(String),
+}
+
+impl Fault {
+    /// The same fault, with what it happened to before its words.
+    pub(super) fn at(self, place: &str) -> Self {
+        match self {
+            Fault::Away(text) => Fault::Away(format!("{place}{text}")),
+            Fault::Refused(text) => Fault::Refused(format!("{place}{text}")),
+        }
+    }
+
+    /// What a run is refused for: `CHECKPOINT_UNAVAILABLE` where time may mend it, else `refused`.
+    pub(super) fn refusal(self, refused: Reason) -> Refusal {
+        match self {
+            Fault::Away(text) => {
+                Refusal::new(Reason::CheckpointUnavailable, format!("the checkpoint database: {text}"))
+            }
+            Fault::Refused(text) => Refusal::new(refused, format!("the checkpoint database: {text}")),
+        }
+    }
 }
 
 impl fmt::Display for Fault {

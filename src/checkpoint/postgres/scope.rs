@@ -17,7 +17,7 @@ use super::retry::{Fault, delay, persist};
 use super::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
 use crate::checkpoint::beyond::Unfit;
 use crate::checkpoint::lease::Keeper;
-use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept, Lease, LeaseState};
+use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept, Lease, LeaseState, Views};
 use crate::clock::Clock;
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 
@@ -82,6 +82,8 @@ pub struct LeasedScope<T, C> {
     clock: C,
     times: Times,
     keeper: Keeper,
+    /// The scope's cursors as far as they are known: a save replaces what is beside all of them.
+    cursors: BTreeMap<OutputId, Cursor>,
     seq: i64,
     releases: Releases,
     let_go: Option<oneshot::Sender<Releasing>>,
@@ -92,7 +94,8 @@ impl<T: ScopeTable, C: Clock> LeasedScope<T, C> {
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_SCOPE_BUSY`; `CHECKPOINT_SAVE_FAILED` where the table can't be reached.
+    /// `CHECKPOINT_SCOPE_BUSY`; `CHECKPOINT_UNAVAILABLE` where the table can't be reached; `CHECKPOINT_SAVE_FAILED` where
+    /// it can't be used.
     pub async fn open(
         table: Arc<T>,
         scope: &Hex64,
@@ -105,50 +108,86 @@ impl<T: ScopeTable, C: Clock> LeasedScope<T, C> {
         let keeper = Keeper::new(until);
         let (let_go, closing) = oneshot::channel();
         tokio::spawn(keep(table.clone(), claim.clone(), clock.clone(), times, keeper.clone(), closing));
-        Ok(Self { table, claim, clock, times, keeper, seq: 0, releases, let_go: Some(let_go) })
+        let cursors = BTreeMap::new();
+        Ok(Self { table, claim, clock, times, keeper, cursors, seq: 0, releases, let_go: Some(let_go) })
     }
 
     async fn save_all(&mut self, kept: &Kept) -> Result<(), Refusal> {
         let latest: BTreeMap<_, _> = kept.cursors.iter().map(|cursor| (&cursor.output_id, cursor)).collect();
         let cursors: Vec<Cursor> = latest.into_values().cloned().collect();
+        let mut known = self.cursors.clone();
+        known.extend(cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
         let (table, claim, clock, lease) = (&*self.table, &self.claim, &self.clock, self.times.lease);
         if let LeaseState::Lost(refusal) = self.keeper.lease().state(clock.now()) {
             return Err(refusal);
         }
-        let beyond = Beyond::write(&claim.scope, &kept.beyond);
+        let beside = Beyond::write(&claim.scope, &kept.beyond, known.values());
         self.seq += 1;
         let (seq, mut asked) = (self.seq, clock.now());
         let saving = persist(clock, self.times.save_limit, || {
             asked = clock.now();
-            table.save(claim, Saving { seq, cursors: &cursors, beyond: &beyond }, lease)
+            table.save(claim, Saving { seq, cursors: &cursors, beside: &beside }, lease)
         });
         let answer = tokio::select! {
             biased;
             answer = saving => answer,
             refusal = self.keeper.lease().lost() => return Err(refusal),
         };
+        // Whatever the fault, the outage has been waited out for as long as it may last.
+        let answer = answer.map_err(|fault| Refusal::new(Reason::CheckpointSaveFailed, fault.to_string()));
+        self.done(answer?, asked)?;
+        self.cursors = known;
+        Ok(())
+    }
+
+    async fn put_views(&mut self, views: &Views) -> Result<(), Refusal> {
+        let (table, claim, clock, lease) = (&*self.table, &self.claim, &self.clock, self.times.lease);
+        let text = views.write(&claim.scope);
+        let mut asked = clock.now();
+        let keeping = persist(clock, self.times.open_limit, || {
+            asked = clock.now();
+            table.keep_views(claim, &text, lease)
+        });
+        let answer = keeping.await.map_err(|fault| fault.refusal(Reason::CheckpointSaveFailed));
+        self.done(answer?, asked)
+    }
+
+    /// Takes in what a statement came to that was `asked` then.
+    fn done(&self, answer: Answer, asked: Duration) -> Result<(), Refusal> {
         match answer {
-            Ok(Answer::Done) => {
-                self.keeper.renewed(asked + lease);
+            Answer::Done => {
+                self.keeper.renewed(asked + self.times.lease);
                 Ok(())
             }
-            Ok(Answer::Lost(holder)) => {
-                let refusal = lost(claim, holder);
+            Answer::Lost(holder) => {
+                let refusal = lost(&self.claim, holder);
                 self.keeper.lose(refusal.clone());
                 Err(refusal)
             }
-            Ok(Answer::Back(output)) => {
+            Answer::Back(output) => {
                 let detail = "the new position is before the saved one";
                 Err(Refusal::new(Reason::CheckpointSaveFailed, detail).field(output))
             }
-            Err(fault) => Err(Refusal::new(Reason::CheckpointSaveFailed, fault.to_string())),
         }
     }
 }
 
 impl<T: ScopeTable, C: Clock> CheckpointScope for LeasedScope<T, C> {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
-        load(&*self.table, &self.claim.scope, outputs, &self.clock, self.times).boxed()
+        async move {
+            let kept = load(&*self.table, &self.claim.scope, outputs, &self.clock, self.times).await?;
+            self.cursors.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
+            Ok(kept)
+        }
+        .boxed()
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        load_views(&*self.table, &self.claim.scope, &self.clock, self.times).boxed()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.put_views(views).boxed()
     }
 
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
@@ -187,11 +226,11 @@ pub(super) async fn acquire<T: ScopeTable, C: Clock>(
         Ok(Acquired::Busy(holder)) => {
             Err(Refusal::new(Reason::CheckpointScopeBusy, format!("scope {scope} is held by {holder}")))
         }
-        Err(fault) => Err(Refusal::new(Reason::CheckpointSaveFailed, fault.to_string())),
+        Err(fault) => Err(fault.refusal(Reason::CheckpointSaveFailed)),
     }
 }
 
-/// Reads what is kept: cursors of `outputs`, in that order, and what is beyond.
+/// Reads what is kept: cursors of `outputs`, in that order, and what is beside them.
 pub(super) async fn load<T: ScopeTable, C: Clock>(
     table: &T,
     scope: &Hex64,
@@ -199,20 +238,43 @@ pub(super) async fn load<T: ScopeTable, C: Clock>(
     clock: &C,
     times: Times,
 ) -> Result<Kept, Refusal> {
-    let unreadable = |detail: String| Refusal::new(Reason::CheckpointUnreadable, detail);
     let loaded = persist(clock, times.open_limit, || table.load(scope, outputs)).await;
-    let Loaded { cursors, beyond } = loaded.map_err(|fault| unreadable(fault.to_string()))?;
-    let beyond = beyond.map_or(Ok(Vec::new()), |text| Beyond::read(scope, text.as_bytes()));
-    let beyond = beyond.map_err(|unfit| match unfit {
-        Unfit::Damaged(detail) => unreadable(format!(
-            "wsp_checkpoint_answered: {detail}; without the scope's row the run goes on, and sends what it lists again"
-        )),
+    let Loaded { cursors, beside } = loaded.map_err(|fault| fault.refusal(Reason::CheckpointUnreadable))?;
+    let Some(text) = beside else { return Ok(Kept::at(cursors)) };
+    let without = "without the scope's row the run goes on, and sends what it lists again";
+    let beside = Beyond::read(scope, text.as_bytes());
+    Ok(beside.map_err(|unfit| unfit_row("wsp_checkpoint_answered", without, scope, unfit))?.kept(cursors))
+}
+
+/// Reads which views the cursors of a scope count in.
+pub(super) async fn load_views<T: ScopeTable, C: Clock>(
+    table: &T,
+    scope: &Hex64,
+    clock: &C,
+    times: Times,
+) -> Result<Option<Views>, Refusal> {
+    let loaded = persist(clock, times.open_limit, || table.load_views(scope)).await;
+    let loaded = loaded.map_err(|fault| fault.refusal(Reason::CheckpointUnreadable))?;
+    let without = "it says which views the cursors count in. Without the scope's row the run goes on, and only the \
+                   cursors' own rows are compared with the view";
+    let read = |text: String| {
+        let views = Views::read(scope, text.as_bytes());
+        views.map_err(|unfit| unfit_row("wsp_checkpoint_views", without, scope, unfit))
+    };
+    loaded.map(read).transpose()
+}
+
+/// The refusal of a row whose text is not what we write.
+fn unfit_row(table: &str, without: &str, scope: &Hex64, unfit: Unfit) -> Refusal {
+    match unfit {
+        Unfit::Damaged(detail) => {
+            Refusal::new(Reason::CheckpointUnreadable, format!("{table}, scope {scope}: {detail}; {without}"))
+        }
         Unfit::Foreign(other) => {
-            let detail = format!("wsp_checkpoint_answered: the row of {scope} holds what is {other}'s");
+            let detail = format!("{table}: the row of {scope} holds what is {other}'s");
             Refusal::new(Reason::CheckpointForeign, detail).field("scope_key")
         }
-    })?;
-    Ok(Kept { cursors, beyond })
+    }
 }
 
 /// Renews until told to let go, then lets go.

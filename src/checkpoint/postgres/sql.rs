@@ -1,5 +1,5 @@
-//! The tables and the statements. `wsp_checkpoint` is the one of contract, section 7, shared with the producer in
-//! place; `wsp_checkpoint_lease` and `wsp_checkpoint_answered` are ours, and that one never looks at them.
+//! The tables and the statements. `wsp_checkpoint` is the one of contract, section 7, shared with the legacy producer;
+//! `wsp_checkpoint_lease`, `wsp_checkpoint_answered` and `wsp_checkpoint_views` are ours, and that one never looks at them.
 //!
 //! Each change is one statement, so it is one transaction and one round trip. It starts by updating the lease's row
 //! where owner and epoch are still the claim's: the lock on that row is what sets a save and a takeover apart, and
@@ -40,6 +40,12 @@ const LEASES: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_lease (
 const ANSWERED: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_answered (
     scope_key text PRIMARY KEY,
     answered text NOT NULL,
+    updated_at timestamptz NOT NULL
+)";
+
+const VIEWS: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_views (
+    scope_key text PRIMARY KEY,
+    views text NOT NULL,
     updated_at timestamptz NOT NULL
 )";
 
@@ -93,11 +99,25 @@ const SAVE: &str = "
     )
     SELECT scope_key FROM held";
 
+const KEEP_VIEWS: &str = "
+    WITH held AS (
+        UPDATE wsp_checkpoint_lease
+        SET expires_at = clock_timestamp() + make_interval(secs => $5), updated_at = clock_timestamp()
+        WHERE scope_key = $1 AND owner = $2 AND epoch = $3
+        RETURNING scope_key
+    )
+    INSERT INTO wsp_checkpoint_views (scope_key, views, updated_at)
+    SELECT scope_key, $4, clock_timestamp() FROM held
+    ON CONFLICT (scope_key) DO UPDATE SET views = excluded.views, updated_at = excluded.updated_at
+    RETURNING scope_key";
+
 const DELETE: &str = "
     WITH held AS (
         SELECT scope_key FROM wsp_checkpoint_lease WHERE scope_key = $1 AND owner = $2 AND epoch = $3 FOR UPDATE
-    ), beyond AS (
+    ), beside AS (
         DELETE FROM wsp_checkpoint_answered AS a USING held WHERE a.scope_key = held.scope_key
+    ), views AS (
+        DELETE FROM wsp_checkpoint_views AS v USING held WHERE v.scope_key = held.scope_key
     )
     DELETE FROM wsp_checkpoint USING held WHERE pack_key = held.scope_key AND output_id = ANY($4)";
 
@@ -111,6 +131,8 @@ const LOAD: &str = "
     FROM wsp_checkpoint WHERE pack_key = $1 AND output_id = ANY($2)";
 
 const LOAD_ANSWERED: &str = "SELECT answered FROM wsp_checkpoint_answered WHERE scope_key = $1";
+
+const LOAD_VIEWS: &str = "SELECT views FROM wsp_checkpoint_views WHERE scope_key = $1";
 
 impl<C: Clock> ScopeTable for Database<C> {
     async fn acquire(&self, scope: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
@@ -149,7 +171,7 @@ impl<C: Clock> ScopeTable for Database<C> {
     }
 
     async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
-        let Saving { seq, cursors, beyond } = saving;
+        let Saving { seq, cursors, beside } = saving;
         let (scope, owner, secs) = (claim.scope.as_str(), claim.owner.as_str(), lease.as_secs_f64());
         let outputs: Vec<_> = cursors.iter().map(|cursor| cursor.output_id.as_str()).collect();
         let files: Vec<_> = cursors.iter().map(|cursor| cursor.last_file.as_str()).collect();
@@ -167,7 +189,7 @@ impl<C: Clock> ScopeTable for Database<C> {
                 (&rows as _, Type::INT8_ARRAY),
                 (&times as _, Type::TEXT_ARRAY),
                 (&secs as _, Type::FLOAT8),
-                (&beyond as _, Type::TEXT),
+                (&beside as _, Type::TEXT),
             ];
             if client.query_typed_opt(SAVE, &params).await?.is_some() {
                 return Ok(Answer::Done);
@@ -175,6 +197,33 @@ impl<C: Clock> ScopeTable for Database<C> {
             let holder = holder(&client, scope).await?;
             let ours = holder.as_ref().is_some_and(|now| now.owner == owner && now.epoch == claim.epoch);
             Ok(if ours { Answer::Back(outputs.join(", ")) } else { Answer::Lost(holder) })
+        })
+        .await
+    }
+
+    async fn keep_views(&self, claim: &Claim, views: &str, lease: Duration) -> Result<Answer, Fault> {
+        let (scope, owner, secs) = (claim.scope.as_str(), claim.owner.as_str(), lease.as_secs_f64());
+        self.request(async |client| {
+            let params = [
+                (&scope as _, Type::TEXT),
+                (&owner as _, Type::TEXT),
+                (&claim.epoch as _, Type::INT8),
+                (&views as _, Type::TEXT),
+                (&secs as _, Type::FLOAT8),
+            ];
+            match client.query_typed_opt(KEEP_VIEWS, &params).await? {
+                Some(_) => Ok(Answer::Done),
+                None => Ok(Answer::Lost(holder(&client, scope).await?)),
+            }
+        })
+        .await
+    }
+
+    async fn load_views(&self, scope: &Hex64) -> Result<Option<String>, Fault> {
+        let scope = scope.as_str();
+        self.request(async |client| {
+            let rows = read_if_there(client.query_typed(LOAD_VIEWS, &[(&scope as _, Type::TEXT)]).await)?;
+            rows.first().map(|row| row.try_get(0)).transpose()
         })
         .await
     }
@@ -207,18 +256,18 @@ impl<C: Clock> ScopeTable for Database<C> {
         let scope = scope.as_str();
         let names: Vec<_> = outputs.iter().map(OutputId::as_str).collect();
         let loaded = self.request(async |client| {
-            // What is beyond is read first: cursors that move on meanwhile don't spoil it.
-            let beyond = read_if_there(client.query_typed(LOAD_ANSWERED, &[(&scope as _, Type::TEXT)]).await)?;
+            // What is beside is read first: cursors that move on meanwhile don't spoil it.
+            let beside = read_if_there(client.query_typed(LOAD_ANSWERED, &[(&scope as _, Type::TEXT)]).await)?;
             let params = [(&scope as _, Type::TEXT), (&names as _, Type::TEXT_ARRAY)];
             let cursors = read_if_there(client.query_typed(LOAD, &params).await)?;
-            Ok((beyond.first().map(|row| row.try_get(0)).transpose()?, cursors))
+            Ok((beside.first().map(|row| row.try_get(0)).transpose()?, cursors))
         });
-        let (beyond, rows) = loaded.await?;
+        let (beside, rows) = loaded.await?;
         let find =
             |output: &&OutputId| rows.iter().find(|row| row.try_get(0).is_ok_and(|name: &str| name == output.as_str()));
         let found = outputs.iter().filter_map(|output| find(&output).map(|row| (output, row)));
         let cursors = found.map(|(output, row)| cursor(output, row)).collect::<Result<_, _>>()?;
-        Ok(Loaded { cursors, beyond })
+        Ok(Loaded { cursors, beside })
     }
 }
 
@@ -231,11 +280,20 @@ fn read_if_there(rows: Result<Vec<Row>, Error>) -> Result<Vec<Row>, Error> {
     }
 }
 
-/// Makes the tables that are not there. Looking first spares a role that may not create any from needing the right.
 async fn create_missing(client: &Client) -> Result<(), Error> {
-    let tables = [("wsp_checkpoint", CURSORS), ("wsp_checkpoint_lease", LEASES), ("wsp_checkpoint_answered", ANSWERED)];
+    let tables = [
+        ("wsp_checkpoint", CURSORS),
+        ("wsp_checkpoint_lease", LEASES),
+        ("wsp_checkpoint_answered", ANSWERED),
+        ("wsp_checkpoint_views", VIEWS),
+    ];
+    create(client, &tables).await
+}
+
+/// Makes the tables that are not there. Looking first spares a role that may not create any from needing the right.
+pub(super) async fn create(client: &Client, tables: &[(&str, &str)]) -> Result<(), Error> {
     for (name, statement) in tables {
-        let there = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&name, Type::TEXT)]).await?;
+        let there = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(name, Type::TEXT)]).await?;
         if there.try_get(0)? {
             continue;
         }
@@ -262,5 +320,6 @@ fn cursor(output: &OutputId, row: &Row) -> Result<Cursor, Fault> {
         last_file: row.try_get(1).map_err(|error| unreadable("last_file", error.to_string()))?,
         last_row_index: u64::try_from(index).map_err(|_| unreadable("last_row_index", format!("{index}")))?,
         last_ts_utc: row.try_get(3).map_err(|error| unreadable("last_ts_utc", error.to_string()))?,
+        last_event_id: None,
     })
 }

@@ -1,5 +1,5 @@
-//! What the scope asks of the database: one row of the lease table, and what it guards: the cursors, and a text that says
-//! what was answered beyond them.
+//! What the scope asks of the database: one row of the lease table, and what it guards: the cursors, a text about what is
+//! beside them, and a text that says which views they count in.
 
 use std::fmt;
 use std::time::Duration;
@@ -65,8 +65,8 @@ pub struct Saving<'a> {
     pub seq: i64,
     /// Cursors that moved, one an output at most.
     pub cursors: &'a [Cursor],
-    /// In place of the text that was kept before.
-    pub beyond: &'a str,
+    /// What is beside the cursors, in place of the text that was kept before.
+    pub beside: &'a str,
 }
 
 /// What is kept of a scope.
@@ -74,8 +74,8 @@ pub struct Saving<'a> {
 pub struct Loaded {
     /// Cursors of the outputs asked for, where there are any.
     pub cursors: Vec<Cursor>,
-    /// The text that says what was answered beyond them, where one was saved.
-    pub beyond: Option<String>,
+    /// The text about what is beside them, where one was saved.
+    pub beside: Option<String>,
 }
 
 /// The database's side of a scope. Each call is one statement that either happens whole or not at all, and may be
@@ -100,12 +100,23 @@ pub trait ScopeTable: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Answer, Fault>> + Send;
 
-    /// Drops the cursors of `outputs`, and the text.
+    /// Keeps the text that says which views the cursors count in, and renews.
+    fn keep_views(
+        &self,
+        claim: &Claim,
+        views: &str,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Answer, Fault>> + Send;
+
+    /// The text that [`ScopeTable::keep_views`] kept, where there is one.
+    fn load_views(&self, scope: &Hex64) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
+
+    /// Drops the cursors of `outputs`, and both texts.
     fn delete(&self, claim: &Claim, outputs: &[OutputId]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Sets the scope free, if it is still the claim's.
     fn release(&self, claim: &Claim) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// The cursors of `outputs`, and the text.
+    /// The cursors of `outputs`, and the text about what is beside them.
     fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> impl Future<Output = Result<Loaded, Fault>> + Send;
 }

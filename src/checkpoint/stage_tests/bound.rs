@@ -13,6 +13,14 @@ impl CheckpointScope for Torn {
         self.scope.load(outputs)
     }
 
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        self.scope.views()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.scope.keep_views(views)
+    }
+
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
         async {
             let cursors = Kept { cursors: kept.cursors.clone(), beyond: self.beyond.clone() };
@@ -91,6 +99,14 @@ struct Remote {
 impl CheckpointScope for Remote {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         self.scope.load(outputs)
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        self.scope.views()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.scope.keep_views(views)
     }
 
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {

@@ -13,7 +13,7 @@ use crate::deliver::backoff::RetryPolicy;
 use crate::deliver::gate::{Answer, Attempt};
 use crate::deliver::memory::{Ending, MemoryGate, Step};
 use crate::deliver::stats::PushStats;
-use crate::model::{Decision, Micros, Position};
+use crate::model::{Decision, Micros, Names, Position};
 
 pub(super) fn event(i: u64, key: u64) -> Event {
     let mut event_id = [0; 32];
@@ -180,15 +180,15 @@ async fn a_rejected_event_lets_the_answers_on_the_way_come_first() {
         _ => Step::work(ms(30)),
     });
     let stats = PushStats::new();
-    let options = PushOptions::new(clock).mode(free(4)).stats(stats.clone());
+    let names = Names::new([("arrival_events_5B".parse().unwrap(), vec!["w/part-000000.parquet".to_owned()])]);
+    let options = PushOptions::new(clock).mode(free(4)).stats(stats.clone()).names(names);
     let (delivered, error) = outcome(events(100, 100).push(gate.clone(), options)).await;
-    let error = error.unwrap();
-    assert_eq!(error.reason, Reason::IgPushRejected);
-    assert_eq!(
-        (error.place.row, error.place.field.as_deref()),
-        (Some(5), Some(format!("{:016x}{}", 5, "0".repeat(48)).as_str()))
-    );
-    assert!(error.detail.contains("413, TOO_LARGE") && error.detail.contains("after 1 attempt:"), "{}", error.detail);
+    let (error, id) = (error.unwrap(), format!("{:016x}{}", 5, "0".repeat(48)));
+    assert_eq!((error.reason, error.place.row, error.place.field.as_deref()), (Reason::IgPushRejected, Some(5), None));
+    assert_eq!(error.place.file.as_deref(), Some("w/part-000000.parquet"));
+    for part in ["after 1 attempt: ", "413, TOO_LARGE", "arrival_events_5B", &id] {
+        assert!(error.detail.contains(part), "{part}: {error}");
+    }
     // Rows 4 to 7 were on the way together; nothing after them was sent.
     let mut answered = rows(&delivered);
     answered.sort_unstable();

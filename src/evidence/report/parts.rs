@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::elapsed;
 use super::text::{Escaped, count, moment, short, span};
 use crate::evidence::{End, Start, Status, Summary, Told};
-use crate::model::{Micros, Verdict};
+use crate::model::{Micros, TopicPlace, Verdict};
 
 /// How the run came out, as a word and a colour's class.
 fn outcome(summary: Option<&Summary>) -> (&'static str, &'static str) {
@@ -207,7 +207,10 @@ pub(super) fn checks(out: &mut String, start: &Start) {
 /// What it is called everywhere, and how it was delivered.
 pub(super) fn about(out: &mut String, start: &Start, summary: Option<&Summary>) {
     let (run, delivery, ready) = (&start.run, &start.delivery, &start.ready);
-    let place = match (ready.partition, ready.offset) {
+    let place = match (&ready.partition, &ready.offset) {
+        (Some(shard @ TopicPlace::Text(_)), Some(number)) => {
+            format!("{}, shard {shard}, sequence number {number}", ready.topic)
+        }
         (Some(partition), Some(offset)) => format!("{}, partition {partition}, offset {offset}", ready.topic),
         _ => ready.topic.clone(),
     };

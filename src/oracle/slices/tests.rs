@@ -34,71 +34,102 @@ fn metadata(file: &Bytes, index: PageIndexPolicy) -> ParquetMetaData {
     ParquetMetaDataReader::new().with_offset_index_policy(index).parse_and_finish(file).unwrap()
 }
 
-/// All slices from `row` on.
-fn slices(layout: &Layout<'_>, mut row: u64, most: u64) -> Vec<Slice> {
+const LEAVES: &[usize] = &[0, 1, 2];
+
+/// All cuts from `row` of the file on: row group, its first row, rows in it, cost.
+fn cuts(metadata: &ParquetMetaData, batch_rows: u64, mut row: u64, most: u64) -> Vec<(Spot, Range<u64>, Cost)> {
     std::iter::from_fn(|| {
-        let slice = layout.slice_at(row, most)?;
-        row = slice.end();
-        Some(slice)
+        let spot = spot(metadata, row)?;
+        let layout = Layout { metadata, group: spot.group, leaves: LEAVES, batch_rows };
+        let (rows, cost) = layout.cut(row - spot.start, most);
+        row = spot.start + rows.end;
+        Some((spot, rows, cost))
     })
     .collect()
 }
 
 #[test]
-fn without_an_index_a_row_group_is_whole() {
+fn without_places_of_pages_a_row_group_is_whole() {
     let metadata = metadata(&file(400, 10), PageIndexPolicy::Skip);
-    let layout = Layout { metadata: &metadata, leaves: &[0, 1, 2], batch_rows: 16 };
-    assert!(layout.is_beyond(1));
-    let slices = slices(&layout, 450, 1);
-    let rows: Vec<_> = slices.iter().map(|slice| (slice.group, slice.start, slice.rows.clone())).collect();
-    assert_eq!(rows, [(1, 400, 50..400), (2, 800, 0..200)]);
-    for slice in &slices {
-        assert!(!slice.paged);
-        let chunks = metadata.row_group(slice.group).columns().iter().map(ColumnChunkMetaData::byte_range);
-        assert!(layout.ranges(slice).into_iter().eq(chunks.map(|(start, length)| start..start + length)));
-    }
+    let layout = Layout { metadata: &metadata, group: 1, leaves: LEAVES, batch_rows: 16 };
+    let chunks = metadata.row_group(1).columns().iter().map(ColumnChunkMetaData::byte_range);
+    assert!(layout.ranges(&(50..60)).into_iter().eq(chunks.map(|(start, length)| start..start + length)));
+    assert_eq!(spot(&metadata, 450), Some(Spot { group: 1, start: 400, rows: 400 }));
+    assert_eq!(spot(&metadata, 999), Some(Spot { group: 2, start: 800, rows: 200 }));
+    assert_eq!(spot(&metadata, 1_000), None);
 }
 
 #[test]
-fn an_index_that_contradicts_itself_is_not_used() {
+fn a_batch_can_touch_so_many_pages() {
     let page = |offset, first_row_index| PageLocation { offset, compressed_page_size: 10, first_row_index };
-    let good = [page(100, 0), page(110, 5), page(120, 9)];
-    assert!(are_in_order(&good, &(90..130), 10));
-    assert!(!are_in_order(&[], &(90..130), 10));
-    assert!(!are_in_order(&good, &(90..129), 10), "beyond the chunk");
-    assert!(!are_in_order(&good, &(101..130), 10), "before the chunk");
-    assert!(!are_in_order(&good, &(90..130), 9), "beyond the rows");
-    for (i, bad) in [page(115, 5), page(110, 0), page(-1, 5), page(110, 9)].into_iter().enumerate() {
-        assert!(!are_in_order(&[good[0].clone(), bad, good[2].clone()], &(90..130), 10), "{i}");
-    }
-    assert!(!are_in_order(&[page(100, 1)], &(90..130), 10), "the first rows are nowhere");
+    let pages = [page(0, 0), page(10, 5), page(20, 9), page(30, 10)];
+    assert_eq!([1, 2, 3, 6, 7, 100].map(|rows| held(&pages, rows)), [10, 20, 30, 30, 40, 40]);
+    assert_eq!(held(&pages[..1], 3), 10);
+    assert_eq!(held(&[], 3), 0);
+}
+
+#[test]
+fn large_rows_make_small_batches() {
+    let metadata = metadata(&file(1_000, 1_000), PageIndexPolicy::Skip);
+    // Decoded a row has 10 bytes of id, 18 and next to nothing of kind, 18 and 44 of text.
+    let rows = |most| batch_rows(&metadata, 0, LEAVES, most, 4_096);
+    assert_eq!(rows(0), 1);
+    assert!((95..115).contains(&rows(10_000)), "{}", rows(10_000));
+    assert_eq!(rows(u64::MAX), 4_096);
+    assert_eq!(batch_rows(&metadata, 0, &[0], 10_000, 4_096), 1_000);
 }
 
 proptest! {
     #[test]
-    fn slices_tile_the_rows_and_keep_to_their_bound(
+    fn cuts_tile_the_rows_and_keep_to_their_bound(
         group_rows in 20_usize..1_200, page_rows in 1_usize..100, batch_rows in 1_u64..64, most in 0_u64..60_000, row in 0..ROWS
     ) {
         let metadata = metadata(&file(group_rows, page_rows), PageIndexPolicy::Required);
-        let layout = Layout { metadata: &metadata, leaves: &[0, 1, 2], batch_rows };
         let mut next = row;
-        for slice in slices(&layout, row, most) {
-            prop_assert_eq!(slice.start + slice.rows.start, next);
-            prop_assert!(slice.rows.end > slice.rows.start);
-            let count = slice.rows.end - slice.rows.start;
-            let to_end = slice.rows.end == metadata.row_group(slice.group).num_rows() as u64;
+        for (spot, rows, cost) in cuts(&metadata, batch_rows, row, most) {
+            let layout = Layout { metadata: &metadata, group: spot.group, leaves: LEAVES, batch_rows };
+            prop_assert_eq!(spot.start + rows.start, next);
+            prop_assert!(rows.end > rows.start);
+            let count = rows.end - rows.start;
+            let to_end = rows.end == spot.rows;
             prop_assert!(count % batch_rows == 0 || to_end, "a batch lies in one slice");
-            prop_assert!(slice.cost.all() <= most || count <= batch_rows, "{:?}", slice.cost);
-            let ranges = layout.ranges(&slice);
-            prop_assert_eq!(ranges.iter().map(|range| range.end - range.start).sum::<u64>(), slice.cost.fetched);
+            let columns = layout.columns();
+            let one_batch = super::cost(&columns, rows.start..(rows.start + batch_rows).min(spot.rows), spot.rows);
+            let most = most.max(2 * one_batch.all());
+            prop_assert!(cost.all() <= most, "{:?} of {}", cost, most);
+            let ranges = layout.ranges(&rows);
+            prop_assert_eq!(ranges.iter().map(|range| range.end - range.start).sum::<u64>(), cost.fetched);
             // Another batch would not have fitted.
             if !to_end {
-                let longer = Layout { batch_rows: count + batch_rows, ..layout };
-                let longer = longer.slice_at(next, 0).unwrap();
-                prop_assert!(longer.cost.all() > most);
+                let longer = super::cost(&columns, rows.start..(rows.end + batch_rows).min(spot.rows), spot.rows);
+                prop_assert!(longer.all() > most);
             }
-            next = slice.end();
+            next = spot.start + rows.end;
         }
         prop_assert_eq!(next, ROWS);
     }
+}
+
+#[test]
+fn batches_of_large_rows_have_fewer_of_them() {
+    const LONG: usize = 100_000;
+    let rows = |texts: StringArray, dictionary: bool| {
+        let batch = RecordBatch::try_from_iter([("x", Arc::new(texts) as ArrayRef)]).unwrap();
+        let properties = WriterProperties::builder().set_dictionary_enabled(dictionary).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let metadata = metadata(&writer.into_inner().unwrap().into(), PageIndexPolicy::Skip);
+        let layout = Layout { metadata: &metadata, leaves: &[0], most_rows: 4096 };
+        layout.batch_rows(0)
+    };
+    let long = "z".repeat(LONG);
+    let within = |count: u64| count * LONG as u64 <= BATCH_BYTES && (count + 2) * LONG as u64 > BATCH_BYTES;
+    let same = || StringArray::from_iter_values((0..100).map(|_| &long));
+    let plain = rows(same(), false);
+    assert!(within(plain), "{plain}");
+    // Stored once, decoded a hundred times.
+    let once = rows(same(), true);
+    assert!(within(once), "{once}");
+    assert_eq!(rows(StringArray::from_iter_values([&"z".repeat(2 * BATCH_BYTES as usize)]), false), 1);
+    assert_eq!(rows(StringArray::from_iter_values(["short", "texts"]), true), 4096);
 }

@@ -5,14 +5,18 @@
 //!                             └─ log lines ──► tracing
 //! ```
 
+use std::error::Error;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{TopicPartitionList, TopicPartitionListElem};
+
+use super::iam::NoToken;
 
 /// Something that happened during a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +32,12 @@ pub(super) enum Event {
 }
 
 /// What an error means for the feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
-    /// Settings and broker don't fit each other; trying again doesn't help.
-    Settings,
+    /// The broker refuses login or TLS; trying again doesn't help.
+    Login,
+    /// The broker refuses us topic or group, or they are not as they have to be; trying again doesn't help.
+    Rights,
     /// The topic is not there.
     NoTopic,
     /// No broker can be reached now.
@@ -49,14 +55,14 @@ impl Trouble {
             | Code::SaslAuthenticationFailed
             | Code::UnsupportedSASLMechanism
             | Code::IllegalSASLState
-            | Code::SSL
-            | Code::TopicAuthorizationFailed
+            | Code::SSL => Self::Login,
+            Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::InvalidGroupId
             | Code::InvalidTopic
             | Code::InconsistentGroupProtocol
-            | Code::Fatal => Self::Settings,
+            | Code::Fatal => Self::Rights,
             Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => Self::NoTopic,
             Code::AllBrokersDown => Self::Away,
             _ => Self::Passing,
@@ -64,13 +70,22 @@ impl Trouble {
     }
 }
 
-/// The consumer's context: it keeps what happened until the poller asks.
-#[derive(Debug, Default)]
+/// The consumer's context: it keeps what happened until the poller asks, and signs the tokens of the IAM login.
+#[derive(Default)]
 pub(super) struct Watch {
     events: Mutex<Vec<Event>>,
+    tokens: Option<Tokens>,
 }
 
+/// Makes a token of now.
+pub(super) type Tokens = Box<dyn Fn() -> Result<OAuthToken, NoToken> + Send + Sync>;
+
 impl Watch {
+    /// With this to make tokens with.
+    pub(super) fn with(tokens: Option<Tokens>) -> Self {
+        Self { tokens, ..Self::default() }
+    }
+
     /// What happened since the last call, oldest first.
     pub(super) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.events.lock().unwrap_or_else(PoisonError::into_inner))
@@ -81,7 +96,23 @@ impl Watch {
     }
 }
 
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("events", &self.events).finish_non_exhaustive()
+    }
+}
+
 impl ClientContext for Watch {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    /// Called in a poll, so on the poller's thread.
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        match &self.tokens {
+            Some(token) => Ok(token()?),
+            None => Err("no region was given for the IAM login".into()),
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         use RDKafkaLogLevel as Level;
         match level {
@@ -137,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_refused_login_is_not_an_outage() {
-        assert_eq!(Trouble::of(RDKafkaErrorCode::Authentication), Trouble::Settings);
+        assert_eq!(Trouble::of(RDKafkaErrorCode::Authentication), Trouble::Login);
+        assert_eq!(Trouble::of(RDKafkaErrorCode::TopicAuthorizationFailed), Trouble::Rights);
         assert_eq!(Trouble::of(RDKafkaErrorCode::AllBrokersDown), Trouble::Away);
         assert_eq!(Trouble::of(RDKafkaErrorCode::BrokerTransportFailure), Trouble::Passing, "one of several, perhaps");
         assert_eq!(Trouble::of(RDKafkaErrorCode::UnknownTopicOrPartition), Trouble::NoTopic);

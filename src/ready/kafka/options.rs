@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::iam::{self, Iam};
 use crate::model::{Reason, Refusal, Secret};
 
 /// How the connection to a broker is made (`KAFKA_SECURITY_PROTOCOL`).
@@ -24,7 +25,7 @@ pub enum SecurityProtocol {
 }
 
 impl SecurityProtocol {
-    /// Whether user name and password are needed.
+    /// Whether a login is needed.
     #[must_use]
     pub fn logs_in(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
@@ -51,24 +52,35 @@ impl FromStr for SecurityProtocol {
     }
 }
 
-/// How user name and password are shown to the broker (`KAFKA_SASL_MECHANISM`).
+/// How a login proves who it is (`KAFKA_SASL_MECHANISM`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaslMechanism {
-    /// As they are.
+    /// User name and password as they are.
     Plain,
     /// Challenge and response on SHA-256.
     ScramSha256,
     /// Challenge and response on SHA-512.
     ScramSha512,
+    /// A token signed with AWS credentials: the IAM login of Amazon MSK. No user name, no password.
+    OauthBearer,
 }
 
 impl SaslMechanism {
+    const ALL: [Self; 4] = [Self::Plain, Self::ScramSha256, Self::ScramSha512, Self::OauthBearer];
+
     fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OauthBearer => "OAUTHBEARER",
         }
+    }
+
+    /// Whether user name and password are needed; otherwise it is AWS credentials and their region.
+    #[must_use]
+    pub fn wants_password(self) -> bool {
+        self != Self::OauthBearer
     }
 }
 
@@ -76,10 +88,10 @@ impl FromStr for SaslMechanism {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Plain, Self::ScramSha256, Self::ScramSha512]
+        Self::ALL
             .into_iter()
             .find(|mechanism| mechanism.name().eq_ignore_ascii_case(text))
-            .ok_or_else(|| "not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512".to_owned())
+            .ok_or_else(|| "not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER".to_owned())
     }
 }
 
@@ -102,6 +114,10 @@ pub struct KafkaOptions {
     pub username: Option<String>,
     /// With what (`KAFKA_SASL_PASSWORD`).
     pub password: Option<Secret>,
+    /// The region of the IAM login (`KAFKA_AWS_REGION`).
+    pub aws_region: Option<String>,
+    /// How long a token of that login is good for.
+    pub token_lifetime: Duration,
     /// A file or folder of PEM certificates to trust; without it, the system's.
     pub ca_location: Option<PathBuf>,
     /// Ends when everything that was on the topic at the start was given out once.
@@ -119,6 +135,8 @@ pub struct KafkaOptions {
     pub metadata_interval: Duration,
     /// How long [`KafkaOptions::once`] tries to reach a broker.
     pub reach_timeout: Duration,
+    /// How long a refusal (login, rights) is borne once the group was joined; then the feed ends.
+    pub lost_after: Duration,
     /// Further librdkafka settings. What the feed's guarantees rest on stays as it is.
     pub overrides: Vec<(String, String)>,
 }
@@ -136,6 +154,8 @@ impl KafkaOptions {
             mechanism: SaslMechanism::Plain,
             username: None,
             password: None,
+            aws_region: None,
+            token_lifetime: iam::LIFETIME,
             ca_location: None,
             once: false,
             defer_pause: Duration::from_secs(10),
@@ -144,6 +164,7 @@ impl KafkaOptions {
             session_timeout: Duration::from_secs(45),
             metadata_interval: Duration::from_secs(10),
             reach_timeout: Duration::from_secs(30),
+            lost_after: Duration::from_mins(2),
             overrides: Vec::new(),
         }
     }
@@ -191,26 +212,40 @@ impl KafkaOptions {
             let ca = self.ca_location.as_ref().map_or_else(|| "probe".to_owned(), |ca| ca.display().to_string());
             config.set("ssl.ca.location", ca);
         }
-        if let (true, Some(username), Some(password)) = (self.security.logs_in(), &self.username, &self.password) {
-            config
-                .set("sasl.mechanism", self.mechanism.name())
-                .set("sasl.username", username)
-                .set("sasl.password", password.expose());
+        if self.security.logs_in() {
+            config.set("sasl.mechanism", self.mechanism.name());
+            if let (true, Some(username), Some(password)) =
+                (self.mechanism.wants_password(), &self.username, &self.password)
+            {
+                config.set("sasl.username", username).set("sasl.password", password.expose());
+            }
         }
         Ok(config)
     }
 
+    /// Who signs the tokens of the IAM login, where that is the one.
+    pub(super) fn iam(&self) -> Option<Iam> {
+        let region = self.aws_region.clone().filter(|_| self.logs_in_by_iam())?;
+        Some(Iam { region, lifetime: self.token_lifetime })
+    }
+
+    pub(super) fn logs_in_by_iam(&self) -> bool {
+        self.security.logs_in() && self.mechanism == SaslMechanism::OauthBearer
+    }
+
     fn refuse_missing(&self, servers: &str) -> Result<(), Refusal> {
         let empty_password = self.password.as_ref().is_none_or(|password| password.expose().is_empty());
+        let by_password = self.security.logs_in() && self.mechanism.wants_password();
         let missing: Vec<&str> = [
             (servers.is_empty(), "bootstrap servers (KAFKA_BOOTSTRAP_SERVERS)"),
             (self.topic.is_empty(), "the topic"),
             (self.group_id.is_empty(), "the consumer group"),
+            (by_password && self.username.as_ref().is_none_or(String::is_empty), "the user name (KAFKA_SASL_USERNAME)"),
+            (by_password && empty_password, "the password (KAFKA_SASL_PASSWORD)"),
             (
-                self.security.logs_in() && self.username.as_ref().is_none_or(String::is_empty),
-                "the user name (KAFKA_SASL_USERNAME)",
+                self.logs_in_by_iam() && self.aws_region.as_ref().is_none_or(String::is_empty),
+                "the region of the IAM login (KAFKA_AWS_REGION)",
             ),
-            (self.security.logs_in() && empty_password, "the password (KAFKA_SASL_PASSWORD)"),
         ]
         .into_iter()
         .filter_map(|(missing, name)| missing.then_some(name))
@@ -231,7 +266,11 @@ impl KafkaOptions {
         if self.security.logs_in() {
             check.push_str(", KAFKA_SASL_MECHANISM (");
             check.push_str(self.mechanism.name());
-            check.push_str("), KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD");
+            check.push_str(if self.mechanism.wants_password() {
+                "), KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+            } else {
+                "), KAFKA_AWS_REGION and the AWS credentials (they have to allow kafka-cluster:Connect)"
+            });
         }
         let _ = write!(check, "; the topic and the consumer group {} have to be open to us", self.group_id);
         check
@@ -301,6 +340,26 @@ mod tests {
         assert_eq!("SASL_SSL".parse(), Ok(SecurityProtocol::SaslSsl));
         assert_eq!("plaintext".parse(), Ok(SecurityProtocol::Plaintext));
         assert_eq!("SCRAM-SHA-512".parse(), Ok(SaslMechanism::ScramSha512));
+        assert_eq!("OAUTHBEARER".parse(), Ok(SaslMechanism::OauthBearer));
         assert!("GSSAPI".parse::<SaslMechanism>().is_err());
+    }
+
+    #[test]
+    fn the_iam_login_needs_a_region_and_no_password() {
+        let msk = KafkaOptions {
+            mechanism: SaslMechanism::OauthBearer,
+            username: None,
+            password: None,
+            aws_region: Some("eu-west-2".to_owned()),
+            ..cloud()
+        };
+        let config = msk.client_config().unwrap();
+        assert_eq!((config.get("sasl.mechanism"), config.get("sasl.username")), (Some("OAUTHBEARER"), None));
+        assert_eq!(msk.iam().unwrap().region, "eu-west-2");
+        let without = KafkaOptions { aws_region: None, ..msk.clone() };
+        assert!(without.client_config().unwrap_err().detail.contains("KAFKA_AWS_REGION"));
+        assert!(msk.what_to_check().contains("KAFKA_AWS_REGION") && !msk.what_to_check().contains("PASSWORD"));
+        let plain = KafkaOptions { security: SecurityProtocol::Plaintext, ..msk };
+        assert!(plain.iam().is_none(), "nobody logs in");
     }
 }

@@ -9,8 +9,8 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -20,11 +20,12 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionLi
 use tokio::sync::mpsc;
 
 use super::context::{Event, Trouble, Watch};
-use super::hold::{Claim, Hold};
 use super::{KafkaOptions, unreachable};
 use crate::clock::Clock;
-use crate::model::Refusal;
-use crate::ready::{FeedCounts, Incoming, Parsed, Ready, Settlement, Source, Ticket, message};
+use crate::model::{Refusal, TopicPlace};
+use crate::ready::hold::{Claim, Hold};
+use crate::ready::outage::Outage;
+use crate::ready::{Desk, Incoming, Met, Ready, Source, Ticket, look_at};
 
 /// How long one poll waits for a message, and so how long a verdict may wait to be heard.
 const POLL: Duration = Duration::from_millis(100);
@@ -45,16 +46,13 @@ const ASK: Duration = Duration::from_secs(5);
 /// What goes to the stream: a READY, with the right to it.
 pub(super) type Offered = Result<(Incoming, Arc<Claim>), Refusal>;
 
-/// Verdicts, by ticket.
-type Desk = (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>);
-
 /// The state of the thread.
 pub(super) struct Poller<C> {
     pub(super) options: KafkaOptions,
     pub(super) clock: C,
     pub(super) consumer: Arc<BaseConsumer<Watch>>,
     pub(super) offers: mpsc::Sender<Offered>,
-    pub(super) counts: Arc<Mutex<FeedCounts>>,
+    pub(super) met: Met,
     pub(super) desk: Desk,
     pub(super) state: State,
 }
@@ -62,10 +60,11 @@ pub(super) struct Poller<C> {
 /// What the thread remembers from round to round.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    hold: Hold,
+    hold: Hold<i32, i64>,
     paused: bool,
     joined: bool,
-    told: Told,
+    outage: Outage<Trouble>,
+    logged: Logged,
     /// What was stored last, by partition.
     stored: BTreeMap<i32, i64>,
     /// With `once`: the end of each partition as it was at the start, and the partitions read that far.
@@ -76,7 +75,7 @@ pub(super) struct State {
 impl State {
     fn revoke(&mut self, partitions: &[i32]) {
         for partition in partitions {
-            self.hold.revoke(*partition);
+            self.hold.revoke(partition);
             self.stored.remove(partition);
         }
     }
@@ -84,10 +83,9 @@ impl State {
 
 /// What was logged and need not be again.
 #[derive(Debug, Default)]
-struct Told {
-    away: bool,
+struct Logged {
     no_topic: bool,
-    /// What went wrong last, for the line that tells of an outage.
+    /// What went wrong last, for the line about an outage.
     last_reason: String,
 }
 
@@ -156,6 +154,10 @@ impl<C: Clock> Poller<C> {
 
     /// The ends of the topic's partitions; `None` where there is no such topic.
     fn ends_now(&self) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+        if self.options.logs_in_by_iam() {
+            // There is no token before the first poll, and no answer before there is a token.
+            let _ = self.consumer.poll(POLL);
+        }
         let give_up = self.clock.now().saturating_add(self.options.reach_timeout);
         loop {
             let error = match self.ask_ends() {
@@ -164,7 +166,7 @@ impl<C: Clock> Poller<C> {
             };
             let _ = self.consumer.poll(POLL);
             for event in self.consumer.context().take() {
-                if let Event::Failed(Trouble::Settings, reason) = event {
+                if let Event::Failed(Trouble::Login | Trouble::Rights, reason) = event {
                     return Err(unreachable(&self.options, &reason));
                 }
             }
@@ -198,17 +200,18 @@ impl<C: Clock> Poller<C> {
             let Some(offer) = self.state.hold.offer() else { return };
             let topic = self.options.topic.clone();
             let name = format!("{topic}/{}/{}", offer.partition, offer.offset);
-            let source = Source { topic, partition: Some(offer.partition), offset: Some(offer.offset), name };
+            let (partition, offset) = (TopicPlace::from(i64::from(offer.partition)), TopicPlace::from(offer.offset));
+            let source = Source { topic, partition: Some(partition), offset: Some(offset), name };
             let ticket = Ticket { id: offer.id, desk: self.desk.0.clone() };
             place.send(Ok((Incoming { ready: offer.ready, source, ticket }, offer.claim)));
-            count(&self.counts, |counts| counts.ready += 1);
+            self.met.note(|counts| counts.ready += 1);
         }
     }
 
     /// With `once`: whether each partition that is ours was read to its end, and all of it is given out.
     fn all_given(&self) -> bool {
         let State { ends, at_end, hold, joined, .. } = &self.state;
-        ends.is_some() && *joined && !hold.waits() && hold.partitions().all(|partition| at_end.contains(&partition))
+        ends.is_some() && *joined && !hold.waits() && hold.partitions().all(|partition| at_end.contains(partition))
     }
 
     /// Reads on where there is room; else the partitions rest while polling goes on.
@@ -218,7 +221,7 @@ impl<C: Clock> Poller<C> {
             pause(&self.consumer, &self.options.topic, &self.state.hold);
         } else if !rest && self.state.paused {
             let list =
-                list(&self.options.topic, self.state.hold.partitions().map(|partition| (partition, Offset::Invalid)));
+                list(&self.options.topic, self.state.hold.partitions().map(|partition| (*partition, Offset::Invalid)));
             if let Err(error) = self.consumer.resume(&list) {
                 tracing::debug!(%error, "the partitions could not be resumed yet");
                 return;
@@ -233,9 +236,12 @@ impl<C: Clock> Poller<C> {
         for event in consumer.context().take() {
             self.hear(event)?;
         }
+        if let Some(reason) = self.state.outage.lost(self.clock.now(), self.options.lost_after) {
+            return Err(unreachable(&self.options, &format!("lost: {reason}")));
+        }
         match polled {
             Some(Ok(message)) => {
-                self.told_reachable();
+                self.is_read();
                 let (partition, offset) = (message.partition(), message.offset());
                 let end = self.state.ends.as_ref().and_then(|ends| ends.get(&partition));
                 if end.is_some_and(|end| offset + 1 >= *end) {
@@ -247,7 +253,7 @@ impl<C: Clock> Poller<C> {
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                self.told_reachable();
+                self.is_read();
                 self.state.at_end.insert(partition);
             }
             // Every other error is an event too, with its reason.
@@ -262,7 +268,7 @@ impl<C: Clock> Poller<C> {
             Event::Assigned(partitions) => {
                 tracing::info!(%topic, ?partitions, "partitions of the control topic are assigned to us");
                 self.state.joined = true;
-                self.state.told.no_topic &= partitions.is_empty();
+                self.state.logged.no_topic &= partitions.is_empty();
                 for partition in partitions {
                     self.state.hold.assign(partition);
                     self.state.at_end.remove(&partition);
@@ -271,66 +277,65 @@ impl<C: Clock> Poller<C> {
                 if self.state.paused {
                     pause(&self.consumer, topic, &self.state.hold);
                 }
-                self.told_reachable();
+                self.is_reachable();
             }
             Event::Revoked(partitions) => {
                 tracing::info!(%topic, ?partitions, "partitions of the control topic are taken from us");
                 self.state.revoke(&partitions);
             }
-            Event::Reachable => self.told_reachable(),
-            Event::Failed(Trouble::Settings, reason) if !self.state.joined => {
+            Event::Reachable => self.is_reachable(),
+            Event::Failed(Trouble::Login | Trouble::Rights, reason) if !self.state.joined => {
                 return Err(unreachable(&self.options, &reason));
             }
-            Event::Failed(Trouble::Settings | Trouble::Away, reason) => {
-                if !std::mem::replace(&mut self.state.told.away, true) {
-                    let last = &self.state.told.last_reason;
+            Event::Failed(trouble @ (Trouble::Login | Trouble::Rights), reason) => {
+                self.state.outage.refused(trouble, self.clock.now(), &reason);
+                if self.state.outage.failed() {
+                    tracing::warn!(%topic, %reason, "the control topic is refused to us; it is tried again for a while");
+                }
+            }
+            Event::Failed(Trouble::Away, reason) => {
+                if self.state.outage.failed() {
+                    let last = &self.state.logged.last_reason;
                     tracing::warn!(%topic, %reason, %last, "the control topic can't be reached; it is tried again until it can");
                 }
             }
             Event::Failed(Trouble::NoTopic, reason) => {
-                if !std::mem::replace(&mut self.state.told.no_topic, true) {
+                if !std::mem::replace(&mut self.state.logged.no_topic, true) {
                     tracing::warn!(%topic, %reason, "the control topic does not exist; it is looked for again");
                 }
             }
             Event::Failed(Trouble::Passing, reason) => {
                 tracing::debug!(%topic, %reason, "a passing error");
-                self.state.told.last_reason = reason;
+                self.state.logged.last_reason = reason;
             }
         }
         Ok(())
     }
 
-    fn told_reachable(&mut self) {
-        if std::mem::take(&mut self.state.told.away) {
+    /// A broker answers us: the login is accepted. Whether topic and group are open to us, reading shows.
+    fn is_reachable(&mut self) {
+        self.state.outage.granted(&Trouble::Login);
+        if self.state.outage.mended() {
             tracing::info!(topic = %self.options.topic, "the control topic is reachable again");
         }
+    }
+
+    /// A partition was read.
+    fn is_read(&mut self) {
+        self.state.outage.granted(&Trouble::Rights);
+        self.is_reachable();
     }
 
     /// Reads one message. Whatever is not a READY is counted, logged and passed over.
     fn look_at(&mut self, partition: i32, offset: i64, value: Option<&[u8]>) -> Option<Ready> {
         let topic = &self.options.topic;
         let Some(value) = value else {
-            count(&self.counts, |counts| counts.other += 1);
+            self.met.note(|counts| counts.other += 1);
             tracing::debug!(%topic, partition, offset, "a tombstone is passed over");
             return None;
         };
-        match message::parse(value, topic) {
-            Ok(Parsed::Ready(ready)) => return Some(*ready),
-            Ok(Parsed::Other { topic: named, kind, why }) => {
-                count(&self.counts, |counts| counts.other += 1);
-                tracing::info!(%topic, partition, offset, %named, kind, %why, "a message that is not for us is passed over");
-            }
-            Err(error) => {
-                count(&self.counts, |counts| counts.invalid += 1);
-                tracing::warn!(%topic, partition, offset, %error, "a message that can't be read is passed over");
-            }
-        }
-        None
+        look_at(value, topic, &format!("{topic}/{partition}/{offset}"), &self.met)
     }
-}
-
-fn count(counts: &Mutex<FeedCounts>, add: impl FnOnce(&mut FeedCounts)) {
-    add(&mut counts.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn list(topic: &str, partitions: impl Iterator<Item = (i32, Offset)>) -> TopicPartitionList {
@@ -342,8 +347,8 @@ fn list(topic: &str, partitions: impl Iterator<Item = (i32, Offset)>) -> TopicPa
     list
 }
 
-fn pause(consumer: &BaseConsumer<Watch>, topic: &str, hold: &Hold) {
-    let list = list(topic, hold.partitions().map(|partition| (partition, Offset::Invalid)));
+fn pause(consumer: &BaseConsumer<Watch>, topic: &str, hold: &Hold<i32, i64>) {
+    let list = list(topic, hold.partitions().map(|partition| (*partition, Offset::Invalid)));
     if let Err(error) = consumer.pause(&list) {
         tracing::debug!(%error, "the partitions could not be paused");
     }
@@ -351,7 +356,10 @@ fn pause(consumer: &BaseConsumer<Watch>, topic: &str, hold: &Hold) {
 
 /// Stores what may be committed; the consumer commits it within a second, or right away after a verdict.
 fn store(consumer: &BaseConsumer<Watch>, topic: &str, state: &mut State, now: bool) {
-    let commits = state.hold.commits();
+    // What is committed is the message to read next.
+    let settled = state.hold.settled();
+    let commits: Vec<_> =
+        settled.into_iter().map(|(partition, offset)| (partition, offset.saturating_add(1))).collect();
     if commits.is_empty() {
         return;
     }
@@ -395,7 +403,8 @@ fn leave(consumer: Arc<BaseConsumer<Watch>>, topic: &str) {
         drop(leaving);
     };
     // Where there is no thread for it, it is dropped right here.
-    if super::thread("ready-kafka-leave", drop_it).is_ok() && left.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout)
+    if crate::ready::thread("ready-kafka-leave", drop_it).is_ok()
+        && left.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout)
     {
         tracing::warn!(%topic, "no broker answers, so the group of the control topic is left without telling it; it hands our partitions on when the session ends");
     }

@@ -1,4 +1,4 @@
-//! One attempt at each request that this store makes; nothing but `repeat` tries twice.
+//! One attempt at each request that this store makes; nothing but [`Call`](super::call::Call) tries twice.
 //!
 //! The SDK's futures are large, so each stands in a box of its own.
 
@@ -8,10 +8,10 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::super::{Key, ObjectMeta, StoreError, Version};
-use super::attempts::{Attempts, Bounds};
+use super::call::Asked;
 use super::client;
 use super::failure::{Failure, Kind};
 use super::location::Location;
@@ -23,9 +23,11 @@ use super::turns::Turns;
 pub(super) struct Bucket {
     pub(super) location: Location,
     pub(super) options: S3Options,
-    pub(super) bounds: Bounds,
+    /// A place for each request at once.
+    pub(super) places: Semaphore,
     pub(super) turns: Turns,
     client: OnceCell<Client>,
+    server: String,
 }
 
 /// What has to hold for a write to take place.
@@ -50,37 +52,36 @@ pub(super) struct Page {
 
 impl Bucket {
     pub(super) fn new(location: Location, options: S3Options) -> Self {
-        let bounds = Bounds::new(options.concurrency, options.attempt_timeout);
-        Self { location, options, bounds, turns: Turns::default(), client: OnceCell::new() }
+        let places = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
+        let server = options.endpoint.clone().unwrap_or_else(|| "AWS".to_owned());
+        Self { location, options, places, turns: Turns::default(), client: OnceCell::new(), server }
+    }
+
+    /// Who is asked, for a person.
+    pub(super) fn server(&self) -> &str {
+        &self.server
     }
 
     async fn client(&self) -> &Client {
         self.client.get_or_init(|| Box::pin(client::connect(&self.options))).await
     }
 
-    /// Makes attempts until one succeeds, one fails for good, or there have been enough.
-    pub(super) async fn repeat<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        let mut attempts = Attempts::new(self.options.retry);
-        loop {
-            match self.bounds.once(attempt()).await {
-                Ok(done) => return Ok(done),
-                Err(failure) => attempts.after(failure).await?,
-            }
-        }
-    }
-
     /// The port's error for a failure with `key`; `doing` says what was tried.
     pub(super) fn refused(&self, key: &Key, doing: &str, failure: &Failure) -> StoreError {
-        failure.refused(format!("{}/{key}", self.location.root), doing)
+        failure.refused(self.full_name(key), doing)
     }
 
-    pub(super) async fn head_once(&self, key: &Key) -> Result<ObjectMeta, Failure> {
-        let client = self.client().await;
-        let request = client.head_object().bucket(&self.location.bucket).key(self.location.name(key));
-        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
+    pub(super) fn full_name(&self, key: &Key) -> String {
+        format!("{}/{key}", self.location.root)
+    }
+
+    pub(super) async fn head_once(&self, asked: Asked, key: &Key) -> Result<ObjectMeta, Failure> {
+        let send = async {
+            let client = self.client().await;
+            let request = client.head_object().bucket(&self.location.bucket).key(self.location.name(key));
+            Box::pin(request.send()).await.map_err(|error| Failure::of(&error))
+        };
+        let answer = self.heard(&asked, 0, send).await?;
         let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
         Ok(ObjectMeta {
             size: size.ok_or_else(|| Failure::new(Kind::Lasting, "the server tells no size"))?,
@@ -89,10 +90,13 @@ impl Bucket {
     }
 
     /// The whole object, if it has no more than `limit` bytes.
-    pub(super) async fn get_once(&self, key: &Key, limit: u64) -> Result<(Bytes, Version), Failure> {
-        let client = self.client().await;
-        let request = client.get_object().bucket(&self.location.bucket).key(self.location.name(key));
-        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
+    pub(super) async fn get_once(&self, asked: Asked, key: &Key, limit: u64) -> Result<(Bytes, Version), Failure> {
+        let send = async {
+            let client = self.client().await;
+            let request = client.get_object().bucket(&self.location.bucket).key(self.location.name(key));
+            Box::pin(request.send()).await.map_err(|error| Failure::of(&error))
+        };
+        let answer = self.heard(&asked, 0, send).await?;
         let told = answer.content_length().and_then(|size| u64::try_from(size).ok());
         if let Some(size) = told.filter(|size| *size > limit) {
             return Err(Failure::new(Kind::TooLarge(size), "too large"));
@@ -100,7 +104,7 @@ impl Bucket {
         let version = version(answer.e_tag())?;
         let mut bytes = BytesMut::with_capacity(told.unwrap_or_default() as usize);
         // A server that tells no size, or a wrong one, gets no further than this either.
-        fill(answer.body, &mut bytes, 0..limit).await?;
+        self.fill(&asked, answer.body, &mut bytes, 0..limit).await?;
         match told {
             Some(size) if size != bytes.len() as u64 => Err(short(bytes.len() as u64, size)),
             _ => Ok((bytes.freeze(), version)),
@@ -111,6 +115,7 @@ impl Bucket {
     /// for what is still missing.
     pub(super) async fn range_once(
         &self,
+        asked: Asked,
         key: &Key,
         wanted: &Version,
         range: &Range<u64>,
@@ -120,14 +125,16 @@ impl Bucket {
         if missing.is_empty() {
             return Ok(());
         }
-        let client = self.client().await;
-        let request = client
-            .get_object()
-            .bucket(&self.location.bucket)
-            .key(self.location.name(key))
-            .if_match(&wanted.0)
-            .range(format!("bytes={}-{}", missing.start, missing.end - 1));
-        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
+        let send = async {
+            let request = self.client().await.get_object();
+            let request = request
+                .bucket(&self.location.bucket)
+                .key(self.location.name(key))
+                .if_match(&wanted.0)
+                .range(format!("bytes={}-{}", missing.start, missing.end - 1));
+            Box::pin(request.send()).await.map_err(|error| Failure::of(&error))
+        };
+        let answer = self.heard(&asked, 0, send).await?;
         // A server that knows no If-Match is caught by what it sends.
         if version(answer.e_tag())? != *wanted {
             return Err(Failure::new(Kind::Precondition, "the server sent another version"));
@@ -140,21 +147,29 @@ impl Bucket {
             _ => return Err(Failure::new(Kind::Lasting, "the server does not send the bytes that were asked for")),
         }
         let whole = range.end - range.start;
-        fill(answer.body, room, missing.start - range.start..whole).await?;
+        self.fill(&asked, answer.body, room, missing.start - range.start..whole).await?;
         if room.has_remaining_mut() { Err(short(whole - room.remaining_mut() as u64, whole)) } else { Ok(()) }
     }
 
     /// A page of the objects right below `prefix`, which ends with a slash or is empty.
-    pub(super) async fn list_once(&self, prefix: &str, from: Option<String>, most: i32) -> Result<Page, Failure> {
-        let client = self.client().await;
-        let request = client
-            .list_objects_v2()
-            .bucket(&self.location.bucket)
-            .prefix(prefix)
-            .delimiter("/")
-            .max_keys(most)
-            .set_continuation_token(from.clone());
-        let answer = Box::pin(request.send()).await.map_err(|error| Failure::of(&error))?;
+    pub(super) async fn list_once(
+        &self,
+        asked: Asked,
+        prefix: &str,
+        from: Option<String>,
+        most: i32,
+    ) -> Result<Page, Failure> {
+        let send = async {
+            let request = self.client().await.list_objects_v2();
+            let request = request
+                .bucket(&self.location.bucket)
+                .prefix(prefix)
+                .delimiter("/")
+                .max_keys(most)
+                .set_continuation_token(from.clone());
+            Box::pin(request.send()).await.map_err(|error| Failure::of(&error))
+        };
+        let answer = self.heard(&asked, 0, send).await?;
         let objects = answer.contents().iter().filter_map(|object| {
             let size = u64::try_from(object.size()?).ok()?;
             Some((object.key()?.to_owned(), size))
@@ -169,36 +184,52 @@ impl Bucket {
         }
     }
 
-    pub(super) async fn put_once(&self, key: &Key, body: Bytes, condition: &Condition) -> Result<(), Failure> {
-        let client = self.client().await;
-        let request = client.put_object().bucket(&self.location.bucket).key(self.location.name(key));
-        let request = match condition {
-            Condition::Any => request,
-            Condition::Absent => request.if_none_match("*"),
-            Condition::Is(version) => request.if_match(&version.0),
-        };
-        match Box::pin(request.body(ByteStream::from(body)).send()).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Some("NoSuchKey") => {
-                Err(Failure::new(Kind::Precondition, "the object is gone"))
+    pub(super) async fn put_once(
+        &self,
+        asked: Asked,
+        key: &Key,
+        body: Bytes,
+        condition: &Condition,
+    ) -> Result<(), Failure> {
+        let upload = body.len() as u64;
+        let send = async {
+            let request = self.client().await.put_object();
+            let request = request.bucket(&self.location.bucket).key(self.location.name(key));
+            let request = match condition {
+                Condition::Any => request,
+                Condition::Absent => request.if_none_match("*"),
+                Condition::Is(version) => request.if_match(&version.0),
+            };
+            match Box::pin(request.body(ByteStream::from(body)).send()).await {
+                Ok(_) => Ok(()),
+                Err(error) if error.code() == Some("NoSuchKey") => {
+                    Err(Failure::new(Kind::Precondition, "the object is gone"))
+                }
+                Err(error) => Err(Failure::of(&error)),
             }
-            Err(error) => Err(Failure::of(&error)),
-        }
+        };
+        self.heard(&asked, upload, send).await
     }
-}
 
-/// Reads a body to its end into `room`, unless it reaches beyond the bytes that are `missing`.
-async fn fill(mut body: ByteStream, room: &mut impl BufMut, missing: Range<u64>) -> Result<(), Failure> {
-    let mut came = missing.start;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| Failure::broken_body(&error))?;
-        came += chunk.len() as u64;
-        if came > missing.end {
-            return Err(Failure::new(Kind::TooLarge(came), "the server sends more bytes than it said"));
+    /// Reads a body to its end into `room`, unless it reaches beyond the bytes that are `missing`.
+    async fn fill(
+        &self,
+        asked: &Asked,
+        mut body: ByteStream,
+        room: &mut impl BufMut,
+        missing: Range<u64>,
+    ) -> Result<(), Failure> {
+        let mut came = missing.start;
+        loop {
+            let next = async { body.next().await.transpose().map_err(|error| Failure::broken_body(&error)) };
+            let Some(chunk) = self.heard(asked, 0, next).await? else { return Ok(()) };
+            came += chunk.len() as u64;
+            if came > missing.end {
+                return Err(Failure::new(Kind::TooLarge(came), "the server sends more bytes than it said"));
+            }
+            room.put_slice(&chunk);
         }
-        room.put_slice(&chunk);
     }
-    Ok(())
 }
 
 fn short(came: u64, of: u64) -> Failure {

@@ -1,8 +1,6 @@
 //! The SDK's client as this store wants it: our timeouts, no retry of its own, no checks that S3-compatible
 //! servers or slow readers break on.
 
-use std::time::Duration;
-
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -10,25 +8,16 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use super::options::{S3Credentials, S3Options};
-
-/// An idle connection is kept no longer: servers close theirs after some 20 s, and a request that goes out
-/// on a closing connection is lost.
-const IDLE: Duration = Duration::from_secs(10);
+use crate::aws;
 
 /// What a signature names where an S3-compatible server has no regions.
 const NO_REGION: &str = "us-east-1";
 
 /// The client; looks for credentials and region in the environment, and asks for nothing else.
 pub(super) async fn connect(options: &S3Options) -> Client {
-    let http = aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(options.concurrency.max(1))
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
+    let http = aws::http_client(options.concurrency);
     let mut environment = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
     let region = options.region.as_deref().or_else(|| options.endpoint.as_ref().map(|_| NO_REGION));
     if let Some(region) = region {

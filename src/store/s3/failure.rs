@@ -3,11 +3,11 @@
 
 use std::error::Error;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::super::StoreError;
+use crate::aws::{causes, lacks_credentials, shortened};
 
 /// What is to be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,13 @@ impl Failure {
         Self::new(Kind::Passing, format!("the answer broke off: {}", causes(error)))
     }
 
+    /// The same with more words.
+    #[must_use]
+    pub(super) fn with(mut self, words: &str) -> Self {
+        self.text = format!("{} {words}", self.text);
+        self
+    }
+
     /// The port's error, for the object of this full name; `doing` says what was tried.
     pub(super) fn refused(&self, object: String, doing: &str) -> StoreError {
         StoreError::Io { object, message: format!("{doing}: {}", self.text) }
@@ -118,33 +125,6 @@ fn hint(status: &str, code: &str) -> Option<&'static str> {
         ("403", _) => Some("may these credentials do this here?"),
         _ => None,
     }
-}
-
-fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    chain(error).filter_map(|cause| cause.downcast_ref::<CredentialsError>()).any(|cause| {
-        matches!(cause, CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
-    })
-}
-
-/// An error's causes in one line.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut said: Vec<String> = Vec::new();
-    // The first is the SDK's name for the kind of failure, which the caller has said already.
-    for cause in chain(error).skip(1) {
-        let text = cause.to_string();
-        if !said.iter().any(|before| before.contains(&text)) {
-            said.push(text);
-        }
-    }
-    shortened(&said.join(": "))
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Objects in a bucket of AWS S3 or of a server that speaks like it.
 //!
 //! ```text
-//! S3Store ──► one thread of its own ──► read · write ──► bounds, retry ──► one request ──► S3
+//! S3Store ──► one thread of its own ──► read · write ──► Call: attempts, patience ──► one request ──► S3
 //! ```
 //!
 //! A version is an `ETag`. Whoever writes on a condition (`put_new`, `append`) needs a server that
 //! enforces `If-None-Match: *` and `If-Match` on PUT: AWS, `MinIO` and `SeaweedFS` do.
 
-mod attempts;
 mod bucket;
+mod call;
 mod client;
 mod failure;
 mod io_thread;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::patience::Patience;
 use crate::model::Secret;
 
 /// Settings of an S3 store. The default suits AWS with everything else from the environment.
@@ -19,11 +20,14 @@ pub struct S3Options {
     pub credentials: S3Credentials,
     /// For a connection to stand.
     pub connect_timeout: Duration,
+    /// How long the server may stay silent, before its answer and within it.
+    pub answer_timeout: Duration,
     /// For one attempt, from the request's first byte to the answer's last.
     pub attempt_timeout: Duration,
-    /// How often a request is made that fails for a reason that may pass. The one layer that retries. The default waits
-    /// out a server that is away for 40 s at least: as long as a restart takes, and no run has to be started again.
+    /// How often a request is made that fails for a reason that may pass. The one layer that retries.
     pub retry: Backoff,
+    /// How long all requests together wait for a server that is away.
+    pub patience: Patience,
     /// How often an append is made that another writer was faster than.
     pub conflict: Backoff,
     /// Requests at once; at least 1.
@@ -40,8 +44,11 @@ impl Default for S3Options {
             path_style: false,
             credentials: S3Credentials::Environment,
             connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(10),
             attempt_timeout: Duration::from_secs(30),
-            retry: Backoff { attempts: 22, base: Duration::from_millis(200), max: Duration::from_secs(5) },
+            // Time is the bound; the attempts only have to last as long.
+            retry: Backoff { attempts: 1000, base: Duration::from_millis(200), max: Duration::from_secs(5) },
+            patience: Patience::default(),
             conflict: Backoff { attempts: 60, base: Duration::from_millis(20), max: Duration::from_secs(1) },
             concurrency: 16,
             append_limit: 64 << 20,

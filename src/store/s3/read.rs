@@ -14,8 +14,8 @@ use futures::future::try_join_all;
 
 use super::super::room::Room;
 use super::super::{Key, ObjectMeta, StoreError, Version};
-use super::attempts::Attempts;
 use super::bucket::Bucket;
+use super::call::Call;
 use super::failure::{Failure, Kind};
 use super::spans;
 
@@ -27,17 +27,15 @@ const PAGE: i32 = 1000;
 
 impl Bucket {
     pub(super) async fn head(&self, key: &Key) -> Result<Option<ObjectMeta>, StoreError> {
-        let found = self.repeat(|| self.head_once(key)).await;
+        let found = self.repeat("HEAD", &self.full_name(key), |asked| self.head_once(asked, key)).await;
         absent_is_none(found).map_err(|failure| self.refused(key, "HEAD", &failure))
     }
 
     /// The object and its version, or `None` where there is none.
     pub(super) async fn get(&self, key: &Key, limit: u64) -> Result<Option<(Bytes, Version)>, StoreError> {
-        let found = self.repeat(|| self.get_once(key, limit)).await;
+        let found = self.repeat("GET", &self.full_name(key), |asked| self.get_once(asked, key, limit)).await;
         absent_is_none(found).map_err(|failure| match failure.kind {
-            Kind::TooLarge(size) => {
-                StoreError::TooLarge { object: format!("{}/{key}", self.location.root), size, limit }
-            }
+            Kind::TooLarge(size) => StoreError::TooLarge { object: self.full_name(key), size, limit },
             _ => self.refused(key, "GET", &failure),
         })
     }
@@ -104,21 +102,21 @@ impl Bucket {
 
     /// A piece into its room; an attempt goes on where the one before it broke off.
     async fn piece(&self, key: &Key, version: &Version, piece: Range<u64>, mut room: &mut [u8]) -> Result<(), Failure> {
-        let mut attempts = Attempts::new(self.options.retry);
+        let mut call = Call::new(self, "GET", &self.full_name(key));
         loop {
-            match self.bounds.once(self.range_once(key, version, &piece, &mut room)).await {
+            match call.attempt(|asked| self.range_once(asked, key, version, &piece, &mut room)).await {
                 Ok(()) => return Ok(()),
-                Err(failure) => attempts.after(failure).await?,
+                Err(failure) => call.again(failure).await?,
             }
         }
     }
 
     pub(super) async fn list(&self, prefix: &Key) -> Result<Vec<(Key, u64)>, StoreError> {
-        let under = format!("{}/", self.location.name(prefix));
+        let (under, name) = (format!("{}/", self.location.name(prefix)), self.full_name(prefix));
         let mut found = Vec::new();
         let mut from = None;
         loop {
-            let page = self.repeat(|| self.list_once(&under, from.clone(), PAGE)).await;
+            let page = self.repeat("LIST", &name, |asked| self.list_once(asked, &under, from.clone(), PAGE)).await;
             let page = page.map_err(|failure| self.refused(prefix, "LIST", &failure))?;
             // What consoles write to show a folder ends with a slash or is the prefix itself; no key does.
             found.extend(page.objects.into_iter().filter_map(|(name, size)| {
@@ -137,12 +135,13 @@ impl Bucket {
     /// Whether the bucket answers us.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let prefix = self.location.names_begin_with();
-        let listed = self.repeat(|| self.list_once(&prefix, None, 1)).await;
+        let root = &self.location.root;
+        let listed = self.repeat("LIST", root, |asked| self.list_once(asked, &prefix, None, 1)).await;
         listed.map(drop).map_err(|failure| failure.refused(self.location.root.clone(), "LIST"))
     }
 
     fn changed(&self, key: &Key) -> StoreError {
-        StoreError::Changed { object: format!("{}/{key}", self.location.root) }
+        StoreError::Changed { object: self.full_name(key) }
     }
 }
 

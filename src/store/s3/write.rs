@@ -10,23 +10,27 @@
 //! an object with just these bytes.
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::sleep;
 
 use super::super::{Holds, Key, StoreError};
-use super::attempts::Attempts;
 use super::bucket::{Bucket, Condition};
+use super::call::{Call, Tries};
 use super::failure::{Failure, Kind};
 
 impl Bucket {
     pub(super) async fn put(&self, key: &Key, body: &Bytes) -> Result<(), StoreError> {
-        let written = self.repeat(|| self.put_once(key, body.clone(), &Condition::Any)).await;
+        let name = self.full_name(key);
+        let put = |asked| self.put_once(asked, key, body.clone(), &Condition::Any);
+        let written = self.repeat("PUT", &name, put).await;
         written.map_err(|failure| self.refused(key, "PUT", &failure))
     }
 
     pub(super) async fn put_new(&self, key: &Key, body: &Bytes) -> Result<bool, StoreError> {
-        let mut attempts = Attempts::new(self.options.retry);
+        let mut call = Call::new(self, "PUT", &self.full_name(key));
         let mut unclear = false;
         loop {
-            let failure = match self.bounds.once(self.put_once(key, body.clone(), &Condition::Absent)).await {
+            let put = |asked| self.put_once(asked, key, body.clone(), &Condition::Absent);
+            let failure = match call.attempt(put).await {
                 Ok(()) => return Ok(true),
                 Err(failure) => failure,
             };
@@ -36,7 +40,7 @@ impl Bucket {
                 Kind::Passing => unclear = true,
                 _ => {}
             }
-            attempts.after(failure).await.map_err(|failure| self.refused(key, "PUT", &told(failure, unclear)))?;
+            call.again(failure).await.map_err(|failure| self.refused(key, "PUT", &told(failure, unclear)))?;
         }
     }
 
@@ -52,8 +56,8 @@ impl Bucket {
     /// Adds lines unless they are `held`; says whether it did.
     pub(super) async fn append(&self, key: &Key, lines: &Bytes, held: Option<Holds>) -> Result<bool, StoreError> {
         let _turn = self.turns.of(key).await;
-        let mut failures = Attempts::new(self.options.retry);
-        let mut conflicts = Attempts::new(self.options.conflict);
+        let mut call = Call::new(self, "PUT", &self.full_name(key));
+        let mut conflicts = Tries::new(self.options.conflict);
         // What the last attempt without an answer would have left.
         let mut unclear: Option<Bytes> = None;
         let mut last: Option<Failure> = None;
@@ -73,19 +77,21 @@ impl Bucket {
                 return Err(self.refused(key, "PUT", &told(failure, true)));
             }
             let new = joined(&old, lines);
-            let failure = match self.bounds.once(self.put_once(key, new.clone(), &condition)).await {
+            let put = |asked| self.put_once(asked, key, new.clone(), &condition);
+            let failure = match call.attempt(put).await {
                 Ok(()) => return Ok(true),
                 Err(failure) => failure,
             };
             match failure.kind {
                 Kind::Precondition | Kind::Conflict => {
                     let faster = Failure::new(Kind::Conflict, failure.text);
-                    conflicts.after(faster).await.map_err(|failure| self.refused(key, "PUT", &failure))?;
+                    let wait = conflicts.after(&faster).map_err(|failure| self.refused(key, "PUT", &failure))?;
+                    sleep(wait).await;
                 }
                 Kind::Passing => {
                     unclear = Some(new);
                     // After the last attempt there is one more look at what it did.
-                    last = failures.after(failure).await.err();
+                    last = call.again(failure).await.err();
                 }
                 _ => return Err(self.refused(key, "PUT", &failure)),
             }

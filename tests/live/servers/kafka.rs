@@ -24,6 +24,20 @@ pub(crate) const PASSWORD: &str = "live-test-password";
 
 const WAIT: Duration = Duration::from_mins(1);
 
+/// Who may log in by IAM: the environment of a program.
+pub(crate) const IAM: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "wsp-live"),
+    ("AWS_SECRET_ACCESS_KEY", "wsp-live-secret"),
+    ("AWS_SESSION_TOKEN", "a/session+token=="),
+];
+
+/// How the listener with TLS lets in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Login {
+    Password,
+    Iam,
+}
+
 /// A broker, ours or another one.
 pub(crate) struct Kafka {
     /// The plain listener.
@@ -49,13 +63,27 @@ impl Kafka {
 
     /// A broker of our own.
     pub(crate) fn own() -> Self {
+        Self::with(Login::Password)
+    }
+
+    /// A broker of our own that checks the IAM logins of MSK, signed for `eu-west-2` with the keys of [`IAM`].
+    pub(crate) fn own_with_iam() -> Self {
+        Self::with(Login::Iam)
+    }
+
+    fn with(login: Login) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (plain, secured, controller) = (free_port(), free_port(), free_port());
         keys(folder.path());
         fs::write(folder.path().join("log4j.properties"), LOGGING).unwrap();
-        fs::write(folder.path().join("server.properties"), properties(folder.path(), plain, secured, controller))
-            .unwrap();
-        let own = Own { folder, jars: jars(), secured: format!("127.0.0.1:{secured}"), process: None };
+        let mut properties = properties(folder.path(), plain, secured, controller);
+        let jars = jars();
+        if login == Login::Iam {
+            compile(folder.path(), &jars);
+            properties.push_str(IAM_PROPERTIES);
+        }
+        fs::write(folder.path().join("server.properties"), properties).unwrap();
+        let own = Own { folder, jars, secured: format!("127.0.0.1:{secured}"), process: None };
         let scram = |hash| format!("SCRAM-SHA-{hash}=[name={USER},password={PASSWORD}]");
         let mut format = own.java("kafka.tools.StorageTool");
         format.args(["format", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg", "--config", "server.properties"]);
@@ -92,6 +120,23 @@ impl Kafka {
     /// Kills it; its data stays.
     pub(crate) fn stop(&mut self) {
         self.own.as_mut().expect("a broker of our own").kill();
+    }
+
+    /// From its next start on, the password for PLAIN is another one.
+    pub(crate) fn change_password(&self) {
+        let own = self.own.as_ref().expect("a broker of our own");
+        let file = own.folder.path().join("server.properties");
+        let right = format!("user_{USER}=\"{PASSWORD}\"");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(&right));
+        fs::write(file, text.replace(&right, &format!("user_{USER}=\"another\""))).unwrap();
+    }
+
+    /// The signatures of the IAM logins so far, each as often as it was used.
+    pub(crate) fn iam_logins(&self) -> Vec<String> {
+        let own = self.own.as_ref().expect("a broker of our own");
+        let tokens = fs::read_to_string(own.folder.path().join("tokens")).unwrap_or_default();
+        tokens.lines().map(str::to_owned).collect()
     }
 
     fn client(&self) -> ClientConfig {
@@ -154,7 +199,7 @@ impl Own {
             .args(["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .arg("-Dlog4j.configuration=file:log4j.properties")
             .arg("-cp")
-            .arg(self.jars.join("*"))
+            .arg(format!("{}:{}", self.jars.join("*").display(), self.folder.path().display()))
             .arg(class)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -186,6 +231,14 @@ fn jars() -> PathBuf {
     let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "Kafka could not be fetched");
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// Compiles what checks the IAM logins.
+fn compile(folder: &Path, jars: &Path) {
+    let source = scripts().join("servers/MskLogin.java");
+    let mut javac = Command::new("javac");
+    let output = javac.arg("-d").arg(folder).arg("-cp").arg(jars.join("*")).arg(source).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A key for the TLS listener, and its certificate by itself for the client.
@@ -248,6 +301,15 @@ listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.p
     }
     text
 }
+
+/// In place of the mechanisms above. A connection lives no longer than the token that it logged in with.
+const IAM_PROPERTIES: &str = "
+sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";
+listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class=MskLogin
+listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms=3600000
+";
 
 const LOGGING: &str = "log4j.rootLogger=WARN, stdout
 log4j.appender.stdout=org.apache.log4j.ConsoleAppender

@@ -1,6 +1,7 @@
 //! The servers, each a process of its own that ends with its handle.
 
 pub(crate) mod kafka;
+pub(crate) mod kinesis;
 pub(crate) mod postgres;
 pub(crate) mod s3;
 

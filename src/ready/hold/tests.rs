@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
+use super::super::{Parsed, message};
 use super::*;
-use crate::ready::{Parsed, message};
 
-const GOLDEN: &str = include_str!("../../../../tests/golden/ready/message.json");
+const GOLDEN: &str = include_str!("../../../tests/golden/ready/message.json");
 const EARLIER: Duration = Duration::from_millis(99_999);
 const NOW: Duration = Duration::from_secs(100);
 
@@ -13,7 +13,7 @@ fn ready() -> Ready {
     *ready
 }
 
-fn taken(hold: &mut Hold) -> u64 {
+fn taken(hold: &mut Hold<i32, i64>) -> u64 {
     let offer = hold.offer().unwrap();
     assert!(offer.claim.take());
     offer.id
@@ -21,78 +21,78 @@ fn taken(hold: &mut Hold) -> u64 {
 
 #[test]
 fn a_verdict_moves_the_offset_past_it_and_what_was_passed_over() {
-    let mut hold = Hold::default();
+    let mut hold = Hold::<i32, i64>::default();
     hold.assign(0);
     assert!(!hold.arrived(0, 7, None) && hold.arrived(0, 8, Some(ready())) && !hold.arrived(0, 9, None));
-    assert_eq!(hold.commits(), [(0, 8)]);
+    assert_eq!(hold.settled(), [(0, 7)]);
     let id = taken(&mut hold);
     assert!(hold.settle(id, Settlement::Verdict, NOW));
-    assert_eq!(hold.commits(), [(0, 10)]);
-    assert_eq!(hold.commits(), []);
+    assert_eq!(hold.settled(), [(0, 9)]);
+    assert_eq!(hold.settled(), []);
 }
 
 #[test]
 fn a_deferred_ready_waits_out_its_pause_and_holds_up_no_other() {
-    let mut hold = Hold::default();
+    let mut hold = Hold::<i32, i64>::default();
     for offset in 0..2 {
         hold.arrived(0, offset, Some(ready()));
     }
     let (first, second) = (taken(&mut hold), taken(&mut hold));
     assert!(!hold.settle(first, Settlement::Deferred, NOW));
     assert!(hold.settle(second, Settlement::Verdict, NOW));
-    assert_eq!(hold.commits(), [], "the deferred one comes again after a restart");
+    assert_eq!(hold.settled(), [], "the deferred one comes again after a restart");
     hold.wake(EARLIER);
     assert!(!hold.waits());
     hold.wake(NOW);
     assert_eq!(taken(&mut hold), first);
     hold.settle(first, Settlement::Verdict, NOW);
-    assert_eq!(hold.commits(), [(0, 2)]);
+    assert_eq!(hold.settled(), [(0, 1)]);
 }
 
 #[test]
 fn the_verdict_on_a_revoked_partition_commits_nothing() {
-    let mut hold = Hold::default();
+    let mut hold = Hold::<i32, i64>::default();
     hold.arrived(3, 0, Some(ready()));
     let id = taken(&mut hold);
-    hold.revoke(3);
+    hold.revoke(&3);
     assert!(!hold.settle(id, Settlement::Verdict, NOW));
-    assert_eq!(hold.commits(), []);
+    assert_eq!(hold.settled(), []);
     assert_eq!(hold.len(), 0);
 }
 
 #[test]
 fn an_offer_not_yet_taken_is_withdrawn_with_its_partition() {
-    let mut hold = Hold::default();
+    let mut hold = Hold::<i32, i64>::default();
     hold.arrived(0, 0, Some(ready()));
     hold.arrived(0, 1, Some(ready()));
     let offer = hold.offer().unwrap();
-    hold.revoke(0);
+    hold.revoke(&0);
     assert!(!offer.claim.take());
     assert_eq!((hold.len(), hold.waits()), (0, false));
 }
 
 #[test]
 fn a_message_that_returns_while_its_run_goes_on_is_not_given_out_twice() {
-    let mut hold = Hold::default();
+    let mut hold = Hold::<i32, i64>::default();
     hold.arrived(0, 4, Some(ready()));
     let id = taken(&mut hold);
-    hold.revoke(0);
+    hold.revoke(&0);
     hold.assign(0);
     assert!(!hold.arrived(0, 4, Some(ready())));
     assert!(!hold.waits());
-    assert_eq!(hold.commits(), []);
+    assert_eq!(hold.settled(), []);
     assert!(hold.settle(id, Settlement::Verdict, NOW), "its verdict counts again");
-    assert_eq!(hold.commits(), [(0, 5)]);
+    assert_eq!(hold.settled(), [(0, 4)]);
 }
 
 #[test]
 fn a_rewound_partition_begins_anew() {
-    let mut hold = Hold::default();
+    let mut hold = Hold::<i32, i64>::default();
     hold.arrived(0, 10, None);
     assert!(hold.arrived(0, 2, Some(ready())));
     let id = taken(&mut hold);
     assert!(hold.settle(id, Settlement::Verdict, NOW));
-    assert_eq!(hold.commits(), [(0, 3)]);
+    assert_eq!(hold.settled(), [(0, 2)]);
 }
 
 #[derive(Debug, Clone)]
@@ -123,7 +123,7 @@ proptest! {
     fn no_message_is_lost_whatever_is_settled_and_revoked(steps in prop::collection::vec(step(), 1..120)) {
         const LOG: i64 = 12;
         let ready = ready();
-        let mut hold = Hold::default();
+        let mut hold = Hold::<i32, i64>::default();
         let mut committed = [0_i64; 2];
         let mut position = [0_i64; 2];
         let mut decided = [[false; LOG as usize]; 2];
@@ -165,16 +165,16 @@ proptest! {
                 }
                 Step::Settle(..) => {}
                 Step::Rebalance(partition) => {
-                    hold.revoke(partition);
+                    hold.revoke(&partition);
                     hold.assign(partition);
                     position[partition as usize] = committed[partition as usize];
                 }
                 Step::Wake => hold.wake(NOW),
             }
-            for (partition, offset) in hold.commits() {
+            for (partition, offset) in hold.settled() {
                 let at = partition as usize;
-                committed[at] = offset;
-                prop_assert!(decided[at][..offset as usize].iter().all(|decided| *decided));
+                committed[at] = offset + 1;
+                prop_assert!(decided[at][..committed[at] as usize].iter().all(|decided| *decided));
             }
         }
         prop_assert!(decided.iter().flatten().all(|decided| *decided));

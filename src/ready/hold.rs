@@ -1,22 +1,22 @@
-//! The READYs in hand: which is offered next, which waits, and what may be committed meanwhile.
+//! The READYs in hand: which one is offered next, which wait, and how far each partition (or shard) is settled.
 //!
 //! ```text
 //! arrived ──► waiting ──► given ──verdict──► gone; its partition's ledger moves on
 //!               ▲           └─deferred─► pause ─┐
 //!               └───────────────────────────────┘
-//! partition revoked: waiting and deferred ones are forgotten (another consumer gets them), given ones are
-//! orphans, whose verdict commits nothing unless the same message arrives here again meanwhile
+//! partition revoked: waiting and deferred ones are forgotten (another consumer gets them); given ones become
+//! orphans, whose verdict settles nothing unless the same message arrives here again meanwhile
 //! ```
 //!
-//! Plain state: what arrives, what is settled and what time it is are told to it.
+//! Plain state without I/O: its callers report what arrives, what is settled and what time it is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::ledger::OffsetLedger;
-use crate::ready::{Ready, Settlement};
+use super::ledger::Ledger;
+use super::{Ready, Settlement};
 
 /// An offer that either the taker takes or the feed withdraws, whoever is first.
 #[derive(Debug, Default)]
@@ -40,11 +40,11 @@ impl Claim {
 
 /// A READY to be offered.
 #[derive(Debug)]
-pub(super) struct Offer {
+pub(super) struct Offer<P, O> {
     pub(super) id: u64,
     pub(super) ready: Ready,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
+    pub(super) partition: P,
+    pub(super) offset: O,
     pub(super) claim: Arc<Claim>,
 }
 
@@ -57,43 +57,55 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Held {
-    partition: i32,
-    offset: i64,
+struct Held<P, O> {
+    partition: P,
+    offset: O,
     ready: Ready,
     state: State,
     /// Its partition was taken from us since it was given out.
     orphan: bool,
 }
 
-#[derive(Debug, Default)]
-struct Assigned {
-    ledger: OffsetLedger,
-    /// The offset that was told last; at first the one where reading began, which the broker knows.
-    told: Option<i64>,
+#[derive(Debug)]
+struct Assigned<O> {
+    ledger: Ledger<O>,
+    /// What [`Hold::settled`] reported last.
+    reported: Option<O>,
 }
 
-/// All partitions' READYs.
-#[derive(Debug, Default)]
-pub(super) struct Hold {
-    partitions: BTreeMap<i32, Assigned>,
-    held: BTreeMap<u64, Held>,
+impl<O> Default for Assigned<O> {
+    fn default() -> Self {
+        Self { ledger: Ledger::default(), reported: None }
+    }
+}
+
+/// The READYs of all partitions. `P` names a partition, `O` a message in it.
+#[derive(Debug)]
+pub(super) struct Hold<P, O> {
+    partitions: BTreeMap<P, Assigned<O>>,
+    held: BTreeMap<u64, Held<P, O>>,
     waiting: VecDeque<u64>,
     next_id: u64,
 }
 
-impl Hold {
+impl<P, O> Default for Hold<P, O> {
+    fn default() -> Self {
+        Self { partitions: BTreeMap::new(), held: BTreeMap::new(), waiting: VecDeque::new(), next_id: 0 }
+    }
+}
+
+impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
     /// The partition is ours from now on.
-    pub(super) fn assign(&mut self, partition: i32) {
-        self.revoke(partition);
+    pub(super) fn assign(&mut self, partition: P) {
+        self.revoke(&partition);
         self.partitions.insert(partition, Assigned::default());
     }
 
-    /// The partition is ours no more.
-    pub(super) fn revoke(&mut self, partition: i32) {
-        self.partitions.remove(&partition);
+    /// The partition is no longer ours.
+    pub(super) fn revoke(&mut self, partition: &P) {
+        self.partitions.remove(partition);
         self.held.retain(|_, held| {
-            if held.partition == partition {
+            if held.partition == *partition {
                 held.orphan = true;
                 return matches!(&held.state, State::Given(claim) if !claim.withdraw());
             }
@@ -104,19 +116,18 @@ impl Hold {
     }
 
     /// A message was read; `None` where it is to be passed over. Whether a READY is new here.
-    pub(super) fn arrived(&mut self, partition: i32, offset: i64, ready: Option<Ready>) -> bool {
-        let Assigned { ledger, told } = self.partitions.entry(partition).or_default();
-        told.get_or_insert(offset);
-        let forward = if ready.is_some() { ledger.read(offset) } else { ledger.pass(offset) };
+    pub(super) fn arrived(&mut self, partition: P, offset: O, ready: Option<Ready>) -> bool {
+        let Assigned { ledger, .. } = self.partitions.entry(partition.clone()).or_default();
+        let forward = if ready.is_some() { ledger.read(offset.clone()) } else { ledger.pass(offset.clone()) };
         if !forward {
-            // Read from an earlier offset than before: what we know about the partition is of another past.
-            self.assign(partition);
+            // Reading went back: what we know about the partition belongs to another past.
+            self.assign(partition.clone());
             return self.arrived(partition, offset, ready);
         }
         let Some(ready) = ready else { return false };
         let again = self.held.values_mut().find(|held| {
             held.orphan
-                && (held.partition, held.offset) == (partition, offset)
+                && (&held.partition, &held.offset) == (&partition, &offset)
                 && held.ready.payload.message_id == ready.payload.message_id
         });
         if let Some(held) = again {
@@ -137,13 +148,9 @@ impl Hold {
             held.state = State::Deferred(due);
             return false;
         }
-        let (partition, offset, orphan) = (held.partition, held.offset, held.orphan);
-        self.held.remove(&id);
-        if orphan {
-            return false;
-        }
-        if let Some(assigned) = self.partitions.get_mut(&partition) {
-            assigned.ledger.settle(offset);
+        let Some(held) = self.held.remove(&id).filter(|held| !held.orphan) else { return false };
+        if let Some(assigned) = self.partitions.get_mut(&held.partition) {
+            assigned.ledger.settle(&held.offset);
         }
         true
     }
@@ -159,12 +166,13 @@ impl Hold {
     }
 
     /// The next READY to give out.
-    pub(super) fn offer(&mut self) -> Option<Offer> {
+    pub(super) fn offer(&mut self) -> Option<Offer<P, O>> {
         let id = self.waiting.pop_front()?;
         let held = self.held.get_mut(&id)?;
         let claim = Arc::new(Claim::default());
         held.state = State::Given(Arc::clone(&claim));
-        Some(Offer { id, ready: held.ready.clone(), partition: held.partition, offset: held.offset, claim })
+        let (partition, offset) = (held.partition.clone(), held.offset.clone());
+        Some(Offer { id, ready: held.ready.clone(), partition, offset, claim })
     }
 
     /// Whether a READY waits to be given out.
@@ -178,18 +186,32 @@ impl Hold {
     }
 
     /// The partitions that are ours.
-    pub(super) fn partitions(&self) -> impl Iterator<Item = i32> {
-        self.partitions.keys().copied()
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &P> {
+        self.partitions.keys()
     }
 
-    /// Offsets that may be committed and were not told before.
-    pub(super) fn commits(&mut self) -> Vec<(i32, i64)> {
-        let moved = |(partition, assigned): (&i32, &mut Assigned)| {
-            let offset = assigned.ledger.committable().filter(|_| assigned.ledger.committable() != assigned.told)?;
-            assigned.told = Some(offset);
-            Some((*partition, offset))
+    /// Whether all that was read of a partition is settled.
+    pub(super) fn is_settled(&self, partition: &P) -> bool {
+        self.partitions.get(partition).is_none_or(|assigned| assigned.ledger.is_settled())
+    }
+
+    /// How far partitions are settled, where that was not reported before.
+    pub(super) fn settled(&mut self) -> Vec<(P, O)> {
+        let moved = |(partition, assigned): (&P, &mut Assigned<O>)| {
+            let settled = assigned.ledger.settled().filter(|settled| assigned.reported.as_ref() != Some(settled))?;
+            assigned.reported = Some(settled.clone());
+            Some((partition.clone(), settled.clone()))
         };
         self.partitions.iter_mut().filter_map(moved).collect()
+    }
+
+    /// When the next deferred READY comes again.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let due = |held: &Held<P, O>| match held.state {
+            State::Deferred(due) => Some(due),
+            State::Waiting | State::Given(_) => None,
+        };
+        self.held.values().filter_map(due).min()
     }
 }
 

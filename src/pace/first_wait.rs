@@ -1,0 +1,34 @@
+//! A line in the log where a run waits before its first item: a campaign that starts later looks like a run that hangs.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::model::Micros;
+
+/// A shorter wait is not logged.
+const LOGGED_FROM: Duration = Duration::from_secs(1);
+
+/// Logs the wait for the first item of a stage, once.
+#[derive(Debug, Default)]
+pub(super) struct FirstWait {
+    past: bool,
+}
+
+impl FirstWait {
+    /// The first item waits until `until`, because of `what`.
+    pub(super) fn log<C: Clock>(&mut self, clock: &C, until: Duration, what: &str) {
+        let wait = until.saturating_sub(clock.now());
+        if self.past || wait < LOGGED_FROM {
+            return;
+        }
+        self.past = true;
+        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        let starts_utc = Micros(clock.utc().0.saturating_add(micros));
+        tracing::info!(%starts_utc, wait_seconds = wait.as_secs(), "waiting for the first event: {what}");
+    }
+
+    /// An item went through: later waits are the run's own pace.
+    pub(super) fn pass(&mut self) {
+        self.past = true;
+    }
+}

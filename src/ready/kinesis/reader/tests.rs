@@ -1,0 +1,451 @@
+//! The reader against a stream, step by step: every call, every fault, every crash is a step of the test.
+
+use proptest::prelude::*;
+
+use super::super::double::{Double, sequence, shard_id};
+use super::*;
+use crate::model::Reason;
+use crate::ready::contract::{TOPIC, ready};
+
+fn options() -> Arc<KinesisOptions> {
+    Arc::new(KinesisOptions { max_held: 4, ..KinesisOptions::new("control", TOPIC) })
+}
+
+/// A consumer, its stream, and what it keeps.
+struct Bench {
+    stream: Double,
+    options: Arc<KinesisOptions>,
+    reader: Reader,
+    now: Duration,
+    kept: BTreeMap<ShardId, ShardPosition>,
+}
+
+impl Bench {
+    fn new(options: Arc<KinesisOptions>) -> Self {
+        let reader = Reader::new(Arc::clone(&options), Vec::new(), Met::default());
+        Self { stream: Double::default(), options, reader, now: Duration::from_secs(1), kept: BTreeMap::new() }
+    }
+
+    fn of(shards: usize) -> Self {
+        let bench = Self::new(options());
+        bench.stream.create(shards);
+        bench
+    }
+
+    /// Lets time pass until there is a call to make, and makes it. `false` where there is none to make.
+    fn step(&mut self) -> Result<bool, Refusal> {
+        if self.reader.request(self.now).is_none() {
+            let Some(due) = self.reader.next_due() else { return Ok(false) };
+            self.now = due.max(self.now);
+            self.reader.wake(self.now);
+        }
+        let Some(request) = self.reader.request(self.now) else { return Ok(false) };
+        let answer = match request {
+            Request::List => Answer::List(self.stream.list_now()),
+            Request::Iterator(shard, start) => {
+                let answer = self.stream.iterator_now(&shard, &start);
+                Answer::Iterator(shard, answer)
+            }
+            Request::Read(shard, iterator) => Answer::Read(shard, self.stream.read_now(&iterator)),
+        };
+        self.reader.answered(answer, self.now).map(|()| true)
+    }
+
+    fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            self.step().unwrap();
+        }
+    }
+
+    fn take(&mut self) -> Option<(u64, ShardId, SequenceNumber)> {
+        let (offer, _) = self.reader.offer()?;
+        Some((offer.id, offer.partition, offer.offset))
+    }
+
+    /// Takes what comes within some steps, and settles it.
+    fn settle_all(&mut self) -> Vec<SequenceNumber> {
+        let mut taken = Vec::new();
+        for _ in 0..60 {
+            self.step().unwrap();
+            while let Some((id, _, sequence)) = self.take() {
+                self.reader.settle(id, Settlement::Verdict, self.now);
+                taken.push(sequence);
+            }
+        }
+        taken
+    }
+
+    fn save(&mut self) {
+        for position in self.reader.unsaved() {
+            self.kept.insert(position.shard_id.clone(), position);
+        }
+    }
+
+    fn restart(&mut self) {
+        let kept = self.kept.values().cloned().collect();
+        self.reader = Reader::new(Arc::clone(&self.options), kept, Met::default());
+    }
+
+    fn refusal(&mut self) -> Refusal {
+        (0..200).find_map(|_| self.step().err()).expect("the feed ends")
+    }
+}
+
+#[test]
+fn a_restart_goes_on_after_the_last_settled_record_of_each_shard() {
+    let mut bench = Bench::of(2);
+    for shard in [0, 0, 1] {
+        bench.stream.put(shard, ready('a').as_bytes());
+    }
+    assert_eq!(bench.settle_all().len(), 3);
+    bench.save();
+    let new = bench.stream.put(0, ready('b').as_bytes());
+    bench.restart();
+    assert_eq!(bench.settle_all(), [new]);
+}
+
+#[test]
+fn a_drained_shard_is_not_read_again_after_a_restart() {
+    let mut bench = Bench::of(1);
+    bench.stream.put(0, ready('a').as_bytes());
+    bench.stream.split(0);
+    bench.settle_all();
+    bench.save();
+    assert!(bench.kept[&shard_id(0)].drained);
+    bench.restart();
+    let before = bench.stream.calls("iterator");
+    bench.settle_all();
+    assert_eq!(bench.stream.calls("iterator") - before, 2, "one for each child");
+}
+
+#[test]
+fn an_empty_closed_shard_is_kept_as_drained_by_its_end() {
+    let mut bench = Bench::of(1);
+    bench.stream.split(0);
+    bench.settle_all();
+    bench.save();
+    assert_eq!(bench.kept[&shard_id(0)].sequence_number, sequence(2));
+    assert!(bench.kept[&shard_id(0)].drained);
+}
+
+#[test]
+fn a_shard_with_a_deferred_message_is_not_drained() {
+    let mut bench = Bench::of(1);
+    bench.stream.put(0, ready('a').as_bytes());
+    bench.stream.split(0);
+    bench.steps(3);
+    let (id, ..) = bench.take().unwrap();
+    bench.reader.settle(id, Settlement::Deferred, bench.now);
+    bench.steps(4);
+    bench.save();
+    assert!(!bench.kept.contains_key(&shard_id(0)), "{:?}", bench.kept);
+    assert_eq!(bench.settle_all(), [sequence(2)], "it comes again after its pause");
+    bench.save();
+    assert!(bench.kept[&shard_id(0)].drained);
+}
+
+#[test]
+fn throttling_expiry_and_trouble_of_the_service_lose_nothing_and_end_nothing() {
+    let trouble = || {
+        [
+            Fault::Throttled("slow down".into()),
+            Fault::Expired("too old".into()),
+            Fault::Passing("500".into()),
+            Fault::Position("the iterator is not ours".into()),
+        ]
+    };
+    let mut bench = Bench::of(1);
+    let mut expected = Vec::new();
+    let mut taken = Vec::new();
+    for round in 0..6 {
+        expected.push(bench.stream.put(0, ready('a').as_bytes()));
+        if round > 0 {
+            bench.stream.fail(trouble());
+            bench.stream.expire();
+        }
+        taken.extend(bench.settle_all());
+    }
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn throttled_calls_are_not_repeated_at_once() {
+    let mut bench = Bench::of(1);
+    bench.steps(3);
+    let calls = |bench: &Bench| bench.stream.calls("read") + bench.stream.calls("list");
+    let (began, before) = (bench.now, calls(&bench));
+    bench.stream.fail(vec![Fault::Throttled("slow down".into()); 1000]);
+    while bench.now < began + Duration::from_mins(1) {
+        bench.step().unwrap();
+    }
+    let calls = calls(&bench) - before;
+    assert!((6..=20).contains(&calls), "{calls} calls in a minute of throttling");
+}
+
+#[test]
+fn a_stream_that_is_not_there_yet_is_waited_for() {
+    let mut bench = Bench::new(options());
+    bench.steps(20);
+    assert!(bench.now > Duration::from_mins(1), "it is not asked for all the time");
+    bench.stream.create(1);
+    let put = bench.stream.put(0, ready('a').as_bytes());
+    assert_eq!(bench.settle_all(), [put]);
+}
+
+#[test]
+fn once_does_not_wait_for_a_stream() {
+    let mut bench = Bench::new(Arc::new(KinesisOptions { once: true, ..(*options()).clone() }));
+    let refusal = bench.step().unwrap_err();
+    assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
+    assert!(refusal.detail.contains("no such stream") && refusal.detail.contains("control"), "{refusal}");
+}
+
+#[test]
+fn once_gives_up_on_a_service_that_stays_away() {
+    let mut bench = Bench::of(1);
+    bench.options = Arc::new(KinesisOptions { once: true, ..(*options()).clone() });
+    bench.restart();
+    bench.stream.fail(vec![Fault::Passing("connection refused".into()); 1000]);
+    let refusal = bench.refusal();
+    assert!(refusal.detail.contains("connection refused"), "{refusal}");
+    assert!((30..60).contains(&bench.now.as_secs()), "{:?}", bench.now);
+}
+
+#[test]
+fn what_was_never_allowed_ends_the_feed_at_once() {
+    for (before, fault) in [(0, "AccessDeniedException"), (1, "AccessDeniedException"), (2, "KMSDisabledException")] {
+        let mut bench = Bench::of(1);
+        bench.steps(before);
+        bench.stream.fail([Fault::Refused(fault.into())]);
+        let refusal = bench.step().unwrap_err();
+        assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
+        assert!(refusal.detail.contains(fault) && refusal.detail.contains("GetRecords"), "{refusal}");
+    }
+}
+
+#[test]
+fn what_is_refused_later_is_borne_for_a_while_and_then_ends_the_feed() {
+    let mut bench = Bench::of(1);
+    bench.settle_all();
+    let began = bench.now;
+    bench.stream.fail(vec![Fault::Refused("AccessDeniedException".into()); 1000]);
+    let refusal = bench.refusal();
+    assert!(refusal.detail.contains("lost: AccessDeniedException"), "{refusal}");
+    let borne = bench.now.saturating_sub(began);
+    assert!(borne > Duration::from_mins(2) && borne < Duration::from_mins(3), "{borne:?}");
+}
+
+#[test]
+fn a_refusal_of_reading_is_not_forgotten_because_listing_works() {
+    let mut bench = Bench::of(1);
+    bench.settle_all();
+    let refused = || Fault::Refused("KMSDisabledException".into());
+    let (mut lists, mut lost) = (0, None);
+    while lost.is_none() && bench.now < Duration::from_mins(10) {
+        bench.now = bench.reader.next_due().unwrap().max(bench.now);
+        lost = if let Some(Request::Read(shard, _)) = bench.reader.request(bench.now) {
+            bench.reader.answered(Answer::Read(shard, Err(refused())), bench.now).err()
+        } else {
+            lists += 1;
+            bench.step().err()
+        };
+    }
+    assert!(lost.expect("the feed ends").detail.contains("KMSDisabledException"));
+    assert!(lists > 3, "listing worked all the time");
+}
+
+#[test]
+fn a_refusal_that_passes_is_forgotten() {
+    let mut bench = Bench::of(1);
+    bench.settle_all();
+    for _ in 0..3 {
+        bench.stream.fail(vec![Fault::Refused("AccessDeniedException".into()); 6]);
+        let put = bench.stream.put(0, ready('a').as_bytes());
+        assert_eq!(bench.settle_all(), [put]);
+        bench.now += Duration::from_mins(3);
+    }
+}
+
+#[test]
+fn a_stream_that_is_deleted_ends_the_feed_after_a_while() {
+    let mut bench = Bench::of(1);
+    bench.settle_all();
+    bench.stream.delete();
+    let refusal = bench.refusal();
+    assert!(refusal.detail.contains("the stream is gone"), "{refusal}");
+}
+
+#[test]
+fn a_stream_that_is_made_anew_is_read_from_its_oldest_record() {
+    let mut bench = Bench::of(1);
+    bench.stream.put(0, ready('a').as_bytes());
+    bench.settle_all();
+    bench.save();
+    bench.stream.delete();
+    bench.steps(3);
+    bench.stream.create(1);
+    let put = bench.stream.put(0, ready('b').as_bytes());
+    assert_eq!(bench.settle_all(), std::slice::from_ref(&put));
+    bench.save();
+    assert_eq!(bench.kept[&shard_id(0)].sequence_number, put);
+    // And where that happened while nobody was looking.
+    bench.stream.delete();
+    bench.stream.create(1);
+    let put = bench.stream.put(0, ready('c').as_bytes());
+    bench.restart();
+    assert_eq!(bench.settle_all(), [put]);
+}
+
+#[test]
+fn a_kept_number_that_is_trimmed_begins_at_the_oldest_record() {
+    let mut bench = Bench::of(1);
+    bench.stream.put(0, ready('a').as_bytes());
+    bench.settle_all();
+    bench.save();
+    bench.stream.put(0, ready('b').as_bytes());
+    bench.stream.trim(0);
+    let put = bench.stream.put(0, ready('c').as_bytes());
+    bench.restart();
+    assert_eq!(bench.settle_all(), [put]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put { shard: prop::sample::Index, is_ready: bool },
+    Split(prop::sample::Index),
+    Merge(prop::sample::Index),
+    Call,
+    Take,
+    Settle { which: usize, verdict: bool },
+    Fault(u8),
+    Expire,
+    Save,
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        5 => (index(), any::<bool>()).prop_map(|(shard, is_ready)| Step::Put { shard, is_ready }),
+        1 => index().prop_map(Step::Split),
+        1 => index().prop_map(Step::Merge),
+        8 => Just(Step::Call),
+        4 => Just(Step::Take),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, verdict)| Step::Settle { which, verdict }),
+        1 => (0_u8..3).prop_map(Step::Fault),
+        1 => Just(Step::Expire),
+        2 => Just(Step::Save),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// What a message has gone through.
+#[derive(Debug)]
+struct Message {
+    shard: usize,
+    sequence: SequenceNumber,
+    is_ready: bool,
+    decided: bool,
+}
+
+proptest! {
+    /// Whatever is resharded, throttled, expired, deferred and crashed: nothing is kept as settled that was not decided,
+    /// a parent's messages come before its children's, and in the end every READY has had a verdict.
+    #[test]
+    fn no_message_is_lost_or_overtaken(steps in prop::collection::vec(step(), 1..150)) {
+        let mut bench = Bench::of(2);
+        let mut messages: Vec<Message> = Vec::new();
+        let mut out: Vec<(u64, SequenceNumber)> = Vec::new();
+        // First offers since the last start, in their order.
+        let mut offered: Vec<SequenceNumber> = Vec::new();
+        let finish = (0..1500).map(|at| match at % 5 {
+            0 | 1 => Step::Call,
+            2 => Step::Take,
+            3 => Step::Settle { which: 0, verdict: true },
+            _ => Step::Save,
+        });
+        let body = steps.len();
+        for (at, step) in steps.into_iter().chain(finish).enumerate() {
+            if at == body {
+                bench.stream.mend();
+            }
+            match step {
+                Step::Put { shard, is_ready } => {
+                    let open = bench.stream.open_shards();
+                    let shard = open[shard.index(open.len())];
+                    let text = if is_ready { ready('a') } else { "{".to_owned() };
+                    let sequence = bench.stream.put(shard, text.as_bytes());
+                    messages.push(Message { shard, sequence, is_ready, decided: false });
+                }
+                Step::Split(shard) => {
+                    let open = bench.stream.open_shards();
+                    bench.stream.split(open[shard.index(open.len())]);
+                }
+                Step::Merge(shard) => {
+                    let open = bench.stream.open_shards();
+                    let at = shard.index(open.len());
+                    if open.len() > 1 {
+                        bench.stream.merge(open[at], open[(at + 1) % open.len()]);
+                    }
+                }
+                Step::Call => { bench.step().unwrap(); }
+                Step::Take => {
+                    if let Some((id, _, sequence)) = bench.take() {
+                        let message = messages.iter().find(|message| message.sequence == sequence).unwrap();
+                        prop_assert!(message.is_ready);
+                        if !offered.contains(&sequence) {
+                            // Whatever came to this shard or to one that it came from is known already.
+                            let lineage = bench.stream.lineage(message.shard);
+                            let earlier = messages.iter().filter(|other| {
+                                other.is_ready && lineage.contains(&other.shard) && other.sequence < sequence
+                            });
+                            for other in earlier {
+                                prop_assert!(other.decided || offered.contains(&other.sequence), "overtaken: {other:?}");
+                            }
+                            offered.push(sequence.clone());
+                        }
+                        out.push((id, sequence));
+                    }
+                }
+                Step::Settle { which, verdict } => {
+                    if !out.is_empty() {
+                        let (id, sequence) = out.swap_remove(which % out.len());
+                        let settlement = if verdict { Settlement::Verdict } else { Settlement::Deferred };
+                        messages.iter_mut().find(|message| message.sequence == sequence).unwrap().decided |= verdict;
+                        bench.reader.settle(id, settlement, bench.now);
+                    }
+                }
+                Step::Fault(which) => bench.stream.fail([match which {
+                    0 => Fault::Throttled("slow down".into()),
+                    1 => Fault::Passing("500".into()),
+                    _ => Fault::Expired("too old".into()),
+                }]),
+                Step::Expire => bench.stream.expire(),
+                Step::Save => {
+                    bench.save();
+                    for position in bench.kept.values() {
+                        let of_shard = messages.iter().filter(|message| {
+                            message.is_ready
+                                && shard_id(message.shard) == position.shard_id
+                                && (position.drained || message.sequence <= position.sequence_number)
+                        });
+                        for message in of_shard {
+                            prop_assert!(message.decided, "kept as settled: {message:?}, {position:?}");
+                        }
+                    }
+                }
+                Step::Crash => {
+                    out.clear();
+                    offered.clear();
+                    bench.restart();
+                }
+            }
+        }
+        let undecided: Vec<_> = messages.iter().filter(|message| message.is_ready && !message.decided).collect();
+        prop_assert!(undecided.is_empty(), "{undecided:?}");
+        for message in &messages {
+            let kept = bench.kept.get(&shard_id(message.shard));
+            prop_assert!(kept.is_some_and(|kept| kept.sequence_number >= message.sequence), "{message:?}: {kept:?}");
+        }
+    }
+}
