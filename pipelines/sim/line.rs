@@ -253,13 +253,12 @@ impl Line {
 
     /// What a start reads of the views counts, also where the start that wrote them did not come to its end.
     pub(super) fn read_views(&mut self, views: Option<&str>) -> Result<(), Violation> {
-        match (views, &self.views) {
-            (Some(views), _) => self.keep_views(views),
-            (None, Some(known)) => {
-                Err(broken(Promise::HonestPosition, format!("the views {known} were kept and are no more")))
-            }
-            (None, None) => Ok(()),
+        if let Some(views) = views {
+            return self.keep_views(views);
         }
+        self.views.as_ref().map_or(Ok(()), |known| {
+            Err(broken(Promise::HonestPosition, format!("the views {known} were kept and are no more")))
+        })
     }
 
     pub(super) fn keep_views(&mut self, views: &str) -> Result<(), Violation> {
