@@ -158,8 +158,10 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{Fate, MemoryDisk, Operation};
     use crate::evidence::Status;
     use crate::model::{Hex64, Micros, Reason};
+    use crate::reference::Random;
     use crate::store::{Fault, MemoryStore};
 
     fn words() -> LastWords {
@@ -239,6 +241,21 @@ mod tests {
         spool.keep(&no_folder, words());
         assert_eq!(spool.write(&no_folder, &store).await.unwrap(), [words()]);
         assert_eq!(recorded(&store).await, 1);
+    }
+
+    #[test]
+    fn an_end_that_was_kept_outlasts_a_power_loss() {
+        let folder = Path::new("/runs/spool");
+        for seed in 0..64 {
+            let disk = MemoryDisk::new();
+            Spool::on(Arc::new(disk.clone())).keep(folder, words());
+            let mut random = Random::of(&[seed]);
+            disk.lose_power(&mut |bound| random.below(bound));
+            let happens = |_: &Operation<'_>| Fate::Happens;
+            let next = Spool::on(Arc::new(disk.seen_by(Arc::new(happens))));
+            let waiting = next.waiting(folder);
+            assert_eq!(waiting.iter().map(|path| next.read(path)).collect::<Vec<_>>(), [Some(words())], "seed {seed}");
+        }
     }
 
     #[tokio::test]
