@@ -8,8 +8,8 @@ mod common;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, IntervalYearMonthArray, RecordBatch,
-    StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, IntervalYearMonthArray,
+    RecordBatch, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
 use common::capture::{CaptureGate, Reply};
 use common::live::Running;

@@ -19,6 +19,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
 use data_path::{framed, framer, merged, parquet, pins, read, view_of};
 use futures::StreamExt as _;
 use proptest::prelude::*;
+use wsp::byte_budget::ByteBudget;
 use wsp::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints};
 use wsp::clock::Clock;
 use wsp::deliver::PushStats;
@@ -340,6 +341,7 @@ async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duratio
         stats: PushStats::new(),
         read: ReadCounts::default(),
         framed: framed.clone(),
+        bodies: ByteBudget::unlimited(),
     };
     let from = vec![Resume::default(); run.outputs.len()];
     let reasons = Arc::new(Mutex::new(Vec::new()));

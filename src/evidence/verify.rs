@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 use super::governance::{Facts, Family, Pins, Provenance, dedupe_key_of_lane};
-use super::told::parts_of;
 use super::unstarted::whole;
 use super::{
     Counts, EarlierOutput, End, Fact, RecordLine, START_SCHEMA, SUMMARY_SCHEMA, Start, StartOutput, Status, Summary,

@@ -113,14 +113,14 @@ proptest! {
 #[test]
 fn batches_of_large_rows_have_fewer_of_them() {
     const LONG: usize = 100_000;
+    const BATCH_BYTES: u64 = 4 << 20;
     let rows = |texts: StringArray, dictionary: bool| {
         let batch = RecordBatch::try_from_iter([("x", Arc::new(texts) as ArrayRef)]).unwrap();
         let properties = WriterProperties::builder().set_dictionary_enabled(dictionary).build();
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         let metadata = metadata(&writer.into_inner().unwrap().into(), PageIndexPolicy::Skip);
-        let layout = Layout { metadata: &metadata, leaves: &[0], most_rows: 4096 };
-        layout.batch_rows(0)
+        batch_rows(&metadata, 0, &[0], BATCH_BYTES, 4096)
     };
     let long = "z".repeat(LONG);
     let within = |count: u64| count * LONG as u64 <= BATCH_BYTES && (count + 2) * LONG as u64 > BATCH_BYTES;
