@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod credit;
 pub mod deliver;
+pub mod disk;
 pub mod envelope;
 pub mod evidence;
 pub mod merge;

@@ -8,9 +8,10 @@ mod common;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::capture::{CaptureGate, Reply};
 use common::live::{Running, publish_world};
@@ -25,6 +26,21 @@ use wsp::telemetry::catalogue;
 /// A gate that answers 100 events and then holds the rest back.
 fn half_open() -> CaptureGate {
     CaptureGate::scripted(|nth, _| if nth < 100 { Reply::admit() } else { Reply::admit_held() })
+}
+
+/// A place among the listener's connections is not kept for a peer that does not finish its request.
+#[test]
+fn a_peer_that_sends_half_a_head_is_disconnected() {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let (_running, address) = start(&stage, RUN_ARGS);
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(12))).unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: wsp\r\n").unwrap();
+    let mut answer = Vec::new();
+    let closed = stream.read_to_end(&mut answer);
+    assert!(closed.is_ok(), "after 12 s: {closed:?}");
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
 }
 
 #[test]

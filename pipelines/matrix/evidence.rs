@@ -8,12 +8,13 @@ use super::Matrix;
 use super::delivery::Streamed;
 use super::report::{Report, Seen};
 use crate::clock::Clock;
+use crate::disk::{RealDisk, files};
 use crate::evidence::{document, key, run_prefix, unavailable};
 use crate::model::{Check, Refusal, Secret, Verdict};
 use crate::pipelines::prepare;
 use crate::pipelines::verify::{Depth, verify};
 use crate::profile::{CheckpointBackend, ControlBus};
-use crate::store::{Key, files};
+use crate::store::Key;
 
 /// Of an object that is searched or shown, in bytes.
 const LIMIT: u64 = 64 << 20;
@@ -162,7 +163,7 @@ pub(super) async fn keep<C: Clock>(m: &Matrix<C>, report: &Report) -> Result<Str
     };
     let folder = Path::new("runs/fraud-platform").join(m.run.as_str()).join("wsp");
     let path = folder.join("matrix.json");
-    let kept = files::create_folders(&folder).and_then(|()| files::replace(&path, &text));
+    let kept = files::create_folders(&RealDisk, &folder).and_then(|()| files::replace(&RealDisk, &path, &text));
     kept.map_err(|error| Refusal::new(refusal.reason, format!("{refusal}; {}: {error}", path.display())))?;
     Ok(path.display().to_string())
 }

@@ -186,7 +186,7 @@ impl ScopeTable for Table {
                 (row.seq, row.expires) = (seq, now + lease);
                 judge.saves(process, &cursors);
                 judge.saves_beyond(process, &outputs(&judge, Some(&beside)));
-                judge.keeps(process);
+                judge.keeps(process, now);
                 // The table has the legacy producer's columns.
                 let in_table = |cursor: Cursor| (cursor.output_id.clone(), Cursor { last_event_id: None, ..cursor });
                 row.cursors.extend(cursors.into_iter().map(in_table));
@@ -248,10 +248,11 @@ impl ScopeTable for Table {
 
     async fn load(&self, scope: &Hex64, _: &[OutputId]) -> Result<Loaded, Fault> {
         let (judge, process) = (self.database.judge.clone(), self.process);
-        self.request("load", scope, move |row, _| {
+        self.request("load", scope, move |row, now| {
             let cursors: Vec<Cursor> = row.cursors.values().cloned().collect();
             let beside = row.beside.clone();
-            judge.loads(process, &Kept { cursors: cursors.clone(), beyond: outputs(&judge, beside.as_deref()) });
+            let kept = Kept { cursors: cursors.clone(), beyond: outputs(&judge, beside.as_deref()) };
+            judge.loads(process, &kept, now);
             Loaded { cursors, beside }
         })
         .await

@@ -1,23 +1,33 @@
-//! The model of checkpoints on a disk: a lock that dies with its process, and a journal whose last entry is lost unless
-//! synced. The files that follow a journal are not in it: nobody here but its holder reads or moves them.
+//! Checkpoints on the machine's disk: the real files, on a disk in memory whose every operation is a step of its process.
 //!
 //! ```text
-//! save ──entry──► pending ──sync──► durable ──► answer
-//!                    └─ crash: the entry is whole or the one before it counts ─┘
+//! stage ──load, save──► Watched ──► FileCheckpoints (the real ones) ──operation──► Reached: dead? a fault? ──► MemoryDisk
+//!                          │                                                                                     │
+//!                          └──────────► Judge ◄─────────────── cursor files, as a legacy producer reads them ────┘
 //! ```
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::Deserialize;
 
-use super::hub::{Hub, ProcessId};
+use super::clock::SimClock;
+use super::hub::{Hub, Life, ProcessId};
 use super::judge::Judge;
 use super::plan::StorePlan;
-use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept, Views};
-use crate::model::{Hex64, OutputId, Reason, Refusal};
+use super::world::OUTPUTS;
+use crate::checkpoint::{Beyond, CheckpointScope, CheckpointStore, FileCheckpoints, Kept, Lease, Views};
+use crate::disk::{Fate, Host, MemoryDisk, Operation};
+use crate::model::{Hex64, OutputId, Refusal};
+
+const ROOT: &str = "/data/checkpoints";
+
+/// How long a cursor file may stay behind a save, besides the time that the disk takes.
+const LAG: Duration = Duration::from_millis(250);
 
 /// The disk. Clones share it.
 #[derive(Clone)]
@@ -25,192 +35,194 @@ pub(super) struct Disk {
     hub: Hub,
     judge: Judge,
     plan: Arc<StorePlan>,
-    folders: Arc<Mutex<BTreeMap<Hex64, Folder>>>,
-}
-
-/// A scope's folder.
-#[derive(Debug, Default)]
-struct Folder {
-    lock: Option<ProcessId>,
-    durable: Entry,
-    /// Written, and not synced.
-    pending: Option<Entry>,
-    /// Which views the positions count in; the file is replaced as a whole, so a crash leaves the old one or the new one.
-    views: Option<Views>,
-    pending_views: Option<Views>,
-}
-
-/// An entry of the journal: all that is kept.
-#[derive(Debug, Clone, Default)]
-struct Entry {
-    cursors: BTreeMap<OutputId, Cursor>,
-    beyond: Vec<Beyond>,
-}
-
-impl Entry {
-    /// The next one.
-    fn with(&self, kept: &Kept) -> Self {
-        let mut cursors = self.cursors.clone();
-        cursors.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
-        Self { cursors, beyond: kept.beyond.clone() }
-    }
-
-    fn kept(&self) -> Kept {
-        Kept { cursors: self.cursors.values().cloned().collect(), beyond: self.beyond.clone() }
-    }
-}
-
-impl Folder {
-    fn sync(&mut self) {
-        if let Some(entry) = self.pending.take() {
-            self.durable = entry;
-        }
-    }
+    memory: MemoryDisk,
 }
 
 impl Disk {
     pub(super) fn new(hub: Hub, judge: Judge, plan: StorePlan) -> Self {
-        Self { hub, judge, plan: Arc::new(plan), folders: Arc::default() }
+        Self { hub, judge, plan: Arc::new(plan), memory: MemoryDisk::new() }
     }
 
-    /// Takes a scope's lock for `process`.
-    pub(super) fn open(&self, process: ProcessId, scope: &Hex64) -> Result<Box<dyn CheckpointScope>, Refusal> {
-        let mut folders = self.lock();
-        let folder = folders.entry(scope.clone()).or_default();
-        if let Some(holder) = folder.lock {
-            return Err(Refusal::new(Reason::CheckpointScopeBusy, format!("p{holder} holds it")));
-        }
-        folder.lock = Some(process);
-        Ok(Box::new(Held { disk: self.clone(), process, scope: scope.clone() }))
+    /// Opens a scope of the line that `process` streams.
+    pub(super) async fn open(
+        &self,
+        process: ProcessId,
+        scope: &Hex64,
+        clock: SimClock,
+    ) -> Result<Box<dyn CheckpointScope>, Refusal> {
+        let folder = Path::new(ROOT).join(scope.as_str());
+        let reached = Reached { disk: self.clone(), process, folder, faltered: Arc::default() };
+        // A legacy producer might start now instead.
+        reached.show_files(None);
+        let memory = self.memory.seen_by(Arc::new(reached.clone()));
+        let scope = FileCheckpoints::on(Arc::new(memory), ROOT, clock).open(scope).await?;
+        Ok(Box::new(Watched { scope, reached }))
     }
 
-    /// What a crash of `process` does to its folders: an entry that was not synced may be there or not.
-    pub(super) fn crash(&self, process: ProcessId) {
-        let mut folders = self.lock();
-        for folder in folders.values_mut().filter(|folder| folder.lock == Some(process)) {
-            folder.lock = None;
-            if let Some(views) = folder.pending_views.take()
-                && self.hub.draw(|r| r.chance(1, 2))
-            {
-                self.judge.keeps_views(process, &format!("{views:?}"));
-                folder.views = Some(views);
-            }
-            if let Some(entry) = folder.pending.take() {
-                let kept = self.hub.draw(|r| r.chance(1, 2));
-                self.judge.count(|totals| totals.positions_lost += u64::from(!kept));
-                if kept {
-                    folder.durable = entry;
-                }
-            }
-            self.judge.falls_back(process, &folder.durable.kept());
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Hex64, Folder>> {
-        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Loses what is not durable, or some of it.
+    pub(super) fn lose_power(&self) {
+        self.hub.draw(|random| self.memory.lose_power(&mut |bound| random.below(bound)));
     }
 }
 
-/// A locked folder.
-struct Held {
+/// The disk as one process reaches it.
+#[derive(Clone)]
+struct Reached {
     disk: Disk,
     process: ProcessId,
-    scope: Hex64,
+    /// The scope's.
+    folder: PathBuf,
+    /// An operation of it has failed.
+    faltered: Arc<AtomicBool>,
 }
 
-impl Held {
-    /// Does something in the folder, a while later; nothing any more once the process is dead.
-    async fn at<T>(&self, work: impl FnOnce(&mut Folder) -> T) -> T {
-        let hub = &self.disk.hub;
-        let wait = hub.draw(|r| r.below(self.disk.plan.latency + 1));
-        hub.sleep(self.process, Duration::from_millis(wait)).await;
-        if !hub.step(self.process) {
-            std::future::pending::<()>().await;
+/// What a legacy producer reads of a cursor file.
+#[derive(Deserialize)]
+struct CursorFile {
+    last_file: String,
+    last_row_index: u64,
+}
+
+impl Reached {
+    /// What the cursor files say, as a legacy producer reads them: it knows no journal.
+    fn places(&self) -> Result<Vec<(String, String, u64)>, String> {
+        let mut places = Vec::new();
+        for output in OUTPUTS {
+            let path = self.folder.join(format!("output_id={output}")).join("cursor.json");
+            let Some(bytes) = self.disk.memory.content(&path) else { continue };
+            let file: CursorFile =
+                serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+            places.push((output.to_string(), file.last_file, file.last_row_index));
         }
-        let mut folders = self.disk.lock();
-        work(folders.entry(self.scope.clone()).or_default())
+        Ok(places)
     }
 
-    async fn save_all(&self, kept: &Kept) -> Result<(), Refusal> {
+    /// Lets the judge read the cursor files. They have to say at least what was saved until `known`.
+    fn show_files(&self, known: Option<Duration>) {
+        self.disk.judge.reads_files(self.process, self.places(), known);
+    }
+
+    /// What was saved until then has come to the cursor files, where the process lives and nothing of it has failed.
+    fn published(&self) -> Option<Duration> {
+        let Disk { hub, plan, .. } = &self.disk;
+        let well = hub.life(self.process) != Life::Dead && !self.faltered.load(Ordering::Relaxed);
+        well.then(|| hub.now().checked_sub(LAG + Duration::from_millis(plan.latency + 1))).flatten()
+    }
+}
+
+impl Host for Reached {
+    fn fate(&self, operation: &Operation<'_>) -> Fate {
         let Disk { hub, judge, plan, .. } = &self.disk;
-        // Nothing is written, or the entry is and can't be synced.
-        let fails = hub.draw(|r| r.chance(plan.failing, 1_000).then(|| r.chance(1, 2)));
-        if fails == Some(false) {
-            return self.failed();
+        if !hub.step(self.process) {
+            return Fate::Fails;
         }
-        self.at(|folder| {
-            for cursor in &kept.cursors {
-                hub.note(format_args!("p{} writes {} row {}", self.process, cursor.output_id, cursor.last_row_index));
-            }
-            hub.note(format_args!("p{} writes what is beyond: {}", self.process, runs(&kept.beyond)));
-            // Seen at once by who reads the journal; a crash may still undo it.
-            judge.saves(self.process, &kept.cursors);
-            judge.saves_beyond(self.process, &kept.beyond);
-            folder.pending = Some(folder.durable.with(kept));
-        })
-        .await;
-        if fails.is_some() {
-            return self.failed();
+        let fails = hub.draw(|r| r.chance(plan.failing, 10_000).then(|| r.chance(1, 2)));
+        let fate = match fails {
+            None => Fate::Happens,
+            Some(true) => Fate::Fails,
+            Some(false) => Fate::FailsHalfway,
+        };
+        if fate != Fate::Happens {
+            judge.count(|totals| totals.store_faults += 1);
+            self.faltered.store(true, Ordering::Relaxed);
         }
-        self.at(|folder| {
-            hub.note(format_args!("p{} syncs", self.process));
-            folder.sync();
-            judge.keeps(self.process);
-        })
-        .await;
-        self.at(|_| ()).await;
-        Ok(())
+        if fate != Fate::Happens || operation.act.changes() {
+            hub.note(format_args!("p{} {:?} {}: {fate:?}", self.process, operation.act, shown(operation.path)));
+        }
+        fate
     }
 
-    fn failed(&self) -> Result<(), Refusal> {
-        let Disk { hub, judge, .. } = &self.disk;
-        judge.count(|totals| totals.store_faults += 1);
-        hub.note(format_args!("p{} save fails", self.process));
-        Err(Refusal::new(Reason::CheckpointSaveFailed, "injected fault"))
+    /// The work is done at one instant, a while after it is asked for, and its result comes a while later.
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, std::io::Result<()>> {
+        let reached = self.clone();
+        let done = tokio::spawn(async move {
+            let Disk { hub, plan, .. } = &reached.disk;
+            let (there, back) = hub.draw(|r| (r.below(plan.latency + 1), r.below(plan.latency + 1)));
+            hub.sleep(reached.process, Duration::from_millis(there)).await;
+            work();
+            reached.show_files(reached.published());
+            hub.sleep(reached.process, Duration::from_millis(back)).await;
+        });
+        done.map(|done| done.map_err(std::io::Error::other)).boxed()
     }
 }
 
-impl CheckpointScope for Held {
-    fn load<'a>(&'a mut self, _: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
+/// A path for the trace: names of temporary files differ from run to run.
+fn shown(path: &Path) -> std::path::Display<'_> {
+    let temporary = path.extension().is_some_and(|extension| extension == "wsp-tmp");
+    let path = if temporary { path.parent().unwrap_or(path) } else { path };
+    path.strip_prefix(ROOT).unwrap_or(path).display()
+}
+
+/// A scope whose saves and loads the judge sees.
+struct Watched {
+    scope: Box<dyn CheckpointScope>,
+    reached: Reached,
+}
+
+impl CheckpointScope for Watched {
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move {
-            let load = |folder: &mut Folder| {
-                // What is read is synced first, as the real one is brought to files.
-                folder.sync();
-                folder.durable.kept()
-            };
-            let kept = self.at(load).await;
-            let (positions, beyond) = (kept.cursors.len(), runs(&kept.beyond));
-            self.disk.hub.note(format_args!("p{} loads {positions} positions, beyond: {beyond}", self.process));
-            self.disk.judge.loads(self.process, &kept);
+            let kept = self.scope.load(outputs).await?;
+            let Reached { disk: Disk { hub, judge, .. }, process, .. } = &self.reached;
+            hub.note(format_args!("p{process} loads {} positions, beyond: {}", kept.cursors.len(), runs(&kept.beyond)));
+            judge.loads(*process, &kept, hub.now());
+            // What an earlier process left in the journal alone was put in them.
+            self.reached.show_files(Some(hub.now()));
             Ok(kept)
         }
         .boxed()
     }
 
     fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
-        async move { Ok(self.at(|folder| folder.views.clone()).await) }.boxed()
+        async move {
+            let views = self.scope.views().await?;
+            let text = views.as_ref().map(|views| format!("{views:?}"));
+            self.reached.disk.judge.reads_views(self.reached.process, text.as_deref());
+            Ok(views)
+        }
+        .boxed()
     }
 
     fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
-            let (hub, plan) = (&self.disk.hub, &self.disk.plan);
-            if hub.draw(|r| r.chance(plan.failing, 1_000)) {
-                return self.failed();
-            }
-            self.at(|folder| folder.pending_views = Some(views.clone())).await;
-            self.at(|folder| {
-                hub.note(format_args!("p{} keeps its views", self.process));
-                folder.views = folder.pending_views.take();
-                self.disk.judge.keeps_views(self.process, &format!("{views:?}"));
-            })
-            .await;
+            self.scope.keep_views(views).await?;
+            let Reached { disk: Disk { hub, judge, .. }, process, .. } = &self.reached;
+            hub.note(format_args!("p{process} keeps its views"));
+            judge.keeps_views(*process, &format!("{views:?}"));
             Ok(())
         }
         .boxed()
     }
 
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
-        self.save_all(kept).boxed()
+        async move {
+            let Reached { disk: Disk { hub, judge, .. }, process, .. } = self.reached.clone();
+            for cursor in &kept.cursors {
+                hub.note(format_args!("p{process} saves {} row {}", cursor.output_id, cursor.last_row_index));
+            }
+            hub.note(format_args!("p{process} saves what is beyond: {}", runs(&kept.beyond)));
+            // From now on it may be found; it is kept for good when this returns.
+            judge.saves(process, &kept.cursors);
+            judge.saves_beyond(process, &kept.beyond);
+            self.scope.save(kept).await?;
+            judge.keeps(process, hub.now());
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), Refusal>> {
+        async move {
+            self.scope.finish().await?;
+            self.reached.show_files(Some(self.reached.disk.hub.now()));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn lease(&self) -> Lease {
+        self.scope.lease()
     }
 }
 
@@ -220,15 +232,4 @@ fn runs(beyond: &[Beyond]) -> String {
     let outputs: Vec<_> =
         beyond.iter().map(|beyond| format!("{} {} ", beyond.output_id, rows(beyond).concat())).collect();
     outputs.concat()
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // A dead process lets go by its crash, which comes first.
-        if let Some(folder) = self.disk.lock().get_mut(&self.scope)
-            && folder.lock == Some(self.process)
-        {
-            folder.lock = None;
-        }
-    }
 }

@@ -26,6 +26,8 @@ pub(super) type ProcessId = usize;
 pub(super) enum Blow {
     /// It dies on the spot.
     Crash,
+    /// It dies on the spot, and every other process on its machine; what is not synced may be lost.
+    PowerLoss,
     /// It is not run for this long, while the world goes on.
     Stall(Duration),
     /// It is asked to stop.
@@ -170,7 +172,7 @@ impl Hub {
         one.steps += 1;
         if one.blow.is_some_and(|(at, _)| one.steps >= at) {
             one.fallen = one.blow.take().map(|(_, blow)| blow);
-            if one.fallen == Some(Blow::Crash) {
+            if matches!(one.fallen, Some(Blow::Crash | Blow::PowerLoss)) {
                 one.life = Life::Dead;
             }
             if let Some(turn) = one.turn.take() {

@@ -35,6 +35,8 @@ pub enum Promise {
     HonestPosition,
     /// Runs, lanes and attempts never see each other's positions or events.
     Isolation,
+    /// What a legacy producer reads of a checkpoint is whole, covers answered rows alone, and follows the saves.
+    LegacyFiles,
     /// Nothing is sent at or behind a row that is in doubt, and the run says why.
     FailClosed,
     /// Who lost the checkpoint to another sends nothing new and does not end the run well.
@@ -91,6 +93,8 @@ pub(super) struct Seen {
     pub(super) kept: BTreeSet<usize>,
     /// Those among them beyond the positions.
     beyond: u64,
+    /// When it loaded or saved something, and the rows of each output that were kept then.
+    saves: Vec<(Duration, Vec<usize>)>,
     /// Until when it knows to hold its checkpoint; no end where it is locked.
     pub(super) held_until: Option<Duration>,
     /// A save told it that the checkpoint is another's.
@@ -143,6 +147,11 @@ impl Judge {
     /// Whether a line has positions, and whether a cursor is among them.
     pub(super) fn has_positions(&self, line: usize) -> (bool, bool) {
         self.lock().lines.get(line).map_or((false, false), Line::has_positions)
+    }
+
+    /// A process read which views the positions count in.
+    pub(super) fn reads_views(&self, process: ProcessId, views: Option<&str>) {
+        self.with(process, |line, _, _| line.read_views(views));
     }
 
     /// A process kept these views as those that the positions count in.
@@ -237,10 +246,10 @@ impl Judge {
     }
 
     /// A process asks for what is kept and gets this, which no crash undoes from now on.
-    pub(super) fn loads(&self, process: ProcessId, kept: &Kept) {
-        self.with(process, |line, seen, _| {
-            line.check_loaded(kept)?;
-            line.keep()?;
+    pub(super) fn loads(&self, process: ProcessId, kept: &Kept, now: Duration) {
+        self.with(process, |line, seen, totals| {
+            totals.positions_lost += u64::from(line.load(kept)?);
+            seen.saves.push((now, line.saved()));
             (seen.kept, seen.beyond) = (line.kept(), line.kept_beyond());
             Ok(())
         });
@@ -263,13 +272,33 @@ impl Judge {
     }
 
     /// What is saved now is not undone by any crash.
-    pub(super) fn keeps(&self, process: ProcessId) {
-        self.with(process, |line, _, _| line.keep());
+    pub(super) fn keeps(&self, process: ProcessId, now: Duration) {
+        self.with(process, |line, seen, _| {
+            seen.saves.push((now, line.saved()));
+            line.keep()
+        });
     }
 
-    /// A crash left this.
-    pub(super) fn falls_back(&self, process: ProcessId, kept: &Kept) {
-        self.with(process, |line, _, _| line.fall_back(kept));
+    /// A process was not run for a while: nothing of it is late.
+    pub(super) fn is_resumed(&self, process: ProcessId) {
+        if let Some(seen) = self.lock().processes.get_mut(&process) {
+            seen.saves.clear();
+        }
+    }
+
+    /// The cursor files of a process's line hold these outputs, files and rows; they should hold at least what it had saved
+    /// until `published`.
+    pub(super) fn reads_files(
+        &self,
+        process: ProcessId,
+        places: Result<Vec<(String, String, u64)>, String>,
+        published: Option<Duration>,
+    ) {
+        self.with(process, |line, seen, _| {
+            let places = places.map_err(|what| broken(Promise::LegacyFiles, what))?;
+            let least = published.and_then(|until| seen.saves.iter().rev().find(|(at, _)| *at <= until));
+            line.check_files(&places, least.map(|(_, rows)| rows.as_slice()))
+        });
     }
 
     /// A process has ended by itself. `has` says whether the gate has an event.
@@ -322,12 +351,17 @@ fn close(open: &mut Vec<usize>, n: usize) {
 fn refused_over_changed(refusal: Option<&Refusal>) -> Result<bool, Violation> {
     use Reason::{
         CheckpointForeign, CheckpointLeaseLost, CheckpointSaveFailed, CheckpointScopeBusy, CheckpointUnavailable,
-        StoreUnavailable,
+        CheckpointUnreadable, StoreUnavailable,
     };
     match refusal.map(|refusal| refusal.reason) {
         Some(CheckpointForeign) => Ok(true),
         Some(
-            CheckpointScopeBusy | CheckpointLeaseLost | CheckpointSaveFailed | CheckpointUnavailable | StoreUnavailable,
+            CheckpointScopeBusy
+            | CheckpointLeaseLost
+            | CheckpointSaveFailed
+            | CheckpointUnavailable
+            | CheckpointUnreadable
+            | StoreUnavailable,
         ) => Ok(false),
         other => Err(broken(Promise::FailClosed, format!("a start over a changed world ended with {other:?}"))),
     }

@@ -39,7 +39,8 @@ pub(super) struct Line {
     senders: BTreeMap<usize, BTreeSet<ProcessId>>,
     /// What is saved.
     cursors: BTreeMap<String, Cursor>,
-    beyond: Vec<Beyond>,
+    /// What was saved when the last save came to its end; a later one that did not may be found or not.
+    settled: BTreeMap<String, Cursor>,
     /// The views that they count in.
     views: Option<String>,
     /// Events kept as answered whatever crashes.
@@ -85,7 +86,7 @@ impl Line {
             garbled: false,
             senders: BTreeMap::new(),
             cursors: BTreeMap::new(),
-            beyond: Vec::new(),
+            settled: BTreeMap::new(),
             views: None,
             durable: BTreeSet::new(),
         }
@@ -197,22 +198,67 @@ impl Line {
         self.garbled = true;
     }
 
-    pub(super) fn check_loaded(&self, kept: &Kept) -> Result<(), Violation> {
-        let loaded = by_output(&kept.cursors);
-        if loaded != self.cursors {
-            let what = format!("{loaded:?} were loaded, this line had saved {:?}", self.cursors);
-            return Err(broken(Promise::Isolation, what));
+    /// Takes what was loaded for what is kept for good. Says whether the last save was lost, which had not come to its
+    /// end.
+    pub(super) fn load(&mut self, kept: &Kept) -> Result<bool, Violation> {
+        let last = (self.cursors.clone(), self.kept());
+        let settled = (self.settled.clone(), self.durable.clone());
+        self.fall_back(kept)?;
+        let loaded = (self.cursors.clone(), self.kept());
+        if loaded == last {
+            return Ok(false);
         }
-        if kept.beyond != self.beyond {
-            let what = format!("{:?} beyond were loaded, this line had saved {:?}", kept.beyond, self.beyond);
-            return Err(broken(Promise::Isolation, what));
+        if loaded == settled {
+            return Ok(true);
+        }
+        let what = format!("{kept:?} was loaded, this line had saved {:?}, and before {:?}", last.0, settled.0);
+        Err(broken(Promise::Isolation, what))
+    }
+
+    /// The rows of each output that are covered by its saved position.
+    pub(super) fn saved(&self) -> Vec<usize> {
+        self.outputs.iter().map(|output| output.saved).collect()
+    }
+
+    /// Cursor files as they are read by somebody else: output, file and row. They cover at least these rows of each output.
+    pub(super) fn check_files(
+        &self,
+        places: &[(String, String, u64)],
+        least: Option<&[usize]>,
+    ) -> Result<(), Violation> {
+        for (rank, output) in self.outputs.iter().enumerate() {
+            let place = places.iter().find(|(id, ..)| *id == output.id);
+            let covered = place.map_or(Some(0), |(_, file, row)| output.covered(file, *row));
+            let Some(covered) = covered else {
+                return Err(broken(Promise::LegacyFiles, format!("the cursor file has {place:?}, which is no row")));
+            };
+            let rows = &output.rows[..covered];
+            if let Some((.., n)) = rows.iter().find(|(.., n)| self.unanswered.contains(n) || *n >= self.events.len()) {
+                let what = format!("the cursor file covers {covered} rows of {}, event {n} has no answer", output.id);
+                return Err(broken(Promise::LegacyFiles, what));
+            }
+            let least = least.map_or(0, |least| least[rank]);
+            if covered < least {
+                let what = format!("the cursor file covers {covered} rows of {}, {least} were saved", output.id);
+                return Err(broken(Promise::LegacyFiles, what));
+            }
         }
         Ok(())
     }
 
-    /// Whether positions are saved, and whether a cursor is among them.
+    /// Whether positions are saved for good, and whether a cursor is among them.
     pub(super) fn has_positions(&self) -> (bool, bool) {
-        (!self.cursors.is_empty() || !self.beyond.is_empty(), !self.cursors.is_empty())
+        (!self.settled.is_empty() || !self.durable.is_empty(), !self.settled.is_empty())
+    }
+
+    /// What a start reads of the views counts, also where the start that wrote them did not come to its end.
+    pub(super) fn read_views(&mut self, views: Option<&str>) -> Result<(), Violation> {
+        if let Some(views) = views {
+            return self.keep_views(views);
+        }
+        self.views.as_ref().map_or(Ok(()), |known| {
+            Err(broken(Promise::HonestPosition, format!("the views {known} were kept and are no more")))
+        })
     }
 
     pub(super) fn keep_views(&mut self, views: &str) -> Result<(), Violation> {
@@ -270,7 +316,6 @@ impl Line {
                 return Err(broken(Promise::HonestPosition, what));
             }
         }
-        self.beyond = beyond.to_vec();
         Ok(())
     }
 
@@ -281,6 +326,7 @@ impl Line {
             return Err(broken(Promise::HonestPosition, format!("event {n} was kept as answered and is no more")));
         }
         self.durable = kept;
+        self.settled.clone_from(&self.cursors);
         Ok(())
     }
 
@@ -295,7 +341,7 @@ impl Line {
         beyond.filter(|n| self.members.contains(n)).count() as u64
     }
 
-    pub(super) fn fall_back(&mut self, kept: &Kept) -> Result<(), Violation> {
+    fn fall_back(&mut self, kept: &Kept) -> Result<(), Violation> {
         self.cursors = by_output(&kept.cursors);
         for output in &mut self.outputs {
             let cursor = self.cursors.get(&output.id);

@@ -13,8 +13,9 @@
 //! ```
 //!
 //! What is simulated: latencies that reorder, refusals, cuts before and after admission, answers that come late or never,
-//! outages, failing reads and saves, positions that a crash loses, crashes at any step, stalls that outlast a lease, a
-//! second producer beside the first one, starts over a world that was changed since. What is not: threads, sockets, files and the service around the chain.
+//! outages, failing reads and saves, operations of the disk that fail, crashes at any step, stalls that outlast a lease, a
+//! second producer beside the first one, a power loss under the real checkpoint files, starts over a world that was changed
+//! since. What is not: threads, sockets and the service around the chain.
 //! [`Promise`] lists what is checked. `docs/simulation.md` tells how to use it and what it has caught.
 
 mod changed;

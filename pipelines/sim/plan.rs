@@ -159,7 +159,8 @@ impl Plan {
         let body_memory = if m.chance(1, 2) { 1 + below(m, &[1, 2_000, 50_000]) } else { settings.body_memory };
         let settings = Settings { body_memory, ..settings };
         let gate = GatePlan::draw(r, &settings);
-        let mut lines = lines(r, flaw.is_some(), rivals, store.lease);
+        let power = &mut Random::of(&[seed, 0x706f_7765]);
+        let mut lines = lines(r, power, flaw.is_some(), rivals, store.lease);
         let changes = &mut Random::of(&[seed, 0x6368_616e_6765]);
         if changes.chance(1, 3) {
             for line in &mut lines {
@@ -285,7 +286,7 @@ fn overload(r: &mut Random, base: Settings) -> Settings {
     }
 }
 
-fn lines(r: &mut Random, flawed: bool, rivals: bool, lease: Option<Duration>) -> Vec<LinePlan> {
+fn lines(r: &mut Random, power: &mut Random, flawed: bool, rivals: bool, lease: Option<Duration>) -> Vec<LinePlan> {
     let two = NonZeroU32::MIN.saturating_add(1);
     let lane = |index, by| Lane::new(two, index, by).unwrap_or_default();
     // A flaw is seen by the lane that has the row; the whole run is what fails closed for certain.
@@ -296,7 +297,11 @@ fn lines(r: &mut Random, flawed: bool, rivals: bool, lease: Option<Duration>) ->
         7 => vec![(0, Lane::WHOLE, ""), (0, Lane::WHOLE, "again")],
         _ => vec![(0, Lane::WHOLE, ""), (1, Lane::WHOLE, "")],
     };
-    let mut blows = || (0..r.below(10)).map(|_| (1 + below(r, &[5, 20, 60, 300]), blow(r, rivals, lease))).collect();
+    // Of ten crashes on a disk, so many lose the power.
+    let cuts = if lease.is_none() { power.below(11) } else { 0 };
+    let mut cut = |blow| if blow == Blow::Crash && power.chance(cuts, 10) { Blow::PowerLoss } else { blow };
+    let mut blows =
+        || (0..r.below(10)).map(|_| (1 + below(r, &[5, 20, 60, 300]), cut(blow(r, rivals, lease)))).collect();
     lines
         .into_iter()
         .map(|(run, lane, attempt_id)| LinePlan { run, lane, attempt_id, blows: blows(), changes: vec![] })

@@ -118,7 +118,9 @@ impl Process {
                 return Poll::Ready(Turn::Idle);
             }
             match work.as_mut().poll(cx) {
-                Poll::Ready(_) if hub.life(*id) == Life::Dead => Poll::Ready(Turn::Struck(Blow::Crash)),
+                Poll::Ready(_) if hub.life(*id) == Life::Dead => {
+                    Poll::Ready(Turn::Struck(hub.fallen(*id, cx.waker()).unwrap_or(Blow::Crash)))
+                }
                 Poll::Ready(ended) => Poll::Ready(Turn::Ended(Box::new(ended))),
                 Poll::Pending => Poll::Pending,
             }
@@ -164,7 +166,7 @@ async fn stream(
     let Outfit { run, attempt_id, settings, gate, store, plan, clock } = outfit;
     let key = run.scope(attempt_id);
     let mut scope: Box<dyn CheckpointScope> = match store {
-        Store::Disk(disk) => disk.open(id, &key)?,
+        Store::Disk(disk) => disk.open(id, &key, clock.clone()).await?,
         Store::Database(database) => {
             let times = Times {
                 lease: plan.lease.unwrap_or(Duration::MAX),

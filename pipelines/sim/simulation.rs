@@ -188,6 +188,7 @@ impl Simulation {
                     Due::Start(line) => self.start(line),
                     Due::Resume(process) => {
                         self.hub.note(format_args!("p{process} is run again"));
+                        self.judge.is_resumed(process);
                         self.hub.resume(process);
                     }
                 }
@@ -273,12 +274,24 @@ impl Simulation {
             Turn::Struck(Blow::Crash) => {
                 self.hub.note(format_args!("p{id} crashes"));
                 self.judge.count(|totals| totals.crashes += 1);
-                if let Store::Disk(disk) = &self.store {
-                    disk.crash(id);
-                }
                 self.vanish(id, line);
                 self.start_within(line, 3_000);
             }
+            Turn::Struck(Blow::PowerLoss) => self.lose_power(),
+        }
+    }
+
+    /// Every process dies, and the disk keeps what is durable, and some of the rest.
+    fn lose_power(&mut self) {
+        self.hub.note(format_args!("the power is lost"));
+        self.judge.count(|totals| totals.power_losses += 1);
+        if let Store::Disk(disk) = &self.store {
+            disk.lose_power();
+        }
+        let died: Vec<_> = self.processes.iter().map(|(id, (line, _))| (*id, *line)).collect();
+        for (id, line) in died {
+            self.vanish(id, line);
+            self.start_within(line, 3_000);
         }
     }
 

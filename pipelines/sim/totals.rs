@@ -53,6 +53,8 @@ totals! {
     saved_beyond,
     /// Processes that crashed.
     crashes,
+    /// Times that the power was lost, and every process with it.
+    power_losses,
     /// Processes that were stalled.
     stalls,
     /// Processes that were asked to stop.
@@ -87,7 +89,7 @@ totals! {
     quarantined,
     /// Saves and other requests of the checkpoint that failed.
     store_faults,
-    /// Written positions that a crash lost.
+    /// Saves that a crash or a power loss cut short and undid.
     positions_lost,
     /// Lines that streamed to their end.
     streamed,

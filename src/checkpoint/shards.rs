@@ -7,9 +7,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::file::blocking;
+use crate::disk::{RealDisk, files};
 use crate::model::strict::{self, Limits};
 use crate::model::{Hex64, Reason, Refusal, ShardPosition};
-use crate::store::files;
 
 /// The folder below the root of checkpoints.
 const FOLDER: &str = "ready_positions";
@@ -36,7 +36,7 @@ impl FileShards {
     /// `CHECKPOINT_UNREADABLE`, naming the file.
     pub async fn load(&self) -> Result<Vec<ShardPosition>, Refusal> {
         let folder = self.folder.clone();
-        blocking(move || load(&folder)).await
+        blocking(&RealDisk, move || load(&folder)).await
     }
 
     /// Keeps these, durably; those of other shards stay as they are.
@@ -46,7 +46,7 @@ impl FileShards {
     /// `CHECKPOINT_SAVE_FAILED`, naming the file.
     pub async fn save(&self, positions: &[ShardPosition]) -> Result<(), Refusal> {
         let (folder, positions) = (self.folder.clone(), positions.to_vec());
-        blocking(move || save(&folder, &positions)).await
+        blocking(&RealDisk, move || save(&folder, &positions)).await
     }
 }
 
@@ -79,11 +79,11 @@ fn load(folder: &Path) -> Result<Vec<ShardPosition>, Refusal> {
 }
 
 fn save(folder: &Path, positions: &[ShardPosition]) -> Result<(), Refusal> {
-    files::create_folders(folder).map_err(|error| failed(folder, &error))?;
+    files::create_folders(&RealDisk, folder).map_err(|error| failed(folder, &error))?;
     for position in positions {
         let path = file(folder, position);
         let body = serde_json::to_vec(position).map_err(|error| failed(&path, &error.into()))?;
-        files::replace(&path, &body).map_err(|error| failed(&path, &error))?;
+        files::replace(&RealDisk, &path, &body).map_err(|error| failed(&path, &error))?;
     }
     Ok(())
 }

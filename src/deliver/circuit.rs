@@ -243,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn no_wish_of_the_gate_outlasts_the_limit() {
+        let mut circuit = circuit(1, 6);
+        assert!(circuit.bad(SECOND, Some(Duration::MAX)));
+        assert_eq!(circuit.leave(SECOND), Leave::Wait(SECOND * 301));
+    }
+
+    #[test]
     fn a_gate_that_takes_nothing_for_too_long_is_given_up() {
         let mut circuit = circuit(1, 6);
         circuit.bad(SECOND, None);

@@ -6,7 +6,6 @@
 //!
 //! The log is for people. It never fails a run: what cannot be written is counted and told of once.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +17,8 @@ use tokio::sync::oneshot;
 
 use super::session::SessionEvent;
 use crate::clock::Clock;
+use crate::disk::{Disk, Mode, RealDisk, files};
 use crate::model::PlatformRunId;
-use crate::store::files;
 
 /// Entries that may wait to be written.
 const QUEUE: usize = 4096;
@@ -119,9 +118,12 @@ fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
-    files::create_folders(path.parent().unwrap_or(path))?;
-    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-    files::append_lines(&mut file, lines)
+    let open = || RealDisk.open(path, Mode::Append);
+    let file = open().or_else(|_| {
+        files::create_folders(&RealDisk, path.parent().unwrap_or(path))?;
+        open()
+    })?;
+    files::append_lines(&*file, lines)
 }
 
 #[cfg(test)]

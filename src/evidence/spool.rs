@@ -11,6 +11,7 @@
 //! itself: no run starts while the store is away, so there is one end a lane of a run at most.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,8 +22,9 @@ use super::record::{Records, Verdict};
 use super::summaries::Summaries;
 use super::summary::Summary;
 use super::{RunEvidence, Told, report};
+use crate::disk::{Disk, Mode, RealDisk, files};
 use crate::model::{Lane, PlatformRunId, Refusal};
-use crate::store::{ObjectStore, files};
+use crate::store::ObjectStore;
 
 /// All that is to be written when a run ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,24 +72,40 @@ impl LastWords {
 }
 
 /// Ends that the store has not taken yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spool {
+    disk: Arc<dyn Disk>,
     kept: Mutex<BTreeMap<PathBuf, LastWords>>,
 }
 
+impl Default for Spool {
+    fn default() -> Self {
+        Self::on(Arc::new(RealDisk))
+    }
+}
+
 impl Spool {
+    /// A spool with its files on `disk`.
+    #[must_use]
+    pub fn on(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, kept: Mutex::default() }
+    }
+
     /// Keeps an end, as a file in `folder` too. Where even that can't be written it is lost with this process; the
     /// next one then resumes the run at its end and tells that.
     pub fn keep(&self, folder: &Path, words: LastWords) {
         let path = folder.join(words.name());
-        let written = serde_json::to_vec(&words)
-            .map_err(std::io::Error::from)
-            .and_then(|text| files::create_folders(folder).and_then(|()| files::replace(&path, &text)));
-        match written {
+        match self.write_file(folder, &path, &words) {
             Ok(()) => tracing::warn!(path = %path.display(), "the run's end is kept here until the store is back"),
             Err(error) => tracing::error!(path = %path.display(), %error, "the run's end is kept in memory alone"),
         }
         self.kept().insert(path, words);
+    }
+
+    fn write_file(&self, folder: &Path, path: &Path, words: &LastWords) -> io::Result<()> {
+        let text = serde_json::to_vec(words)?;
+        files::create_folders(&*self.disk, folder)?;
+        files::replace(&*self.disk, path, &text)
     }
 
     /// Writes every end kept here or by a process before; says which of them this process had kept.
@@ -99,10 +117,10 @@ impl Spool {
         let mut written = Vec::new();
         for path in self.waiting(folder) {
             let ours = self.kept().get(&path).cloned();
-            let Some(words) = ours.clone().or_else(|| read(&path)) else { continue };
+            let Some(words) = ours.clone().or_else(|| self.read(&path)) else { continue };
             words.write(store).await?;
             self.kept().remove(&path);
-            if let Err(error) = std::fs::remove_file(&path) {
+            if let Err(error) = self.disk.remove(&path) {
                 tracing::warn!(path = %path.display(), %error, "written, but it can't be removed");
             }
             written.extend(ours);
@@ -118,11 +136,18 @@ impl Spool {
 
     fn waiting(&self, folder: &Path) -> Vec<PathBuf> {
         let mut paths: Vec<_> = self.kept().keys().filter(|path| path.parent() == Some(folder)).cloned().collect();
-        let on_disk = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let on_disk = self.disk.names(folder).into_iter().flatten().map(|name| folder.join(name));
         paths.extend(on_disk.filter(|path| path.extension().is_some_and(|extension| extension == "json")));
         paths.sort();
         paths.dedup();
         paths
+    }
+
+    /// An end that a process before kept; one that can't be read is left for a person.
+    fn read(&self, path: &Path) -> Option<LastWords> {
+        let text = self.disk.open(path, Mode::Read).and_then(|file| file.read_up_to(u64::MAX));
+        let words = text.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from));
+        words.map_err(|error| tracing::error!(path = %path.display(), %error, "an end that can't be read")).ok()
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<PathBuf, LastWords>> {
@@ -130,18 +155,13 @@ impl Spool {
     }
 }
 
-/// An end that a process before kept; one that can't be read is left for a person.
-fn read(path: &Path) -> Option<LastWords> {
-    let words = std::fs::read(path).map_err(|error| error.to_string());
-    let words = words.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
-    words.map_err(|error| tracing::error!(path = %path.display(), %error, "an end that can't be read")).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{Fate, MemoryDisk, Operation};
     use crate::evidence::Status;
     use crate::model::{Hex64, Micros, Reason};
+    use crate::reference::Random;
     use crate::store::{Fault, MemoryStore};
 
     fn words() -> LastWords {
@@ -222,6 +242,21 @@ mod tests {
         spool.keep(&no_folder, words());
         assert_eq!(spool.write(&no_folder, &store).await.unwrap(), [words()]);
         assert_eq!(recorded(&store).await, 1);
+    }
+
+    #[test]
+    fn an_end_that_was_kept_outlasts_a_power_loss() {
+        let folder = Path::new("/runs/spool");
+        for seed in 0..64 {
+            let disk = MemoryDisk::new();
+            Spool::on(Arc::new(disk.clone())).keep(folder, words());
+            let mut random = Random::of(&[seed]);
+            disk.lose_power(&mut |bound| random.below(bound));
+            let happens = |_: &Operation<'_>| Fate::Happens;
+            let next = Spool::on(Arc::new(disk.seen_by(Arc::new(happens))));
+            let waiting = next.waiting(folder);
+            assert_eq!(waiting.iter().map(|path| next.read(path)).collect::<Vec<_>>(), [Some(words())], "seed {seed}");
+        }
     }
 
     #[tokio::test]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::disk::files;
 use crate::model::{OutputId, Reason, Refusal};
-use crate::store::files;
 
 /// Traffic of a run with fraud (contract, section 3).
 pub const FRAUD_TRAFFIC: &str = "s3_event_stream_with_fraud_6B";

@@ -3,32 +3,37 @@
 //! ```text
 //! read:   key ──resolve, stay inside──► open ──fstat──► bytes ──fstat──► same version?
 //! write:  bytes ──► temp ──fsync──► rename or link ──fsync──► folder
-//! append: lock ──► close a torn line ──► one write ──► fsync
+//! append: lock ──► close a torn line ──► one write ──► fsync ──► folder
 //! ```
 //!
 //! Small JSON objects are read on the calling thread. Ranges of Parquet are read, and everything is written, on tokio's
 //! blocking threads: there is work to do while the disk is waited for.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::files;
 use super::room::Room;
 use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
+use crate::disk::{Disk, DiskFile, Kind, Meta, Mode, RealDisk, blocking, files};
+
+/// A file opened for reading, and what was known of it then.
+type OpenFile = (Box<dyn DiskFile>, Meta);
 
 /// A folder as an object store. Clones share it.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
+    disk: Arc<dyn Disk>,
     root: Arc<str>,
     resolved: Arc<OnceLock<PathBuf>>,
+    /// Folders that are durable: this process has made sure of it.
+    durable: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl LocalStore {
@@ -36,8 +41,14 @@ impl LocalStore {
     /// its spelling is kept, for names in cursors and ids are compared as text.
     #[must_use]
     pub fn open(root: impl Into<String>) -> Self {
+        Self::on(Arc::new(RealDisk), root)
+    }
+
+    /// As [`LocalStore::open`], on `disk`.
+    #[must_use]
+    pub fn on(disk: Arc<dyn Disk>, root: impl Into<String>) -> Self {
         let root = root.into();
-        Self { root: root.trim_end_matches('/').into(), resolved: Arc::new(OnceLock::new()) }
+        Self { disk, root: root.trim_end_matches('/').into(), resolved: Arc::default(), durable: Arc::default() }
     }
 
     /// The path of a key, not yet checked against links.
@@ -50,13 +61,13 @@ impl LocalStore {
         if let Some(resolved) = self.resolved.get() {
             return Ok(resolved);
         }
-        let resolved = fs::canonicalize(format!("{}/", self.root))?;
+        let resolved = self.disk.resolve(Path::new(&format!("{}/", self.root)))?;
         Ok(self.resolved.get_or_init(|| resolved))
     }
 
     /// The path without links, still below the root; `None` where there is nothing.
     fn resolve(&self, key: &Key) -> Result<Option<PathBuf>, StoreError> {
-        let found = fs::canonicalize(self.path(key)).and_then(|path| Ok((path, self.resolved_root()?)));
+        let found = self.disk.resolve(&self.path(key)).and_then(|path| Ok((path, self.resolved_root()?)));
         match found {
             Ok((path, root)) if path.starts_with(root) => Ok(Some(path)),
             Ok(_) => Err(StoreError::Outside { object: self.full_name(key) }),
@@ -66,30 +77,27 @@ impl LocalStore {
     }
 
     /// Opens a regular file for reading; `None` where there is nothing.
-    fn open_file(&self, key: &Key) -> Result<Option<(File, fs::Metadata)>, StoreError> {
+    fn open_file(&self, key: &Key) -> Result<Option<OpenFile>, StoreError> {
         let Some(path) = self.resolve(key)? else { return Ok(None) };
         let failed = |error: &io::Error| self.failed(key, "cannot be read", error);
         // Opening a pipe would block, so the kind is looked at before.
-        if !fs::metadata(&path).map_err(|error| failed(&error))?.is_file() {
+        if self.disk.meta(&path).map_err(|error| failed(&error))?.kind != Kind::File {
             let why = "cannot be read: not a regular file".to_owned();
             return Err(StoreError::NotAnObject { object: self.full_name(key), why });
         }
-        let file = File::open(&path).map_err(|error| failed(&error))?;
-        let meta = file.metadata().map_err(|error| failed(&error))?;
+        let file = self.disk.open(&path, Mode::Read).map_err(|error| failed(&error))?;
+        let meta = file.meta().map_err(|error| failed(&error))?;
         Ok(Some((file, meta)))
     }
 
     fn read_all(&self, key: &Key, limit: u64) -> Result<Option<Bytes>, StoreError> {
         let Some((file, meta)) = self.open_file(key)? else { return Ok(None) };
         let too_large = |size| StoreError::TooLarge { object: self.full_name(key), size, limit };
-        if meta.len() > limit {
-            return Err(too_large(meta.len()));
+        if meta.len > limit {
+            return Err(too_large(meta.len));
         }
-        let mut bytes = Vec::with_capacity(meta.len() as usize);
         // It may grow between the look and the read.
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.failed(key, "cannot be read", &error))?;
+        let bytes = file.read_up_to(limit).map_err(|error| self.failed(key, "cannot be read", &error))?;
         if bytes.len() as u64 > limit { Err(too_large(bytes.len() as u64)) } else { Ok(Some(bytes.into())) }
     }
 
@@ -99,15 +107,15 @@ impl LocalStore {
         key: &Key,
         version: &Version,
         ranges: &[Range<u64>],
-    ) -> Result<(File, Vec<Room>), StoreError> {
+    ) -> Result<(Box<dyn DiskFile>, Vec<Room>), StoreError> {
         let changed = || StoreError::Changed { object: self.full_name(key) };
         let (file, meta) = self.open_file(key)?.ok_or_else(changed)?;
         if version_of(&meta) != *version {
             return Err(changed());
         }
         let room = |range: &Range<u64>| {
-            if range.end < range.start || range.end > meta.len() {
-                let error = io::Error::other(format!("range {range:?} of {} bytes", meta.len()));
+            if range.end < range.start || range.end > meta.len {
+                let error = io::Error::other(format!("range {range:?} of {} bytes", meta.len));
                 return Err(self.failed(key, "cannot be read", &error));
             }
             Room::new((range.end - range.start) as usize).map_err(|error| self.failed(key, "cannot be read", &error))
@@ -121,7 +129,7 @@ impl LocalStore {
         &self,
         key: &Key,
         version: &Version,
-        file: &File,
+        file: &dyn DiskFile,
         ranges: &[Range<u64>],
         rooms: Vec<Room>,
     ) -> Result<Vec<Bytes>, StoreError> {
@@ -135,29 +143,27 @@ impl LocalStore {
                 Err(error) => return Err(failed(&error)),
             }
         }
-        let after = file.metadata().map_err(|error| failed(&error))?;
+        let after = file.meta().map_err(|error| failed(&error))?;
         if version_of(&after) == *version { Ok(parts) } else { Err(changed()) }
     }
 
     fn read_folder(&self, prefix: &Key) -> Result<Vec<(Key, u64)>, StoreError> {
         let failed = |error: &io::Error| self.failed(prefix, "cannot be listed", error);
         let Some(folder) = self.resolve(prefix)? else { return Ok(Vec::new()) };
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
+        let names = match self.disk.names(&folder) {
+            Ok(names) => names,
             Err(error) if is_absent(&error) => return Ok(Vec::new()),
             Err(error) => return Err(failed(&error)),
         };
         let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|error| failed(&error))?;
-            let name = entry.file_name();
+        for name in names {
             let Some(key) = name.to_str().filter(|name| !files::is_temp(name)).and_then(|name| prefix.join(name).ok())
             else {
                 continue;
             };
             // Follows links: an object behind one is listed, and refused when it is read if it lies outside.
-            match fs::metadata(entry.path()) {
-                Ok(meta) if meta.is_file() => found.push((key, meta.len())),
+            match self.disk.meta(&folder.join(&name)) {
+                Ok(meta) if meta.kind == Kind::File => found.push((key, meta.len)),
                 Ok(_) => {}
                 Err(error) if is_absent(&error) => {}
                 Err(error) => return Err(failed(&error)),
@@ -170,37 +176,48 @@ impl LocalStore {
     /// Where `key` is to be written: its folder, made if need be and still below the root, and the name.
     fn target(&self, key: &Key) -> Result<PathBuf, StoreError> {
         let failed = |error: &io::Error| self.failed(key, "cannot be written", error);
-        files::create_folders(Path::new(&format!("{}/", self.root))).map_err(|error| failed(&error))?;
+        self.create_folders(Path::new(&format!("{}/", self.root))).map_err(|error| failed(&error))?;
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&path);
         // A link on the way is followed before anything is made behind it.
-        let standing = folder.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok()).unwrap_or(folder);
+        let standing = folder.ancestors().find(|folder| self.disk.link_meta(folder).is_ok()).unwrap_or(folder);
         let root = self.resolved_root().map_err(|error| failed(&error))?;
-        let resolved = fs::canonicalize(standing).map_err(|error| failed(&error))?;
+        let resolved = self.disk.resolve(standing).map_err(|error| failed(&error))?;
         // Appending follows a link in the last place too; one that leads nowhere may lead anywhere.
-        let linked = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
-        let link_inside = !linked || fs::canonicalize(&path).is_ok_and(|path| path.starts_with(root));
+        let linked = self.disk.link_meta(&path).is_ok_and(|meta| meta.kind == Kind::Link);
+        let link_inside = !linked || self.disk.resolve(&path).is_ok_and(|path| path.starts_with(root));
         if !resolved.starts_with(root) || !link_inside {
             return Err(StoreError::Outside { object: self.full_name(key) });
         }
-        files::create_folders(folder).map_err(|error| failed(&error))?;
+        self.create_folders(folder).map_err(|error| failed(&error))?;
         Ok(path)
+    }
+
+    fn create_folders(&self, folder: &Path) -> io::Result<()> {
+        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable().contains(folder) && files::is_folder(&*self.disk, folder) {
+            return Ok(());
+        }
+        files::create_folders(&*self.disk, folder)?;
+        durable().insert(folder.to_owned());
+        Ok(())
     }
 
     /// Runs `work` on the key's path, away from the runtime's own thread.
     fn write<T: Send + 'static>(
         &self,
         key: &Key,
-        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&dyn Disk, &Path) -> io::Result<T> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let (store, key) = (self.clone(), key.clone());
         async move {
             let object = store.full_name(&key);
-            let done = tokio::task::spawn_blocking(move || {
+            let disk = store.disk.clone();
+            let written = blocking(&*disk, move || {
                 let path = store.target(&key)?;
-                work(&path).map_err(|error| store.failed(&key, "cannot be written", &error))
+                work(&*store.disk, &path).map_err(|error| store.failed(&key, "cannot be written", &error))
             });
-            done.await.unwrap_or_else(|error| Err(StoreError::Io { object, message: format!("write: {error}") }))
+            written.await.unwrap_or_else(|error| Err(StoreError::Io { object, message: format!("write: {error}") }))
         }
         .boxed()
     }
@@ -221,7 +238,7 @@ impl ObjectStore for LocalStore {
 
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<ObjectMeta>, StoreError>> {
         let found = self.open_file(key);
-        async { Ok(found?.map(|(_, meta)| ObjectMeta { size: meta.len(), version: version_of(&meta) })) }.boxed()
+        async { Ok(found?.map(|(_, meta)| ObjectMeta { size: meta.len, version: version_of(&meta) })) }.boxed()
     }
 
     fn get<'a>(&'a self, key: &'a Key, limit: u64) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
@@ -239,8 +256,8 @@ impl ObjectStore for LocalStore {
             let (file, rooms) = self.open_ranges(key, version, ranges)?;
             let (store, key, version, ranges) = (self.clone(), key.clone(), version.clone(), ranges.to_vec());
             let object = store.full_name(&key);
-            let done = tokio::task::spawn_blocking(move || store.fill(&key, &version, &file, &ranges, rooms));
-            done.await.unwrap_or_else(|error| Err(StoreError::Io { object, message: format!("read: {error}") }))
+            let read = blocking(&*self.disk, move || store.fill(&key, &version, &*file, &ranges, rooms));
+            read.await.unwrap_or_else(|error| Err(StoreError::Io { object, message: format!("read: {error}") }))
         }
         .boxed()
     }
@@ -250,57 +267,46 @@ impl ObjectStore for LocalStore {
     }
 
     fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.write(key, move |path| files::create(path, &body))
+        self.write(key, move |disk, path| files::create(disk, path, &body))
     }
 
     fn put<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.write(key, move |path| files::replace(path, &body))
+        self.write(key, move |disk, path| files::replace(disk, path, &body))
     }
 
     fn append<'a>(&'a self, key: &'a Key, lines: Bytes) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.write(key, move |path| append(path, &lines, None).map(|_| ()))
+        self.write(key, move |disk, path| append(disk, path, &lines, None).map(|_| ()))
     }
 
     fn append_unless<'a>(&'a self, key: &'a Key, lines: Bytes, held: Holds) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.write(key, move |path| append(path, &lines, Some(&held)))
+        self.write(key, move |disk, path| append(disk, path, &lines, Some(&held)))
     }
 }
 
 /// Adds lines under the file's lock, unless they are `held`; says whether it did.
-fn append(path: &Path, lines: &[u8], held: Option<&Holds>) -> io::Result<bool> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+fn append(disk: &dyn Disk, path: &Path, lines: &[u8], held: Option<&Holds>) -> io::Result<bool> {
+    let file = disk.open(path, Mode::Append)?;
     file.lock()?;
-    let fresh = file.metadata()?.len() == 0;
-    if let Some(held) = held {
-        let mut content = Vec::new();
-        file.read_to_end(&mut content)?;
-        if held(&content) {
-            // Whoever wrote them may have died before this line.
-            file.sync_all()?;
-            return Ok(false);
-        }
+    if let Some(held) = held
+        && held(&file.read_up_to(u64::MAX)?)
+    {
+        // Whoever wrote them may have died before they were durable.
+        file.sync()?;
+        files::sync_entry(disk, path)?;
+        return Ok(false);
     }
-    files::append_lines(&mut file, lines)?;
-    file.sync_all()?;
-    if fresh {
-        files::sync_folder(path)?;
-    }
+    files::append_lines(&*file, lines)?;
+    file.sync()?;
+    // Also where the file was there: whoever made it may have died before its name was durable.
+    files::sync_entry(disk, path)?;
     Ok(true)
 }
 
 /// What makes two contents of one name differ. The change time is in it because a copy can set the
 /// modification time back; so a link or a mode change during a run is taken for a change as well.
-fn version_of(meta: &fs::Metadata) -> Version {
-    Version(format!(
-        "{}.{:09}-{}.{:09}-{}-{}-{}",
-        meta.mtime(),
-        meta.mtime_nsec(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-        meta.size(),
-        meta.dev(),
-        meta.ino()
-    ))
+fn version_of(meta: &Meta) -> Version {
+    let Meta { modified, changed, len, device, inode, .. } = meta;
+    Version(format!("{}.{:09}-{}.{:09}-{len}-{device}-{inode}", modified.0, modified.1, changed.0, changed.1))
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -309,6 +315,9 @@ fn is_absent(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     /// A store with one object, and that object's path and version.
@@ -318,7 +327,7 @@ mod tests {
         let key: Key = "part.parquet".parse().unwrap();
         let path = folder.path().join("part.parquet");
         fs::write(&path, body).unwrap();
-        let version = version_of(&fs::metadata(&path).unwrap());
+        let version = version_of(&RealDisk.meta(&path).unwrap());
         (folder, store, key, path, version)
     }
 
@@ -332,7 +341,7 @@ mod tests {
                 file.set_modified(modified).unwrap();
                 assert_eq!(fs::metadata(path).unwrap().modified().unwrap(), modified);
             }
-            let version = version_of(&fs::metadata(path).unwrap());
+            let version = version_of(&RealDisk.meta(path).unwrap());
             if version != *before {
                 return version;
             }
@@ -355,10 +364,10 @@ mod tests {
         let (_folder, store, key, path, before) = store("one");
         let open = || store.open_ranges(&key, &before, &[0..3]).unwrap();
         let (file, rooms) = open();
-        assert_eq!(store.fill(&key, &before, &file, &[0..3], rooms).unwrap(), [&b"one"[..]]);
+        assert_eq!(store.fill(&key, &before, &*file, &[0..3], rooms).unwrap(), [&b"one"[..]]);
         let (file, rooms) = open();
         overwrite(&path, &before, false);
-        let refused = store.fill(&key, &before, &file, &[0..3], rooms).unwrap_err();
+        let refused = store.fill(&key, &before, &*file, &[0..3], rooms).unwrap_err();
         assert!(matches!(refused, StoreError::Changed { .. }), "{refused}");
     }
 }

@@ -8,12 +8,15 @@
 //! message can reach beyond the roots that the profile names.
 
 mod counted;
-pub(crate) mod files;
 mod layer;
 mod local;
+#[cfg(test)]
+mod local_tests;
 mod memory;
 mod open;
 mod patience;
+#[cfg(test)]
+mod power_tests;
 mod room;
 mod s3;
 

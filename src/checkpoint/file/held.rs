@@ -68,18 +68,22 @@ impl Held {
 
     fn recover(&self, now: Micros) -> Result<(), Refusal> {
         let place = &self.owned.place;
-        if let Some(record) = Record::newest(place)? {
-            let in_files = place.read_some(record.outputs())?;
-            let mut published = self.published();
-            published.found(&in_files);
-            published.write(&self.owned, &record.kept(&in_files), &[], now)?;
-        }
-        self.drop_journal()
+        let Some((newest, record)) = Record::newest(place)? else {
+            return self.drop_journal(0);
+        };
+        let in_files = place.read_some(record.outputs())?;
+        let kept = record.kept(&in_files);
+        let mut published = self.published();
+        published.found(&in_files);
+        published.write(&self.owned, &kept, &[], now)?;
+        // A file that was there already may have been put there by a process that died before it was durable.
+        place.sync(&kept)?;
+        self.drop_journal(newest)
     }
 
-    fn drop_journal(&self) -> Result<(), Refusal> {
-        let folder = &self.owned.place.folder;
-        journal::remove(folder).map_err(|error| failed(folder, &error))
+    fn drop_journal(&self, newest: usize) -> Result<(), Refusal> {
+        let Place { disk, folder, .. } = &self.owned.place;
+        journal::remove(&**disk, folder, newest).map_err(|error| failed(folder, &error))
     }
 
     pub(super) fn lease(&self) -> crate::checkpoint::Lease {
@@ -103,7 +107,13 @@ impl Held {
 
     /// Which views the positions count in, where that is kept.
     pub(super) fn views(&self) -> Result<Option<Views>, Refusal> {
-        views::read(&self.owned.place)
+        let place = &self.owned.place;
+        let views = views::read(place)?;
+        // As with the cursors: a process may have died before what is read here was durable.
+        if views.is_some() {
+            place.sync_file(&place.views_file())?;
+        }
+        Ok(views)
     }
 
     /// Keeps them, unless the scope is another's by now.
@@ -150,8 +160,8 @@ impl Held {
             return Ok(());
         }
         while self.publish(now)? == Then::Publish {}
-        self.saved().journal = None;
-        self.owned.changing(|| self.drop_journal())
+        let newest = self.saved().journal.take().map_or(0, |journal| journal.newest());
+        self.owned.changing(|| self.drop_journal(newest))
     }
 
     /// Drops what is kept of the outputs of the scope at `place`, whoever may read it or not.
@@ -160,7 +170,7 @@ impl Held {
         // A journal that can't be read is dropped too: cursors of other outputs may be some saves behind then.
         if let Err(refusal) = held.recover(now) {
             tracing::warn!(%refusal, "the journal of a scope that is reset is dropped unread");
-            held.drop_journal()?;
+            held.drop_journal(0)?;
         }
         held.published().drop_kept(&held.owned.place, outputs)
     }
@@ -192,7 +202,7 @@ impl Saved {
         let order = (owned.epoch(), self.saves + 1);
         let record = Record::new(&place.scope, order, recorded.collect(), kept.beyond);
         if self.journal.is_none() {
-            self.journal = Some(Journal::open(&place.folder).map_err(unwritable)?);
+            self.journal = Some(Journal::open(&*place.disk, &place.folder).map_err(unwritable)?);
         }
         if let Some(journal) = &mut self.journal {
             journal.write(&record.write()).map_err(unwritable)?;
@@ -227,11 +237,13 @@ impl Saved {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::checkpoint::AnsweredRows;
+    use crate::disk::RealDisk;
     use crate::model::Hex64;
 
     fn cursor(output_id: &OutputId, row: u64) -> Cursor {
@@ -248,7 +260,7 @@ mod tests {
     fn where_the_journal_counts_a_damaged_list_beside_it_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let output: OutputId = "a".parse().unwrap();
-        let place = || Place::new(Hex64::sha256("scope"), dir.path().join("scope"));
+        let place = || Place::new(Arc::new(RealDisk), Hex64::sha256("scope"), dir.path().join("scope"));
         let kept = Kept { cursors: vec![cursor(&output, 3)], beyond: vec![] };
         let held = Held::take(place(), Micros(0)).unwrap();
         held.save(kept.clone(), Micros(0)).unwrap();
@@ -271,7 +283,7 @@ mod tests {
         ) {
             let dir = tempfile::tempdir().unwrap();
             let outputs: [OutputId; 2] = ["a".parse().unwrap(), "b".parse().unwrap()];
-            let place = || Place::new(Hex64::sha256("scope"), dir.path().join("scope"));
+            let place = || Place::new(Arc::new(RealDisk), Hex64::sha256("scope"), dir.path().join("scope"));
             let files = [place().cursor_file(&outputs[0]), place().cursor_file(&outputs[1]), place().beyond_file()];
             let (now, mut rows, mut last) = (Micros(0), [0, 0], Kept::default());
             let held = Held::take(place(), now).unwrap();

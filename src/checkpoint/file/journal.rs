@@ -9,13 +9,12 @@
 //! third entry on a sync writes data alone: neither a size nor a name changes, for which a file system would commit its own
 //! journal too.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::place::read_file;
+use crate::disk::{Disk, DiskFile, Mode, files};
 use crate::model::{Hex64, Refusal};
-use crate::store::files;
 
 const MAGIC: &str = "wsp-journal 1";
 
@@ -33,8 +32,8 @@ pub(super) fn paths(folder: &Path) -> [PathBuf; 2] {
 /// What the files of a folder hold.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Bodies of entries that are whole, at most two, in no order.
-    pub(super) bodies: Vec<Vec<u8>>,
+    /// Bodies of entries that are whole, and which of the files each is in.
+    pub(super) bodies: Vec<(usize, Vec<u8>)>,
     /// Files with an entry that is not whole: one where a crash cut the last one short.
     pub(super) torn: usize,
 }
@@ -44,12 +43,12 @@ pub(super) struct Found {
 /// # Errors
 ///
 /// `CHECKPOINT_UNREADABLE`, naming the file.
-pub(super) fn read(folder: &Path) -> Result<Found, Refusal> {
+pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<Found, Refusal> {
     let mut found = Found::default();
-    for path in paths(folder) {
-        let Some(bytes) = read_file(&path, LIMIT)? else { continue };
+    for (file, path) in paths(folder).into_iter().enumerate() {
+        let Some(bytes) = read_file(disk, &path, LIMIT)? else { continue };
         match body(&bytes) {
-            Some(body) => found.bodies.push(body.to_vec()),
+            Some(body) => found.bodies.push((file, body.to_vec())),
             None => found.torn += 1,
         }
     }
@@ -64,28 +63,37 @@ fn body(bytes: &[u8]) -> Option<&[u8]> {
     (Hex64::sha256(body).as_str() == hash).then_some(body)
 }
 
-/// Removes the files, durably.
-pub(super) fn remove(folder: &Path) -> io::Result<()> {
-    let [first, second] = paths(folder);
-    let gone = files::remove(&first)? | files::remove(&second)?;
-    if gone { files::sync_folder(&first) } else { Ok(()) }
+/// Removes the files, durably: the one with the `newest` entry after the other is gone for good, so that a power loss never
+/// leaves an older entry alone.
+pub(super) fn remove(disk: &dyn Disk, folder: &Path, newest: usize) -> io::Result<()> {
+    let paths = paths(folder);
+    for path in [&paths[1 - newest], &paths[newest]] {
+        if files::remove(disk, path)? {
+            files::sync_entry(disk, path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The files, being written.
 #[derive(Debug)]
 pub(super) struct Journal {
-    files: [File; 2],
+    files: [Box<dyn DiskFile>; 2],
     next: usize,
 }
 
 impl Journal {
     /// Makes the files in `folder`, or takes those that are there; what is in them is gone with the first two entries.
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        let open = |path: &Path| OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    pub(super) fn open(disk: &dyn Disk, folder: &Path) -> io::Result<Self> {
         let [first, second] = paths(folder);
-        let files = [open(&first)?, open(&second)?];
-        files::sync_folder(&first)?;
+        let files = [disk.open(&first, Mode::Write)?, disk.open(&second, Mode::Write)?];
+        files::sync_entry(disk, &first)?;
         Ok(Self { files, next: 0 })
+    }
+
+    /// The file with the last entry.
+    pub(super) fn newest(&self) -> usize {
+        1 - self.next
     }
 
     /// Writes an entry over the last but one; durable when this returns.
@@ -93,9 +101,8 @@ impl Journal {
         let mut entry = format!("{MAGIC} {} {}\n", body.len(), Hex64::sha256(body)).into_bytes();
         entry.extend_from_slice(body);
         entry.resize(entry.len().next_multiple_of(BLOCK), 0);
-        let file = &mut self.files[self.next];
-        file.rewind()?;
-        file.write_all(&entry)?;
+        let file = &self.files[self.next];
+        file.write_at(&entry, 0)?;
         file.sync_data()?;
         self.next = 1 - self.next;
         Ok(())
@@ -109,21 +116,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::disk::RealDisk;
 
     #[test]
     fn the_last_two_entries_are_there() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(dir.path()).unwrap().bodies.len(), 0);
-        let mut journal = Journal::open(dir.path()).unwrap();
-        assert_eq!(read(dir.path()).unwrap().torn, 2, "empty files are entries that were never written");
+        assert_eq!(read(&RealDisk, dir.path()).unwrap().bodies.len(), 0);
+        let mut journal = Journal::open(&RealDisk, dir.path()).unwrap();
+        assert_eq!(read(&RealDisk, dir.path()).unwrap().torn, 2, "empty files are entries that were never written");
         for body in ["1", &"2".repeat(10_000), "3", "4"] {
             journal.write(body.as_bytes()).unwrap();
         }
-        let found = read(dir.path()).unwrap();
-        assert_eq!((found.bodies, found.torn), (vec![b"3".to_vec(), b"4".to_vec()], 0));
+        let found = read(&RealDisk, dir.path()).unwrap();
+        assert_eq!((found.bodies, found.torn), (vec![(0, b"3".to_vec()), (1, b"4".to_vec())], 0));
         assert_eq!(fs::metadata(dir.path().join("journal.1")).unwrap().len(), 12_288, "files don't shrink");
-        remove(dir.path()).unwrap();
-        remove(dir.path()).unwrap();
+        remove(&RealDisk, dir.path(), journal.newest()).unwrap();
+        remove(&RealDisk, dir.path(), 0).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -134,7 +142,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("journal.0");
             let written = |body: &str| {
-                let mut journal = Journal::open(dir.path()).unwrap();
+                let mut journal = Journal::open(&RealDisk, dir.path()).unwrap();
                 journal.write(body.as_bytes()).unwrap();
                 fs::read(&path).unwrap()
             };

@@ -7,48 +7,47 @@
 //! The lock is on a file, not on its name. Who removes the file, or puts another folder in its place, lets a second
 //! producer in; the line is how the first one sees it.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::checkpoint::owner;
+use crate::disk::{Disk, DiskFile, Mode};
 
 /// What is read of a lock file, in bytes; a line has some hundred.
 const LIMIT: u64 = 4096;
 
 /// A lock that this process has.
 pub(super) struct Lock {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     epoch: u64,
     line: String,
-    _file: File,
+    _file: Box<dyn DiskFile>,
 }
 
 impl Lock {
     /// Locks `folder`; `None` where another process has it.
-    pub(super) fn take(folder: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn take(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Option<Self>> {
         let path = folder.join(".lock");
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
+        let file = disk.open(&path, Mode::Write)?;
+        if !file.try_lock()? {
+            return Ok(None);
         }
         // A file without a readable line is new, or of a producer that wrote none.
-        let epoch = epoch_of(&read(&mut file)?).unwrap_or(0).saturating_add(1);
+        let epoch = epoch_of(&read(&*file)?).unwrap_or(0).saturating_add(1);
         let line = format!("epoch {epoch}, {}", owner::unique(&owner::this_process()));
-        file.rewind()?;
         file.set_len(0)?;
-        file.write_all(line.as_bytes())?;
-        let lock = Self { path, epoch, line, _file: file };
+        file.write_at(line.as_bytes(), 0)?;
+        let lock = Self { disk, path, epoch, line, _file: file };
         // Somebody may have put another file there before this one was locked; then that one counts.
         Ok(lock.taken_by()?.is_none().then_some(lock))
     }
 
     /// What the file at the path says that is not this lock's.
     pub(super) fn taken_by(&self) -> io::Result<Option<String>> {
-        let line = match File::open(&self.path) {
-            Ok(mut file) => read(&mut file)?,
+        let line = match self.disk.open(&self.path, Mode::Read) {
+            Ok(file) => read(&*file)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(Some("is gone".to_owned()));
             }
@@ -68,9 +67,8 @@ impl Lock {
     }
 }
 
-fn read(file: &mut File) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    file.take(LIMIT).read_to_end(&mut bytes)?;
+fn read(file: &dyn DiskFile) -> io::Result<String> {
+    let bytes = file.read_up_to(LIMIT)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -83,27 +81,32 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::disk::RealDisk;
+
+    fn take(folder: &Path) -> Option<Lock> {
+        Lock::take(Arc::new(RealDisk), folder).unwrap()
+    }
 
     #[test]
     fn epochs_count_the_owners_of_a_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".lock"), "").unwrap();
-        let first = Lock::take(dir.path()).unwrap().unwrap();
+        let first = take(dir.path()).unwrap();
         assert_eq!((epoch_of(first.line()), first.epoch(), first.taken_by().unwrap()), (Some(1), 1, None));
-        assert!(Lock::take(dir.path()).unwrap().is_none(), "it is held");
+        assert!(take(dir.path()).is_none(), "it is held");
         assert_eq!(first.taken_by().unwrap(), None, "and who asked has changed nothing");
         drop(first);
-        let second = Lock::take(dir.path()).unwrap().unwrap();
+        let second = take(dir.path()).unwrap();
         assert_eq!((epoch_of(second.line()), second.epoch()), (Some(2), 2));
     }
 
     #[test]
     fn who_lost_the_file_sees_it() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::take(dir.path()).unwrap().unwrap();
+        let lock = take(dir.path()).unwrap();
         fs::remove_file(dir.path().join(".lock")).unwrap();
         assert_eq!(lock.taken_by().unwrap().as_deref(), Some("is gone"));
-        let other = Lock::take(dir.path()).unwrap().unwrap();
+        let other = take(dir.path()).unwrap();
         assert!(lock.taken_by().unwrap().unwrap().contains(other.line()));
         assert_ne!(lock.line(), other.line(), "one process, one epoch, two owners");
         assert_eq!(other.taken_by().unwrap(), None);

@@ -39,6 +39,7 @@ use self::place::Place;
 use super::lease::Lease;
 use super::{CheckpointScope, CheckpointStore, Kept, Views};
 use crate::clock::Clock;
+use crate::disk::{self, Disk, RealDisk};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// How long the files that others read may stay behind the journal, while a run goes on.
@@ -47,6 +48,7 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 /// Checkpoints below a folder.
 #[derive(Debug, Clone)]
 pub struct FileCheckpoints<C> {
+    disk: Arc<dyn Disk>,
     root: PathBuf,
     clock: C,
 }
@@ -55,18 +57,25 @@ impl<C: Clock> FileCheckpoints<C> {
     /// Checkpoints below `root`, which is made by the first [`CheckpointStore::open`]. `clock` dates the saves.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, clock: C) -> Self {
-        Self { root: root.into(), clock }
+        Self::on(Arc::new(RealDisk), root, clock)
+    }
+
+    /// As [`FileCheckpoints::new`], on `disk`.
+    #[must_use]
+    pub fn on(disk: Arc<dyn Disk>, root: impl Into<PathBuf>, clock: C) -> Self {
+        Self { disk, root: root.into(), clock }
     }
 
     fn place(&self, scope: &Hex64) -> Place {
-        Place::new(scope.clone(), self.root.join(scope.as_str()))
+        Place::new(self.disk.clone(), scope.clone(), self.root.join(scope.as_str()))
     }
 
     async fn hold(&self, scope: &Hex64) -> Result<FileScope<C>, Refusal> {
         let (place, now) = (self.place(scope), self.clock.utc());
-        let held = blocking(move || Held::take(place, now)).await?;
+        let held = blocking(&*self.disk, move || Held::take(place, now)).await?;
         let lease = held.lease();
-        Ok(FileScope { lease, held: Arc::new(held), clock: self.clock.clone(), publisher: None })
+        let (disk, clock) = (self.disk.clone(), self.clock.clone());
+        Ok(FileScope { lease, held: Arc::new(held), disk, clock, publisher: None })
     }
 }
 
@@ -77,18 +86,18 @@ impl<C: Clock + std::fmt::Debug> CheckpointStore for FileCheckpoints<C> {
 
     fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         let (place, outputs) = (self.place(scope), outputs.to_vec());
-        blocking(move || place.read_all(&outputs)).boxed()
+        blocking(&*self.disk, move || place.read_all(&outputs)).boxed()
     }
 
     fn peek_views<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Option<Views>, Refusal>> {
         let place = self.place(scope);
-        blocking(move || views::read(&place)).boxed()
+        blocking(&*self.disk, move || views::read(&place)).boxed()
     }
 
     fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
             let (place, outputs, now) = (self.place(scope), outputs.to_vec(), self.clock.utc());
-            blocking(move || Held::reset(place, &outputs, now)).await
+            blocking(&*self.disk, move || Held::reset(place, &outputs, now)).await
         }
         .boxed()
     }
@@ -99,6 +108,7 @@ impl<C: Clock + std::fmt::Debug> CheckpointStore for FileCheckpoints<C> {
 struct FileScope<C> {
     held: Arc<Held>,
     lease: Lease,
+    disk: Arc<dyn Disk>,
     clock: C,
     publisher: Option<Publisher>,
 }
@@ -112,18 +122,19 @@ struct Publisher {
 
 impl Publisher {
     /// Publishes what `held` has saved, again and again while there is more of it.
-    fn start<C: Clock>(held: Weak<Held>, clock: C) -> Self {
+    fn start<C: Clock>(held: Weak<Held>, disk: Arc<dyn Disk>, clock: C) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    () = clock.sleep_until(clock.now() + PUBLISH_EVERY) => {}
+                    biased;
                     _ = &mut stopped => return,
+                    () = clock.sleep_until(clock.now() + PUBLISH_EVERY) => {}
                 }
                 let Some(held) = held.upgrade() else { return };
                 let now = clock.utc();
-                // Its error is what the next save is told.
-                if !matches!(blocking(move || held.publish(now)).await, Ok(Then::Publish)) {
+                // The next save returns its error.
+                if !matches!(blocking(&*disk, move || held.publish(now)).await, Ok(Then::Publish)) {
                     return;
                 }
             }
@@ -137,26 +148,27 @@ impl<C: Clock> CheckpointScope for FileScope<C> {
         async move {
             self.rest().await;
             let (held, outputs, now) = (self.held.clone(), outputs.to_vec(), self.clock.utc());
-            blocking(move || held.load(&outputs, now)).await
+            blocking(&*self.disk, move || held.load(&outputs, now)).await
         }
         .boxed()
     }
 
     fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
         let held = self.held.clone();
-        blocking(move || held.views()).boxed()
+        blocking(&*self.disk, move || held.views()).boxed()
     }
 
     fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
         let (held, views) = (self.held.clone(), views.clone());
-        blocking(move || held.keep_views(&views)).boxed()
+        blocking(&*self.disk, move || held.keep_views(&views)).boxed()
     }
 
     fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
         async move {
             let (held, kept, now) = (self.held.clone(), kept.clone(), self.clock.utc());
-            if blocking(move || held.save(kept, now)).await? == Then::Publish {
-                self.publisher = Some(Publisher::start(Arc::downgrade(&self.held), self.clock.clone()));
+            if blocking(&*self.disk, move || held.save(kept, now)).await? == Then::Publish {
+                let (held, disk) = (Arc::downgrade(&self.held), self.disk.clone());
+                self.publisher = Some(Publisher::start(held, disk, self.clock.clone()));
             }
             Ok(())
         }
@@ -167,7 +179,7 @@ impl<C: Clock> CheckpointScope for FileScope<C> {
         async move {
             self.rest().await;
             let (held, now) = (self.held.clone(), self.clock.utc());
-            blocking(move || held.finish(now)).await
+            blocking(&*self.disk, move || held.finish(now)).await
         }
         .boxed()
     }
@@ -193,11 +205,16 @@ fn failed(path: &Path, error: &io::Error) -> Refusal {
 }
 
 pub(super) async fn blocking<T: Send + 'static>(
+    disk: &dyn Disk,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = disk::blocking(disk, work).await;
     done.unwrap_or_else(|error| Err(Refusal::new(Reason::InternalError, format!("checkpoint files: {error}"))))
 }
 
+#[cfg(test)]
+mod power_tests;
+#[cfg(test)]
+mod rule_tests;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@ use super::failed;
 use super::lock::Lock;
 use super::place::Place;
 use crate::checkpoint::lease::{Keeper, Lease};
+use crate::disk::files;
 use crate::model::{Reason, Refusal};
-use crate::store::files;
 
 /// A folder that this process holds, for as long as this lives.
 pub(super) struct Owned {
@@ -20,12 +20,12 @@ impl Owned {
     /// Takes hold of the scope at `place`.
     pub(super) fn take(place: Place) -> Result<Self, Refusal> {
         let unusable = |error: io::Error| failed(&place.folder, &error);
-        files::create_folders(&place.folder).map_err(unusable)?;
-        let Some(lock) = Lock::take(&place.folder).map_err(unusable)? else {
+        files::create_folders(&*place.disk, &place.folder).map_err(unusable)?;
+        let Some(lock) = Lock::take(place.disk.clone(), &place.folder).map_err(unusable)? else {
             let detail = "another producer holds this folder";
             return Err(Refusal::new(Reason::CheckpointScopeBusy, detail).file(place.folder.to_string_lossy()));
         };
-        files::sweep(&place.folder).map_err(unusable)?;
+        files::sweep(&*place.disk, &place.folder).map_err(unusable)?;
         Ok(Self { place, lock, keeper: Keeper::new(std::time::Duration::MAX) })
     }
 

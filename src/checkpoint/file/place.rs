@@ -5,17 +5,17 @@
 //!      └──or answered.json ─────────────── then cursor.json of each ────┘
 //! ```
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::record::Record;
 use crate::checkpoint::beyond::{Beside, Unfit};
 use crate::checkpoint::{Beyond, Cursor, Kept};
+use crate::disk::{Disk, Mode, files};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
-use crate::store::files;
 
 /// What a cursor file may hold at most, in bytes; a real one has some 500.
 pub(super) const LIMIT: u64 = 64 * 1024;
@@ -25,13 +25,14 @@ const BEYOND_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Where a scope's files are.
 pub(super) struct Place {
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) scope: Hex64,
     pub(super) folder: PathBuf,
 }
 
 impl Place {
-    pub(super) fn new(scope: Hex64, folder: PathBuf) -> Self {
-        Self { scope, folder }
+    pub(super) fn new(disk: Arc<dyn Disk>, scope: Hex64, folder: PathBuf) -> Self {
+        Self { disk, scope, folder }
     }
 
     pub(super) fn cursor_file(&self, output: &OutputId) -> PathBuf {
@@ -48,7 +49,7 @@ impl Place {
 
     /// What is beyond the cursors is read before them: they may move on meanwhile and don't spoil it.
     pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
-        let Some(record) = Record::newest(self)? else {
+        let Some((_, record)) = Record::newest(self)? else {
             let beside = self.read_beside()?;
             return Ok(beside.kept(self.read_some(outputs)?));
         };
@@ -71,15 +72,18 @@ impl Place {
     pub(super) fn sync(&self, kept: &Kept) -> Result<(), Refusal> {
         let beyond = kept.has_beside().then(|| self.beyond_file());
         let cursors = kept.cursors.iter().map(|cursor| self.cursor_file(&cursor.output_id));
-        beyond.into_iter().chain(cursors).try_for_each(|path| {
-            let synced = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| files::sync_folder(&path));
-            synced.map_err(|error| super::failed(&path, &error))
-        })
+        beyond.into_iter().chain(cursors).try_for_each(|path| self.sync_file(&path))
+    }
+
+    /// Makes a file that was read durable as it is.
+    pub(super) fn sync_file(&self, path: &Path) -> Result<(), Refusal> {
+        let synced = self.disk.open(path, Mode::Read).and_then(|file| file.sync());
+        synced.and_then(|()| files::sync_entry(&*self.disk, path)).map_err(|error| super::failed(path, &error))
     }
 
     fn read_beside(&self) -> Result<Beside, Refusal> {
         let path = self.beyond_file();
-        let Some(bytes) = read_file(&path, BEYOND_LIMIT)? else { return Ok(Beside::default()) };
+        let Some(bytes) = read_file(&*self.disk, &path, BEYOND_LIMIT)? else { return Ok(Beside::default()) };
         Beyond::read(&self.scope, &bytes).map_err(|unfit| match unfit {
             Unfit::Damaged(detail) => {
                 let detail = format!("{detail}; without this file the run goes on, and sends what it lists again");
@@ -91,7 +95,7 @@ impl Place {
 
     fn read(&self, output: &OutputId) -> Result<Option<Cursor>, Refusal> {
         let path = self.cursor_file(output);
-        let Some(bytes) = read_file(&path, LIMIT)? else { return Ok(None) };
+        let Some(bytes) = read_file(&*self.disk, &path, LIMIT)? else { return Ok(None) };
         let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| unreadable(&path, error.to_string()))?;
         if saved.pack_key != self.scope {
             return Err(foreign(&path, "pack_key", saved.pack_key.as_str(), self.scope.as_str()));
@@ -104,14 +108,13 @@ impl Place {
 }
 
 /// The whole file; `None` where there is none.
-pub(super) fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
-    let file = match File::open(path) {
+pub(super) fn read_file(disk: &dyn Disk, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
+    let file = match disk.open(path, Mode::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(path, error.to_string())),
     };
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, error.to_string()))?;
+    let bytes = file.read_up_to(limit).map_err(|error| unreadable(path, error.to_string()))?;
     if bytes.len() as u64 > limit {
         return Err(unreadable(path, format!("more than {limit} bytes")));
     }

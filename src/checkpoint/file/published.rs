@@ -8,7 +8,6 @@
 //! leaves, no file is half written, and `answered.json` stands beside no cursor older than its own.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -18,15 +17,16 @@ use super::failed;
 use super::owned::Owned;
 use super::place::Place;
 use crate::checkpoint::{Beyond, Cursor, Kept};
+use crate::disk::files::{self, Staged};
+use crate::disk::{Disk, DiskFile, Mode};
 use crate::model::{Micros, OutputId, Refusal, json};
-use crate::store::files::{self, Staged};
 
 /// The files of a scope, and what they say.
 #[derive(Default)]
 pub(super) struct Published {
     /// As their files say them: without event ids.
     cursors: BTreeMap<OutputId, Cursor>,
-    logs: BTreeMap<OutputId, File>,
+    logs: BTreeMap<OutputId, Box<dyn DiskFile>>,
 }
 
 impl Published {
@@ -45,6 +45,7 @@ impl Published {
         now: Micros,
     ) -> Result<(), Refusal> {
         let place = &owned.place;
+        let disk = &*place.disk;
         let beyond = place.beyond_file();
         let mut moved = Vec::new();
         for cursor in &kept.cursors {
@@ -52,7 +53,7 @@ impl Published {
                 continue;
             }
             let path = place.cursor_file(&cursor.output_id);
-            self.open_log(cursor, &path).map_err(|error| failed(&path, &error))?;
+            self.open_log(disk, cursor, &path).map_err(|error| failed(&path, &error))?;
             let lines = history.iter().filter(|(saved, _)| saved.output_id == cursor.output_id);
             let mut lines: Vec<String> = lines.map(|(saved, at)| text(place, saved, *at)).collect();
             if lines.is_empty() {
@@ -60,43 +61,46 @@ impl Published {
             }
             moved.push((cursor, lines, path));
         }
-        let stage = |path, text: &str| Staged::write(path, text.as_bytes()).map_err(|error| failed(path, &error));
+        let stage = |path, text: &str| Staged::write(disk, path, text.as_bytes()).map_err(|error| failed(path, &error));
         let mut staged = moved
             .iter()
             .map(|(_, lines, path)| stage(path, lines.last().map_or("", String::as_str)))
             .collect::<Result<Vec<_>, _>>()?;
         let rows = kept.has_beside().then(|| Beyond::write(&place.scope, &kept.beyond, &kept.cursors));
         staged.extend(rows.map(|text| stage(&beyond, &text)).transpose()?);
-        files::side_by_side(&staged, |file| file.sync().map_err(|error| failed(file.target(), &error)))?;
+        let synced = disk.together(staged.len(), &|number| staged[number].sync());
+        synced.map_err(|(number, error)| failed(staged[number].target(), &error))?;
         owned.still_ours()?;
         let answered = staged.split_off(moved.len()).pop();
         for file in staged {
             let path = file.target();
             file.publish().map_err(|error| failed(path, &error))?;
         }
-        files::side_by_side(&moved, |(.., path)| files::sync_folder(path).map_err(|error| failed(path, &error)))?;
+        let synced = disk.together(moved.len(), &|number| files::sync_entry(disk, &moved[number].2));
+        synced.map_err(|(number, error)| failed(&moved[number].2, &error))?;
         for (cursor, lines, path) in &moved {
             // The log is history, written after the fact and not synced: losing its end loses no position.
-            if let Some(log) = self.logs.get_mut(&cursor.output_id) {
-                files::append_lines(log, (lines.join("\n") + "\n").as_bytes()).map_err(|error| failed(path, &error))?;
+            if let Some(log) = self.logs.get(&cursor.output_id) {
+                files::append_lines(&**log, (lines.join("\n") + "\n").as_bytes())
+                    .map_err(|error| failed(path, &error))?;
             }
             self.cursors.insert(cursor.output_id.clone(), in_file(cursor));
         }
         match answered {
-            Some(file) => file.publish().and_then(|()| files::sync_folder(&beyond)),
+            Some(file) => file.publish().and_then(|()| files::sync_entry(disk, &beyond)),
             // What is left of it is passed by the cursors; that it comes back after a crash does no harm.
-            None => files::remove(&beyond).map(drop),
+            None => files::remove(disk, &beyond).map(drop),
         }
         .map_err(|error| failed(&beyond, &error))
     }
 
     /// Opens the output's log, and its folder with it, when it is saved for the first time.
-    fn open_log(&mut self, cursor: &Cursor, path: &Path) -> io::Result<()> {
+    fn open_log(&mut self, disk: &dyn Disk, cursor: &Cursor, path: &Path) -> io::Result<()> {
         if !self.logs.contains_key(&cursor.output_id) {
             let folder = path.parent().unwrap_or(path);
-            files::create_folders(folder)?;
-            files::sweep(folder)?;
-            let log = OpenOptions::new().create(true).read(true).append(true).open(path.with_extension("jsonl"))?;
+            files::create_folders(disk, folder)?;
+            files::sweep(disk, folder)?;
+            let log = disk.open(&path.with_extension("jsonl"), Mode::Append)?;
             self.logs.insert(cursor.output_id.clone(), log);
         }
         Ok(())
@@ -105,10 +109,11 @@ impl Published {
     /// Drops what is beyond the cursors, then these, and last what says which views they counted in: a cursor without it
     /// would be believed more than one with it. The logs stay as history.
     pub(super) fn drop_kept(&mut self, place: &Place, outputs: &[OutputId]) -> Result<(), Refusal> {
+        let disk = &*place.disk;
         let cursors = outputs.iter().map(|output| place.cursor_file(output));
         for path in std::iter::once(place.beyond_file()).chain(cursors).chain([place.views_file()]) {
-            let dropped =
-                files::remove(&path).and_then(|was_there| if was_there { files::sync_folder(&path) } else { Ok(()) });
+            let dropped = files::remove(disk, &path)
+                .and_then(|removed| if removed { files::sync_entry(disk, &path) } else { Ok(()) });
             dropped.map_err(|error| failed(&path, &error))?;
         }
         for output in outputs {
@@ -136,13 +141,15 @@ fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::RealDisk;
     use crate::model::{Hex64, Reason};
+    use std::sync::Arc;
 
     /// Staging and syncing take a while. Who loses the scope meanwhile renames nothing over the new holder's files.
     #[test]
     fn a_scope_that_was_lost_while_files_were_staged_gets_none_of_them() {
         let dir = tempfile::tempdir().unwrap();
-        let place = || Place::new(Hex64::sha256("scope"), dir.path().join("scope"));
+        let place = || Place::new(Arc::new(RealDisk), Hex64::sha256("scope"), dir.path().join("scope"));
         let output: OutputId = "a".parse().unwrap();
         let cursor = |row| Cursor {
             output_id: output.clone(),

@@ -51,12 +51,12 @@ impl Record {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The newest of the scope at `place`; none where no save got as far.
+    /// The newest of the scope at `place`, and in which file of the journal it is; none where no save got as far.
     ///
     /// # Errors
     ///
     /// `CHECKPOINT_UNREADABLE` where there was one and none is whole; `CHECKPOINT_FOREIGN` where it is another scope's.
-    pub(super) fn newest(place: &Place) -> Result<Option<Self>, Refusal> {
+    pub(super) fn newest(place: &Place) -> Result<Option<(usize, Self)>, Refusal> {
         let [path, other] = journal::paths(&place.folder);
         let spoilt = |what: &str| {
             let other = other.file_name().unwrap_or_default().display();
@@ -65,12 +65,12 @@ impl Record {
             );
             unreadable(&path, detail)
         };
-        let Found { bodies, torn } = journal::read(&place.folder)?;
+        let Found { bodies, torn } = journal::read(&*place.disk, &place.folder)?;
         // The first entry of all is not whole while it is written, and the other file is empty then.
-        if torn == 2 && other.metadata().is_ok_and(|other| other.len() > 0) {
+        if torn == 2 && place.disk.meta(&other).is_ok_and(|other| other.len > 0) {
             return Err(spoilt("none of its entries is whole"));
         }
-        let read = |body: Vec<u8>| {
+        let read = |(file, body): (usize, Vec<u8>)| {
             let record: Self = serde_json::from_slice(&body).map_err(|error| spoilt(&error.to_string()))?;
             if record.version != VERSION {
                 return Err(spoilt(&format!("version {} is not known here, {VERSION} is", record.version)));
@@ -79,10 +79,10 @@ impl Record {
             if record.scope_key != place.scope {
                 return Err(foreign(&path, "scope_key", record.scope_key.as_str(), place.scope.as_str()));
             }
-            Ok(record)
+            Ok((file, record))
         };
         let records = bodies.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        Ok(records.into_iter().max_by_key(|record| (record.epoch, record.save)))
+        Ok(records.into_iter().max_by_key(|(_, record)| (record.epoch, record.save)))
     }
 
     /// The outputs that it has cursors of.
@@ -104,8 +104,11 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::journal::Journal;
     use super::*;
+    use crate::disk::RealDisk;
 
     /// A holder that was robbed amid a write puts its last entry beside the new holder's first ones. It counted more saves.
     #[test]
@@ -113,13 +116,14 @@ mod tests {
         for (older, newer) in [((1, 9), (2, 1)), ((2, 1), (2, 2)), ((9, 1), (10, 1))] {
             for newer_first in [false, true] {
                 let dir = tempfile::tempdir().unwrap();
-                let place = Place::new(Hex64::sha256("scope"), dir.path().to_owned());
+                let place = Place::new(Arc::new(RealDisk), Hex64::sha256("scope"), dir.path().to_owned());
                 let record = |order| Record::new(&place.scope, order, Vec::new(), Vec::new());
-                let mut journal = Journal::open(&place.folder).unwrap();
+                let mut journal = Journal::open(&*place.disk, &place.folder).unwrap();
                 for order in if newer_first { [newer, older] } else { [older, newer] } {
                     journal.write(&record(order).write()).unwrap();
                 }
-                assert_eq!(Record::newest(&place).unwrap(), Some(record(newer)), "{older:?} and {newer:?}");
+                let newest = Record::newest(&place).unwrap().map(|(_, record)| record);
+                assert_eq!(newest, Some(record(newer)), "{older:?} and {newer:?}");
             }
         }
     }

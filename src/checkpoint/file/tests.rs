@@ -327,10 +327,10 @@ async fn a_journal_that_is_none_is_refused_and_can_be_dropped() {
             if damage.is_empty() {
                 fs::write(path, "wsp-journal 1 7").unwrap();
             } else {
-                let found = journal::read(&folder).unwrap().bodies;
-                let body = String::from_utf8(found[0].clone()).unwrap().replace("99244", "99245");
+                let found = journal::read(&RealDisk, &folder).unwrap().bodies;
+                let body = String::from_utf8(found[0].1.clone()).unwrap().replace("99244", "99245");
                 fs::remove_file(path).unwrap();
-                let mut journal = journal::Journal::open(&folder).unwrap();
+                let mut journal = journal::Journal::open(&RealDisk, &folder).unwrap();
                 journal.write(body.as_bytes()).unwrap();
                 journal.write(body.as_bytes()).unwrap();
                 break;

@@ -5,8 +5,8 @@ use super::owned::Owned;
 use super::place::{Place, foreign, read_file, unreadable};
 use crate::checkpoint::Views;
 use crate::checkpoint::beyond::Unfit;
+use crate::disk::files::{self, Staged};
 use crate::model::Refusal;
-use crate::store::files::{self, Staged};
 
 /// What the file may hold at most, in bytes: some hundred thousand parts.
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -14,7 +14,7 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 /// What the file of the scope at `place` says; `None` where there is none.
 pub(super) fn read(place: &Place) -> Result<Option<Views>, Refusal> {
     let path = place.views_file();
-    let Some(bytes) = read_file(&path, LIMIT)? else { return Ok(None) };
+    let Some(bytes) = read_file(&*place.disk, &path, LIMIT)? else { return Ok(None) };
     Views::read(&place.scope, &bytes).map(Some).map_err(|unfit| match unfit {
         Unfit::Damaged(detail) => unreadable(
             &path,
@@ -29,9 +29,9 @@ pub(super) fn read(place: &Place) -> Result<Option<Views>, Refusal> {
 
 /// Puts `views` in place, unless the scope is another's; durable when this returns.
 pub(super) fn keep(owned: &Owned, views: &Views) -> Result<(), Refusal> {
-    let path = owned.place.views_file();
+    let (disk, path) = (&*owned.place.disk, owned.place.views_file());
     let failed = |error| failed(&path, &error);
-    let staged = Staged::write(&path, views.write(&owned.place.scope).as_bytes()).map_err(failed)?;
+    let staged = Staged::write(disk, &path, views.write(&owned.place.scope).as_bytes()).map_err(failed)?;
     staged.sync().map_err(failed)?;
-    owned.changing(|| staged.publish().and_then(|()| files::sync_folder(&path)).map_err(failed))
+    owned.changing(|| staged.publish().and_then(|()| files::sync_entry(disk, &path)).map_err(failed))
 }

@@ -144,6 +144,20 @@ async fn a_gate_that_stays_away_fails_the_run_after_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_after_holds_the_circuit_open_no_longer_than_its_bound() {
+    let clock = SystemClock::new();
+    let wish = Answer::new(503, "").after(Some(Duration::from_hours(1)));
+    let gate = MemoryGate::scripted(clock, move |event, nth| match (event.position.seq, nth) {
+        (0, 1) => Step { delay: ms(1), ending: Ending::Answer(wish.clone()) },
+        _ => Step::work(ms(1)),
+    });
+    let retry = RetryPolicy { max_retry_after: ms(2_000), ..RetryPolicy::default() };
+    let ran = run(10, &gate, PushOptions::new(clock).circuit(circuit(1)).retry(retry)).await;
+    assert_eq!((ran.error, ran.counts.circuit_opened), (None, 1));
+    assert!((ms(2_000)..ms(2_600)).contains(&ran.took), "{:?}", ran.took);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gate_that_says_it_is_up_and_takes_nothing_is_tried_with_one_event_at_a_time() {
     let clock = SystemClock::new();
     let gate =

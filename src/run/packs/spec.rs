@@ -10,8 +10,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::disk::files;
 use crate::model::{Reason, Refusal};
-use crate::store::files;
 
 /// A pack that can be looked at: version 1, an id that is a file name, and at least one process, none twice.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::disk::files;
 use crate::model::strict::{self, Limits};
 use crate::model::{Reason, Refusal};
-use crate::store::files;
 
 /// Pack files and states are a few kilobytes.
 pub(super) const LIMIT: u64 = 1 << 20;
