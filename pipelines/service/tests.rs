@@ -17,6 +17,7 @@ use crate::checkpoint::{CheckpointStore, FileCheckpoints};
 use crate::clock::SystemClock;
 use crate::deliver::memory::{MemoryGate, Step};
 use crate::model::Hex64;
+use crate::pipelines::producer::Caps;
 use crate::profile::RequiredPacks;
 use crate::ready::{Parsed, message};
 use crate::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
@@ -134,7 +135,7 @@ impl Scene {
         gate: &MemoryGate<SystemClock>,
         hook: impl Fn(&str, &str) -> Result<(), StoreError> + Send + Sync + 'static,
     ) -> Service<MemoryGate<SystemClock>, SystemClock> {
-        let settings = Settings::new(&self.profile, None, None).unwrap();
+        let settings = Settings::new(&self.profile, Caps::default());
         let service = Service::new(self.profile.clone(), settings, gate.clone(), SystemClock::new(), Stop::new());
         let store = Hooked { below: self.store(), hook: Arc::new(hook) };
         service.unwrap().keeping(Arc::new(store)).in_folder(self.folder.path())
@@ -333,7 +334,12 @@ async fn a_store_that_fails_at_any_call_is_no_verdict_on_the_run() {
     let mut whole = 0;
     for call in 0.. {
         // Each case begins from nothing.
-        for left in ["checkpoints", "runs", &format!("store/fraud-platform/{RUN}/wsp"), &format!("store/fraud-platform/{RUN}/obs")] {
+        for left in [
+            "checkpoints",
+            "runs",
+            &format!("store/fraud-platform/{RUN}/wsp"),
+            &format!("store/fraud-platform/{RUN}/obs"),
+        ] {
             let _ = std::fs::remove_dir_all(scene.folder.path().join(left));
         }
         let gate = answering();
