@@ -18,7 +18,7 @@ use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::model::Secret;
-use wsp::pipelines::producer::Settings;
+use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::Service;
 use wsp::profile::Profile;
 use wsp::ready::{FileFeed, FileFeedOptions};
@@ -43,7 +43,7 @@ async fn run(world: &WorldSummary, at: &Path, in_flight: u32) -> Duration {
     let mut readies = pin!(FileFeed::new(options, clock).stream());
     let incoming = readies.next().await.unwrap().unwrap();
     let endpoint = Endpoint::new(&url, "X-IG-Api-Key", &Secret::new(KEY)).unwrap();
-    let settings = Settings::new(&profile, None, None).unwrap();
+    let settings = Settings::new(&profile, Caps::default());
     let service = Service::new(profile, settings, HttpGate::new(endpoint, clock).unwrap(), clock, Stop::new()).unwrap();
     let service = service.in_folder(at);
     let started = clock.now();

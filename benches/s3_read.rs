@@ -36,7 +36,7 @@ fn server() -> Option<S3Store> {
     let endpoint = setting("WSP_LIVE_S3_ENDPOINT")?;
     let of = |name: &str, usual: &str| setting(name).unwrap_or_else(|| usual.to_owned());
     let options = S3Options {
-        endpoint: Some(endpoint),
+        endpoint: Some(endpoint.parse().unwrap()),
         region: Some(of("WSP_LIVE_S3_REGION", "us-east-1")),
         path_style: true,
         credentials: S3Credentials::Keys {

@@ -73,7 +73,7 @@ if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah >/dev/null && u
     "${engine[@]}" run --env PLATFORM_RUN_ID=platform_20260101T000000Z --env PLATFORM_STORE_ROOT=s3://bucket \
         --env AWS_REGION=eu-west-2 --env IG_INGEST_URL=https://ig.internal --env IG_API_KEY=key \
         --env KAFKA_BOOTSTRAP_SERVERS=kafka:9092 --env KAFKA_SASL_USERNAME=user --env KAFKA_SASL_PASSWORD=password \
-        --env WSP_CHECKPOINT_DSN=postgres://db/wsp --env WSP_READY_REQUIRED_PACKS= "$container" -- \
+        --env "WSP_CHECKPOINT_DSN=postgres://db/wsp?sslmode=verify-full" --env WSP_READY_REQUIRED_PACKS= "$container" -- \
         /usr/bin/wsp validate --profile /etc/wsp/profiles/dev_min.yaml
 else
     echo "skipped: it takes root that may mount, buildah (Debian's package) and a built program ($program)"

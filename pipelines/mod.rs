@@ -12,6 +12,7 @@ mod first_rows;
 pub mod matrix;
 pub mod plan;
 pub mod positions;
+pub mod preflight;
 pub mod prepare;
 pub mod producer;
 mod progress;

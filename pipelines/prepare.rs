@@ -26,7 +26,7 @@ use crate::oracle::seal::SealState;
 use crate::oracle::view::{self, SealedView};
 use crate::oracle::world::{self, ViewRoot, Wanted, World};
 use crate::oracle::{Prefetch, Resume, RowFilter, Scan, View, ViewFiles, shares};
-use crate::profile::{OutputPlan, Policy, Profile, StoreWiring, check_producer, is_remote, order_key_column};
+use crate::profile::{OutputPlan, Profile, References, StoreWiring, check_producer, is_remote, order_key_column};
 use crate::ready::Ready;
 use crate::ready::message::OraclePackRef;
 use crate::run::facts;
@@ -193,7 +193,7 @@ impl PreparedOutput {
 /// The first of the producer's, outputs' and catalogue's refusals.
 pub fn check_profile(profile: &Profile) -> Result<(), Refusal> {
     let mut list = CheckList::new();
-    check_static(profile, &mut list);
+    check_references(&profile.references(), &mut list);
     list.verdict()
 }
 
@@ -321,7 +321,11 @@ pub async fn prepare(
     engine_root: String,
     list: &mut CheckList,
 ) -> Option<Prepared> {
-    let (plan, catalogue) = check_static(profile, list)?;
+    let (plan, catalogue) = check_references(&profile.references(), list)?;
+    if !profile.allow_plaintext.is_empty() {
+        let links: Vec<&str> = profile.allow_plaintext.iter().map(|link| link.name()).collect();
+        list.waive("plaintext", format!("allowed by wiring.security.allow_plaintext: {}", links.join(", ")));
+    }
     if let Some(scenario) = profile.oracle.scenario_id.as_ref().filter(|id| **id != identity.world.scenario_id) {
         let detail = format!("the profile wants {scenario}, the run is of {}", identity.world.scenario_id);
         list.refuse("scenario", Refusal::new(Reason::WorldKeyMismatch, detail).field("oracle_scenario_id"));
@@ -381,14 +385,14 @@ fn assemble(
     Prepared { identity, engine_root, view_root, pins, pack_key, unsealed, outputs, lane: profile.lane }
 }
 
-fn check_static(profile: &Profile, list: &mut CheckList) -> Option<(OutputPlan, Catalogue)> {
-    let producer = check_producer(&profile.producer_allowlist, &profile.producer_id);
-    list.note("producer", producer, |()| format!("{} is on the allowlist", profile.producer_id));
-    let Policy { traffic_output_ids, context_output_ids, only, .. } = &profile.policy;
-    let plan = OutputPlan::new(traffic_output_ids, context_output_ids, only.as_deref());
+/// Checks what a profile refers to and what does not depend on a READY, adding each check to `list`.
+pub(super) fn check_references(refers: &References<'_>, list: &mut CheckList) -> Option<(OutputPlan, Catalogue)> {
+    let producer = check_producer(refers.producer_allowlist, refers.producer_id);
+    list.note("producer", producer, |()| format!("{} is on the allowlist", refers.producer_id));
+    let plan = OutputPlan::new(refers.traffic_output_ids, refers.context_output_ids, refers.only);
     let plan = list.note("outputs", plan, |plan| plan.all().map(OutputId::as_str).collect::<Vec<_>>().join(", "));
-    let catalogue = read_catalogue(&profile.oracle.catalogue_path);
-    let catalogue = list.note("catalogue", catalogue, |_| profile.oracle.catalogue_path.display().to_string());
+    let catalogue = read_catalogue(refers.catalogue_path);
+    let catalogue = list.note("catalogue", catalogue, |_| refers.catalogue_path.display().to_string());
     Some((plan?, catalogue?))
 }
 
@@ -492,15 +496,18 @@ fn view_root(
 }
 
 fn resolve(profile: &Profile, reference: &str, origin: Origin) -> Result<String, Refusal> {
-    let configured = [&profile.oracle.root, &profile.oracle.engine_run_root, &profile.oracle.stream_view_root];
+    let oracle = &profile.oracle;
+    let configured = [&oracle.root, &oracle.engine_run_root, &oracle.stream_view_root];
     let mut allowed: Vec<String> = configured.into_iter().flatten().cloned().collect();
-    if !allowed.is_empty() {
+    // A strict profile without a root of the Oracle's lets no message name any bucket: its own is what is left.
+    if !allowed.is_empty() || profile.is_strict() {
         allowed.push(profile.store.root.clone());
     }
     let strict = profile.is_strict();
     // A strict profile does not even look whether there is such a path here.
     let exists = |path: &Path| !strict && path.exists();
-    let root = Roots { oracle: profile.oracle.root.clone(), allowed }.resolve(reference, origin, &exists)?;
+    let root = Roots { oracle: oracle.root.clone().or_else(|| oracle.default_root.clone()), allowed }
+        .resolve(reference, origin, &exists)?;
     if strict && !is_remote(&root) {
         return Err(Refusal::new(Reason::RefOutsideRoot, "a strict profile reads no path of this machine").file(root));
     }

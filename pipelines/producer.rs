@@ -1,6 +1,6 @@
 //! The whole producer: a run's rows to answers that are saved, one stage below the other.
 
-use std::num::NonZeroUsize;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt, stream};
@@ -20,8 +20,8 @@ use crate::envelope::FrameExt;
 use crate::merge::{RunsExt, merge};
 use crate::model::{Delivered, Event, Micros, Refusal};
 use crate::oracle::{Resume, Scan};
-use crate::pace::{Anchor, Late, PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
-use crate::profile::{ConfigError, Profile};
+use crate::pace::{Anchor, PaceExt, Pacing, RatePlan, ThrottleExt};
+use crate::profile::Profile;
 use crate::stop::Stop;
 use crate::telemetry::Counter;
 
@@ -74,67 +74,45 @@ pub struct Settings {
     pub read_memory: u64,
 }
 
+/// Caps that a command gives. 0 is no cap; `None` leaves it to the profile.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Caps {
+    /// Over all outputs.
+    pub max_events: Option<u64>,
+    /// An output.
+    pub max_events_per_output: Option<u64>,
+}
+
 impl Settings {
     /// What the profile says, with the caps of the command.
-    ///
-    /// # Errors
-    ///
-    /// A speed-up, rate or rate plan that can't be used.
-    pub fn new(profile: &Profile, max_events: Option<u64>, per_output: Option<u64>) -> Result<Self, ConfigError> {
-        let Profile { policy, delivery, checkpoint, rate: rates, .. } = profile;
-        let error = |error: &dyn std::fmt::Display| ConfigError::new(error.to_string());
-        let rate = match (&rates.plan_json, rates.target_eps) {
-            (Some(plan), _) => Some(RatePlan::from_json(plan).map_err(|e| error(&e))?),
-            (None, Some(eps)) => {
-                let limit =
-                    RateLimit::new(eps, Some(rates.burst_seconds), rates.initial_tokens).map_err(|e| error(&e))?;
-                Some(RatePlan::steady(limit))
-            }
-            (None, None) => None,
+    #[must_use]
+    pub fn new(profile: &Profile, caps: Caps) -> Self {
+        let Profile { policy, delivery, checkpoint, rate, .. } = profile;
+        let per_output = match caps.max_events_per_output {
+            Some(cap) => NonZeroU64::new(cap),
+            None => profile.max_events_per_output,
         };
-        let pacing = if rates.plan_json.is_some() && rates.no_replay_delay_with_plan {
-            Pacing::off()
-        } else {
-            Pacing::new(policy.stream_speedup).map_err(|e| error(&e))?.max_idle_gap(policy.max_idle_gap)
-        };
-        let late = match policy.late.as_deref() {
-            Some("catch_up") => Late::CatchUp(policy.catch_up),
-            // Lanes share a campaign's schedule: one that moves would leave the others.
-            None if rates.campaign_start.is_some() => Late::CatchUp(policy.catch_up),
-            _ => Late::Stretch,
-        };
-        let mode = mode(delivery.mode.as_deref(), delivery.in_flight);
-        let in_flight = u32::try_from(mode.in_flight()).unwrap_or(u32::MAX);
-        Ok(Self {
-            pacing: pacing.late(late),
-            campaign_start: rates.campaign_start,
-            rate,
-            rate_start: rates.plan_start.or(rates.campaign_start),
-            mode,
+        Self {
+            pacing: rate.pacing,
+            campaign_start: rate.campaign_start,
+            rate: rate.plan.clone(),
+            rate_start: rate.plan_start,
+            mode: delivery.mode,
             window: delivery.window,
             held: delivery.held,
             body_memory: delivery.memory,
-            retry: RetryPolicy {
-                max_attempts: delivery.max_attempts,
-                base_delay: delivery.base_delay,
-                max_delay: delivery.max_delay,
-                max_retry_after: delivery.max_retry_after,
-            },
+            retry: delivery.retry,
             event_deadline: delivery.event_deadline,
-            budget: RetryBudget { share: delivery.budget_share, floor: delivery.budget_floor },
-            circuit: CircuitPolicy {
-                failures: delivery.circuit_failures.unwrap_or(delivery.max_attempts.saturating_add(in_flight)),
-                limit: delivery.circuit_limit,
-                ..CircuitPolicy::default()
-            },
-            adaptive: delivery.adaptive.then_some(Adaptive { min: delivery.in_flight_min, slow: delivery.slow_answer }),
+            budget: delivery.budget,
+            circuit: delivery.circuit,
+            adaptive: delivery.adaptive,
             drain_deadline: delivery.drain_deadline,
             stop_on_quarantine: policy.stop_on_nonretryable,
             flush_every: checkpoint.flush_every,
-            max_events: cap(max_events),
-            max_events_per_output: cap(per_output).or(cap(profile.max_events_per_output)),
+            max_events: caps.max_events.and_then(NonZeroU64::new).map(NonZeroU64::get),
+            max_events_per_output: per_output.map(NonZeroU64::get),
             read_memory: profile.oracle.read_memory,
-        })
+        }
     }
 
     /// Whether a run may end before its last event.
@@ -157,23 +135,6 @@ impl Settings {
     #[must_use]
     pub fn bound(&self) -> u64 {
         self.flush_every + self.mode.in_flight() as u64
-    }
-}
-
-/// A cap that was asked for; 0 is none (contract, section 10).
-fn cap(events: Option<u64>) -> Option<u64> {
-    events.filter(|events| *events > 0)
-}
-
-/// The order asked for, else strict with one request in flight and keyed beyond.
-fn mode(name: Option<&str>, in_flight: usize) -> DeliveryMode {
-    let n = NonZeroUsize::new(in_flight).unwrap_or(NonZeroUsize::MIN);
-    match name {
-        Some("free") => DeliveryMode::Free(n),
-        Some("keyed") => DeliveryMode::Keyed(n),
-        Some("strict") => DeliveryMode::Strict,
-        _ if in_flight > 1 => DeliveryMode::Keyed(n),
-        _ => DeliveryMode::Strict,
     }
 }
 
@@ -334,12 +295,27 @@ fn held(_: &tracing::Span) {}
 mod tests {
     use super::*;
 
+    /// Flags and environment alike: 0 is no cap, and a flag wins over the environment.
     #[test]
-    fn one_in_flight_is_strict_and_more_is_keyed_unless_told() {
-        let n = |n| NonZeroUsize::new(n).unwrap();
-        assert_eq!(mode(None, 1), DeliveryMode::Strict);
-        assert_eq!(mode(None, 8), DeliveryMode::Keyed(n(8)));
-        assert_eq!(mode(Some("free"), 8), DeliveryMode::Free(n(8)));
-        assert_eq!(mode(Some("keyed"), 1), DeliveryMode::Keyed(n(1)));
+    fn a_cap_of_zero_is_no_cap() {
+        let caps = |env: &str, max_events, max_events_per_output| {
+            let vars = |name: &str| match name {
+                "WSP_MAX_EVENTS_PER_OUTPUT" => Some(env.to_owned()),
+                "IG_API_KEY" => Some("k".to_owned()),
+                _ => None,
+            };
+            let profile = "profile_id: local\nwiring: {control_bus: {kind: file}}";
+            let profile = Profile::parse(profile, std::path::Path::new("."), &vars).unwrap();
+            let settings = Settings::new(&profile, Caps { max_events, max_events_per_output });
+            assert_eq!(settings.is_capped(), (settings.max_events, settings.max_events_per_output) != (None, None));
+            (settings.max_events, settings.max_events_per_output)
+        };
+        assert_eq!(caps("", None, None), (None, None));
+        assert_eq!(caps("0", None, None), (None, None));
+        assert_eq!(caps("7", None, None), (None, Some(7)));
+        assert_eq!(caps("7", None, Some(3)), (None, Some(3)));
+        assert_eq!(caps("7", None, Some(0)), (None, None));
+        assert_eq!(caps("0", Some(0), Some(0)), (None, None));
+        assert_eq!(caps("0", Some(9), Some(0)), (Some(9), None));
     }
 }

@@ -28,7 +28,7 @@ use wsp::envelope::{LaneFilter, OutputFrame};
 use wsp::model::{Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
 use wsp::oracle::{Resume, RowFilter, Scan, View};
 use wsp::pipelines::prepare::{self, Prepared};
-use wsp::pipelines::producer::{self, Parts, ReadCounts, Settings};
+use wsp::pipelines::producer::{self, Caps, Parts, ReadCounts, Settings};
 use wsp::profile::Profile;
 use wsp::ready::{Parsed, message};
 use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
@@ -316,7 +316,7 @@ async fn prepared(folder: &Path, campaign_start: Micros) -> (Prepared, Settings)
     let start = campaign_start.to_string();
     let env = |name: &str| (name == "WSP_CAMPAIGN_START_UTC").then(|| start.clone());
     let profile = Profile::parse(&profile.to_string(), folder, &env).unwrap();
-    let settings = Settings::new(&profile, None, None).unwrap();
+    let settings = Settings::new(&profile, Caps::default());
     (prepare::of_ready(&profile, &ready).await.unwrap(), settings)
 }
 

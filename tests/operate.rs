@@ -353,7 +353,7 @@ fn the_health_check_of_the_task_asks_the_program_of_the_task() {
     let said: BTreeMap<&str, &str> = [
         ("IG_INGEST_URL", "https://127.0.0.1:1"),
         ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),
-        ("WSP_CHECKPOINT_DSN", "postgres://wsp:secret@127.0.0.1:1/wsp"),
+        ("WSP_CHECKPOINT_DSN", "postgres://wsp:secret@127.0.0.1:1/wsp?sslmode=verify-full"),
     ]
     .into();
     let elsewhere = [

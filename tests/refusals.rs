@@ -272,6 +272,46 @@ fn a_run_that_was_streamed_is_not_streamed_under_another_message() {
     assert_eq!((gate.requests(), stage.record().len()), (250, 1));
 }
 
+/// A cap ends a start, not the run: another READY goes on at the checkpoint, and the end of that one is the run's.
+#[test]
+fn a_capped_run_goes_on_under_another_message() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    let run = |args: &[&str]| {
+        let args = [&["run", "--profile", "profile.yaml", "--once"], args].concat();
+        common::Ran::of(stage.wsp(&args).env("WSP_MAX_EVENTS_PER_OUTPUT", "0").output().unwrap())
+    };
+    let republish = |n: &str| {
+        let id = n.repeat(64);
+        stage.republish(|message| {
+            message["message_id"] = id.clone().into();
+            message["payload"]["message_id"] = id.clone().into();
+        });
+        id
+    };
+    let of = |ran: &common::Ran, id: &str| {
+        let verdict = ran.verdicts.iter().find(|verdict| verdict["message_id"] == id).unwrap();
+        let text = |key: &str| verdict[key].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("reason"), verdict["emitted"].as_u64().unwrap())
+    };
+    let streamed = |emitted| ("STREAMED".to_owned(), String::new(), emitted);
+    assert_eq!(of(&run(&["--max-events", "100"]), MESSAGE), streamed(100));
+    // The same READY is a duplicate, as with the legacy producer.
+    assert_eq!(run(&[]).verdict(), ("SKIPPED_DUPLICATE", ""));
+    let second = republish("1");
+    assert_eq!(of(&run(&["--max-events", "20", "--max-messages", "0"]), &second), streamed(20));
+    let third = republish("2");
+    assert_eq!(of(&run(&["--max-events", "0"]), &third), streamed(130));
+    let fourth = republish("3");
+    assert_eq!(of(&run(&[]), &fourth), ("FAILED".to_owned(), "RUN_ALREADY_STREAMED".to_owned(), 0));
+    let sent: Vec<serde_json::Value> = gate.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    assert_eq!(sent, common::canonical(), "every event once, in order");
+    let ends: Vec<_> = stage.governance().into_iter().filter(|fact| fact["event_family"] == "RUN_ENDED").collect();
+    let told = |fact: &serde_json::Value| (fact["details"]["end"].clone(), fact["details"]["resumed_rows"].clone());
+    let ends: Vec<_> = ends.iter().map(told).collect();
+    assert_eq!(ends, [(json!("capped"), json!(null)), (json!("capped"), json!(100)), (json!("complete"), json!(120))]);
+}
+
 /// Another run's READY: the fact lies in that run's folder with that run's pins, the record with the run that met it, so
 /// that neither run's readers find the other's, and the other run's own producer streams it all the same.
 #[test]
@@ -426,16 +466,22 @@ fn a_profile_that_lacks_something_is_a_usage_error_that_names_everything() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     stage.profile(&gate.url, |profile| {
-        profile["wiring"].as_object_mut().unwrap().remove("wsp_producer");
         profile["wiring"]["wsp_checkpoint"] = json!({"backend": "postgres"});
-        profile["wiring"].as_object_mut().unwrap().remove("ig_ingest_url");
+        profile["wiring"]["security"] = json!({});
+        profile["wiring"]["control_bus"] = json!({"kind": "kafka"});
     });
     let ran = stage.run_once();
     assert_eq!((ran.code, ran.verdicts.len()), (Some(2), 0), "{}", ran.stderr);
-    for name in ["PRODUCER_ID_MISSING", "PRODUCER_ALLOWLIST_MISSING", "CHECKPOINT_DSN_MISSING", "IG_INGEST_URL"] {
+    for name in [
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_SASL_USERNAME",
+        "KAFKA_SASL_PASSWORD",
+        "CHECKPOINT_DSN_MISSING",
+        "IG_API_KEY",
+    ] {
         assert!(ran.stderr.contains(name), "{name} in {}", ran.stderr);
     }
-    assert!(ran.stderr.contains("4 problems"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("5 problems"), "{}", ran.stderr);
     stage.profile(&gate.url, |profile| profile["wiring"]["control_bus"] = json!({"kind": "kinesis"}));
     let ran = stage.run_once();
     let missing = "CONTROL_BUS_STREAM_MISSING";
@@ -453,18 +499,16 @@ fn wiring_that_cannot_work_is_refused_by_name_and_shows_no_secret() {
     run.env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1").env("KAFKA_SASL_PASSWORD", "hunter2");
     let ran = common::Ran::of(run.output().unwrap());
     assert_eq!((ran.code, ran.verdicts.len()), (Some(2), 0), "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("CONTROL_TOPIC_UNREACHABLE") && ran.stderr.contains("KAFKA_SASL_USERNAME"),
-        "{}",
-        ran.stderr
-    );
+    let reason = "CONTROL_TOPIC_UNREACHABLE";
+    assert!(ran.stderr.contains(reason) && ran.stderr.contains("KAFKA_SASL_USERNAME"), "{}", ran.stderr);
 
     stage.profile(&gate.url, |profile| {
         profile["wiring"]["wsp_checkpoint"] =
             json!({"backend": "postgres", "dsn": "postgresql://wsp:hunter2@:no-port/x"});
     });
-    let refused = stage.run_once();
-    assert_eq!(refused.verdict(), ("FAILED", "CHECKPOINT_DSN_INVALID"), "{}", refused.stderr);
+    let (refused, reason) = (stage.run_once(), "CHECKPOINT_DSN_INVALID");
+    assert_eq!((refused.code, refused.verdicts.len()), (Some(2), 0), "{}", refused.stderr);
+    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
     assert!(!ran.stderr.contains("hunter2") && !refused.stderr.contains("hunter2"));
     assert_eq!(gate.requests(), 0);
 }
@@ -495,7 +539,14 @@ fn a_service_that_can_not_read_its_topic_with_these_settings_fails() {
 #[test]
 fn each_reason_is_wanted_by_a_test_of_the_program() {
     // The library's own tests see these: no doctored folder brings them about at a known instant.
-    let elsewhere = ["STREAM_VIEW_CHANGED", "CHECKPOINT_LEASE_LOST", "INTERNAL_ERROR"];
+    // Producer and allowlist have defaults, so that nothing of them can be missing.
+    let elsewhere = [
+        "STREAM_VIEW_CHANGED",
+        "CHECKPOINT_LEASE_LOST",
+        "INTERNAL_ERROR",
+        "PRODUCER_ID_MISSING",
+        "PRODUCER_ALLOWLIST_MISSING",
+    ];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let hostile = ["hostile_ready", "hostile_world", "hostile_rows", "hostile_gate", "hostile_checkpoint"];
     let names = [&hostile[..], &["refusals", "required_packs", "evidence"]].concat();

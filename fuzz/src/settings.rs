@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use wsp::checkpoint::PostgresCheckpoints;
-use wsp::clock::SystemClock;
+use wsp::checkpoint::PostgresDsn;
 use wsp::model::{Hex32, OutputId, Secret};
 use wsp::oracle::catalogue::{Bindings, Catalogue};
 use wsp::pace::RatePlan;
@@ -47,7 +46,7 @@ pub(crate) fn profile(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     // No environment, and no folder that a reference could be found in.
     match Profile::parse(text, Path::new("/nowhere"), &|_| None) {
-        Ok(profile) => assert!(!profile.profile_id.is_empty() && profile.delivery.in_flight > 0),
+        Ok(profile) => assert!(!profile.profile_id.is_empty() && profile.delivery.mode.in_flight() > 0),
         Err(error) => error.problems.iter().for_each(|problem| assert!(!problem.is_empty())),
     }
 }
@@ -89,7 +88,7 @@ pub(crate) fn rate_plan(bytes: &[u8]) {
 
 pub(crate) fn dsn(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Err(refusal) = PostgresCheckpoints::new(&Secret::new(text), SystemClock::new()) {
+    if let Err(refusal) = PostgresDsn::parse(&Secret::new(text)) {
         let said = refusal.to_string();
         assert_sayable(&said);
         // Longer words can't be in the fixed texts by chance.

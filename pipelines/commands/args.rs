@@ -116,7 +116,7 @@ pub(crate) struct Run {
     /// Cap of events per run, over all outputs, in canonical order; 0: none.
     #[arg(long, value_name = "N")]
     pub(crate) max_events: Option<u64>,
-    /// Cap of events per output and run; 0: none.
+    /// Cap of events per output and run; 0: none. Default: `WSP_MAX_EVENTS_PER_OUTPUT`.
     #[arg(long, value_name = "N")]
     pub(crate) max_events_per_output: Option<u64>,
     #[command(flatten)]

@@ -17,7 +17,7 @@ use wsp::merge::merge;
 use wsp::model::{Event, PlatformRunId, Refusal, Secret};
 use wsp::oracle::Scan;
 use wsp::pipelines::prepare::{self, Prepared};
-use wsp::pipelines::producer::Settings;
+use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::{Service, Taken};
 use wsp::profile::Profile;
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming};
@@ -101,7 +101,7 @@ impl Stage {
     /// The run, as the service would make it.
     async fn stream(&self, clock: SystemClock, around: &Around) -> Result<(Incoming, Taken), Failure> {
         let stop = stop_on_signals(|| std::process::exit(3))?;
-        let settings = Settings::new(&self.profile, None, None)?;
+        let settings = Settings::new(&self.profile, Caps::default());
         let bus = self.folder.join("control_bus");
         let options = FileFeedOptions { once: true, ..FileFeedOptions::new(bus, CONTROL_TOPIC) };
         let mut readies = pin!(FileFeed::new(options, clock).stream());

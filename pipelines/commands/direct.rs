@@ -3,7 +3,7 @@
 use wsp::clock::SystemClock;
 use wsp::evidence::Status;
 use wsp::model::{Reason, Refusal};
-use wsp::pipelines::producer::Settings;
+use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::{Direct, Directed, Service};
 use wsp::profile::Profile;
 use wsp::store::Patience;
@@ -17,7 +17,8 @@ pub(super) fn run(args: &Run, engine_run_root: &str, mut profile: Profile, aroun
     let direct =
         Direct::new(&profile, engine_run_root, scenario_id.as_ref(), scenario_run_id.as_ref(), *without_ready)?;
     profile.policy.only.clone_from(output_ids);
-    let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
+    let caps = Caps { max_events: args.max_events, max_events_per_output: args.max_events_per_output };
+    let settings = Settings::new(&profile, caps);
     let clock = SystemClock::new().fine();
     block_on(async {
         let stop = stop_on_signals(|| std::process::exit(3))?;

@@ -22,10 +22,13 @@ RUN_CANCELLED fact, in `wsp_summary.json` and in the log, where the line also na
 const PROFILE: &str = "# Profile reference
 
 Made by `wsp docs profile`. A profile is a YAML file of the platform; WSP reads `profile_id`, `policy` and `wiring` and leaves
-everything else alone. A scalar that is wholly `${NAME}` or `${NAME:-default}` is read from the environment. Numbers and
-switches may be given as text. Relative file references count from the working directory where the file exists there, else from
-the profile's folder. `wins` means that the variable overrides the profile, `where absent` that it fills what the profile leaves
-out. A number outside its bounds is refused, and so is an unknown key in the blocks that are WSP's alone:
+everything else alone. Every value is the text that stands in the file, with or without quotes: `00123456`, `1.10`, `yes` and
+`2026-01-01` stay what they are. An unquoted `null` or `~`, nothing, and a text of blanks count as absent.
+
+A scalar that is wholly `${NAME}` or `${NAME:-default}` is read from the environment; a reference within a longer text is
+refused. What the environment gives is a text, and is not searched for references. Relative file references count from the
+working directory where the file exists there, else from the profile's folder. `wins` means that the variable overrides the
+profile, `where absent` that it fills what the profile leaves out. A number outside its bounds is refused, and so is an unknown key in the blocks that are WSP's alone:
 CLOSED.
 
 ";

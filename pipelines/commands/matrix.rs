@@ -10,6 +10,7 @@ use std::pin::pin;
 
 use futures::{Stream, StreamExt};
 use wsp::clock::SystemClock;
+use wsp::deliver::HttpGate;
 use wsp::model::{PlatformRunId, Refusal, Secret};
 use wsp::pipelines::matrix::{Matrix, Outcome, Report, Row};
 use wsp::pipelines::telemetry::readiness::ControlTopic;
@@ -19,7 +20,7 @@ use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, R
 use super::args;
 use super::plan::{LOOKED_AT, REACH, look, ready};
 use super::report::run_of;
-use super::service::{control_root, gate, gate_with, kafka_options};
+use super::service::{control_root, gate, gate_at, kafka_options};
 use super::{Exit, Failure, Outcome as Ended, block_on, load, say};
 
 /// A key that no gate has given to anybody.
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &args::Matrix) -> Ended {
         let Topic { control, found, look: _look } = topic(&profile, &run, named.as_ref(), clock).await?;
         let matrix = Matrix {
             gate: gate(&profile, clock)?,
-            stranger: gate_with(&profile, &Secret::new(STRANGER), clock)?,
+            stranger: stranger(&profile, clock)?,
             max_events: args.max_events,
             secrets: SECRETS.iter().filter_map(|name| std::env::var(name).ok()).map(Secret::new).collect(),
             scratch: scratch.path().to_owned(),
@@ -71,14 +72,15 @@ pub(crate) fn run(args: &args::Matrix) -> Ended {
     Ok(if report.green { Exit::Done } else { Exit::Failed })
 }
 
+/// The gate, asked with a key of nobody.
+fn stranger(profile: &Profile, clock: SystemClock) -> Result<HttpGate<SystemClock>, Failure> {
+    let key = STRANGER.parse().map_err(|error| Failure::failed(format!("{error}")))?;
+    gate_at(profile, profile.delivery.endpoint.clone().with_key(&key), clock)
+}
+
 /// Whether run and gate were named, both as they are.
 fn meant(args: &args::Matrix, profile: &Profile, run: &PlatformRunId) -> Result<(), Failure> {
-    let url: Result<reqwest::Url, _> = profile.delivery.ig_ingest_url.parse();
-    let host = url.ok().and_then(|url| {
-        let host = url.host_str()?.to_owned();
-        Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
-    });
-    let host = host.ok_or_else(|| Failure::usage("ig_ingest_url names no host"))?;
+    let host = profile.delivery.endpoint.base().authority();
     let word = format!("{run}@{host}");
     match &args.send {
         Some(said) if *said == word => Ok(()),
@@ -115,8 +117,8 @@ async fn topic(
         }
         ControlBus::Kafka(wiring) => {
             let open = |once, group: &str| {
-                let options = options(profile, wiring, once, group)?;
-                KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))
+                KafkaFeed::open(options(profile, wiring, once, group), clock)
+                    .map_err(|refusal| Failure::usage(refusal.to_string()))
             };
             let look = open(false, "matrix-look")?;
             let found = newest(open(true, "matrix")?.stream(), run, named).await;
@@ -131,10 +133,10 @@ async fn topic(
 }
 
 /// In a group of its own, so that the service's READYs stay the service's.
-fn options(profile: &Profile, wiring: &KafkaWiring, once: bool, group: &str) -> Result<KafkaOptions, Failure> {
-    let options = kafka_options(profile, wiring, once)?;
+fn options(profile: &Profile, wiring: &KafkaWiring, once: bool, group: &str) -> KafkaOptions {
+    let options = kafka_options(profile, wiring, once);
     let group_id = format!("{}-{group}", options.group_id);
-    Ok(KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options })
+    KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options }
 }
 
 /// The newest READY of the run, or of the message that was named; nothing is settled for good.

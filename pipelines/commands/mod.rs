@@ -25,10 +25,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use wsp::clock::Clock;
+use wsp::clock::{Clock, SystemClock};
+use wsp::pipelines::preflight;
 use wsp::pipelines::telemetry::Telemetry;
 use wsp::pipelines::telemetry::otlp::Otlp;
-use wsp::profile::{ConfigError, Profile};
+use wsp::profile::{ConfigError, Profile, References};
 
 use args::{Cli, Command, ProfileArg};
 use screen::Screen;
@@ -131,7 +132,20 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
 
 /// A profile with the process's environment.
 pub(crate) fn load(args: &ProfileArg) -> Result<Profile, Failure> {
-    Ok(Profile::load(&args.profile, &|name| std::env::var(name).ok())?)
+    Ok(Profile::load(&args.profile, &variable)?)
+}
+
+/// A profile with the process's environment, and with what `also` finds in the same message.
+pub(crate) fn load_checked(
+    args: &ProfileArg,
+    also: impl FnOnce(&References<'_>) -> Vec<String>,
+) -> Result<Profile, Failure> {
+    Ok(Profile::load_checked(&args.profile, &variable, also)?)
+}
+
+/// A variable of the environment. One that is no Unicode is there all the same, and wrong wherever it is read.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
 }
 
 /// Writes data to stdout. A pipe that was closed or a disk that is full is an error, not a panic as with `print!`.
@@ -141,8 +155,8 @@ pub(crate) fn say(text: impl Display) -> Result<(), Failure> {
 }
 
 fn validate(args: &ProfileArg) -> Outcome {
-    let profile = load(args)?;
-    wsp::pipelines::prepare::check_profile(&profile).map_err(|error| Failure::usage(error.to_string()))?;
+    let profile = load_checked(args, |refers| [preflight::machine(refers), preflight::files(refers)].concat())?;
+    service::gate(&profile, SystemClock::new())?;
     say(format_args!("{}: profile {} is in order\n", args.profile.display(), profile.profile_id))?;
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wsp::clock::SystemClock;
 use wsp::pipelines::plan::{self, Plan, PlannedRun};
-use wsp::pipelines::producer::Settings;
+use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::telemetry::Telemetry;
 use wsp::profile::{ControlBus, KinesisWiring, Profile};
 use wsp::ready::{KinesisFeed, KinesisOptions, Parsed, Ready, Unkept, message, read_message};
@@ -20,7 +20,7 @@ use super::{Around, Exit, Failure, Outcome, block_on, load, say};
 
 pub(crate) fn run(args: &ReadyArgs, around: &Around) -> Outcome {
     let profile = load(&args.profile)?;
-    let settings = Settings::new(&profile, None, None)?;
+    let settings = Settings::new(&profile, Caps::default());
     let ready = ready(&profile, args.ready.as_deref())?;
     let clock = SystemClock::new();
     let telemetry = Telemetry::new(&clock);

@@ -10,15 +10,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use wsp::clock::SystemClock;
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
-use wsp::model::{Reason, Refusal, Secret};
+use wsp::model::{Reason, Refusal};
 use wsp::pipelines::positions::shard_positions;
-use wsp::pipelines::prepare;
-use wsp::pipelines::producer::Settings;
+use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::{Service, Taken};
 use wsp::pipelines::telemetry::Telemetry;
 use wsp::pipelines::telemetry::listener::Listener;
 use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
+use wsp::pipelines::{preflight, prepare};
 use wsp::profile::settings::TELEMETRY_LISTEN;
 use wsp::profile::{ConfigError, ControlBus, KafkaWiring, KinesisWiring, Profile, active_run, run_scoped};
 use wsp::ready::{
@@ -30,14 +30,15 @@ use wsp::store::Patience;
 use super::args::Run;
 use super::bounded::{Bound, Came, NoMore, Seen};
 use super::screen::Screen;
-use super::{Around, Exit, Failure, Outcome, block_on, direct, load, say};
+use super::{Around, Exit, Failure, Outcome, block_on, direct, load_checked, say};
 
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
-    let mut profile = load(&args.profile)?;
+    let mut profile = load_checked(&args.profile, preflight::machine)?;
     if let Some(root) = &args.by_hand.engine_run_root {
         return direct::run(args, root, profile, around);
     }
-    let settings = Settings::new(&profile, args.max_events, args.max_events_per_output)?;
+    let caps = Caps { max_events: args.max_events, max_events_per_output: args.max_events_per_output };
+    let settings = Settings::new(&profile, caps);
     // Events leave by it, so it is the finest there is.
     let clock = SystemClock::new().fine();
     block_on(async {
@@ -223,14 +224,16 @@ async fn listen(
 
 /// The gate that the profile names.
 pub(crate) fn gate(profile: &Profile, clock: SystemClock) -> Result<HttpGate<SystemClock>, Failure> {
-    gate_with(profile, &profile.delivery.api_key, clock)
+    gate_at(profile, profile.delivery.endpoint.clone(), clock)
 }
 
-/// The same, with another key.
-pub(crate) fn gate_with(profile: &Profile, key: &Secret, clock: SystemClock) -> Result<HttpGate<SystemClock>, Failure> {
+/// The same at another endpoint.
+pub(crate) fn gate_at(
+    profile: &Profile,
+    endpoint: Endpoint,
+    clock: SystemClock,
+) -> Result<HttpGate<SystemClock>, Failure> {
     let delivery = &profile.delivery;
-    let endpoint = Endpoint::new(&delivery.ig_ingest_url, &delivery.api_key_header, key)
-        .map_err(|error| Failure::usage(format!("the Ingestion Gate: {error}")))?;
     let gate = HttpGate::new(endpoint, clock).map_err(|error| Failure::usage(format!("TLS: {error}")))?;
     Ok(gate.attempt_timeout(delivery.attempt_timeout).idle_limit(delivery.idle_limit))
 }
@@ -269,9 +272,9 @@ fn feed(profile: &Profile, clock: SystemClock, args: &Run) -> Result<Feed, Failu
             Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control: ControlTopic::Folder(folder) })
         }
         ControlBus::Kafka(wiring) => {
-            let mut options = kafka_options(profile, wiring, once)?;
+            let mut options = kafka_options(profile, wiring, once);
             options.defer_pause = pause.unwrap_or(options.defer_pause);
-            let bus = format!("the control topic {} (Kafka at {})", profile.topic, wiring.bootstrap_servers);
+            let bus = format!("the control topic {} (Kafka at {})", profile.topic, wiring.bootstrap_servers.as_str());
             let feed = KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
             let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
             Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
@@ -301,19 +304,18 @@ pub(crate) fn kinesis_options(profile: &Profile, wiring: &KinesisWiring, once: b
     }
 }
 
-pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> Result<KafkaOptions, Failure> {
-    let parsed = |name: &str, error: String| Failure::usage(format!("{name}: {error}"));
-    Ok(KafkaOptions {
-        security: wiring.security_protocol.parse().map_err(|error| parsed("KAFKA_SECURITY_PROTOCOL", error))?,
-        mechanism: wiring.sasl_mechanism.parse().map_err(|error| parsed("KAFKA_SASL_MECHANISM", error))?,
+pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> KafkaOptions {
+    KafkaOptions {
+        security: wiring.security_protocol,
+        mechanism: wiring.sasl_mechanism,
         username: wiring.username.clone(),
         password: wiring.password.clone(),
         aws_region: wiring.aws_region.clone(),
         ca_location: wiring.ca_location.clone(),
         once,
         session_timeout: wiring.session_timeout,
-        ..KafkaOptions::new(&wiring.bootstrap_servers, &profile.topic, &wiring.group_id)
-    })
+        ..KafkaOptions::new(wiring.bootstrap_servers.as_str(), &profile.topic, &wiring.group_id)
+    }
 }
 
 /// A stop that the first SIGTERM or ^C requests; `leave` is called on the second.

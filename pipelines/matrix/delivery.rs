@@ -14,7 +14,7 @@ use crate::model::{Reason, Refusal};
 use crate::pace::Pacing;
 use crate::pipelines::positions::checkpoints;
 use crate::pipelines::prepare::{self, Prepared};
-use crate::pipelines::producer::Settings;
+use crate::pipelines::producer::{Caps, Settings};
 use crate::pipelines::service::{Service, Taken};
 use crate::pipelines::telemetry::Telemetry;
 use crate::profile::Profile;
@@ -69,6 +69,8 @@ async fn again<C: Clock + std::fmt::Debug>(
     let mut trial = Trial::new(m, id, ready.clone())?;
     if renamed {
         trial.rename();
+        // The cap that ended the run stands in its facts; without them it was streamed to its end.
+        trial = trial.hiding(&evidence::below(m, "obs/governance")?);
     }
     trial.seen(m).await
 }
@@ -82,9 +84,9 @@ struct Starting<'a, C> {
 
 impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
     /// The profile's settings without pace and rate: what is shown here is what is sent, not when.
-    fn settings(&self, cap: u64) -> Result<Settings, Refusal> {
-        let settings = Settings::new(&self.m.profile, Some(cap), None).map_err(|error| broken(&error))?;
-        Ok(Settings { pacing: Pacing::off(), campaign_start: None, rate: None, rate_start: None, ..settings })
+    fn settings(&self, cap: u64) -> Settings {
+        let settings = Settings::new(&self.m.profile, Caps { max_events: Some(cap), ..Caps::default() });
+        Settings { pacing: Pacing::off(), campaign_start: None, rate: None, rate_start: None, ..settings }
     }
 
     fn incoming(&self) -> Incoming {
@@ -103,7 +105,7 @@ impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
         let m = self.m;
         let stop = Stop::new();
         let gate = CountedGate::new(m.gate.clone()).stopping(m.max_events / 2, &stop);
-        let settings = Settings { mode: DeliveryMode::Strict, ..self.settings(m.max_events)? };
+        let settings = Settings { mode: DeliveryMode::Strict, ..self.settings(m.max_events) };
         let taken = self.taken(settings, &gate, stop).await?;
         let emitted = taken.verdict.emitted;
         let as_told = taken.verdict.reason == Some(Reason::RunStopped) && (1..m.max_events).contains(&emitted);
@@ -114,7 +116,7 @@ impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
     async fn capped(&self, before: u64) -> Result<(Seen, u64), Refusal> {
         let m = self.m;
         let gate = CountedGate::new(m.gate.clone());
-        let settings = self.settings(m.max_events - before.min(m.max_events))?;
+        let settings = self.settings(m.max_events - before.min(m.max_events));
         let taken = self.taken(settings, &gate, Stop::new()).await?;
         let emitted = before + taken.verdict.emitted;
         let capped = taken.verdict.status == Status::Streamed
@@ -135,7 +137,7 @@ impl<C: Clock + std::fmt::Debug> Starting<'_, C> {
             .hiding(&evidence::below(m, "wsp/ready_lanes")?);
         let gate = CountedGate::new(m.gate.clone());
         let cap = RESENT.min(m.max_events);
-        let service = Service::new(profile.clone(), self.settings(cap)?, gate.clone(), m.clock.clone(), Stop::new());
+        let service = Service::new(profile.clone(), self.settings(cap), gate.clone(), m.clock.clone(), Stop::new());
         let service = service.map_err(|error| broken(&error))?.keeping(Arc::new(aside)).in_folder(&m.scratch);
         let taken = Box::pin(service.take(&self.incoming())).await;
         // Nobody shall go on from there.

@@ -21,13 +21,13 @@ use crate::clock::Clock;
 use crate::evidence::unavailable;
 use crate::model::{CheckList, Hex64, Micros, Reason, Refusal};
 use crate::pipelines::prepare::{self, Prepared};
-use crate::pipelines::producer::Settings;
+use crate::pipelines::producer::{Caps, Settings};
 use crate::pipelines::service::{Service, Taken};
 use crate::profile::{ConfigError, Profile, RequiredPacks};
 use crate::ready::{Incoming, Parsed, Ready, Source, message};
 use crate::run::facts;
 use crate::stop::Stop;
-use crate::store::{MemoryStore, ObjectStore};
+use crate::store::{Key, MemoryStore, ObjectStore};
 
 /// Of the wrong length for nothing, and nobody's.
 const OTHER_32: &str = "00000000000000000000000000000000";
@@ -276,11 +276,17 @@ impl<'a, C: Clock + std::fmt::Debug> Trial<'a, C> {
         self.ready.payload.message_id = Hex64::sha256(format!("wsp matrix|{}|{real}", self.id));
     }
 
+    /// Hides what the store holds below `prefix`.
+    pub(super) fn hiding(mut self, prefix: &Key) -> Self {
+        self.aside = self.aside.hiding(prefix);
+        self
+    }
+
     /// Takes READY to its verdict: what came of it, attempts to send, and what was written.
     pub(super) async fn judge(self) -> Result<(Taken, u64, MemoryStore), Refusal> {
         let Self { matrix: m, id, ready, profile, aside } = self;
         let (gate, written) = (ShutGate::default(), aside.written());
-        let settings = Settings::new(&profile, Some(1), None).map_err(|error| broken(&error))?;
+        let settings = Settings::new(&profile, Caps { max_events: Some(1), ..Caps::default() });
         let service = Service::new(profile, settings, gate.clone(), m.clock.clone(), Stop::new());
         let service = service.map_err(|error| broken(&error))?.keeping(Arc::new(aside)).in_folder(&m.scratch);
         let source = Source {

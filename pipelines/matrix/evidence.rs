@@ -122,23 +122,11 @@ fn secrets<C>(m: &Matrix<C>) -> Vec<String> {
     if let ControlBus::Kafka(wiring) = &m.profile.control_bus {
         secrets.extend(wiring.password.clone());
     }
-    let mut texts: Vec<String> = secrets.iter().map(|secret| secret.expose().to_owned()).collect();
     if let CheckpointBackend::Postgres { dsn, .. } = &m.profile.checkpoint.backend {
-        texts.extend(password(dsn.expose()).map(str::to_owned));
-        texts.push(dsn.expose().to_owned());
+        secrets.extend(dsn.secrets());
     }
-    texts.retain(|text| text.len() >= SECRET);
-    texts
-}
-
-/// The password of a DSN, as a URL or as pairs; it is only looked for, so quotes and escapes are left as they are.
-fn password(dsn: &str) -> Option<&str> {
-    if let Some((_, rest)) = dsn.split_once("://") {
-        let (user, _) = rest.rsplit_once('@')?;
-        return user.split_once(':').map(|(_, password)| password);
-    }
-    let (_, rest) = dsn.split_once("password=")?;
-    rest.split_whitespace().next().map(|text| text.trim_matches('\''))
+    let texts = secrets.iter().map(|secret| secret.expose().to_owned());
+    texts.filter(|text| text.len() >= SECRET).collect()
 }
 
 /// Keeps what shows a row, and says where.
@@ -181,16 +169,4 @@ pub(super) fn object<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
 /// An object, or a folder of them, below the run's prefix.
 pub(super) fn below<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
     key(&format!("{}/{name}", run_prefix(&m.profile.store.root, &m.run)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_found_in_either_form_of_a_dsn() {
-        assert_eq!(password("postgresql://wsp:hunter2@db:5432/wsp"), Some("hunter2"));
-        assert_eq!(password("host=db password='hunter2' user=wsp"), Some("hunter2"));
-        assert_eq!(password("postgresql://db/wsp"), None);
-    }
 }

@@ -157,7 +157,7 @@ impl Report {
             platform_run_id: run.clone(),
             message_id: None,
             profile_id: profile.profile_id.clone(),
-            ig_ingest_url: profile.delivery.ig_ingest_url.clone(),
+            ig_ingest_url: profile.delivery.endpoint.base().to_string(),
             max_events,
             version: env!("CARGO_PKG_VERSION"),
             started_at_utc: started.to_string(),

@@ -365,7 +365,7 @@ pub const ROWS: &[Spec] = &[
         "C3.other_message",
         "a run is not streamed under another READY",
         &[Store, Ready, World, Streamed],
-        "READY again with another message_id",
+        "READY again with another message_id, the facts that tell of the cap hidden",
         "FAILED RUN_ALREADY_STREAMED, 0 attempts",
     ),
     row(

@@ -17,6 +17,7 @@ use crate::checkpoint::{CheckpointStore, FileCheckpoints};
 use crate::clock::SystemClock;
 use crate::deliver::memory::{MemoryGate, Step};
 use crate::model::Hex64;
+use crate::pipelines::producer::Caps;
 use crate::profile::RequiredPacks;
 use crate::ready::{Parsed, message};
 use crate::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
@@ -134,7 +135,7 @@ impl Scene {
         gate: &MemoryGate<SystemClock>,
         hook: impl Fn(&str, &str) -> Result<(), StoreError> + Send + Sync + 'static,
     ) -> Service<MemoryGate<SystemClock>, SystemClock> {
-        let settings = Settings::new(&self.profile, None, None).unwrap();
+        let settings = Settings::new(&self.profile, Caps::default());
         let service = Service::new(self.profile.clone(), settings, gate.clone(), SystemClock::new(), Stop::new());
         let store = Hooked { below: self.store(), hook: Arc::new(hook) };
         service.unwrap().keeping(Arc::new(store)).in_folder(self.folder.path())

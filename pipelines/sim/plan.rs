@@ -12,7 +12,7 @@ use super::hub::Blow;
 use crate::deliver::{Adaptive, CircuitPolicy, DeliveryMode, RetryBudget, RetryPolicy};
 use crate::model::{Lane, LaneKey};
 use crate::pace::{Pacing, RateLimit, RatePlan};
-use crate::pipelines::producer::Settings;
+use crate::pipelines::producer::{Caps, Settings};
 use crate::profile::{ConfigError, Profile};
 use crate::reference::Random;
 
@@ -235,7 +235,7 @@ wiring:
 ";
 
 fn settings(r: &mut Random, world: &WorldPlan) -> Result<Settings, ConfigError> {
-    let base = Settings::new(&Profile::parse(PROFILE, Path::new("."), &|_| None)?, None, None)?;
+    let base = Settings::new(&Profile::parse(PROFILE, Path::new("."), &|_| None)?, Caps::default());
     let rows = world.rows.iter().sum::<usize>() as u64;
     let n = NonZeroUsize::MIN.saturating_add(1 + r.below(15) as usize);
     let mode = *pick(r, &[DeliveryMode::Strict, DeliveryMode::Keyed(n), DeliveryMode::Keyed(n), DeliveryMode::Free(n)]);

@@ -41,7 +41,7 @@ pub use file::FileCheckpoints;
 pub use held::{HeldExt, WhileHeld};
 pub use lease::{Lease, LeaseState};
 pub use memory::MemoryCheckpoints;
-pub use postgres::{PostgresCheckpoints, PostgresShards};
+pub use postgres::{PostgresCheckpoints, PostgresDsn, PostgresShards};
 pub use resume::{FileRows, OutputFiles, Resume};
 pub use scope::ScopeKey;
 pub use shards::FileShards;

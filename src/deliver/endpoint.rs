@@ -1,39 +1,121 @@
 //! Where the gate is: its URL and the headers of every request (contract, section 6).
 //!
 //! ```text
-//! base URL, header name, key ──► host, port, path, headers
+//! HttpUrl, KeyHeader, ApiKey ──► host, port, path, headers
 //! ```
 
 use std::fmt;
+use std::str::FromStr;
 
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
-use reqwest::Url;
 
-use crate::model::Secret;
+use crate::model::{HttpUrl, HttpUrlError, Secret};
 
 /// The path that events are pushed to, below the base.
 const PUSH: &str = "/v1/ingest/push";
 const HEALTH: &str = "/v1/ops/health";
 const LOOKUP: &str = "/v1/ops/lookup";
 
-/// What is wrong with a gate's address or key. It never repeats the key.
+/// Headers that the key can't be in: they frame the message, belong to one connection and are taken off by proxies, or are
+/// set by us.
+const NOT_FOR_KEYS: [&str; 18] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What is wrong with a gate's address or key. It repeats neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// Not an absolute http or https URL without user, password, query and fragment.
-    #[error("{url:?} is not the base URL of a gate: {why}")]
-    Url {
-        /// The text, cut.
-        url: String,
-        /// The fault.
-        why: String,
-    },
+    /// Not the base URL of a gate.
+    #[error("not the base URL of a gate: {0}")]
+    Url(#[from] HttpUrlError),
+    /// A path that no request line can carry.
+    #[error("not the base URL of a gate: its path can't be sent")]
+    Path,
     /// The name of the key's header.
-    #[error("{0:?} is not a header name")]
-    HeaderName(String),
+    #[error(transparent)]
+    HeaderName(#[from] KeyHeaderError),
     /// The key itself.
-    #[error("the API key holds characters that no header can carry, or is empty")]
-    Key,
+    #[error(transparent)]
+    Key(#[from] ApiKeyError),
+}
+
+/// The name of the header that carries the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHeader(HeaderName);
+
+/// Why a text is no [`KeyHeader`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyHeaderError {
+    /// Not the characters of a header name.
+    #[error("it is not a header name")]
+    Name,
+    /// A header that means something else to HTTP.
+    #[error("this header frames the message, belongs to the connection or is set by WSP; it can't carry the key")]
+    Reserved,
+}
+
+impl FromStr for KeyHeader {
+    type Err = KeyHeaderError;
+
+    fn from_str(text: &str) -> Result<Self, KeyHeaderError> {
+        let name: HeaderName = text.parse().map_err(|_| KeyHeaderError::Name)?;
+        if NOT_FOR_KEYS.contains(&name.as_str()) { Err(KeyHeaderError::Reserved) } else { Ok(Self(name)) }
+    }
+}
+
+/// The key, in a form that a header carries unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey(HeaderValue);
+
+/// Why a text is no [`ApiKey`]. It never repeats the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApiKeyError {
+    /// Nothing.
+    #[error("the API key is empty")]
+    Empty,
+    /// A character that would end the header or arrive as another one.
+    #[error("the API key holds a control character (a line break?) or one beyond ASCII, which no header carries")]
+    Character,
+    /// Blanks that HTTP takes off.
+    #[error("the API key begins or ends with a blank, which HTTP takes off")]
+    Blank,
+}
+
+impl FromStr for ApiKey {
+    type Err = ApiKeyError;
+
+    fn from_str(text: &str) -> Result<Self, ApiKeyError> {
+        if text.is_empty() {
+            return Err(ApiKeyError::Empty);
+        }
+        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(ApiKeyError::Character);
+        }
+        if text.trim_matches(' ') != text {
+            return Err(ApiKeyError::Blank);
+        }
+        let mut value = HeaderValue::from_str(text).map_err(|_| ApiKeyError::Character)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
 }
 
 /// A gate's address with all that its requests have in common.
@@ -46,7 +128,9 @@ pub struct Endpoint {
     pub(super) path: PathAndQuery,
     pub(super) health: PathAndQuery,
     pub(super) headers: HeaderMap,
-    base: Url,
+    lookup: String,
+    base: HttpUrl,
+    key_header: KeyHeader,
 }
 
 impl Endpoint {
@@ -56,58 +140,60 @@ impl Endpoint {
     ///
     /// If one of the three can't be used.
     pub fn new(base: &str, key_header: &str, key: &Secret) -> Result<Self, EndpointError> {
-        let fault = |why: &str| EndpointError::Url { url: base.chars().take(200).collect(), why: why.to_owned() };
-        let mut url: Url = base.trim().parse().map_err(|_| fault("it can't be read as a URL"))?;
-        let tls = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            _ => return Err(fault("its scheme is neither http nor https")),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            // Not quoted: what stands there is a password.
-            return Err(EndpointError::Url { url: url.scheme().to_owned(), why: "it holds a user or password".into() });
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(fault("it holds a query or a fragment"));
-        }
-        let authority = url.host_str().ok_or_else(|| fault("it names no host"))?.to_owned();
-        let port = url.port_or_known_default().ok_or_else(|| fault("it names no port"))?;
-        let host_header = url.port().map_or_else(|| authority.clone(), |port| format!("{authority}:{port}"));
-        let host = authority.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Self::of(&base.parse()?, &key_header.parse()?, &key.expose().parse()?)
+    }
 
-        let path = url.path().trim_end_matches('/');
-        let root = path.strip_suffix(PUSH).unwrap_or(path).to_owned();
-        let below = |path: &str| format!("{root}{path}").parse().map_err(|_| fault("its path can't be sent"));
-        let (path, health) = (below(PUSH)?, below(HEALTH)?);
-        url.set_path(&root);
-
-        let key_name = HeaderName::from_bytes(key_header.as_bytes())
-            .map_err(|_| EndpointError::HeaderName(key_header.chars().take(80).collect()))?;
-        let mut key = HeaderValue::from_str(key.expose()).map_err(|_| EndpointError::Key)?;
-        if key.is_empty() {
-            return Err(EndpointError::Key);
-        }
-        key.set_sensitive(true);
+    /// The same, of what was read before.
+    ///
+    /// # Errors
+    ///
+    /// If the URL's path can't be sent.
+    pub fn of(base: &HttpUrl, key_header: &KeyHeader, key: &ApiKey) -> Result<Self, EndpointError> {
+        let host = base.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let root = base.path().strip_suffix(PUSH).unwrap_or(base.path());
+        let below = |path: &str| format!("{root}{path}").parse().map_err(|_| EndpointError::Path);
         let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(HOST, HeaderValue::from_str(&host_header).map_err(|_| fault("its host can't be sent"))?);
+        headers.insert(HOST, HeaderValue::from_str(&base.authority()).map_err(|_| HttpUrlError::Syntax)?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.insert(key_name, key);
-        Ok(Self { tls, host, port, path, health, headers, base: url })
+        headers.insert(key_header.0.clone(), key.0.clone());
+        Ok(Self {
+            tls: !base.is_plain(),
+            host,
+            port: base.port(),
+            path: below(PUSH)?,
+            health: below(HEALTH)?,
+            headers,
+            lookup: format!("{root}{LOOKUP}"),
+            base: base.clone(),
+            key_header: key_header.clone(),
+        })
+    }
+
+    /// The same gate with another key.
+    #[must_use]
+    pub fn with_key(mut self, key: &ApiKey) -> Self {
+        self.headers.insert(self.key_header.0.clone(), key.0.clone());
+        self
+    }
+
+    /// The address it was made of.
+    #[must_use]
+    pub fn base(&self) -> &HttpUrl {
+        &self.base
     }
 
     /// Where the gate says what became of an event; `None` for an id that no path can carry.
     pub(super) fn lookup(&self, event_id: &str) -> Option<PathAndQuery> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{LOOKUP}", self.base.path().trim_end_matches('/')));
-        url.query_pairs_mut().append_pair("event_id", event_id);
-        format!("{}?{}", url.path(), url.query()?).parse().ok()
+        let query: String =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("event_id", event_id).finish();
+        format!("{}?{query}", self.lookup).parse().ok()
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("base", &self.base.as_str()).finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("base", &self.base).finish_non_exhaustive()
     }
 }
 
@@ -155,12 +241,47 @@ mod tests {
     fn what_is_no_gate_is_refused_without_telling_secrets() {
         for base in ["", "ig:8081", "ftp://ig", "http://", "http://u:hunter2@ig", "http://ig/?a=b", "http://ig/#x"] {
             let error = Endpoint::new(base, "X-IG-Api-Key", &Secret::new("k")).unwrap_err();
-            assert!(!error.to_string().contains("hunter2"), "{error}");
+            assert!(matches!(error, EndpointError::Url(_)) && !error.to_string().contains("hunter2"), "{error}");
         }
-        assert!(Endpoint::new("http://ig", "bad header", &Secret::new("k")).is_err());
-        assert_eq!(Endpoint::new("http://ig", "k", &Secret::new("a\nb")).unwrap_err(), EndpointError::Key);
-        assert_eq!(Endpoint::new("http://ig", "k", &Secret::new("")).unwrap_err(), EndpointError::Key);
         let endpoint = endpoint("http://ig");
         assert!(!format!("{endpoint:?} {:?}", endpoint.headers).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_key_header_is_one_that_nobody_else_reads() {
+        for name in ["X-IG-Api-Key", "x-key", "Authorization", "Cookie", "api_key"] {
+            assert!(name.parse::<KeyHeader>().is_ok(), "{name}");
+        }
+        for name in ["", " ", "bad header", "X-Key:", "X-Kéy", "a\r\nb", "a\0"] {
+            assert_eq!(name.parse::<KeyHeader>(), Err(KeyHeaderError::Name), "{name:?}");
+        }
+        for name in NOT_FOR_KEYS.iter().map(|name| name.to_ascii_uppercase()).chain(["Content-Length".to_owned()]) {
+            assert_eq!(name.parse::<KeyHeader>(), Err(KeyHeaderError::Reserved), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_arrives_as_it_is_or_is_refused_without_being_shown() {
+        for key in ["k", "00123456", "Bearer abc", "~!@#$%^&*()"] {
+            let endpoint = Endpoint::new("http://ig", "X-Key", &Secret::new(key)).unwrap();
+            assert_eq!(endpoint.headers["x-key"], key);
+        }
+        for (key, fault) in [
+            ("", ApiKeyError::Empty),
+            ("a\nb", ApiKeyError::Character),
+            ("a\r\nX-Admin: 1", ApiKeyError::Character),
+            ("a\0", ApiKeyError::Character),
+            ("a\tb", ApiKeyError::Character),
+            ("a\x7f", ApiKeyError::Character),
+            ("schlüssel", ApiKeyError::Character),
+            (" a", ApiKeyError::Blank),
+            ("a ", ApiKeyError::Blank),
+        ] {
+            let error = Endpoint::new("http://ig", "X-Key", &Secret::new(key)).unwrap_err();
+            assert_eq!(error, EndpointError::Key(fault), "{key:?}");
+        }
+        let other = endpoint("http://ig").with_key(&"other".parse().unwrap());
+        assert_eq!(other.headers["x-ig-api-key"], "other");
+        assert_eq!(other.headers.len(), 4);
     }
 }

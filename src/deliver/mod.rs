@@ -35,7 +35,7 @@ pub use aimd::Adaptive;
 pub use backoff::RetryPolicy;
 pub use budget::RetryBudget;
 pub use circuit::CircuitPolicy;
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{ApiKey, ApiKeyError, Endpoint, EndpointError, KeyHeader, KeyHeaderError};
 pub use gate::{Answer, Attempt, Gate, GateChannel};
 pub use health::{Health, Lookup, Probe, ProbeError};
 pub use http::{HttpChannel, HttpGate};

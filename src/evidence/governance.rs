@@ -142,10 +142,18 @@ pub struct Facts {
 }
 
 /// An end of a run that has a fact.
-struct Ended {
+pub(super) struct Ended {
     status: Option<String>,
     reason: Option<String>,
     emitted: Option<u64>,
+    end: Option<String>,
+}
+
+impl Ended {
+    /// Whether a cap that was asked for ended it, so that the run may go on behind it.
+    pub(super) fn is_capped(&self) -> bool {
+        self.status.as_deref() == Some(Status::Streamed.as_str()) && self.end.as_deref() == Some("capped")
+    }
 }
 
 impl Facts {
@@ -239,16 +247,7 @@ impl Facts {
     ///
     /// `STORE_UNAVAILABLE`.
     pub async fn ended(&self, verdict: &Verdict, recorded: usize) -> Result<(), Refusal> {
-        let dedupe_key = |n: usize| match n {
-            1 => dedupe_key_of_lane("ended", &verdict.message_id, self.lane),
-            n => format!("{}:{n}", dedupe_key_of_lane("ended", &verdict.message_id, self.lane)),
-        };
-        let mut told = 0;
-        let mut last = None;
-        while let Some(ended) = self.read_end(&dedupe_key(told + 1)).await? {
-            told += 1;
-            last = Some(ended);
-        }
+        let (told, last) = self.ends(&verdict.message_id, self.lane).await?;
         let same = last.is_some_and(|last| {
             let same_status = last.status.as_deref() == Some(verdict.status.as_str());
             let same_rest = last.reason.as_deref() == verdict.reason.map(crate::model::Reason::code)
@@ -272,13 +271,22 @@ impl Facts {
             }
         }
         self.add_lane(&mut details);
-        self.write(Family::RunEnded, &dedupe_key(n), &details, verdict.ts).await
+        self.write(Family::RunEnded, &end_key(&verdict.message_id, self.lane, n), &details, verdict.ts).await
     }
 
-    /// Whether this run ended under another READY: whether a first end of `lane` under `message_id` was told with our
-    /// pins.
-    pub(super) async fn has_ended(&self, message_id: &Hex64, lane: Lane) -> Result<bool, Refusal> {
-        Ok(self.read_end(&dedupe_key_of_lane("ended", message_id, lane)).await?.is_some())
+    /// The last end of `lane` under `message_id` that was told with our pins: none where it was another run's.
+    pub(super) async fn last_end(&self, message_id: &Hex64, lane: Lane) -> Result<Option<Ended>, Refusal> {
+        Ok(self.ends(message_id, lane).await?.1)
+    }
+
+    /// How many ends were told, and the last of them.
+    async fn ends(&self, message_id: &Hex64, lane: Lane) -> Result<(usize, Option<Ended>), Refusal> {
+        let (mut told, mut last) = (0, None);
+        while let Some(ended) = self.read_end(&end_key(message_id, lane, told + 1)).await? {
+            told += 1;
+            last = Some(ended);
+        }
+        Ok((told, last))
     }
 
     fn add_lane(&self, details: &mut Value) {
@@ -293,7 +301,8 @@ impl Facts {
         Ok(body.map(|body| {
             let fact: Value = serde_json::from_slice(&body).unwrap_or_default();
             let text = |key: &str| fact["details"][key].as_str().map(str::to_owned);
-            Ended { status: text("status"), reason: text("reason"), emitted: fact["details"]["emitted"].as_u64() }
+            let emitted = fact["details"]["emitted"].as_u64();
+            Ended { status: text("status"), reason: text("reason"), emitted, end: text("end") }
         }))
     }
 
@@ -351,6 +360,12 @@ impl Facts {
 /// A dedupe key of one lane; of the whole run, the contract's.
 pub(super) fn dedupe_key_of_lane(what: &str, message_id: &Hex64, lane: Lane) -> String {
     lane.label().map_or_else(|| format!("{what}:{message_id}"), |lane| format!("{what}:{message_id}:{lane}"))
+}
+
+/// The key of a run's `n`-th end, from 1.
+fn end_key(message_id: &Hex64, lane: Lane, n: usize) -> String {
+    let first = dedupe_key_of_lane("ended", message_id, lane);
+    if n == 1 { first } else { format!("{first}:{n}") }
 }
 
 fn line(value: &Value) -> Bytes {

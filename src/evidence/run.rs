@@ -21,7 +21,7 @@ impl RunEvidence {
     }
 
     /// Another READY under which this platform and scenario run, or our lane of it, was streamed to its end, if there is one: SR's run is
-    /// the same, or its end was told with our pins.
+    /// the same, or its end was told with our pins. An end at a cap is none: the run goes on at its checkpoint.
     ///
     /// # Errors
     ///
@@ -29,8 +29,10 @@ impl RunEvidence {
     pub async fn already_streamed(&self, run_id: &Hex32, message_id: &Hex64) -> Result<Option<Hex64>, Refusal> {
         for other in self.records.streamed_beside(message_id).await? {
             let same_run = other.run_id.as_deref() == Some(run_id.as_str());
-            if same_run || self.facts.has_ended(&other.message_id, other.lane).await? {
-                return Ok(Some(other.message_id));
+            match self.facts.last_end(&other.message_id, other.lane).await? {
+                Some(end) if end.is_capped() => {}
+                None if !same_run => {}
+                _ => return Ok(Some(other.message_id)),
             }
         }
         Ok(None)
@@ -268,6 +270,39 @@ mod tests {
         assert_eq!(first.already_streamed(&new_run, &own).await.unwrap(), Some(other), "its end was told of our run");
         let second = evidence(&store, Pins { scenario_run_id: new_run.clone(), ..pins() });
         assert_eq!(second.already_streamed(&new_run, &own).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_run_goes_on_behind_a_cap_and_not_behind_its_end() {
+        let store = MemoryStore::new("runs");
+        let evidence = evidence(&store, pins());
+        let message = |n: &str| n.repeat(64).parse::<Hex64>().unwrap();
+        let at = |n: &str, end: Option<End>, status, ts| {
+            let ending = end.map(|end| Ending {
+                end,
+                limits: Limits { max_events: Some(70), max_events_per_output: None },
+                emitted_by_output: BTreeMap::new(),
+                resumed_rows: 0,
+            });
+            Verdict { message_id: message(n), ending, ts: Micros(ts), ..verdict(status, 70) }
+        };
+        let run_id = verdict(Status::Streamed, 0).run_id;
+        // It failed once before it was capped: the end that counts is the last.
+        evidence.end(&at("1", Some(End::Failed), Status::Failed, 1)).await.unwrap();
+        evidence.end(&at("1", Some(End::Capped), Status::Streamed, 2)).await.unwrap();
+        assert_eq!(evidence.already_streamed(&run_id, &message("2")).await.unwrap(), None);
+        assert!(
+            evidence.records.is_duplicate(&message("1")).await.unwrap(),
+            "the same READY is a duplicate all the same"
+        );
+        // A resumed start to the last event has an ending too, and is an end.
+        evidence.end(&at("2", Some(End::Complete), Status::Streamed, 3)).await.unwrap();
+        assert_eq!(evidence.already_streamed(&run_id, &message("3")).await.unwrap(), Some(message("2")));
+        // A record whose fact says nothing of a cap, as the legacy producer leaves it, is an end.
+        let other = MemoryStore::new("runs");
+        let legacy = self::evidence(&other, pins());
+        legacy.end(&at("4", None, Status::Streamed, 4)).await.unwrap();
+        assert_eq!(legacy.already_streamed(&run_id, &message("5")).await.unwrap(), Some(message("4")));
     }
 
     #[tokio::test]

@@ -58,16 +58,16 @@ impl HttpUrl {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// The port, where it is not the scheme's own.
-    #[must_use]
-    pub fn given_port(&self) -> Option<u16> {
-        self.0.port()
-    }
-
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or(if self.is_plain() { 80 } else { 443 })
+    }
+
+    /// Host and port as the `Host` header has them: the port where it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.0.port().map_or_else(|| self.host().to_owned(), |port| format!("{}:{port}", self.host()))
     }
 
     /// The path without a slash at its end; empty for a bare host.
@@ -76,16 +76,16 @@ impl HttpUrl {
         self.0.path().trim_end_matches('/')
     }
 
+    /// The whole URL as it was given, a slash at its end included.
+    #[must_use]
+    pub fn given(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// The whole URL, without a slash at its end.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
-    }
-
-    /// The parsed URL.
-    #[must_use]
-    pub fn url(&self) -> &Url {
-        &self.0
     }
 }
 
@@ -145,10 +145,11 @@ mod tests {
     fn a_url_is_taken_apart() {
         let url = parse(" HTTP://Ig.Example:8081/stage/ ").unwrap();
         assert_eq!((url.host(), url.port(), url.path()), ("ig.example", 8081, "/stage"));
+        assert_eq!(url.authority(), "ig.example:8081");
         assert_eq!(url.to_string(), "http://ig.example:8081/stage");
         assert!(url.is_plain() && !url.is_loopback());
         let url = parse("https://[::1]").unwrap();
-        assert_eq!((url.host(), url.port(), url.given_port(), url.path()), ("[::1]", 443, None, ""));
+        assert_eq!((url.host(), url.port(), url.authority(), url.path()), ("[::1]", 443, "[::1]".to_owned(), ""));
         assert!(!url.is_plain() && url.is_loopback());
     }
 

@@ -183,6 +183,16 @@ mod tests {
         refusal.to_string()
     }
 
+    /// Columns and gates are texts, whatever YAML would make of them.
+    #[test]
+    fn a_name_is_the_text_that_stands_in_the_file() {
+        let entry = "outputs:\n- output_id: arrival_events_5B\n  primary_key: [00123, yes, 1.10, 1e10]\n  read_requires_gates: [1.10]\n";
+        let catalogue = Catalogue::parse(entry.as_bytes(), GATE_MAP).unwrap();
+        let output = "arrival_events_5B".parse().unwrap();
+        assert_eq!(catalogue.primary_key(&output).unwrap(), ["00123", "yes", "1.10", "1e10"]);
+        assert_eq!(catalogue.required_gates(&output).unwrap(), ["1.10"]);
+    }
+
     /// The golden event ids are sha256 over `output|pk…|fingerprint|parameter hash|seed|scenario`.
     #[test]
     fn the_shipped_primary_keys_are_those_of_the_golden_event_ids() {

@@ -1,34 +1,35 @@
 //! Reads a profile's blocks, each into its part of the profile; what is wrong is noted with the reader.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::outputs::{self, BASELINE_TRAFFIC};
 use super::reader::Reader;
+use super::strict::{Link, Rules};
 use super::{
-    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, OracleWiring, Policy,
-    RateWiring, RequiredPacks, StoreWiring, TelemetryWiring, reference, settings as s,
+    CheckpointBackend, CheckpointWiring, ControlBus, KafkaWiring, KinesisWiring, OracleWiring, Policy, RequiredPacks,
+    StoreWiring, TelemetryWiring, reference, settings as s,
 };
-use crate::model::{Micros, Secret};
-use crate::store::Patience;
+use crate::checkpoint::PostgresDsn;
+use crate::model::{HttpUrl, Secret};
+use crate::ready::{BootstrapServers, SaslMechanism, SecurityProtocol};
+use crate::store::{Patience, StoreOptions, open_store};
 
-pub(super) fn is_local(profile_id: &str) -> bool {
-    profile_id.starts_with("local")
-}
-
-pub(super) fn policy(r: &mut Reader<'_>, folder: &Path, profile_id: &str) -> Policy {
+pub(super) fn policy(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Policy {
     let traffic = ids(r, folder, &s::TRAFFIC_OUTPUT_IDS, &s::TRAFFIC_OUTPUT_IDS_REF).unwrap_or_default();
     let context = context(r, folder, &traffic);
-    let late = r.text(&s::LATE);
-    if let Some(late) = late.as_deref().filter(|late| !matches!(*late, "stretch" | "catch_up")) {
-        r.problem(format!("{}: {late:?} is neither `stretch` nor `catch_up`", s::LATE.name()));
-    }
+    let protection = |r: &mut Reader<'_>, setting: &s::Setting, default| {
+        let on = r.switch(setting).unwrap_or(default);
+        if !on {
+            rules.refuse(r, format_args!("{}: it can't be switched off", setting.path));
+        }
+        on
+    };
     Policy {
-        late,
-        catch_up: r.number(&s::CATCH_UP).map(Duration::from_secs_f64).unwrap_or_default(),
         policy_rev: r.text(&s::POLICY_REV),
-        require_gate_pass: r.switch(&s::REQUIRE_GATE_PASS).unwrap_or(true),
-        require_seal: r.switch(&s::REQUIRE_SEAL).unwrap_or(!is_local(profile_id)),
+        require_gate_pass: protection(r, &s::REQUIRE_GATE_PASS, true),
+        require_seal: protection(r, &s::REQUIRE_SEAL, !rules.local()),
         stream_speedup: r.number(&s::STREAM_SPEEDUP).unwrap_or(1.0),
         max_idle_gap: r.number(&s::MAX_IDLE_GAP).map(Duration::from_secs_f64),
         stop_on_nonretryable: r.switch(&s::STOP_ON_NONRETRYABLE).unwrap_or(true),
@@ -53,7 +54,7 @@ fn context(r: &mut Reader<'_>, folder: &Path, traffic: &[String]) -> Vec<String>
     if named.is_empty() { outputs::default_contexts(traffic) } else { outputs::merged(named) }
 }
 
-pub(super) fn ids(r: &mut Reader<'_>, folder: &Path, list: &s::Setting, list_ref: &s::Setting) -> Option<Vec<String>> {
+fn ids(r: &mut Reader<'_>, folder: &Path, list: &s::Setting, list_ref: &s::Setting) -> Option<Vec<String>> {
     if let Some(ids) = r.list(list) {
         return Some(ids);
     }
@@ -67,135 +68,173 @@ pub(super) fn ids(r: &mut Reader<'_>, folder: &Path, list: &s::Setting, list_ref
     }
 }
 
-pub(super) fn store(r: &mut Reader<'_>) -> StoreWiring {
-    let root = r.required(&s::STORE_ROOT, "");
-    let kind = r.text(&s::STORE_KIND).unwrap_or_default();
-    if !matches!(kind.as_str(), "" | "local" | "file" | "s3") {
-        r.problem(format!("{}: {kind:?} is neither `local` nor `s3`", s::STORE_KIND.name()));
-    }
-    let bucket = r.text(&s::STORE_BUCKET);
-    let root = match bucket {
-        _ if kind != "s3" || root.contains("://") => root,
-        Some(bucket) if r.given(&s::STORE_ROOT).is_some() => format!("s3://{bucket}/{}", root.trim_start_matches('/')),
-        Some(bucket) => format!("s3://{bucket}"),
-        None => {
-            r.problem(format!(
-                "{}: it names no bucket, and {} is missing",
-                s::STORE_ROOT.name(),
-                s::STORE_BUCKET.name()
-            ));
-            root
+pub(super) fn store(r: &mut Reader<'_>, rules: &Rules) -> StoreWiring {
+    let kind = r.word(&s::STORE_KIND, &[("local", false), ("file", false), ("s3", true)]);
+    // Variables that every AWS client obeys say nothing about where this store is.
+    let by_address = r.by_profile(&s::STORE_ENDPOINT).or_else(|| r.by_profile(&s::STORE_REGION)).is_some();
+    let is_s3 = kind == Some(true);
+    let (root, bucket) = (r.given(&s::STORE_ROOT), r.text(&s::STORE_BUCKET));
+    let root = match (root, bucket) {
+        (Some(root), _) if !is_s3 || root.contains("://") => root,
+        (Some(root), Some(bucket)) => format!("s3://{bucket}/{}", root.trim_start_matches('/')),
+        (None, Some(bucket)) if is_s3 || kind.is_none() && by_address => format!("s3://{bucket}"),
+        (None, Some(bucket)) => bucket,
+        (root, None) => {
+            if is_s3 {
+                let (root, bucket) = (s::STORE_ROOT.name(), s::STORE_BUCKET.name());
+                r.problem(format!("{root}: it names no bucket, and {bucket} is missing"));
+            }
+            root.unwrap_or_else(|| s::STORE_ROOT.default.to_owned())
         }
     };
+    let root = root.trim_end_matches('/').to_owned();
+    rules.remote(r, &s::STORE_ROOT, &root);
+    opens(r, &s::STORE_ROOT, &root);
+    let endpoint: Option<HttpUrl> = r.unquoted(&s::STORE_ENDPOINT);
+    if let Some(endpoint) = &endpoint {
+        rules.http(r, &s::STORE_ENDPOINT, Link::ObjectStore, endpoint);
+    }
     StoreWiring {
-        root: root.trim_end_matches('/').to_owned(),
-        endpoint: r.text(&s::STORE_ENDPOINT),
+        root,
+        endpoint,
         region: r.text(&s::STORE_REGION),
         path_style: r.switch(&s::STORE_PATH_STYLE).unwrap_or(false),
         patience: Patience::default(),
     }
 }
 
-pub(super) fn control_bus(r: &mut Reader<'_>) -> ControlBus {
-    let kind = r.required(&s::CONTROL_BUS_KIND, "");
-    match kind.as_str() {
-        "kafka" => ControlBus::Kafka(KafkaWiring {
-            bootstrap_servers: r.required(&s::KAFKA_SERVERS, ""),
-            security_protocol: r.required(&s::KAFKA_SECURITY, ""),
-            sasl_mechanism: r.required(&s::KAFKA_MECHANISM, ""),
-            username: r.text(&s::KAFKA_USERNAME),
-            password: r.text(&s::KAFKA_PASSWORD).map(Secret::new),
-            aws_region: r.text(&s::KAFKA_AWS_REGION),
-            ca_location: r.text(&s::KAFKA_CA).map(PathBuf::from),
-            group_id: r.required(&s::KAFKA_GROUP, ""),
-            session_timeout: seconds(r, &s::KAFKA_SESSION),
-        }),
-        "kinesis" => ControlBus::Kinesis(KinesisWiring {
-            stream: r.required(&s::CONTROL_BUS_STREAM, "CONTROL_BUS_STREAM_MISSING"),
-            region: r.text(&s::CONTROL_BUS_REGION),
-            endpoint_url: r.unquoted(&s::CONTROL_BUS_ENDPOINT),
-            group_id: r.required(&s::KAFKA_GROUP, ""),
-        }),
-        kind => {
-            if !matches!(kind, "file" | "") {
-                r.problem(format!("{}: {kind:?} is not `file`, `kafka` or `kinesis`", s::CONTROL_BUS_KIND.name()));
-            }
-            ControlBus::File { root: r.required(&s::CONTROL_BUS_ROOT, "").into() }
+/// A root that no store can be opened on is found here, and not at the first READY.
+fn opens(r: &mut Reader<'_>, setting: &s::Setting, root: &str) {
+    if root.contains("://") {
+        r.parsed(setting, open_store(root, &StoreOptions::default()));
+    }
+}
+
+pub(super) fn control_bus(r: &mut Reader<'_>, rules: &Rules) -> Option<ControlBus> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        File,
+        Kafka,
+        Kinesis,
+    }
+    let kinds = [("file", Kind::File), ("kafka", Kind::Kafka), ("kinesis", Kind::Kinesis)];
+    if r.given(&s::CONTROL_BUS_KIND).is_none() {
+        r.missing(&s::CONTROL_BUS_KIND, "");
+    }
+    match r.word(&s::CONTROL_BUS_KIND, &kinds)? {
+        Kind::Kafka => kafka(r, rules).map(ControlBus::Kafka),
+        Kind::Kinesis => Some(ControlBus::Kinesis(kinesis(r, rules))),
+        Kind::File => {
+            rules.refuse(r, format_args!("{}: it has to be `kafka` or `kinesis`", s::CONTROL_BUS_KIND.path));
+            Some(ControlBus::File { root: r.required(&s::CONTROL_BUS_ROOT, "").into() })
         }
     }
 }
 
-pub(super) fn oracle(r: &mut Reader<'_>, folder: &Path) -> OracleWiring {
+fn kafka(r: &mut Reader<'_>, rules: &Rules) -> Option<KafkaWiring> {
+    if r.given(&s::KAFKA_SERVERS).is_none() {
+        r.missing(&s::KAFKA_SERVERS, UNREACHABLE);
+    }
+    let bootstrap_servers: Option<BootstrapServers> = r.unquoted(&s::KAFKA_SERVERS);
+    let security: Option<SecurityProtocol> = r.get(&s::KAFKA_SECURITY);
+    let mechanism: Option<SaslMechanism> = r.get(&s::KAFKA_MECHANISM);
+    let aws_region = r.text(&s::KAFKA_AWS_REGION);
+    let (username, password) = (r.text(&s::KAFKA_USERNAME), r.text(&s::KAFKA_PASSWORD).map(Secret::new));
+    if security.is_some_and(SecurityProtocol::logs_in) {
+        let by_password = mechanism.is_none_or(SaslMechanism::wants_password);
+        for (setting, missing) in [
+            (&s::KAFKA_USERNAME, by_password && username.is_none()),
+            (&s::KAFKA_PASSWORD, by_password && password.is_none()),
+            (&s::KAFKA_AWS_REGION, !by_password && aws_region.is_none()),
+        ] {
+            if missing {
+                r.missing(setting, UNREACHABLE);
+            }
+        }
+    }
+    if security.is_some_and(|security| !security.encrypts()) {
+        // Whatever the first broker's address is: brokers name the addresses that are connected to then.
+        rules.in_clear(r, &s::KAFKA_SECURITY, Link::Kafka, "READYs and login go out in clear; use SASL_SSL or SSL");
+    }
+    let ca_location = r.text(&s::KAFKA_CA).map(PathBuf::from);
+    let (group_id, session_timeout) = (r.required(&s::KAFKA_GROUP, ""), seconds(r, &s::KAFKA_SESSION));
+    Some(KafkaWiring {
+        bootstrap_servers: bootstrap_servers?,
+        security_protocol: security?,
+        sasl_mechanism: mechanism?,
+        username,
+        password,
+        aws_region,
+        ca_location,
+        group_id,
+        session_timeout,
+    })
+}
+
+const UNREACHABLE: &str = "CONTROL_TOPIC_UNREACHABLE";
+
+fn kinesis(r: &mut Reader<'_>, rules: &Rules) -> KinesisWiring {
+    let wiring = KinesisWiring {
+        stream: r.required(&s::CONTROL_BUS_STREAM, "CONTROL_BUS_STREAM_MISSING"),
+        region: r.text(&s::CONTROL_BUS_REGION),
+        endpoint_url: r.unquoted(&s::CONTROL_BUS_ENDPOINT),
+        group_id: r.required(&s::KAFKA_GROUP, ""),
+    };
+    if let Some(endpoint) = &wiring.endpoint_url {
+        rules.http(r, &s::CONTROL_BUS_ENDPOINT, Link::Kinesis, endpoint);
+    }
+    wiring
+}
+
+pub(super) fn oracle(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> OracleWiring {
+    let root = |r: &mut Reader<'_>, setting: &s::Setting| {
+        let root = r.given(setting)?;
+        rules.remote(r, setting, &root);
+        opens(r, setting, &root);
+        Some(root)
+    };
     OracleWiring {
-        root: r.text(&s::ORACLE_ROOT),
-        engine_run_root: r.text(&s::ORACLE_ENGINE_RUN_ROOT),
+        root: root(r, &s::ORACLE_ROOT),
+        default_root: rules.local().then(|| s::ORACLE_ROOT.default.to_owned()),
+        engine_run_root: root(r, &s::ORACLE_ENGINE_RUN_ROOT),
         scenario_id: r.get(&s::ORACLE_SCENARIO_ID),
-        stream_view_root: r.text(&s::ORACLE_STREAM_VIEW_ROOT),
+        stream_view_root: root(r, &s::ORACLE_STREAM_VIEW_ROOT),
         catalogue_path: reference(&r.required(&s::CATALOGUE_PATH, ""), folder),
         read_memory: r.number::<u64>(&s::READ_MEMORY).unwrap_or(256) << 20,
     }
 }
 
-pub(super) fn delivery(r: &mut Reader<'_>) -> DeliveryWiring {
-    let millis = |r: &mut Reader<'_>, setting| Duration::from_millis(r.number(setting).unwrap_or_default());
-    let mode = r.text(&s::DELIVERY_MODE);
-    if let Some(mode) = mode.as_deref().filter(|mode| !matches!(*mode, "strict" | "keyed" | "free")) {
-        r.problem(format!("{}: {mode:?} is not `strict`, `keyed` or `free`", s::DELIVERY_MODE.name()));
-    }
-    let in_flight = r.number(&s::IN_FLIGHT).unwrap_or(1);
-    if mode.as_deref() == Some("strict") && in_flight > 1 {
-        r.problem(format!(
-            "{}: strict order means one request in flight, but {} is {in_flight}",
-            s::DELIVERY_MODE.name(),
-            s::IN_FLIGHT.name()
-        ));
-    }
-    DeliveryWiring {
-        ig_ingest_url: r.required(&s::IG_INGEST_URL, ""),
-        api_key_header: r.required(&s::API_KEY_HEADER, ""),
-        api_key: Secret::new(r.required(&s::AUTH_TOKEN, "")),
-        mode,
-        in_flight,
-        window: r.number(&s::WINDOW).unwrap_or(1024),
-        held: r.number(&s::HELD).unwrap_or(8192),
-        memory: r.number::<u64>(&s::DELIVERY_MEMORY).unwrap_or(64) << 20,
-        adaptive: r.switch(&s::ADAPTIVE).unwrap_or(false),
-        in_flight_min: r.number(&s::IN_FLIGHT_MIN).unwrap_or(1),
-        slow_answer: millis(r, &s::SLOW_ANSWER),
-        idle_limit: millis(r, &s::IDLE_LIMIT),
-        circuit_failures: r.number(&s::CIRCUIT_FAILURES),
-        circuit_limit: Duration::from_secs(r.number(&s::CIRCUIT_LIMIT).unwrap_or(300)),
-        attempt_timeout: millis(r, &s::ATTEMPT_TIMEOUT),
-        drain_deadline: millis(r, &s::DRAIN_DEADLINE),
-        max_attempts: r.number(&s::RETRY_MAX_ATTEMPTS).unwrap_or(5),
-        base_delay: millis(r, &s::RETRY_BASE_DELAY),
-        max_delay: millis(r, &s::RETRY_MAX_DELAY),
-        max_retry_after: millis(r, &s::RETRY_AFTER_MAX),
-        budget_share: r.number(&s::RETRY_BUDGET_SHARE).unwrap_or(0.5),
-        budget_floor: r.number(&s::RETRY_BUDGET_FLOOR).unwrap_or(100.0),
-        event_deadline: r.number(&s::EVENT_DEADLINE).map(Duration::from_millis),
-    }
+pub(super) fn checkpoint(r: &mut Reader<'_>, rules: &Rules) -> Option<CheckpointWiring> {
+    let backend = match r.word(&s::CHECKPOINT_BACKEND, &[("file", false), ("postgres", true)]) {
+        Some(true) => {
+            let (lease, outage_limit) = (seconds(r, &s::CHECKPOINT_LEASE), seconds(r, &s::CHECKPOINT_OUTAGE));
+            dsn(r, rules).map(|dsn| CheckpointBackend::Postgres { dsn: Box::new(dsn), lease, outage_limit })
+        }
+        Some(false) => {
+            rules.refuse(r, format_args!("{}: it has to be `postgres`", s::CHECKPOINT_BACKEND.path));
+            Some(CheckpointBackend::File { root: r.required(&s::CHECKPOINT_ROOT, "").into() })
+        }
+        None => None,
+    };
+    let flush_every = r.number(&s::FLUSH_EVERY).unwrap_or(1);
+    let attempt_id = r.text(&s::ATTEMPT_ID).unwrap_or_default();
+    Some(CheckpointWiring { backend: backend?, flush_every, attempt_id })
 }
 
-pub(super) fn checkpoint(r: &mut Reader<'_>) -> CheckpointWiring {
-    let backend = r.required(&s::CHECKPOINT_BACKEND, "");
-    let backend = if backend == "postgres" {
-        CheckpointBackend::Postgres {
-            dsn: Secret::new(r.required(&s::CHECKPOINT_DSN, "CHECKPOINT_DSN_MISSING")),
-            lease: seconds(r, &s::CHECKPOINT_LEASE),
-            outage_limit: seconds(r, &s::CHECKPOINT_OUTAGE),
-        }
-    } else {
-        if backend != "file" {
-            r.problem(format!("{}: {backend:?} is neither `file` nor `postgres`", s::CHECKPOINT_BACKEND.name()));
-        }
-        CheckpointBackend::File { root: r.required(&s::CHECKPOINT_ROOT, "").into() }
+fn dsn(r: &mut Reader<'_>, rules: &Rules) -> Option<PostgresDsn> {
+    let setting = &s::CHECKPOINT_DSN;
+    let Some(text) = r.text(setting) else {
+        r.missing(setting, "CHECKPOINT_DSN_MISSING");
+        return None;
     };
-    CheckpointWiring {
-        backend,
-        flush_every: r.number(&s::FLUSH_EVERY).unwrap_or(100),
-        attempt_id: r.text(&s::ATTEMPT_ID).unwrap_or_default(),
+    let dsn = r.parsed(setting, PostgresDsn::parse(&Secret::new(text)))?;
+    if dsn.uses_socket() {
+        rules.refuse(r, format_args!("{}: its host is a socket of this machine", setting.path));
+    } else if !dsn.is_verified() && !dsn.is_loopback() {
+        let why = "the server is not verified; use sslmode=verify-full";
+        rules.in_clear(r, setting, Link::Postgres, why);
     }
+    Some(dsn)
 }
 
 /// Whole seconds within bounds.
@@ -203,24 +242,9 @@ fn seconds(r: &mut Reader<'_>, setting: &s::Setting) -> Duration {
     Duration::from_secs(r.number(setting).unwrap_or_default())
 }
 
-pub(super) fn rate(r: &mut Reader<'_>) -> RateWiring {
-    let instant = |r: &mut Reader<'_>, setting: &s::Setting| {
-        let text = r.given(setting)?;
-        let at = Micros::parse(text.trim().as_bytes());
-        if at.is_none() {
-            r.problem(format!("{}: {text:?} is not a time like 2026-01-01T00:00:00Z", setting.name()));
-        }
-        at
-    };
-    RateWiring {
-        target_eps: r.number(&s::TARGET_EPS),
-        burst_seconds: r.number(&s::TARGET_BURST_SECONDS).unwrap_or(0.25),
-        initial_tokens: r.number(&s::TARGET_INITIAL_TOKENS),
-        plan_json: r.given(&s::RATE_PLAN_JSON),
-        plan_start: instant(r, &s::RATE_PLAN_START_UTC),
-        campaign_start: instant(r, &s::CAMPAIGN_START_UTC),
-        no_replay_delay_with_plan: r.switch(&s::NO_REPLAY_DELAY_WITH_PLAN).unwrap_or(false),
-    }
+/// A cap; 0 is none.
+pub(super) fn cap(r: &mut Reader<'_>, setting: &s::Setting) -> Option<NonZeroU64> {
+    r.get::<u64>(setting).and_then(NonZeroU64::new)
 }
 
 pub(super) fn telemetry(r: &mut Reader<'_>) -> TelemetryWiring {
@@ -230,9 +254,14 @@ pub(super) fn telemetry(r: &mut Reader<'_>) -> TelemetryWiring {
 }
 
 /// Which packs have to be up. A strict profile has to say so, be it that none has to.
-pub(super) fn required_packs(r: &mut Reader<'_>) -> RequiredPacks {
+pub(super) fn required_packs(r: &mut Reader<'_>, rules: &Rules) -> RequiredPacks {
+    let files = r.given_list(&s::REQUIRED_PACKS);
+    if files.is_none() {
+        let how = "it is not set; name the packs, or set it to nothing where none is needed";
+        rules.refuse(r, format_args!("{}: {how}", s::REQUIRED_PACKS.name()));
+    }
     RequiredPacks {
-        files: r.given_list(&s::REQUIRED_PACKS).map(|files| files.into_iter().map(PathBuf::from).collect()),
+        files: files.map(|files| files.into_iter().map(PathBuf::from).collect()),
         same_run: r.switch(&s::REQUIRE_ACTIVE_RUN_MATCH).unwrap_or(true),
     }
 }

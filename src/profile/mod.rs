@@ -13,21 +13,24 @@ mod lane;
 mod outputs;
 mod reader;
 mod scope;
+mod sending;
 pub mod settings;
 mod strict;
 mod wiring;
+mod yaml;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Lane, PlatformRunId};
-use blocks::{checkpoint, control_bus, delivery, is_local, oracle, policy, rate, required_packs, store, telemetry};
+use crate::model::{Lane, OutputId, PlatformRunId};
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
 pub use scope::{active_run, run_scoped};
 use settings as s;
-pub use strict::is_remote;
+use strict::Rules;
+pub use strict::{Link, is_remote};
 pub use wiring::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, OracleWiring, Policy,
     RateWiring, RequiredPacks, ServiceIdentity, StoreWiring, TelemetryWiring,
@@ -86,8 +89,10 @@ pub struct Profile {
     pub producer_allowlist: PathBuf,
     /// Rates.
     pub rate: RateWiring,
-    /// Events per output and run.
-    pub max_events_per_output: Option<u64>,
+    /// Events per output and run; `None` = no cap.
+    pub max_events_per_output: Option<NonZeroU64>,
+    /// What may go out in clear though the profile is strict.
+    pub allow_plaintext: Vec<Link>,
     /// This process's share of the run.
     pub lane: Lane,
     /// `PLATFORM_RUN_ID`, where it is set.
@@ -107,10 +112,24 @@ impl Profile {
     ///
     /// One [`ConfigError`] that names everything wrong with file and environment.
     pub fn load(path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
+        Self::load_checked(path, env, |_| Vec::new())
+    }
+
+    /// As [`Profile::load`], with what `also` finds wrong with the files and roots that the profile refers to in the same
+    /// message. It is asked whatever else is wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`Profile::load`].
+    pub fn load_checked(
+        path: &Path,
+        env: Environment<'_>,
+        also: impl FnOnce(&References<'_>) -> Vec<String>,
+    ) -> Result<Self, ConfigError> {
         let name = path.display();
         let text = outputs::read_bounded(path).map_err(|error| ConfigError::new(format!("profile {name}: {error}")))?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, folder, env).map_err(|error| ConfigError {
+        Self::parse_checked(&text, folder, env, also).map_err(|error| ConfigError {
             problems: error.problems.into_iter().map(|problem| format!("profile {name}: {problem}")).collect(),
         })
     }
@@ -121,54 +140,131 @@ impl Profile {
     ///
     /// As [`Profile::load`].
     pub fn parse(text: &str, folder: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
-        let mut r = Reader::new(text, env)?;
-        let profile_id = r.required(&s::PROFILE_ID, "");
-        let policy = policy(&mut r, folder, &profile_id);
-        let profile = Self {
-            lane: lane::read(&mut r, policy.max_idle_gap),
-            policy,
-            store: store(&mut r),
-            control_bus: control_bus(&mut r),
-            topic: r.required(&s::CONTROL_BUS_TOPIC, ""),
-            oracle: oracle(&mut r, folder),
-            delivery: delivery(&mut r),
-            checkpoint: checkpoint(&mut r),
-            producer_id: r.required(&s::PRODUCER_ID, "PRODUCER_ID_MISSING"),
-            producer_allowlist: reference(
-                &r.required(&s::PRODUCER_ALLOWLIST_REF, "PRODUCER_ALLOWLIST_MISSING"),
-                folder,
-            ),
-            rate: rate(&mut r),
-            max_events_per_output: r.get(&s::MAX_EVENTS_PER_OUTPUT),
-            platform_run_id: r.get(&s::PLATFORM_RUN_ID),
-            required_packs: required_packs(&mut r),
-            telemetry: telemetry(&mut r),
-            service: ServiceIdentity {
-                release_id: r.required(&s::SERVICE_RELEASE_ID, ""),
-                environment: r.required(&s::ENVIRONMENT, ""),
-            },
-            profile_id,
-        };
-        if profile.is_strict() {
-            for problem in strict::problems(&profile) {
-                r.problem(problem);
-            }
-        }
-        r.finish()?;
-        Ok(profile)
+        Self::parse_checked(text, folder, env, |_| Vec::new())
     }
 
-    /// Whether every source and target has to be remote: `dev_min`, `dev_full`, `dev`, `prod`.
+    fn parse_checked(
+        text: &str,
+        folder: &Path,
+        env: Environment<'_>,
+        also: impl FnOnce(&References<'_>) -> Vec<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut r = Reader::new(text, env)?;
+        let profile = read(&mut r, folder, also);
+        r.finish()?;
+        profile.ok_or_else(|| ConfigError::new("a setting can't be used, and none is named; this is a bug"))
+    }
+
+    /// What it refers to.
+    #[must_use]
+    pub fn references(&self) -> References<'_> {
+        References {
+            producer_id: &self.producer_id,
+            producer_allowlist: &self.producer_allowlist,
+            traffic_output_ids: &self.policy.traffic_output_ids,
+            context_output_ids: &self.policy.context_output_ids,
+            only: self.policy.only.as_deref(),
+            catalogue_path: &self.oracle.catalogue_path,
+            control_bus: Some(&self.control_bus),
+            checkpoint: Some(&self.checkpoint.backend),
+            platform_run_id: self.platform_run_id.as_ref(),
+        }
+    }
+
+    /// Whether every source and target has to be remote, and encrypted: every profile that is not local.
     #[must_use]
     pub fn is_strict(&self) -> bool {
-        matches!(self.profile_id.as_str(), "dev_min" | "dev_full" | "dev" | "prod")
+        !self.is_local()
     }
 
     /// Whether this is a local profile, where a missing seal is noted and not refused.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        is_local(&self.profile_id)
+        strict::is_local(&self.profile_id)
     }
+}
+
+/// What a profile refers to outside of itself, as far as it could be read.
+#[derive(Debug, Clone, Copy)]
+pub struct References<'a> {
+    /// The `producer` of every event.
+    pub producer_id: &'a str,
+    /// Who may produce.
+    pub producer_allowlist: &'a Path,
+    /// Traffic outputs as listed.
+    pub traffic_output_ids: &'a [String],
+    /// Context outputs in rank order.
+    pub context_output_ids: &'a [String],
+    /// The outputs among these that are streamed; `None` is all.
+    pub only: Option<&'a [OutputId]>,
+    /// The engine's catalogue of outputs.
+    pub catalogue_path: &'a Path,
+    /// Where READY comes from.
+    pub control_bus: Option<&'a ControlBus>,
+    /// Where checkpoints are kept.
+    pub checkpoint: Option<&'a CheckpointBackend>,
+    /// `PLATFORM_RUN_ID`, where it is set.
+    pub platform_run_id: Option<&'a PlatformRunId>,
+}
+
+/// Reads everything, so that everything wrong is noted; `None` where something that has no default is.
+fn read(r: &mut Reader<'_>, folder: &Path, also: impl FnOnce(&References<'_>) -> Vec<String>) -> Option<Profile> {
+    let profile_id = r.required(&s::PROFILE_ID, "");
+    let rules = Rules::read(r, &profile_id);
+    let policy = blocks::policy(r, folder, &rules);
+    let lane = lane::read(r, policy.max_idle_gap);
+    let store = blocks::store(r, &rules);
+    let control_bus = blocks::control_bus(r, &rules);
+    let topic = r.required(&s::CONTROL_BUS_TOPIC, "");
+    let oracle = blocks::oracle(r, folder, &rules);
+    let delivery = sending::delivery(r, &rules);
+    let checkpoint = blocks::checkpoint(r, &rules);
+    let producer_id = r.required(&s::PRODUCER_ID, "PRODUCER_ID_MISSING");
+    let producer_allowlist = reference(&r.required(&s::PRODUCER_ALLOWLIST_REF, "PRODUCER_ALLOWLIST_MISSING"), folder);
+    let rate = sending::rate(r, &policy);
+    let max_events_per_output = blocks::cap(r, &s::MAX_EVENTS_PER_OUTPUT);
+    if r.given(&s::PLATFORM_RUN_ID).is_none() {
+        rules.refuse(r, format_args!("{}: it is missing", s::PLATFORM_RUN_ID.name()));
+    }
+    let platform_run_id = r.get(&s::PLATFORM_RUN_ID);
+    let required_packs = blocks::required_packs(r, &rules);
+    let telemetry = blocks::telemetry(r);
+    let release_id = r.required(&s::SERVICE_RELEASE_ID, "");
+    let environment = r.required(&s::ENVIRONMENT, "");
+    let found = also(&References {
+        producer_id: &producer_id,
+        producer_allowlist: &producer_allowlist,
+        traffic_output_ids: &policy.traffic_output_ids,
+        context_output_ids: &policy.context_output_ids,
+        only: policy.only.as_deref(),
+        catalogue_path: &oracle.catalogue_path,
+        control_bus: control_bus.as_ref(),
+        checkpoint: checkpoint.as_ref().map(|checkpoint| &checkpoint.backend),
+        platform_run_id: platform_run_id.as_ref(),
+    });
+    for problem in found {
+        r.problem(problem);
+    }
+    Some(Profile {
+        profile_id,
+        policy,
+        store,
+        control_bus: control_bus?,
+        topic,
+        oracle,
+        delivery: delivery?,
+        checkpoint: checkpoint?,
+        producer_id,
+        producer_allowlist,
+        rate,
+        max_events_per_output,
+        allow_plaintext: rules.allow_plaintext,
+        lane,
+        platform_run_id,
+        required_packs,
+        telemetry,
+        service: ServiceIdentity { release_id, environment },
+    })
 }
 
 /// A file reference: from the working directory where it exists there, else from the profile's folder.
@@ -178,92 +274,4 @@ fn reference(text: &str, folder: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(super) const WHOLE: &str = "
-profile_id: local
-policy: {traffic_output_ids: [s3_event_stream_with_fraud_6B], stream_speedup: 0}
-wiring:
-  control_bus: {kind: file, root: bus}
-  engine_catalogue_path: cat.yaml
-  ig_ingest_url: http://127.0.0.1:1
-  wsp_producer: {producer_id: 'svc:x', allowlist_ref: allow.txt}
-  security: {wsp_auth_token: '${IG_API_KEY}'}
-event_bus: {kind: kinesis}
-";
-
-    pub(super) fn env(name: &str) -> Option<String> {
-        (name == "IG_API_KEY").then(|| "top-secret".to_owned())
-    }
-
-    #[test]
-    fn a_small_profile_is_whole() {
-        let profile = Profile::parse(WHOLE, Path::new("/etc/wsp"), &env).unwrap();
-        assert!(profile.is_local() && !profile.policy.require_seal);
-        assert_eq!(profile.policy.context_output_ids, default_context(FRAUD_TRAFFIC));
-        assert_eq!(profile.oracle.catalogue_path, Path::new("/etc/wsp/cat.yaml"));
-        assert_eq!(
-            (profile.delivery.in_flight, profile.delivery.max_attempts, profile.checkpoint.flush_every),
-            (1, 5, 100)
-        );
-        assert_eq!(profile.delivery.api_key.expose(), "top-secret");
-        assert!(!format!("{profile:?}").contains("top-secret"));
-    }
-
-    #[test]
-    fn what_is_missing_is_named_in_one_message() {
-        let error = Profile::parse("profile_id: dev_min\n", Path::new("."), &|_| None).unwrap_err();
-        let text = error.to_string();
-        for name in [
-            "IG_INGEST_URL",
-            "IG_API_KEY",
-            "CONTROL_BUS_KIND",
-            "PRODUCER_ID_MISSING",
-            "PRODUCER_ALLOWLIST_MISSING",
-            "engine_catalogue_path",
-        ] {
-            assert!(text.contains(name), "{name} in {text}");
-        }
-    }
-
-    #[test]
-    fn a_seal_is_wanted_everywhere_but_locally() {
-        let text = WHOLE.replace("profile_id: local", "profile_id: staging");
-        assert!(Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
-        let text = text.replace("stream_speedup: 0", "stream_speedup: 0, require_seal: false");
-        assert!(!Profile::parse(&text, Path::new("."), &env).unwrap().policy.require_seal);
-    }
-
-    #[test]
-    fn a_kinesis_control_bus_is_a_stream_with_a_place() {
-        let bus = |bus: &str| {
-            let text = WHOLE.replace("{kind: file, root: bus}", &format!("{{kind: kinesis, {bus}}}"));
-            Profile::parse(&text, Path::new("."), &env).map(|profile| profile.control_bus).map_err(|e| e.to_string())
-        };
-        let wiring = |region: Option<&str>, endpoint: Option<&str>| {
-            ControlBus::Kinesis(KinesisWiring {
-                stream: "fp-control".to_owned(),
-                region: region.map(str::to_owned),
-                endpoint_url: endpoint.map(|url| url.parse().unwrap()),
-                group_id: "wsp-ready".to_owned(),
-            })
-        };
-        assert_eq!(bus("stream: fp-control"), Ok(wiring(None, None)));
-        assert_eq!(
-            bus("stream: fp-control, region: eu-west-2, endpoint_url: 'http://localhost:4566'"),
-            Ok(wiring(Some("eu-west-2"), Some("http://localhost:4566")))
-        );
-        assert!(bus("stream: ''").unwrap_err().contains("CONTROL_BUS_STREAM_MISSING"));
-        let refused = bus("stream: s, endpoint_url: 'http://u:hunter2@host'").unwrap_err();
-        assert!(refused.contains("wiring.control_bus.endpoint_url") && !refused.contains("hunter2"), "{refused}");
-    }
-
-    #[test]
-    fn a_postgres_backend_needs_its_dsn() {
-        let text = WHOLE.replace("  security:", "  wsp_checkpoint: {backend: postgres}\n  security:");
-        assert!(
-            Profile::parse(&text, Path::new("."), &env).unwrap_err().to_string().contains("CHECKPOINT_DSN_MISSING")
-        );
-    }
-}
+mod tests;

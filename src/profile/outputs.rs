@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::disk::files;
 use crate::model::{OutputId, Reason, Refusal};
+
+use super::yaml::{self, Node};
 
 /// Traffic of a run with fraud (contract, section 3).
 pub const FRAUD_TRAFFIC: &str = "s3_event_stream_with_fraud_6B";
@@ -104,13 +104,13 @@ impl OutputPlan {
 
 /// Reads a YAML file with `output_ids`.
 pub(super) fn read_output_ids(path: &Path) -> Result<Vec<String>, String> {
-    let tree = read_yaml(path)?;
-    let ids = tree.get("output_ids").and_then(Value::as_array).ok_or("it holds no list `output_ids`")?;
-    ids.iter()
-        .map(|id| {
-            id.as_str().map(str::to_owned).ok_or_else(|| "`output_ids` holds something that is no text".to_owned())
-        })
-        .collect()
+    let tree = yaml::parse(&read_bounded(path)?)?;
+    match tree.get("output_ids") {
+        Some(ids @ Node::List(_)) => {
+            ids.texts().ok_or_else(|| "`output_ids` holds something that is no text".to_owned())
+        }
+        _ => Err("it holds no list `output_ids`".to_owned()),
+    }
 }
 
 /// Checks that `producer` is on the allowlist: a text file with one producer a line (`#` comments), or YAML
@@ -142,18 +142,16 @@ fn parse_allowlist(text: &str) -> Result<Vec<String>, String> {
     if lines.iter().all(is_name) {
         return Ok(lines.into_iter().map(str::to_owned).collect());
     }
-    let tree: Value =
-        serde_saphyr::from_str(text).map_err(|error| format!("neither one name a line nor YAML: {error}"))?;
-    let texts = |items: &Vec<Value>| items.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
-    match &tree {
-        Value::Array(items) => Ok(texts(items)),
-        Value::Object(entries) => Ok(entries.values().filter_map(Value::as_array).flat_map(texts).collect()),
-        _ => Err("neither one name a line nor YAML with a list".to_owned()),
-    }
-}
-
-fn read_yaml(path: &Path) -> Result<Value, String> {
-    serde_saphyr::from_str(&read_bounded(path)?).map_err(|error| error.to_string())
+    let tree = yaml::parse(text).map_err(|error| format!("neither one name a line nor YAML: {error}"))?;
+    let lists: Vec<&Node> = match &tree {
+        Node::List(_) => vec![&tree],
+        Node::Map(entries) => entries.iter().map(|(_, node)| node).collect(),
+        _ => return Err("neither one name a line nor YAML with a list".to_owned()),
+    };
+    // What is no text in a list allows nobody.
+    let items = lists.into_iter().filter_map(|list| if let Node::List(items) = list { Some(items) } else { None });
+    let names = items.flatten().filter_map(|item| if let Node::Text(name) = item { Some(name.clone()) } else { None });
+    Ok(names.collect())
 }
 
 /// Reads a small text file, at most 4 MiB.
@@ -176,6 +174,13 @@ mod tests {
             "[\"svc:world_stream_producer\"]",
         ] {
             assert!(parse_allowlist(text).unwrap().iter().any(|name| name == producer), "{text}");
+        }
+        for text in ["1.10\n", "- 1.10\n", "producers: [yes, 1.10]\n", "[00123, 1.10, 1e10]"] {
+            let names = parse_allowlist(text).unwrap();
+            assert!(names.iter().any(|name| name == "1.10") && !names.iter().any(|name| name == "1.1"), "{text}");
+        }
+        for text in ["- null\n", "- [svc:x]\n", "producers:\n- {svc: x}\n", "- !x svc:x\n"] {
+            assert!(parse_allowlist(text).unwrap().is_empty(), "{text}");
         }
         assert!(parse_allowlist("# nobody\n").unwrap().is_empty());
         assert!(parse_allowlist("producers: []\n").unwrap().is_empty());

@@ -1,39 +1,35 @@
 //! Reads settings from a profile's tree and the environment, and collects everything that is wrong.
 //!
 //! ```text
-//! YAML text ──parse──► tree ──${NAME:-default}──► tree ──Reader::get(SETTING)──► typed value, or a problem
+//! YAML text ──parse──► tree of texts ──Reader::get(SETTING)──${NAME:-default}──► typed value, or a problem
 //! ```
 
 use std::fmt::{Display, Write};
 use std::str::FromStr;
 
-use serde_json::Value;
-
 use super::ConfigError;
 use super::settings::{ALL, CLOSED_BLOCKS, Precedence, Setting};
+use super::yaml::{self, Node};
 
 /// Where environment variables come from: the process, or a test.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A profile under reading. Problems are gathered, so that one message names them all.
 pub(super) struct Reader<'a> {
-    tree: Value,
+    tree: Node,
     env: Environment<'a>,
     problems: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    /// Parses `text` and fills in `${NAME}` and `${NAME:-default}` scalars.
+    /// Parses `text`. References to the environment are resolved as settings are read.
     pub(super) fn new(text: &str, env: Environment<'a>) -> Result<Self, ConfigError> {
-        // An error that quotes the lines around it would show the secrets that stand there.
-        let options = serde_saphyr::options! { with_snippet: false };
-        let mut tree: Value = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| ConfigError::new(format!("not readable as YAML: {error}")))?;
-        if !tree.is_object() {
+        let tree = yaml::parse(text).map_err(|error| ConfigError::new(format!("not readable as YAML: {error}")))?;
+        if !matches!(tree, Node::Map(_)) {
             return Err(ConfigError::new("not a YAML mapping with `profile_id`, `policy` and `wiring`"));
         }
-        interpolate(&mut tree, env);
         let mut reader = Self { tree, env, problems: Vec::new() };
+        reader.check_blocks();
         reader.check_closed_blocks();
         Ok(reader)
     }
@@ -44,26 +40,42 @@ impl<'a> Reader<'a> {
     }
 
     /// Ends the reading: an error if anything was wrong.
-    pub(super) fn finish(self) -> Result<(), ConfigError> {
+    pub(super) fn finish(mut self) -> Result<(), ConfigError> {
+        // A setting that is asked for twice is wrong once.
+        let mut seen = std::collections::BTreeSet::new();
+        self.problems.retain(|problem| seen.insert(problem.clone()));
         if self.problems.is_empty() { Ok(()) } else { Err(ConfigError { problems: self.problems }) }
     }
 
     /// The text of a scalar setting, without its default.
     pub(super) fn given(&mut self, setting: &Setting) -> Option<String> {
-        let from_env = setting.env.iter().find_map(|name| (self.env)(name).filter(|text| !text.trim().is_empty()));
-        let from_profile = match self.at(setting.path) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if text.trim().is_empty() => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Bool(_) | Value::Number(_)) => self.at(setting.path).map(Value::to_string),
-            Some(Value::Array(_) | Value::Object(_)) => {
-                self.problem(format!("{}: a single value is expected, not a list or block", setting.path));
-                None
-            }
-        };
+        let from_env = self.by_environment(setting);
+        let from_profile = self.by_profile(setting);
         match setting.precedence {
             Precedence::Environment => from_env.or(from_profile),
             Precedence::Profile => from_profile.or(from_env),
+        }
+    }
+
+    /// The text that the environment has for a setting. One of blanks counts as absent.
+    fn by_environment(&self, setting: &Setting) -> Option<String> {
+        setting.env.iter().find_map(|name| (self.env)(name).filter(|text| !text.trim().is_empty()))
+    }
+
+    /// The text that the profile has for a scalar setting. One of blanks counts as absent.
+    pub(super) fn by_profile(&mut self, setting: &Setting) -> Option<String> {
+        let read = match self.at(setting.path)? {
+            Node::Null => Ok(None),
+            Node::Text(text) => interpolated(text, self.env),
+            Node::List(_) | Node::Map(_) => Err("a single value is expected, not a list or block".to_owned()),
+            Node::Tagged => Err(TAGGED.to_owned()),
+        };
+        match read {
+            Ok(text) => text.filter(|text| !text.trim().is_empty()),
+            Err(why) => {
+                self.problem(format!("{}: {why}", setting.path));
+                None
+            }
         }
     }
 
@@ -81,7 +93,7 @@ impl<'a> Reader<'a> {
         match text.trim().parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problem(format!("{}: {text:?}: {error}", setting.name()));
+                self.problem(format!("{}: {}: {error}", setting.name(), quoted(&text)));
                 None
             }
         }
@@ -92,13 +104,24 @@ impl<'a> Reader<'a> {
     where
         T::Err: Display,
     {
-        match self.text(setting)?.trim().parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.problem(format!("{}: {error}", setting.name()));
-                None
-            }
+        let text = self.text(setting)?;
+        self.parsed(setting, text.parse())
+    }
+
+    /// What became of a text of `setting`; a problem where it is an error.
+    pub(super) fn parsed<T>(&mut self, setting: &Setting, parsed: Result<T, impl Display>) -> Option<T> {
+        parsed.map_err(|error| self.problem(format!("{}: {error}", setting.name()))).ok()
+    }
+
+    /// One of a closed list of words, or its default.
+    pub(super) fn word<T: Copy>(&mut self, setting: &Setting, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(setting)?;
+        let found = words.iter().find(|(word, _)| *word == text.trim());
+        if found.is_none() {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.problem(format!("{}: {} is not one of {}", setting.name(), quoted(&text), known.join(", ")));
         }
+        found.map(|(_, value)| *value)
     }
 
     /// A number within the setting's bounds, or its default.
@@ -123,7 +146,7 @@ impl<'a> Reader<'a> {
             "true" | "1" | "yes" | "on" => Some(true),
             "false" | "0" | "no" | "off" => Some(false),
             _ => {
-                self.problem(format!("{}: {text:?} is neither true nor false", setting.name()));
+                self.problem(format!("{}: {} is neither true nor false", setting.name(), quoted(&text)));
                 None
             }
         }
@@ -132,28 +155,44 @@ impl<'a> Reader<'a> {
     /// A required text; where it is missing, `code` and the setting's name are noted.
     pub(super) fn required(&mut self, setting: &Setting, code: &str) -> String {
         self.text(setting).unwrap_or_else(|| {
-            let code = if code.is_empty() { String::new() } else { format!("{code}: ") };
-            self.problem(format!("{code}{} is missing", setting.name()));
+            self.missing(setting, code);
             String::new()
         })
     }
 
+    /// Notes that a setting is missing, unless it is there and could not be read.
+    pub(super) fn missing(&mut self, setting: &Setting, code: &str) {
+        let unread = format!("{}: ", setting.path);
+        if !setting.path.is_empty() && self.problems.iter().any(|problem| problem.starts_with(&unread)) {
+            return;
+        }
+        let code = if code.is_empty() { String::new() } else { format!("{code}: ") };
+        let null = match self.at(setting.path) {
+            Some(Node::Null) => " (an unquoted `null`, `~` or nothing is no value)",
+            _ => "",
+        };
+        self.problem(format!("{code}{} is missing{null}", setting.name()));
+    }
+
     /// A list: a YAML sequence of texts, or a comma list. `None` where it isn't given at all.
     pub(super) fn list(&mut self, setting: &Setting) -> Option<Vec<String>> {
-        let from_env = setting.env.iter().find_map(|name| (self.env)(name).filter(|text| !text.trim().is_empty()));
-        if let Some(text) = from_env {
+        if let Some(text) = self.by_environment(setting) {
             return Some(comma_list(&text));
         }
-        let listed: Option<Vec<String>> = match self.at(setting.path) {
-            None | Some(Value::Null) => return None,
-            Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
-            Some(Value::String(text)) => Some(comma_list(text)),
-            Some(_) => None,
+        let expected = || "a list of texts is expected".to_owned();
+        let item = |item: &Node| match item {
+            Node::Text(text) => {
+                interpolated(text, self.env)?.filter(|text| !text.trim().is_empty()).ok_or_else(expected)
+            }
+            _ => Err(expected()),
         };
-        if listed.is_none() {
-            self.problem(format!("{}: a list of texts is expected", setting.path));
-        }
-        listed
+        let texts = match self.at(setting.path)? {
+            Node::Null => return None,
+            Node::Text(_) => return self.by_profile(setting).map(|text| comma_list(&text)),
+            Node::List(items) => items.iter().map(item).collect(),
+            Node::Map(_) | Node::Tagged => Err(expected()),
+        };
+        texts.map_err(|why| self.problem(format!("{}: {why}", setting.path))).ok()
     }
 
     /// A comma list from the environment, where the empty text is an answer too. `None` where it isn't set at all.
@@ -161,19 +200,31 @@ impl<'a> Reader<'a> {
         setting.env.iter().find_map(|name| (self.env)(name)).map(|text| comma_list(&text))
     }
 
-    fn at(&self, path: &str) -> Option<&Value> {
+    fn at(&self, path: &str) -> Option<&Node> {
         if path.is_empty() {
             return None;
         }
-        path.split('.').try_fold(&self.tree, |value, key| value.get(key))
+        path.split('.').try_fold(&self.tree, |node, key| node.get(key))
+    }
+
+    /// What stands where a block of ours should be has to be a block: everything in it would count as absent else.
+    fn check_blocks(&mut self) {
+        let mut blocks: Vec<&str> = ALL.iter().flat_map(|setting| above(setting.path)).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        for block in blocks {
+            if !matches!(self.at(block), None | Some(Node::Null | Node::Map(_))) {
+                self.problem(format!("{block}: a block of settings is expected"));
+            }
+        }
     }
 
     fn check_closed_blocks(&mut self) {
         for block in CLOSED_BLOCKS {
             let known: Vec<&str> = ALL.iter().filter_map(|s| s.path.strip_prefix(block)?.strip_prefix('.')).collect();
-            let Some(Value::Object(entries)) = self.at(block) else { continue };
+            let Some(Node::Map(entries)) = self.at(block) else { continue };
             let mut unknown = Vec::new();
-            for key in entries.keys().filter(|key| !known.contains(&key.as_str())) {
+            for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.as_str())) {
                 let mut text = format!("{block}.{key} is not a setting");
                 if let Some(nearest) = nearest(key, &known) {
                     let _ = write!(text, "; did you mean `{nearest}`?");
@@ -185,6 +236,18 @@ impl<'a> Reader<'a> {
     }
 }
 
+const TAGGED: &str = "it begins with `!`, which YAML takes for a tag; put the value in quotes";
+
+/// The blocks that a setting stands in, from the outermost.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('.').map(|(at, _)| &path[..at])
+}
+
+/// A value for a message. What holds an `@` may be an address with a password.
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains('@') { "the value (not shown, as it holds an `@`)".to_owned() } else { format!("{text:?}") }
+}
+
 fn comma_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
@@ -193,30 +256,45 @@ fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     known.iter().copied().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
 }
 
-/// Replaces scalars that are wholly `${NAME}` or `${NAME:-default}`; an unset name without default becomes null.
-fn interpolate(value: &mut Value, env: Environment<'_>) {
-    match value {
-        Value::String(text) => {
-            let Some(inner) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else { return };
-            let (name, default) = match inner.split_once(":-") {
-                Some((name, default)) => (name, Some(default)),
-                None => (inner, None),
-            };
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                return;
-            }
+/// A text of the profile: from the environment where it is wholly `${NAME}` or `${NAME:-default}`, else as it is.
+/// `None` for an unset name without default.
+///
+/// # Errors
+///
+/// Where a reference stands within a longer text, or is none that is read: sent as it stands it would be wrong.
+fn interpolated(text: &str, env: Environment<'_>) -> Result<Option<String>, String> {
+    let Some(at) = text.find("${") else { return Ok(Some(text.to_owned())) };
+    let whole = text
+        .trim()
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .map(|inner| inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default))));
+    match whole {
+        Some((name, default)) if is_name(name) && !default.is_some_and(|text| text.contains("${")) => {
             let set = env(name).filter(|text| !text.is_empty());
-            *value = set.or_else(|| default.map(str::to_owned)).map_or(Value::Null, Value::String);
+            Ok(set.or_else(|| default.map(str::to_owned)))
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| interpolate(item, env)),
-        Value::Object(entries) => entries.values_mut().for_each(|entry| interpolate(entry, env)),
-        _ => {}
+        _ => {
+            let reference =
+                text[at..].split_inclusive('}').next().filter(|text| text.ends_with('}') && text.len() < 80);
+            let reference = reference.unwrap_or("${");
+            Err(format!(
+                "it holds the reference `{reference}`, and a text is read from the environment only where it is wholly \
+                 `${{NAME}}` or `${{NAME:-default}}`; put the whole value into one variable"
+            ))
+        }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::{FLUSH_EVERY, IG_INGEST_URL, STREAM_SPEEDUP, TRAFFIC_OUTPUT_IDS};
+    use serde_json::json;
+
+    use super::super::settings::{FLUSH_EVERY, IG_INGEST_URL, POLICY_REV, STREAM_SPEEDUP, TRAFFIC_OUTPUT_IDS};
     use super::*;
 
     fn none(_: &str) -> Option<String> {
@@ -230,7 +308,7 @@ mod tests {
         let mut reader = Reader::new(text, &env).unwrap();
         assert_eq!(reader.get::<f64>(&STREAM_SPEEDUP), Some(600.0));
         assert_eq!(reader.text(&IG_INGEST_URL).as_deref(), Some("http://127.0.0.1:1"));
-        assert_eq!(reader.get::<u64>(&FLUSH_EVERY), Some(100), "an unset name counts as absent");
+        assert_eq!(reader.get::<u64>(&FLUSH_EVERY), Some(1), "an unset name counts as absent");
         reader.finish().unwrap();
     }
 
@@ -264,8 +342,76 @@ mod tests {
             Reader::new("wiring: {wsp_checkpoint: {flush_every: 0}}\npolicy: {stream_speedup: fast}", &none).unwrap();
         reader.number::<u64>(&FLUSH_EVERY);
         reader.get::<f64>(&STREAM_SPEEDUP);
-        reader.required(&IG_INGEST_URL, "");
+        reader.required(&POLICY_REV, "");
         assert_eq!(reader.finish().unwrap_err().problems.len(), 3);
+    }
+
+    #[test]
+    fn a_text_is_what_stands_in_the_file_or_the_variable() {
+        let env = |name: &str| (name == "TOKEN").then(|| "${OTHER}".to_owned());
+        for (literal, text) in [
+            ("00123456", Some("00123456")),
+            ("1e10", Some("1e10")),
+            ("yes", Some("yes")),
+            ("${TOKEN}", Some("${OTHER}")),
+            ("${UNSET:-1.10}", Some("1.10")),
+            ("'${UNSET:-}'", None),
+            ("${UNSET}", None),
+            ("' '", None),
+            ("null", None),
+            ("'null'", Some("null")),
+        ] {
+            let profile = format!("policy:\n  policy_rev: {literal}\n  traffic_output_ids:\n  - {literal}\n");
+            let mut reader = Reader::new(&profile, &env).unwrap();
+            assert_eq!(reader.given(&POLICY_REV).as_deref(), text, "{literal}");
+            let listed = reader.list(&TRAFFIC_OUTPUT_IDS);
+            assert_eq!(listed.and_then(|mut items| items.pop()).as_deref(), text, "{literal} in a list");
+        }
+    }
+
+    #[test]
+    fn a_reference_that_is_not_read_is_refused_by_key_and_name_and_nothing_more() {
+        for (text, reference) in [
+            ("http://${IG_HOST}:8080", "`${IG_HOST}`"),
+            ("hunter2 ${TOKEN} hunter2", "`${TOKEN}`"),
+            ("${A}${B}", "`${A}`"),
+            ("${A:-x}${B}", "`${A:-x}`"),
+            ("${A:-${B}}", "`${A:-${B}`"),
+            ("${A-x}", "`${A-x}`"),
+            ("${A:?hunter}", "`${A:?hunter}`"),
+            ("${ A }", "`${ A }`"),
+            ("${}", "`${}`"),
+            ("hunter2${A", "`${`"),
+        ] {
+            for (profile, key) in [
+                (json!({"wiring": {"ig_ingest_url": text}}), "wiring.ig_ingest_url"),
+                (json!({"policy": {"traffic_output_ids": ["a", text]}}), "policy.traffic_output_ids"),
+            ] {
+                let profile = profile.to_string();
+                let mut reader = Reader::new(&profile, &|_| Some("set".to_owned())).unwrap();
+                reader.by_profile(&IG_INGEST_URL);
+                let _ = reader.list(&Setting { env: &[], ..TRAFFIC_OUTPUT_IDS });
+                let error = reader.finish().unwrap_err().to_string();
+                assert!(error.starts_with(key) && error.contains(reference), "{text}: {error}");
+                assert!(!error.contains("hunter2"), "{error}");
+            }
+        }
+        let others = "event_bus: {root: 's3://${BUCKET}/x'}\nwiring: {event_bus: '${A}/x'}";
+        Reader::new(others, &none).unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn a_block_that_is_none_is_no_empty_block() {
+        for (text, block) in [
+            ("wiring: ${WIRING}", "wiring"),
+            ("policy: [a]", "policy"),
+            ("wiring: {wsp_retry: 5}", "wiring.wsp_retry"),
+            ("wiring: {security: !x {}}", "wiring.security"),
+        ] {
+            let error = Reader::new(text, &none).unwrap().finish().unwrap_err().to_string();
+            assert_eq!(error, format!("{block}: a block of settings is expected"));
+        }
+        Reader::new("policy:\nwiring: {security: ~}", &none).unwrap().finish().unwrap();
     }
 
     #[test]

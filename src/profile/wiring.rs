@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::checkpoint::PostgresDsn;
+use crate::deliver::{Adaptive, CircuitPolicy, DeliveryMode, Endpoint, RetryBudget, RetryPolicy};
 use crate::model::{HttpUrl, Micros, OutputId, ScenarioId, Secret};
+use crate::pace::{Pacing, RatePlan};
+use crate::ready::{BootstrapServers, SaslMechanism, SecurityProtocol};
 use crate::store::Patience;
 
 /// What may be streamed and how.
@@ -20,10 +24,6 @@ pub struct Policy {
     pub stream_speedup: f64,
     /// Longest event-time gap that is paced as it is.
     pub max_idle_gap: Option<Duration>,
-    /// `stretch` or `catch_up`, where it is said.
-    pub late: Option<String>,
-    /// Lateness that is made good.
-    pub catch_up: Duration,
     /// QUARANTINE stops the run.
     pub stop_on_nonretryable: bool,
     /// Older READYs are refused.
@@ -63,15 +63,15 @@ pub struct KinesisWiring {
     pub group_id: String,
 }
 
-/// How Kafka is reached, as given; the ready room makes its options of it.
+/// How Kafka is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaWiring {
-    /// `host:port`, with commas.
-    pub bootstrap_servers: String,
-    /// The protocol's name.
-    pub security_protocol: String,
-    /// The mechanism's name.
-    pub sasl_mechanism: String,
+    /// The brokers to begin with.
+    pub bootstrap_servers: BootstrapServers,
+    /// How the connection is made.
+    pub security_protocol: SecurityProtocol,
+    /// How the login is made, where there is one.
+    pub sasl_mechanism: SaslMechanism,
     /// Who logs in.
     pub username: Option<String>,
     /// With what.
@@ -92,7 +92,7 @@ pub struct StoreWiring {
     /// A folder, or `s3://bucket/prefix`.
     pub root: String,
     /// An S3-compatible server's address.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<HttpUrl>,
     /// Its region.
     pub region: Option<String>,
     /// Buckets stand in the path.
@@ -104,8 +104,10 @@ pub struct StoreWiring {
 /// Where the Oracle is.
 #[derive(Debug, Clone)]
 pub struct OracleWiring {
-    /// What relative references are joined to.
+    /// What relative references are joined to, and what messages may point into.
     pub root: Option<String>,
+    /// What relative references are joined to where that is not set. It binds no message.
+    pub default_root: Option<String>,
     /// The engine run root, where the profile decides it.
     pub engine_run_root: Option<String>,
     /// The scenario a run must have.
@@ -130,7 +132,7 @@ pub struct CheckpointWiring {
 }
 
 /// The kinds of checkpoint store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum CheckpointBackend {
     /// Files; the root is scoped to the run when it is used.
     File {
@@ -140,7 +142,7 @@ pub enum CheckpointBackend {
     /// A Postgres table.
     Postgres {
         /// How it is reached.
-        dsn: Secret,
+        dsn: Box<PostgresDsn>,
         /// How long a hold lasts without a renewal.
         lease: Duration,
         /// How long a save goes on trying while it is away.
@@ -151,71 +153,49 @@ pub enum CheckpointBackend {
 /// How events are pushed.
 #[derive(Debug, Clone)]
 pub struct DeliveryWiring {
-    /// IG's base or push URL.
-    pub ig_ingest_url: String,
-    /// The header that carries the key.
-    pub api_key_header: String,
-    /// The key.
+    /// Where to, with the key.
+    pub endpoint: Endpoint,
+    /// The key again, for whoever has to find out whether it leaked.
     pub api_key: Secret,
-    /// The order promised; `None` = strict with one in flight, keyed beyond.
-    pub mode: Option<String>,
-    /// Requests in flight at once.
-    pub in_flight: usize,
+    /// Order, and requests in flight at once.
+    pub mode: DeliveryMode,
     /// Events between the newest sent and the oldest unanswered one.
     pub window: usize,
     /// Unanswered events in memory.
     pub held: usize,
     /// Bytes of request bodies in memory.
     pub memory: u64,
-    /// Requests in flight follow what IG can take.
-    pub adaptive: bool,
-    /// From this number on.
-    pub in_flight_min: u32,
-    /// A slower answer is a sign of overload.
-    pub slow_answer: Duration,
+    /// Requests in flight that follow what IG can take.
+    pub adaptive: Option<Adaptive>,
     /// Life of an idle connection.
     pub idle_limit: Duration,
-    /// Failures in a row that open the circuit, where it is said.
-    pub circuit_failures: Option<u32>,
-    /// How long it may stay open.
-    pub circuit_limit: Duration,
+    /// When IG is taken for down.
+    pub circuit: CircuitPolicy,
     /// Time for one attempt.
     pub attempt_timeout: Duration,
     /// Time for answers in flight on a stop.
     pub drain_deadline: Duration,
-    /// Attempts an event.
-    pub max_attempts: u32,
-    /// First delay.
-    pub base_delay: Duration,
-    /// Longest delay before jitter.
-    pub max_delay: Duration,
-    /// Longest `Retry-After` that is obeyed.
-    pub max_retry_after: Duration,
-    /// Retries a first attempt, over all events.
-    pub budget_share: f64,
-    /// Retries a second beside them.
-    pub budget_floor: f64,
+    /// Attempts and delays.
+    pub retry: RetryPolicy,
+    /// Retries of all events together.
+    pub budget: RetryBudget,
     /// Time for all attempts of an event.
     pub event_deadline: Option<Duration>,
 }
 
-/// Rates, as given; the pace room turns them into a schedule.
-#[derive(Debug, Clone, Default)]
+/// When events are sent.
+#[derive(Debug, Clone)]
 pub struct RateWiring {
-    /// Events a second.
+    /// Event time against the wall.
+    pub pacing: Pacing,
+    /// Rates, where there are any.
+    pub plan: Option<RatePlan>,
+    /// The one rate that was asked for, as evidence.
     pub target_eps: Option<f64>,
-    /// Seconds of the rate that may come at once.
-    pub burst_seconds: f64,
-    /// Events that may come at once at the start.
-    pub initial_tokens: Option<f64>,
-    /// `WSP_RATE_PLAN_JSON`.
-    pub plan_json: Option<String>,
-    /// What the plan counts from.
+    /// What the plan counts from, where it is not the stream's start.
     pub plan_start: Option<Micros>,
     /// When the first event time is due.
     pub campaign_start: Option<Micros>,
-    /// With a plan, event time doesn't pace.
-    pub no_replay_delay_with_plan: bool,
 }
 
 /// What has to be up before a stream starts (contract, section 9).

@@ -29,7 +29,7 @@ use super::{FeedCounts, Incoming, Met, Probe, thread};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
-pub use options::{KafkaOptions, SaslMechanism, SecurityProtocol};
+pub use options::{BootstrapServers, BootstrapServersError, KafkaOptions, SaslMechanism, SecurityProtocol};
 
 /// The feed. [`KafkaFeed::stream`] turns it into a stream.
 ///

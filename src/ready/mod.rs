@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 pub use file::{FileFeed, FileFeedOptions, read_message};
-pub use kafka::{KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol};
+pub use kafka::{BootstrapServers, BootstrapServersError, KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol};
 pub use kinesis::{KinesisFeed, KinesisOptions, ShardPositions, Unkept};
 pub use message::{Parsed, Ready};
 pub use probe::Probe;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
-use wsp::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints};
+use wsp::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints, PostgresDsn};
 use wsp::clock::{Clock, SystemClock};
 use wsp::model::{Hex64, Reason, Refusal, Secret, ShardPosition};
 
@@ -13,7 +13,11 @@ use crate::servers::postgres::{Database, Postgres};
 
 /// Checkpoints with times that suit a test.
 fn checkpoints(dsn: &Secret, clock: SystemClock) -> PostgresCheckpoints<SystemClock> {
-    PostgresCheckpoints::new(dsn, clock).unwrap().lease(Duration::from_millis(1500)).save_limit(Duration::from_secs(30))
+    let dsn = PostgresDsn::parse(dsn).unwrap();
+    PostgresCheckpoints::new(&dsn, clock)
+        .unwrap()
+        .lease(Duration::from_millis(1500))
+        .save_limit(Duration::from_secs(30))
 }
 
 fn runtime() -> Runtime {

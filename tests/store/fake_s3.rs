@@ -95,7 +95,7 @@ impl FakeS3 {
     pub(crate) fn options(&self) -> S3Options {
         let short = std::time::Duration::from_millis(2);
         S3Options {
-            endpoint: Some(self.endpoint.clone()),
+            endpoint: Some(self.endpoint.parse().unwrap()),
             path_style: true,
             credentials: S3Credentials::Keys { id: Secret::new(KEY_ID), key: Secret::new(KEY), session_token: None },
             retry: Backoff { attempts: 3, base: short, max: short },

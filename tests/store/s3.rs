@@ -319,7 +319,7 @@ async fn readiness_asks_the_bucket() {
     assert!(matches!(elsewhere.get(&key("a"), 1).await, Err(StoreError::Io { .. })));
 
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody = S3Options { endpoint: Some(format!("http://{free}")), ..server.options() };
+    let nobody = S3Options { endpoint: Some(format!("http://{free}").parse().unwrap()), ..server.options() };
     let error = S3Store::open("s3://world", nobody).unwrap().check().await.unwrap_err().to_string();
     assert!(error.contains("attempt 3 of 3") && error.contains("refused"), "{error}");
 }

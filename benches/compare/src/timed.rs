@@ -16,7 +16,7 @@ use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Attempt, Endpoint, Gate, GateChannel, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Event, Secret};
-use wsp::pipelines::producer::Settings;
+use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::Service;
 use wsp::profile::Profile;
 use wsp::ready::{FileFeed, FileFeedOptions};
@@ -100,9 +100,9 @@ pub(crate) fn run(profile: &Path) -> Result<()> {
         let options = FileFeedOptions { once: true, ..FileFeedOptions::new(bus, CONTROL_TOPIC) };
         let mut readies = pin!(FileFeed::new(options, clock).stream());
         let incoming = readies.next().await.ok_or("no READY")??;
-        let endpoint = Endpoint::new(&profile.delivery.ig_ingest_url, "X-IG-Api-Key", &Secret::new(KEY))?;
+        let endpoint = profile.delivery.endpoint.clone();
         let gate = Noted { gate: HttpGate::new(endpoint, clock)?, clock, sent: sent.clone() };
-        let settings = Settings::new(&profile, None, None)?;
+        let settings = Settings::new(&profile, Caps::default());
         let service = Service::new(profile, settings, gate, clock, Stop::new())?.in_folder(folder);
         Ok::<_, Box<dyn std::error::Error>>(service.take(&incoming).await?)
     })?;

@@ -152,7 +152,8 @@ impl Worker {
         let mut pause = PAUSE;
         loop {
             let left = give_up.saturating_sub(self.clock.now());
-            let request = self.http.post(&endpoint.url).timeout(left).header(CONTENT_TYPE, "application/x-protobuf");
+            let request =
+                self.http.post(endpoint.url.given()).timeout(left).header(CONTENT_TYPE, "application/x-protobuf");
             let request =
                 endpoint.headers.iter().fold(request, |request, (name, value)| request.header(name, value.expose()));
             let again = match request.body(body.clone()).send().await {

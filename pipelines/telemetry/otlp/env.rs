@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::Secret;
+use crate::model::{HttpUrl, Secret};
 use crate::profile::{ConfigError, Environment};
 
 const SERVICE_NAME: &str = "service.name";
@@ -10,7 +10,7 @@ const SERVICE_NAME: &str = "service.name";
 /// Where a signal goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    pub(super) url: String,
+    pub(super) url: HttpUrl,
     /// Names and values, as they go out.
     pub(super) headers: Vec<(String, Secret)>,
     /// For one export, retries included.
@@ -67,10 +67,8 @@ impl Reader<'_> {
     fn endpoint(&mut self, signal: &str, path: &str) -> Option<Endpoint> {
         let own = |what: &str| format!("OTEL_EXPORTER_OTLP_{signal}_{what}");
         let both = |what: &str| [own(what), format!("OTEL_EXPORTER_OTLP_{what}")];
-        let url = self.get(&own("ENDPOINT")).or_else(|| {
-            let base = self.get("OTEL_EXPORTER_OTLP_ENDPOINT")?;
-            Some(format!("{}/v1/{path}", base.trim_end_matches('/')))
-        })?;
+        let (name, url) = self.first(&both("ENDPOINT"))?;
+        let url = if name == own("ENDPOINT") { url } else { format!("{}/v1/{path}", url.trim_end_matches('/')) };
         let exporter = format!("OTEL_{signal}_EXPORTER");
         match self.get(&exporter).as_deref() {
             Some("none") => return None,
@@ -80,11 +78,10 @@ impl Reader<'_> {
         if let Some((name, protocol)) = self.first(&both("PROTOCOL")).filter(|(_, text)| text != "http/protobuf") {
             self.problems.push(format!("{name}: {protocol:?} is not built, http/protobuf is"));
         }
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            self.problems.push(format!("{}: {url:?} is no http:// or https:// address", both("ENDPOINT").join(" or ")));
-        }
-        let headers = self.headers(&both("HEADERS"));
-        Some(Endpoint { url, headers, timeout: self.millis(&both("TIMEOUT"), 10_000) })
+        // Without the text: it may hold a password.
+        let url = url.parse::<HttpUrl>().map_err(|error| self.problems.push(format!("{name}: {error}")));
+        let (headers, timeout) = (self.headers(&both("HEADERS")), self.millis(&both("TIMEOUT"), 10_000));
+        Some(Endpoint { url: url.ok()?, headers, timeout })
     }
 
     fn headers(&mut self, names: &[String]) -> Vec<(String, Secret)> {
@@ -164,8 +161,8 @@ mod tests {
         ]);
         let settings = settings.unwrap().unwrap();
         let (traces, metrics) = (settings.traces.unwrap(), settings.metrics.unwrap());
-        assert_eq!(traces.url, "http://127.0.0.1:4318/v1/traces");
-        assert_eq!(metrics.url, "http://127.0.0.1:4318/v1/metrics");
+        assert_eq!(traces.url.given(), "http://127.0.0.1:4318/v1/traces");
+        assert_eq!(metrics.url.given(), "http://127.0.0.1:4318/v1/metrics");
         let headers: Vec<_> = traces.headers.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
         assert_eq!(headers, [("authorization", "Bearer x"), ("k", "v")]);
         assert_eq!(settings.resource, [("service.name".to_owned(), "wsp".to_owned())]);
@@ -174,9 +171,9 @@ mod tests {
 
     #[test]
     fn a_signal_has_its_own_endpoint_as_it_is_and_can_be_switched_off() {
-        let traces = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/otlp")];
+        let traces = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/otlp/")];
         let settings = read(&traces).unwrap().unwrap();
-        assert_eq!((settings.traces.unwrap().url, settings.metrics), ("http://c/otlp".to_owned(), None));
+        assert_eq!((settings.traces.unwrap().url.given(), settings.metrics), ("http://c/otlp/", None));
         assert_eq!(read(&[traces[0], ("OTEL_SDK_DISABLED", "TRUE")]).unwrap(), None);
         assert_eq!(read(&[traces[0], ("OTEL_TRACES_EXPORTER", "none")]).unwrap(), None);
     }
@@ -191,10 +188,20 @@ mod tests {
             ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
         ]);
         let error = error.unwrap_err().to_string();
-        for part in ["collector:4317", "grpc", "HEADERS", "soon"] {
+        for part in ["OTEL_EXPORTER_OTLP_ENDPOINT: its scheme", "grpc", "HEADERS", "soon"] {
             assert!(error.contains(part), "{part} in {error}");
         }
         assert!(!error.contains("secret-token"));
+    }
+
+    #[test]
+    fn an_endpoint_with_a_password_is_refused_without_showing_it() {
+        for url in ["http://user:hunter2@c:4318", "ftp://user:hunter2@c", "http://user:hunter2@c:port"] {
+            for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] {
+                let error = read(&[(name, url)]).unwrap_err().to_string();
+                assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! anything of it, a part of the password too.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tokio_postgres::Config;
@@ -27,11 +29,13 @@ pub(super) enum Verify {
     Name(Option<PathBuf>),
 }
 
-/// A DSN, taken apart.
-#[derive(Debug, Clone)]
-pub(super) struct Dsn {
+/// A DSN, taken apart: key=value pairs or a `postgresql://` URL, as libpq reads them. It may be printed: it shows no
+/// password.
+#[derive(Clone)]
+pub struct PostgresDsn {
     pub(super) config: Config,
     pub(super) verify: Verify,
+    text: Secret,
 }
 
 /// Settings that change nothing here: encoding and GSS are not negotiated, and TLS is 1.2 or newer as it is.
@@ -93,14 +97,14 @@ impl Tls {
     }
 }
 
-impl Dsn {
+impl PostgresDsn {
     /// Reads a DSN.
     ///
     /// # Errors
     ///
     /// `CHECKPOINT_DSN_MISSING` where it is empty, `CHECKPOINT_DSN_INVALID` where it can't be read or asks for what
-    /// is not supported.
-    pub(super) fn parse(dsn: &Secret) -> Result<Self, Refusal> {
+    /// is not supported. Neither holds a part of the DSN.
+    pub fn parse(dsn: &Secret) -> Result<Self, Refusal> {
         let text = dsn.expose().trim();
         if text.is_empty() {
             return Err(Refusal::new(Reason::CheckpointDsnMissing, "the DSN is empty"));
@@ -132,7 +136,49 @@ impl Dsn {
         if config.get_application_name().is_none() {
             config.application_name("wsp");
         }
-        Ok(Self { config, verify })
+        Ok(Self { config, verify, text: dsn.clone() })
+    }
+
+    /// Whether the server has to show a certificate for its name (`verify-full`).
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        matches!(self.verify, Verify::Name(_))
+    }
+
+    /// Whether any of its hosts is a Unix socket's folder.
+    #[must_use]
+    pub fn uses_socket(&self) -> bool {
+        self.config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)))
+    }
+
+    /// Whether every host is this machine, by a loopback address or the name `localhost`. An address that is given beside
+    /// a name is the one that is connected to.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let addresses = self.config.get_hostaddrs();
+        if !addresses.is_empty() {
+            return addresses.iter().all(|address| address.to_canonical().is_loopback());
+        }
+        self.config.get_hosts().iter().all(|host| match host {
+            Host::Tcp(name) => {
+                let address = name.parse::<IpAddr>().map(|address| address.to_canonical().is_loopback());
+                address.unwrap_or_else(|_| name.eq_ignore_ascii_case("localhost"))
+            }
+            Host::Unix(_) => false,
+        })
+    }
+
+    /// What must not be seen anywhere: its text, and the password in it.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let password = self.config.get_password().map(|bytes| Secret::new(String::from_utf8_lossy(bytes).into_owned()));
+        [self.text.clone()].into_iter().chain(password).collect()
+    }
+}
+
+impl fmt::Debug for PostgresDsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresDsn").field("verify", &self.verify).finish_non_exhaustive()
     }
 }
 
@@ -232,8 +278,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(text: &str) -> Result<Dsn, Refusal> {
-        Dsn::parse(&Secret::new(text))
+    fn parse(text: &str) -> Result<PostgresDsn, Refusal> {
+        PostgresDsn::parse(&Secret::new(text))
     }
 
     fn tls(text: &str) -> (SslMode, Verify) {
@@ -315,6 +361,45 @@ mod tests {
             assert!(!refusal.to_string().contains("hunter2"), "{refusal}");
         }
         assert_eq!(parse(" ").unwrap_err().reason, Reason::CheckpointDsnMissing);
+    }
+
+    #[test]
+    fn what_a_strict_profile_asks_is_asked_of_what_was_parsed() {
+        for (text, verified, socket, loopback) in [
+            ("postgres://u:p@db.example/d?sslmode=verify-full", true, false, false),
+            ("postgres://u:p@db.example/d?sslmode=%76erify-full", true, false, false),
+            ("host=db.example sslrootcert=system", true, false, false),
+            ("host=db.example sslmode=verify-ca sslrootcert=/ca", false, false, false),
+            ("host=db.example", false, false, false),
+            ("host=127.0.0.1", false, false, true),
+            ("postgres://u:p@LOCALHOST,[::1]:5433/d", false, false, true),
+            ("postgres://u:p@localhost,db.example/d", false, false, false),
+            ("host=localhost hostaddr=10.0.0.1", false, false, false),
+            ("host=db.example hostaddr=127.0.0.1", false, false, true),
+            ("host=127.0.0.1.example", false, false, false),
+            ("host=/var/run/postgresql", false, true, false),
+            ("dbname=x host = '/tmp'", false, true, false),
+            ("host=db.internal,/tmp dbname=x", false, true, false),
+            ("postgresql://u:p@%2Ftmp/db", false, true, false),
+            ("postgresql://u:p@db.internal,%2ftmp/db", false, true, false),
+            ("postgresql:///db?user=x&host=%2Ftmp", false, true, false),
+            ("postgresql://wsp:x%2Fy@db.internal/wsp?sslmode=require&sslrootcert=%2Fca.pem", false, false, false),
+        ] {
+            let dsn = parse(text).unwrap();
+            assert_eq!(
+                (dsn.is_verified(), dsn.uses_socket(), dsn.is_loopback()),
+                (verified, socket, loopback),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn its_secrets_are_the_text_and_the_password_itself() {
+        let secrets = parse("postgres://u:p%40ss@h/d").unwrap().secrets();
+        let texts: Vec<_> = secrets.iter().map(Secret::expose).collect();
+        assert_eq!(texts, ["postgres://u:p%40ss@h/d", "p@ss"]);
+        assert_eq!(parse("host=h").unwrap().secrets().len(), 1);
     }
 
     #[test]

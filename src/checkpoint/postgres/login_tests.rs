@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::model::Secret;
 
 /// Signed by `root.pem` for `localhost` and 127.0.0.1.
 const CERTIFICATE: &[u8] = include_bytes!("../../deliver/http/testdata/localhost.pem");
@@ -86,7 +87,7 @@ async fn refuse_login(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), heard:
 
 /// What comes of opening a scope: the refusal, and what the server heard.
 async fn open(dsn: String, heard: &mut UnboundedReceiver<String>) -> (Refusal, Option<String>) {
-    let store = PostgresCheckpoints::new(&Secret::new(dsn), SystemClock::new()).unwrap();
+    let store = PostgresCheckpoints::new(&PostgresDsn::parse(&Secret::new(dsn)).unwrap(), SystemClock::new()).unwrap();
     let store = store.open_limit(Duration::ZERO).request_timeout(Duration::from_secs(20));
     let refusal = store.open(&Hex64::sha256("scope")).await.map(drop).unwrap_err();
     (refusal, heard.try_recv().ok())
@@ -151,7 +152,7 @@ async fn a_silent_host_leaves_the_others_their_time() {
         "host=127.0.0.1,127.0.0.1 port={},{port} user=wsp password=hunter2 sslmode=disable",
         silent.local_addr().unwrap().port()
     );
-    let store = PostgresCheckpoints::new(&Secret::new(dsn), SystemClock::new()).unwrap();
+    let store = PostgresCheckpoints::new(&PostgresDsn::parse(&Secret::new(dsn)).unwrap(), SystemClock::new()).unwrap();
     let store = store.open_limit(Duration::ZERO).request_timeout(Duration::from_secs(1));
     let refusal = store.open(&Hex64::sha256("scope")).await.map(drop).unwrap_err();
     assert!(heard.try_recv().unwrap().contains("user wsp"), "the second was asked");

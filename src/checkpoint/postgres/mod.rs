@@ -27,7 +27,7 @@ use futures::future::BoxFuture;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::database::Database;
-use self::dsn::Dsn;
+pub use self::dsn::PostgresDsn;
 pub use self::retry::Fault;
 pub use self::scope::{LeasedScope, Releases, Times};
 pub use self::shards::PostgresShards;
@@ -35,7 +35,7 @@ pub use self::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTabl
 use self::targets::Targets;
 use super::{CheckpointScope, CheckpointStore, Kept, Views, owner};
 use crate::clock::Clock;
-use crate::model::{Hex64, OutputId, Reason, Refusal, Secret};
+use crate::model::{Hex64, OutputId, Reason, Refusal};
 
 /// Checkpoints in a Postgres database. Each scope that is held has a connection of its own.
 #[derive(Clone)]
@@ -50,17 +50,15 @@ pub struct PostgresCheckpoints<C> {
 }
 
 impl<C: Clock> PostgresCheckpoints<C> {
-    /// Checkpoints in the database of `dsn`: key=value pairs or a `postgresql://` URL, as libpq reads them. Nothing
-    /// is connected yet. `clock` times leases and retries, and is the one to ask a [`Lease`](super::Lease) by.
+    /// Checkpoints in the database of `dsn`. Nothing is connected yet. `clock` times leases and retries, and is the one to ask a [`Lease`](super::Lease) by.
     ///
     /// TLS follows `sslmode` and `sslrootcert`: `prefer` (the default) and `require` encrypt, `verify-ca` and
     /// `require` with roots check the chain, `verify-full` the name too, by the machine's roots where no file is named.
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_DSN_MISSING`, `CHECKPOINT_DSN_INVALID`. Neither holds a part of the DSN.
-    pub fn new(dsn: &Secret, clock: C) -> Result<Self, Refusal> {
-        let dsn = Dsn::parse(dsn)?;
+    /// `CHECKPOINT_DSN_INVALID` where the roots that the DSN names can't be read.
+    pub fn new(dsn: &PostgresDsn, clock: C) -> Result<Self, Refusal> {
         let (targets, tls) = (Targets::new(&dsn.config), tls::connector(&dsn.verify)?);
         let request_timeout = Duration::from_secs(5);
         let times = Times {

@@ -1,6 +1,7 @@
 //! How the control topic is reached, and what of it becomes librdkafka's configuration.
 
 use std::fmt::Write as _;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -29,6 +30,12 @@ impl SecurityProtocol {
     #[must_use]
     pub fn logs_in(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+
+    /// Whether what is said is encrypted, and the broker verified.
+    #[must_use]
+    pub fn encrypts(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
     }
 
     fn name(self) -> &'static str {
@@ -92,6 +99,62 @@ impl FromStr for SaslMechanism {
             .into_iter()
             .find(|mechanism| mechanism.name().eq_ignore_ascii_case(text))
             .ok_or_else(|| "not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER".to_owned())
+    }
+}
+
+/// The brokers that a client connects to first: `host:port`, several with commas, without the `SASL_SSL://`-like prefix
+/// that consoles show. It holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootstrapServers(String);
+
+/// Why a text is no [`BootstrapServers`]. It never repeats the text: what stands before an `@` may be a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BootstrapServersError {
+    /// No broker at all.
+    #[error("it names no broker")]
+    Empty,
+    /// Something beside host and port.
+    #[error("broker {0} is not host:port; user and password have settings of their own")]
+    Server(usize),
+    /// A port that can't be connected to.
+    #[error("broker {0} has a port that is not 1 to 65535")]
+    Port(usize),
+}
+
+impl BootstrapServers {
+    /// As librdkafka takes them.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BootstrapServers {
+    type Err = BootstrapServersError;
+
+    fn from_str(text: &str) -> Result<Self, BootstrapServersError> {
+        let servers = without_prefixes(text);
+        if servers.is_empty() {
+            return Err(BootstrapServersError::Empty);
+        }
+        for (server, number) in servers.split(',').zip(1..) {
+            let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+            let (host, port) = match server.rsplit_once(':') {
+                Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+                _ => (server, None),
+            };
+            let is_host = match host.strip_prefix('[') {
+                Some(address) => address.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+                None => !host.is_empty() && !host.contains([':', '[', ']']),
+            };
+            if !is_host || !server.chars().all(bare) {
+                return Err(BootstrapServersError::Server(number));
+            }
+            if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+                return Err(BootstrapServersError::Port(number));
+            }
+        }
+        Ok(Self(servers))
     }
 }
 
@@ -333,6 +396,34 @@ mod tests {
         assert_eq!(config.get("fetch.wait.max.ms"), Some("10"));
         assert_eq!(config.get("enable.auto.offset.store"), Some("false"));
         assert_eq!(config.get("group.id"), Some("g"));
+    }
+
+    #[test]
+    fn brokers_are_hosts_with_ports() {
+        use BootstrapServersError as E;
+        let servers = |text: &str| text.parse::<BootstrapServers>();
+        assert_eq!(servers("SASL_SSL://a.example:9092, b:1,").unwrap().as_str(), "a.example:9092,b:1");
+        for good in ["localhost", "127.0.0.1:9092", "[::1]:9092", "[::1]", "broker_1:65535"] {
+            assert_eq!(servers(good).unwrap().as_str(), good);
+        }
+        for (bad, error) in [
+            ("", E::Empty),
+            (" , ", E::Empty),
+            ("SASL_SSL://", E::Empty),
+            ("user:hunter2@broker:9092", E::Server(1)),
+            ("a:1,SASL_SSL://user:hunter2@broker:9092", E::Server(2)),
+            ("a:1/hunter2", E::Server(1)),
+            ("::1:9092", E::Server(1)),
+            ("[::x]:9092", E::Server(1)),
+            (":9092", E::Server(1)),
+            ("a b:9092", E::Server(1)),
+            ("a:0", E::Port(1)),
+            ("a:65536", E::Port(1)),
+            ("a:1,b:", E::Port(2)),
+            ("a:hunter2", E::Port(1)),
+        ] {
+            assert_eq!(servers(bad), Err(error), "{bad}");
+        }
     }
 
     #[test]

@@ -81,3 +81,21 @@ impl Spec {
         Ok(Self { pack_id: file.pack_id, processes })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids are texts, whatever YAML would make of them.
+    #[test]
+    fn an_id_is_the_text_that_stands_in_the_file() {
+        for id in ["00123456", "1.10", "1e10", "0x1F", "1_000", "yes", "2026-01-01"] {
+            let spec = Spec::parse(&format!("version: 1\npack_id: {id}\nprocesses: [{{id: {id}}}]\n")).unwrap();
+            assert_eq!((spec.pack_id(), spec.processes()), (id, &[id.to_owned()][..]));
+        }
+        for none in ["null", "~", "[a]", "{a: b}"] {
+            let text = format!("version: 1\npack_id: {none}\nprocesses: [{{id: a}}]\n");
+            assert!(Spec::parse(&text).is_err(), "{none}");
+        }
+    }
+}

@@ -24,7 +24,7 @@ pub(super) async fn connect(options: &S3Options) -> Client {
         environment = environment.region(Region::new(region.to_owned()));
     }
     if let Some(endpoint) = &options.endpoint {
-        environment = environment.endpoint_url(endpoint);
+        environment = environment.endpoint_url(endpoint.as_str());
     }
     if let S3Credentials::Keys { id, key, session_token } = &options.credentials {
         let token = session_token.as_ref().map(|token| token.expose().to_owned());

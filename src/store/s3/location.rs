@@ -20,9 +20,6 @@ pub enum S3RootError {
         "{0:?} is not an S3 root: it has to be s3://bucket or s3://bucket/prefix, with a bucket name of 3 to 63 of a-z, 0-9, '.', '-' and a prefix without empty, '.' or '..' segments"
     )]
     Root(String),
-    /// Not `http://host` or `https://host`, with a port or without.
-    #[error("{0:?} is not an S3 endpoint: it has to be http(s)://host or http(s)://host:port")]
-    Endpoint(String),
 }
 
 impl Location {
@@ -50,18 +47,6 @@ impl Location {
     /// What every name of this store begins with.
     pub(super) fn names_begin_with(&self) -> String {
         if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) }
-    }
-}
-
-/// Checks an endpoint's address; returned without a slash at its end.
-pub(super) fn endpoint(text: &str) -> Result<String, S3RootError> {
-    let refused = || S3RootError::Endpoint(without_credentials(text));
-    let text = text.trim_end_matches('/');
-    let uri: hyper::Uri = text.parse().map_err(|_| refused())?;
-    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) && uri.query().is_none();
-    match uri.scheme_str() {
-        Some("http" | "https") if plain => Ok(text.to_owned()),
-        _ => Err(refused()),
     }
 }
 
@@ -118,16 +103,5 @@ mod tests {
     fn an_error_shows_no_credentials() {
         let error = Location::parse("s3://key:hunter2@world/a").unwrap_err().to_string();
         assert!(error.contains("***@world/a") && !error.contains("hunter2"), "{error}");
-        let error = endpoint("http://key:hunter2@127.0.0.1:9000").unwrap_err().to_string();
-        assert!(!error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn an_endpoint_is_an_http_address() {
-        assert_eq!(endpoint("http://127.0.0.1:9000/").unwrap(), "http://127.0.0.1:9000");
-        assert!(endpoint("https://s3.example.org").is_ok());
-        for bad in ["", "127.0.0.1:9000", "ftp://example.org", "http://", "http://a?b=c"] {
-            assert!(endpoint(bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -48,12 +48,9 @@ impl S3Store {
     ///
     /// # Errors
     ///
-    /// If `root` or the endpoint is not an address.
-    pub fn open(root: &str, mut options: S3Options) -> Result<Self, S3RootError> {
+    /// If `root` is not an address.
+    pub fn open(root: &str, options: S3Options) -> Result<Self, S3RootError> {
         let location = Location::parse(root)?;
-        if let Some(endpoint) = &mut options.endpoint {
-            *endpoint = location::endpoint(endpoint)?;
-        }
         Ok(Self { bucket: Arc::new(Bucket::new(location, options)), thread: Arc::default() })
     }
 

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::super::patience::Patience;
-use crate::model::Secret;
+use crate::model::{HttpUrl, Secret};
 
 /// Settings of an S3 store. The default suits AWS with everything else from the environment.
 #[derive(Debug, Clone)]
 pub struct S3Options {
-    /// Address of an S3-compatible server, `http(s)://host[:port]`. `None` is AWS itself, or what
+    /// Address of an S3-compatible server. `None` is AWS itself, or what
     /// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` say.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<HttpUrl>,
     /// `None` asks the environment (`AWS_REGION`, the profile, the instance); with an `endpoint` it is
     /// `us-east-1` without asking, for there a region is but a part of the signature.
     pub region: Option<String>,

@@ -116,7 +116,7 @@ impl S3Server {
     /// What a store on this server is opened with.
     pub(crate) fn options(&self) -> S3Options {
         S3Options {
-            endpoint: Some(self.endpoint.clone()),
+            endpoint: Some(self.endpoint.parse().unwrap()),
             region: Some(self.region.clone()),
             path_style: true,
             credentials: S3Credentials::Keys {

@@ -4,23 +4,19 @@
 //! a dev_min profile, one thing wrong ──► validate, plan, run ──► exit 2, the place by name; no gate, no file touched
 //! ```
 
-#![allow(clippy::type_complexity, reason = "a table of cases")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
-
-mod common;
-
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use common::Stage;
-use common::capture::CaptureGate;
 use serde_json::{Value, json};
 
-const DSN: &str = "postgresql://wsp:hunter2@db.internal:5432/wsp";
-const SECRETS: [&str; 3] = ["hunter2", common::KEY, "kafka-hunter3"];
+use crate::common::capture::CaptureGate;
+use crate::common::{KEY, RUN, Stage};
+
+const DSN: &str = "postgresql://wsp:hunter2@db.internal:5432/wsp?sslmode=verify-full";
+const SECRETS: [&str; 3] = ["hunter2", KEY, "kafka-hunter3"];
 
 /// A gate, and a stage with a profile of `dev_min` in which nothing is wrong but for `change`.
-fn strict(id: &str, change: impl FnOnce(&mut Value)) -> (CaptureGate, Stage) {
+pub(crate) fn strict(id: &str, change: impl FnOnce(&mut Value)) -> (CaptureGate, Stage) {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     stage.profile(&gate.url, |profile| {
@@ -34,7 +30,7 @@ fn strict(id: &str, change: impl FnOnce(&mut Value)) -> (CaptureGate, Stage) {
     (gate, stage)
 }
 
-fn command(stage: &Stage, args: &[&str]) -> Command {
+pub(crate) fn command(stage: &Stage, args: &[&str]) -> Command {
     let mut command = stage.wsp(args);
     command.args(["--profile", "profile.yaml"]).env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1");
     command.env("WSP_READY_REQUIRED_PACKS", "");
@@ -68,7 +64,7 @@ fn every_command_refuses(gate: &CaptureGate, stage: &Stage, names: &[&str], case
 
 #[test]
 fn a_remote_profile_is_in_order() {
-    for id in ["dev_min", "dev_full", "dev", "prod"] {
+    for id in ["dev_min", "dev_full", "dev", "prod", "production", "staging", "Local"] {
         let (_gate, stage) = strict(id, |_| {});
         let output = command(&stage, &["validate"]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{id}: {}", String::from_utf8_lossy(&output.stderr));
@@ -101,7 +97,7 @@ fn a_path_of_this_machine_is_refused_in_every_place() {
 
 #[test]
 fn control_bus_and_checkpoints_have_to_be_remote() {
-    let cases: [(&str, fn(&mut Value), &str); 8] = [
+    let cases: [(&str, fn(&mut Value), &str); 13] = [
         ("file bus", |w| w["control_bus"] = json!({"kind": "file", "root": "control_bus"}), "wiring.control_bus.kind"),
         ("files", |w| w["wsp_checkpoint"] = json!({"backend": "file"}), "wiring.wsp_checkpoint.backend"),
         ("default", |w| w["wsp_checkpoint"] = json!({}), "wiring.wsp_checkpoint.backend"),
@@ -109,6 +105,11 @@ fn control_bus_and_checkpoints_have_to_be_remote() {
         ("socket in a URL", |w| w["wsp_checkpoint"]["dsn"] = "postgresql://wsp@%2Ftmp/x".into(), "wsp_checkpoint.dsn"),
         ("no DSN", |w| w["wsp_checkpoint"] = json!({"backend": "postgres"}), "CHECKPOINT_DSN_MISSING"),
         ("plain http", |w| w["ig_ingest_url"] = "http://ig.example".into(), "wiring.ig_ingest_url"),
+        ("capitals", |w| w["ig_ingest_url"] = "HTTP://ig.example".into(), "wiring.ig_ingest_url"),
+        ("a blank", |w| w["ig_ingest_url"] = " http://ig.example".into(), "wiring.ig_ingest_url"),
+        ("plain S3", |w| w["object_store"]["endpoint"] = "http://minio:9000".into(), "wiring.object_store.endpoint"),
+        ("no TLS", |w| w["wsp_checkpoint"]["dsn"] = "postgres://u:hunter2@db/x".into(), "wsp_checkpoint.dsn"),
+        ("no name", |w| w["wsp_checkpoint"]["dsn"] = "host=db sslmode=require".into(), "wsp_checkpoint.dsn"),
         ("no key", |w| w["security"] = json!({}), "IG_API_KEY"),
     ];
     for (case, change, name) in cases {
@@ -119,11 +120,9 @@ fn control_bus_and_checkpoints_have_to_be_remote() {
 
 #[test]
 fn nothing_that_protects_a_run_can_be_switched_off_or_left_out() {
-    let cases: [(&str, fn(&mut Value), &str); 4] = [
+    let cases: [(&str, fn(&mut Value), &str); 2] = [
         ("no seal", |p| p["policy"]["require_seal"] = false.into(), "policy.require_seal"),
         ("no gates", |p| p["policy"]["require_gate_pass"] = "false".into(), "policy.require_gate_pass"),
-        ("no producer", |p| p["wiring"]["wsp_producer"]["producer_id"] = Value::Null, "PRODUCER_ID_MISSING"),
-        ("no list", |p| p["wiring"]["wsp_producer"]["allowlist_ref"] = Value::Null, "PRODUCER_ALLOWLIST_MISSING"),
     ];
     for (case, change, name) in cases {
         let (gate, stage) = strict("prod", change);
@@ -140,6 +139,30 @@ fn nothing_that_protects_a_run_can_be_switched_off_or_left_out() {
         let err = refused(command(&stage, &["run", "--once"]).env_remove(name), name);
         assert!(err.contains(name), "{err}");
     }
+}
+
+/// An operator's leave is a word in the profile, and the evidence has it.
+#[test]
+fn what_goes_out_in_clear_by_leave_is_on_record() {
+    let (_gate, stage) = strict("staging", |profile| {
+        profile["wiring"]["security"]["allow_plaintext"] = json!(["postgres", "kafka"]);
+        profile["wiring"]["wsp_checkpoint"]["dsn"] = "postgresql://wsp:hunter2@db.internal/wsp".into();
+    });
+    let mut validate = command(&stage, &["validate"]);
+    let output = validate.env("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // A local profile may have the word too; here it is what a run writes.
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| profile["wiring"]["security"]["allow_plaintext"] = json!("kafka, ig"));
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
+    let start = crate::common::read(&stage.path(&format!("store/fraud-platform/{RUN}/wsp/wsp_start.json")));
+    let start: Value = serde_json::from_slice(&start).unwrap();
+    let waived = |check: &&Value| check["name"] == "plaintext";
+    let check = start["checks"].as_array().unwrap().iter().find(waived).unwrap();
+    assert_eq!(check["status"], "waived");
+    assert_eq!(check["detail"], "allowed by wiring.security.allow_plaintext: ig, kafka");
 }
 
 /// What is another component's passes; a typo in what is ours is named, with the right word.
