@@ -109,7 +109,7 @@ impl Scan {
     /// Bytes that reading may take, 64 MiB where not set: rows being decoded, stored and decompressed, and the next
     /// ones, fetched ahead. A row group that takes more than half of it is read in slices, page by page, if each page
     /// begins with a row; else it is read whole, whatever it takes, and the next one is fetched ahead only if it fits.
-    /// A batch of more than an eighth of it has fewer rows.
+    /// A batch of more than an eighth of it, or of 4 MiB, has fewer rows.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;

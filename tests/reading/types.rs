@@ -300,7 +300,7 @@ async fn a_batch_of_long_texts_has_few_rows() {
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     let view = view_of(vec![writer.into_inner().unwrap().into()], 200).1.inspect().await.unwrap();
-    for (memory, most) in [(64 << 20, 8 << 20), (1 << 20, 1 << 20)] {
+    for (memory, most) in [(1 << 30, 4 << 20), (24 << 20, 3 << 20), (1 << 20, 1 << 20)] {
         let (batches, refusal) = read(&view, Scan::new().memory(memory)).await;
         assert_eq!(refusal, None);
         assert_eq!(batches.iter().map(|batch| batch.times().len()).sum::<usize>(), 200);
