@@ -53,7 +53,7 @@ pub(super) struct Page {
 impl Bucket {
     pub(super) fn new(location: Location, options: S3Options) -> Self {
         let places = Semaphore::new(options.concurrency.clamp(1, Semaphore::MAX_PERMITS));
-        let server = options.endpoint.clone().unwrap_or_else(|| "AWS".to_owned());
+        let server = options.endpoint.as_ref().map_or_else(|| "AWS".to_owned(), ToString::to_string);
         Self { location, options, places, turns: Turns::default(), client: OnceCell::new(), server }
     }
 
