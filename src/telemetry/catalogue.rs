@@ -41,7 +41,7 @@ metrics! {
     OPENINGS: "wsp_circuit_openings_total", Counter, [], "How often the gate was thought down, so that nothing was sent until it said it was up.";
     GATE_DOWN: "wsp_gate_down_seconds", Gauge, [], "How long the gate has taken no event since it was thought down; 0 while it is not.";
     AMBIGUOUS: "wsp_ambiguous_attempts_total", Counter, [], "Attempts without an answer that the gate may have admitted.";
-    SENT_AGAIN: "wsp_requests_sent_again_total", Counter, [], "Requests sent once more within their attempt, because the kept connection had been closed when they went out.";
+    SENT_AGAIN: "wsp_resent_requests_total", Counter, [], "Requests sent once more within their attempt, because the kept connection had been closed when they went out.";
     FAILED: "wsp_failed_events_total", Counter, ["failure"], "Events that ended a run: rejected for good, or exhausted (tried as often as allowed).";
     ANSWERED: "wsp_answered_events_total", Counter, ["output", "decision"], "Events by the gate's decision.";
     LATENCY: "wsp_answer_latency_seconds", Histogram, [], "From an event's first attempt to its answer.";

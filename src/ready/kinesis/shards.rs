@@ -1,7 +1,7 @@
 //! Which shard may be read now, and from where.
 //!
 //! ```text
-//! parent ──read to its end──► children may be read          (a parent that is not listed any more is at its end)
+//! ancestors ──read to their ends──► a shard may be read     (one that is not listed any more is at its end)
 //! shard:  Behind ⇄ AtEnd          open, or closed with records left
 //!           └──► Exhausted        closed and empty, but the server still hands out iterators: children go on, reading too
 //!           └──► Drained          closed, and the server says that this was the end
@@ -9,7 +9,7 @@
 //!
 //! Plain state without I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::api::{Batch, Listed, Start};
@@ -98,10 +98,18 @@ impl Shards {
         std::mem::take(&mut self.known).into_keys().collect()
     }
 
-    /// Whether a shard's parents are read to their ends.
+    /// Whether all that a shard came from is read to its end. Its parents alone don't tell: an empty one may be kept as
+    /// drained while a message of its own parent is still open.
     fn may_be_read(&self, shard: &Shard) -> bool {
-        let done = |parent: &ShardId| self.known.get(parent).is_none_or(Shard::lets_children_go);
-        shard.progress != Progress::Drained && shard.listed.parents.iter().all(done)
+        let (mut seen, mut left) = (BTreeSet::new(), Vec::from_iter(&shard.listed.parents));
+        while let Some(id) = left.pop() {
+            let Some(parent) = self.known.get(id).filter(|_| seen.insert(id)) else { continue };
+            if !parent.lets_children_go() {
+                return false;
+            }
+            left.extend(&parent.listed.parents);
+        }
+        shard.progress != Progress::Drained
     }
 
     /// The shard whose turn is next. With `once`, a shard that was read to its end has no further turn.

@@ -157,3 +157,20 @@ fn a_shard_of_a_stream_made_anew_between_two_looks_is_another_shard() {
     shards.listed(list, &kept_by_shard(&[kept(0, 40, true)]));
     assert_eq!(shards.next(NOW, false), Some(Next::Iterator(shard_id(0), Start::TrimHorizon)));
 }
+
+#[test]
+fn a_drained_parent_lets_nobody_go_while_its_own_parent_is_not_read() {
+    let list = [listed(0, &[], Some(50)), listed(1, &[0], Some(60)), listed(2, &[1], None)];
+    let mut shards = shards(&list, &[kept(1, 60, true)]);
+    assert_eq!(readable(&shards), [shard_id(0)]);
+    read(&mut shards, 0, &batch(&[], false, true));
+    assert_eq!(readable(&shards), [shard_id(2)]);
+}
+
+#[test]
+fn shards_that_name_each_other_as_parents_end_in_no_loop() {
+    let list = [listed(0, &[1], Some(50)), listed(1, &[0], Some(60)), listed(2, &[1], None)];
+    assert!(readable(&shards(&list, &[])).is_empty());
+    let drained = [kept(0, 50, true), kept(1, 60, true)];
+    assert_eq!(readable(&shards(&list, &drained)), [shard_id(2)]);
+}
