@@ -17,7 +17,8 @@ use futures::{Stream, StreamExt};
 use crate::checkpoint::{FileRows, OutputFiles, ScopeKey};
 use crate::envelope::{Framer, LaneFilter, OutputFrame, RunPins, check_schema};
 use crate::model::{
-    CheckList, Hex32, Hex64, Lane, Micros, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, ScenarioId, WorldKey,
+    CheckList, Hex32, Hex64, Lane, Micros, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, ScenarioId,
+    WorldKey,
 };
 use crate::oracle::catalogue::{self, Catalogue};
 use crate::oracle::receipt::{self, Receipt};

@@ -116,7 +116,10 @@ fn a_plan_shows_when_a_campaign_that_is_still_to_come_begins() {
     let text = plan(PLAN, &[campaign, ("WSP_STREAM_SPEEDUP", "1")]);
     assert!(text.lines().any(|line| line.starts_with("first event due   2099-01-01T00:00:00.0000")), "{text}");
     // Without pacing, and behind a start that is past, nothing waits.
-    for env in [[campaign, ("WSP_STREAM_SPEEDUP", "0")], [("WSP_CAMPAIGN_START_UTC", "2020-01-01T00:00:00Z"), ("WSP_STREAM_SPEEDUP", "1")]] {
+    for env in [
+        [campaign, ("WSP_STREAM_SPEEDUP", "0")],
+        [("WSP_CAMPAIGN_START_UTC", "2020-01-01T00:00:00Z"), ("WSP_STREAM_SPEEDUP", "1")],
+    ] {
         let run = run(&env);
         assert!(run["starts_utc"].is_null() && run["starts_in_seconds"].is_null(), "{run}");
     }

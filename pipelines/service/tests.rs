@@ -333,7 +333,12 @@ async fn a_store_that_fails_at_any_call_is_no_verdict_on_the_run() {
     let mut whole = 0;
     for call in 0.. {
         // Each case begins from nothing.
-        for left in ["checkpoints", "runs", &format!("store/fraud-platform/{RUN}/wsp"), &format!("store/fraud-platform/{RUN}/obs")] {
+        for left in [
+            "checkpoints",
+            "runs",
+            &format!("store/fraud-platform/{RUN}/wsp"),
+            &format!("store/fraud-platform/{RUN}/obs"),
+        ] {
             let _ = std::fs::remove_dir_all(scene.folder.path().join(left));
         }
         let gate = answering();

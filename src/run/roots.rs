@@ -111,7 +111,8 @@ mod tests {
     fn a_root_is_a_folder_however_it_is_spelt() {
         let here = std::env::current_dir().unwrap();
         let allowed = |root: &str| Roots { oracle: None, allowed: vec![root.to_owned()] };
-        let inside = |root: &str, reference: &str| allowed(root).resolve(reference, Origin::Message, &|_| false).is_ok();
+        let inside =
+            |root: &str, reference: &str| allowed(root).resolve(reference, Origin::Message, &|_| false).is_ok();
         let absolute = |name: &str| here.join(name).display().to_string();
         // A relative root counts from the working directory.
         for root in ["runs", "./runs", "runs/", &absolute("runs")] {
