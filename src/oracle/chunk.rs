@@ -188,13 +188,12 @@ impl<'a> Walk<'a> {
         if max_level == 0 {
             return Ok(Rows { count: data.values, begins: true });
         }
-        let rows = match header.content {
-            Content::DataV2(_) => rows_v2(data, &bytes[header.length..][..data.level_bytes as usize], max_level),
-            _ => {
-                let page = bytes.slice(..header.page_bytes() as usize);
-                let page = self.decompressed(page).map_err(|error| self.at_page(error))?;
-                rows_v1(data, page.buffer(), max_level)
-            }
+        let rows = if let Content::DataV2(_) = header.content {
+            rows_v2(data, &bytes[header.length..][..data.level_bytes as usize], max_level)
+        } else {
+            let page = bytes.slice(..header.page_bytes() as usize);
+            let page = self.decompressed(page).map_err(|error| self.at_page(error))?;
+            rows_v1(data, page.buffer(), max_level)
         };
         rows.map_err(|_| self.at_page("repetition levels that can't be read"))
     }
@@ -228,8 +227,12 @@ impl<'a> Walk<'a> {
 
     /// The page at hand.
     fn decompressed(&self, page: Bytes) -> Result<Page, ParquetError> {
-        let location =
-            PageLocation { offset: self.at as i64, compressed_page_size: page.len() as i32, first_row_index: 0 };
+        let too_large = |_| ParquetError::General("a page beyond what offsets can say".to_owned());
+        let location = PageLocation {
+            offset: i64::try_from(self.at).map_err(too_large)?,
+            compressed_page_size: i32::try_from(page.len()).map_err(too_large)?,
+            first_row_index: 0,
+        };
         let reader = Arc::new(OnePage { at: self.at, bytes: page });
         let mut reader = SerializedPageReader::new(reader, self.column, self.rows as usize, Some(vec![location]))?;
         if self.at != self.chunk.start {

@@ -194,9 +194,9 @@ fn count_hybrid(mut levels: &[u8], values: u64, max_level: u16) -> Result<Rows, 
             // The last group may be cut short behind the last value.
             let packed = &levels[..length.min(levels.len())];
             levels = &levels[packed.len()..];
-            let held = (packed.len() * 8 / width) as u64;
+            let present = (packed.len() * 8 / width) as u64;
             let taken = (groups as u64).saturating_mul(8).min(left);
-            if held < taken {
+            if present < taken {
                 return Err(Fault::Short);
             }
             let level = |i: u64| {

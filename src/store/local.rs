@@ -350,24 +350,27 @@ mod tests {
         panic!("{before:?} is the version of both");
     }
 
+    /// The first three bytes of an object.
+    const THREE: [Range<u64>; 1] = [Range { start: 0, end: 3 }];
+
     /// A copy that keeps times sets the modification time back.
     #[test]
     fn a_change_whose_modification_time_was_put_back_is_a_change() {
         let (_folder, store, key, path, before) = store("one");
         overwrite(&path, &before, true);
-        let refused = store.open_ranges(&key, &before, &[0..3]).map(|_| ()).unwrap_err();
+        let refused = store.open_ranges(&key, &before, &THREE).map(|_| ()).unwrap_err();
         assert!(matches!(refused, StoreError::Changed { .. }), "{refused}");
     }
 
     #[test]
     fn bytes_that_changed_while_they_were_read_are_not_given_out() {
         let (_folder, store, key, path, before) = store("one");
-        let open = || store.open_ranges(&key, &before, &[0..3]).unwrap();
+        let open = || store.open_ranges(&key, &before, &THREE).unwrap();
         let (file, rooms) = open();
-        assert_eq!(store.fill(&key, &before, &*file, &[0..3], rooms).unwrap(), [&b"one"[..]]);
+        assert_eq!(store.fill(&key, &before, &*file, &THREE, rooms).unwrap(), [&b"one"[..]]);
         let (file, rooms) = open();
         overwrite(&path, &before, false);
-        let refused = store.fill(&key, &before, &*file, &[0..3], rooms).unwrap_err();
+        let refused = store.fill(&key, &before, &*file, &THREE, rooms).unwrap_err();
         assert!(matches!(refused, StoreError::Changed { .. }), "{refused}");
     }
 }

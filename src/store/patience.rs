@@ -30,7 +30,7 @@ const PROBE: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(1);
 
 /// A failure that long ago says nothing about now.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+const FORGOTTEN: Duration = Duration::from_mins(1);
 
 /// The log names a server that is away at most this often, however often it comes and goes.
 const SAID: Duration = Duration::from_secs(10);

@@ -21,6 +21,7 @@ fn rows() -> Vec<RecordBatch> {
 
 /// How a file is written.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the writer by itself")]
 struct Shape {
     group_rows: usize,
     page_rows: usize,

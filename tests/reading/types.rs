@@ -81,7 +81,7 @@ async fn an_arrow_schema_in_the_footer_changes_nothing() {
     for hint in hints {
         let (payloads, refusal) = payloads(with_schema(&rows, hint.clone()), 1).await;
         assert_eq!(refusal, None, "{hint:?}");
-        assert_eq!(payloads, [expected.clone()], "{hint:?}");
+        assert_eq!(payloads, std::slice::from_ref(&expected), "{hint:?}");
     }
 }
 

@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(took, 40);
         assert!(failure.text.ends_with(", after 40 s)"), "{}", failure.text);
         // Nine more, one behind the other: a probe each at most.
-        let (_, took) = seconds(async {
+        let ((), took) = seconds(async {
             for _ in 0..9 {
                 refused(&bucket).await;
             }
@@ -270,7 +270,7 @@ mod tests {
         let (failure, took) = seconds(bucket.repeat("GET", "a", silent)).await;
         assert!((40..=42).contains(&took), "{took}");
         assert!(failure.unwrap_err().text.contains("answer"));
-        let (_, took) = seconds(async {
+        let ((), took) = seconds(async {
             for _ in 0..9 {
                 let _ = bucket.repeat("GET", "a", silent).await;
             }
@@ -339,7 +339,7 @@ mod tests {
                 sleep(at * second).await;
                 stop.request();
             };
-            let ((_, failed), took) =
+            let (((), failed), took) =
                 seconds(async { tokio::join!(stopping, bucket.repeat("GET", "a", attempt)) }).await;
             assert!(failed.is_err() && took <= u64::from(at) + 1, "{at} {silent}: {took}");
             // What is written at the end is tried, and not waited for.
