@@ -535,6 +535,24 @@ fn a_service_that_can_not_read_its_topic_with_these_settings_fails() {
     }
 }
 
+/// A database that is away when READY comes is no verdict on the run: READY waits, and a Job starts again.
+#[test]
+fn a_checkpoint_database_that_is_away_defers_the_run() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| {
+        profile["wiring"]["wsp_checkpoint"] =
+            json!({"backend": "postgres", "dsn": "postgresql://wsp:hunter2@127.0.0.1:1/wsp?sslmode=disable"});
+    });
+    let ran = stage.run_once();
+    let deferred = (Some(3), ("DEFERRED_DOWNSTREAM_NOT_READY", "CHECKPOINT_UNAVAILABLE"));
+    assert_eq!((ran.code, ran.verdict()), deferred, "{}", ran.stderr);
+    assert_eq!((gate.requests(), stage.record()), (0, vec![]));
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    let families: Vec<_> = stage.governance().iter().map(|fact| fact["event_family"].clone()).collect();
+    assert_eq!(families, ["RUN_READY_SEEN"], "it was not started");
+}
+
 /// A reason without a test of the program is a reason nobody has seen.
 #[test]
 fn each_reason_is_wanted_by_a_test_of_the_program() {
