@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::executor::block_on;
 
 use super::{Key, LocalStore, ObjectStore};
@@ -27,7 +28,7 @@ fn of_two_who_append_a_line_unless_it_is_there_one_does() {
     let line_too = line.clone();
     let amid = move || {
         // On a real disk it waits.
-        block_on(second.append_unless(&key("log"), line_too, held())).unwrap_err();
+        second.append_unless(&key("log"), line_too, held()).now_or_never().unwrap().unwrap_err();
         Fate::Happens
     };
     let first = store(&disk, before(Act::Append, "log", amid));
