@@ -101,7 +101,8 @@ impl Shards {
     /// Whether all that a shard came from is read to its end. Its parents alone don't tell: an empty one may be kept as
     /// drained while a message of its own parent is still open.
     fn may_be_read(&self, shard: &Shard) -> bool {
-        let (mut seen, mut left) = (BTreeSet::new(), Vec::from_iter(&shard.listed.parents));
+        let mut seen = BTreeSet::new();
+        let mut left: Vec<&ShardId> = shard.listed.parents.iter().collect();
         while let Some(id) = left.pop() {
             let Some(parent) = self.known.get(id).filter(|_| seen.insert(id)) else { continue };
             if !parent.lets_children_go() {
