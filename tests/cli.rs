@@ -210,7 +210,7 @@ fn plan_and_checkpoint_follow_a_run() {
     let shown = wsp(&stage, show);
     assert_eq!(shown.code, Some(0), "{}", shown.err);
     assert!(shown.out.contains("nothing saved"), "{}", shown.out);
-    let nothing = json!({"cursors": [], "beyond": []});
+    let nothing = json!({"cursors": [], "beyond": [], "views": null});
     assert_eq!(serde_json::from_str::<Value>(&wsp(&stage, show_json).out).unwrap(), nothing);
 
     let capped = told(stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events", "100"]));

@@ -229,9 +229,6 @@ fn fact(stage: &Stage, i: usize) -> String {
 type Case = (&'static str, &'static str, &'static str, fn(&Stage));
 
 const CASES: &[Case] = &[
-    ("another version of the start", "start", "EVIDENCE_MISMATCH", |stage| {
-        edit(stage, START, |start| start["schema"] = json!("wsp_start.v9"));
-    }),
     ("no summary", "summary", "EVIDENCE_MISSING", |stage| {
         std::fs::remove_file(stage.evidence(SUMMARY)).unwrap();
     }),
@@ -293,7 +290,7 @@ const CASES: &[Case] = &[
     ("a digest of other events", "digest s3_event_stream_with_fraud_6B", "EVIDENCE_MISMATCH", |stage| {
         edit(stage, SUMMARY, |summary| summary["outputs"][3]["event_id_digest"] = json!("0".repeat(64)));
     }),
-    ("a checkpoint before the end", "checkpoint", "EVIDENCE_MISMATCH", |stage| {
+    ("a checkpoint before the end", "checkpoint", "CHECKPOINT_FOREIGN", |stage| {
         let cursor =
             stage.files().into_iter().find(|name| name.contains(FRAUD) && name.ends_with("cursor.json")).unwrap();
         stage.edit(&cursor, |cursor| cursor["last_row_index"] = json!(3));
@@ -446,8 +443,18 @@ fn rows_are_compared_with_the_receipts() {
             told["outputs"][0]["rows"] = json!(rows + 1);
         });
     }
-    let refused = vec![("rows arrival_events_5B".to_owned(), "EVIDENCE_MISMATCH".to_owned())];
-    assert_eq!(verify(&stage, &[]), (Some(1), refused));
+    let refused = ["counts", "rows arrival_events_5B"].map(|check| (check.to_owned(), "EVIDENCE_MISMATCH".to_owned()));
+    assert_eq!(verify(&stage, &[]), (Some(1), refused.to_vec()));
+}
+
+#[test]
+fn a_start_of_another_version_is_named() {
+    let stage = streamed(&CaptureGate::admitting().url);
+    edit(&stage, START, |start| start["schema"] = json!("wsp_start.v9"));
+    let output = stage.wsp(&["verify", "--profile", "profile.yaml"]).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("EVIDENCE_UNREADABLE") && err.contains("wsp_start.v9"), "{err}");
 }
 
 #[test]

@@ -269,7 +269,7 @@ mod tests {
         let silent = |asked| async move { bucket.heard(&asked, 0, std::future::pending::<Result<(), _>>()).await };
         let (failure, took) = seconds(bucket.repeat("GET", "a", silent)).await;
         assert!((40..=42).contains(&took), "{took}");
-        assert!(failure.unwrap_err().text.contains("answer"));
+        assert!(failure.unwrap_err().text.contains("says nothing"));
         let ((), took) = seconds(async {
             for _ in 0..9 {
                 let _ = bucket.repeat("GET", "a", silent).await;
