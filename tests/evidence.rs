@@ -310,11 +310,17 @@ fn each_check_sees_what_is_its_own_to_see() {
     }
 }
 
+/// What somebody does to a record.
+type Change = fn(&Stage, &Path);
+
 /// What is done to a stage before its READY is refused: nowhere, cancelled, seen and started, as far as it came.
-const REFUSALS: &[(&str, &str, fn(&Stage))] = &[
+/// What is refused, its reason, and what brings it about.
+type Refused = (&'static str, &'static str, fn(&Stage));
+
+const REFUSALS: &[Refused] = &[
     ("no facts", "RUN_FACTS_INVALID", |stage| stage.remove(&format!("store/{FACTS}"))),
     ("facts of another run", "RUN_FACTS_MISMATCH", |stage| {
-        stage.edit_facts(|facts| facts["pins"]["run_id"] = json!("0".repeat(32)))
+        stage.edit_facts(|facts| facts["pins"]["run_id"] = json!("0".repeat(32)));
     }),
     ("no scenario", "SCENARIO_ID_MISSING", |stage| {
         stage.edit_ready(|ready| drop(ready.as_object_mut().unwrap().remove("scenario_id")));
@@ -373,7 +379,6 @@ fn evidence_of_a_refused_run_that_somebody_changed_does_not_hold_together() {
     refused.remove("world/_SEALED.json");
     assert_eq!(refused.run_once().verdict(), ("FAILED", "PACK_NOT_SEALED"));
     let record = |stage: &Stage| stage.evidence(&format!("wsp/ready_runs/{MESSAGE}.jsonl"));
-    type Change = fn(&Stage, &Path);
     let cases: &[(&str, &str, &str, Change)] = &[
         ("streamed without a start", "record", "EVIDENCE_MISSING", |_, record| {
             let line = String::from_utf8(read(record)).unwrap().replace("FAILED", "STREAMED");

@@ -1,6 +1,6 @@
 //! The golden run, by the program: what the producer in place left of it, this one leaves.
 
-#![allow(clippy::unwrap_used, reason = "what a test can't read, it can't compare")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "what a test can't read, it can't compare")]
 
 mod common;
 

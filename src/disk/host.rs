@@ -65,7 +65,7 @@ pub trait Host: Send + Sync {
     /// Called before each operation.
     fn fate(&self, operation: &Operation<'_>) -> Fate;
 
-    /// As [`Disk::run`].
+    /// As [`super::Disk::run`].
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, io::Result<()>> {
         async move {
             work();

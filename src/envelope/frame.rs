@@ -59,7 +59,7 @@ pub struct OutputFrame {
     pub primary_key: Vec<String>,
     /// The column that events are kept in line by; the event id where there is none.
     pub order_key: Option<String>,
-    /// Full names of the output's files, by [`Position::file`], for refusals.
+    /// Full names of the output's files, by [`Position::file`](crate::model::Position::file), for refusals.
     pub files: Vec<String>,
 }
 

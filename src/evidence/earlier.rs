@@ -26,7 +26,7 @@ pub struct EarlierOutput {
     /// The output before that start's first event.
     #[serde(flatten)]
     pub start: StartOutput,
-    /// See [`OutputSummary::event_id_digest`]; none where that start left no summary: it was cut off.
+    /// See [`OutputSummary::event_id_digest`](super::OutputSummary::event_id_digest); none where that start left no summary: it was cut off.
     pub event_id_digest: Option<Hex64>,
     /// Events that the digest covers.
     pub event_id_digest_events: Option<u64>,
