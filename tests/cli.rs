@@ -347,8 +347,8 @@ fn the_legacy_command_line_and_its_log_lines_are_understood() {
         .unzip();
     assert_eq!(lines(&ran.err), [starts, ends].concat());
 
-    let (_gate, stage) = unsent();
-    stage.profile(&_gate.url, |profile| profile["wiring"]["wsp_delivery"] = json!({"in_flight": 4}));
+    let (gate, stage) = unsent();
+    stage.profile(&gate.url, |profile| profile["wiring"]["wsp_delivery"] = json!({"in_flight": 4}));
     let mut capped = stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events-per-output", "60"]);
     let ran = told(capped.env("WSP_STREAM_SPEEDUP", "1000000").env("WSP_LOG", "info"));
     let said = lines(&ran.err);
