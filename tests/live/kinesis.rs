@@ -91,7 +91,7 @@ async fn ready_to_gate(kind: Kind) {
     set.put(&json!({"topic": "fp.bus.other.v1", "message_id": "x", "payload": {}}), None).await;
     let passed_over = set.once();
     assert!(passed_over.verdicts.is_empty(), "{passed_over:?}");
-    for part in ["not for us", "can't be read"] {
+    for part in ["a message that is not for us", "a message that can't be read"] {
         assert_eq!(passed_over.stderr.matches(part).count(), 1, "{}", passed_over.stderr);
     }
     let (shard, sequence) = set.put(&ready(), None).await;
