@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use wsp::pipelines::telemetry::otlp::Otlp;
 
-use commands::args::Cli;
+use commands::args::{Cli, Command};
 use commands::screen::Screen;
 use commands::{Around, Failure, logs, run};
 
@@ -22,7 +22,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let around = match around(&cli.log) {
+    // A demo tells its story by itself.
+    let usual = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" };
+    let around = match around(cli.log.as_deref().unwrap_or(usual)) {
         Ok(around) => around,
         Err(failure) => return told(&failure),
     };

@@ -20,9 +20,9 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// What is logged to stderr: error, warn, info, debug, trace, or a tracing filter.
-    #[arg(long, global = true, env = "WSP_LOG", default_value = "info", value_name = "FILTER")]
-    pub(crate) log: String,
+    /// What is logged to stderr: error, warn, info, debug, trace, or a tracing filter. Default: info; warn for `demo`.
+    #[arg(long, global = true, env = "WSP_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
