@@ -296,7 +296,7 @@ fn a_terminal_shows_progress_in_place() {
 
     // No progress where nothing can be drawn over; the lines are for people all the same.
     let out = on_a_terminal(&[("TERM", "dumb")], 100);
-    assert!(!out.contains("\x1b[") && out.contains("  INFO streaming "), "{out:?}");
+    assert!(!out.contains("\x1b[") && out.contains("  INFO WSP stream start "), "{out:?}");
     assert!(!out.contains("trace_id"), "{out:?}");
 }
 
