@@ -225,8 +225,10 @@ fn plan_and_checkpoint_follow_a_run() {
         .map(|cursor| (cursor["output_id"].as_str().unwrap().to_owned(), cursor["last_row_index"].clone()))
         .collect();
     assert_eq!(shown, saved);
+    assert_eq!(kept["views"].as_array().unwrap().len(), 4, "{kept}");
     let shown = wsp(&stage, show);
     assert!(saved.keys().all(|output| shown.out.contains(output)), "{}", shown.out);
+    assert!(shown.out.contains("they are the run's views"), "{}", shown.out);
 
     let refused = wsp(&stage, reset);
     assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""));

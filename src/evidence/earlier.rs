@@ -37,7 +37,7 @@ impl Start {
     /// this one resumes anywhere but at its first rows.
     pub(super) fn follows(&mut self, before: Start, summary: Option<&Summary>) {
         let anew = self.outputs.iter().all(|output| output.resumed_at == 0);
-        if anew || before.run.checkpoint_scope != self.run.checkpoint_scope {
+        if anew || before.schema != self.schema || before.run.checkpoint_scope != self.run.checkpoint_scope {
             return;
         }
         self.earlier.clone_from(&before.earlier);
@@ -165,7 +165,9 @@ mod tests {
         anew.follows(first.clone(), Some(&summary(&first)));
         let mut elsewhere = start(2, [5, 9]);
         elsewhere.run.checkpoint_scope = Hex64::sha256("another scope");
-        elsewhere.follows(first, None);
-        assert_eq!((listed(&anew), listed(&elsewhere)), (vec![], vec![]));
+        elsewhere.follows(first.clone(), None);
+        let mut later = start(2, [5, 9]);
+        later.follows(Start { schema: "wsp_start.v9".to_owned(), ..first }, None);
+        assert_eq!([&anew, &elsewhere, &later].map(listed), [vec![], vec![], vec![]]);
     }
 }

@@ -122,14 +122,16 @@ impl Summaries {
     async fn get<T: DeserializeOwned>(&self, name: &str, schema: &str) -> Result<Option<T>, Refusal> {
         let key = self.key(name)?;
         let Some(bytes) = self.store.get(&key, LIMIT).await.map_err(unavailable)? else { return Ok(None) };
-        let unreadable =
-            |detail: String| Refusal::new(Reason::EvidenceUnreadable, detail).file(self.store.full_name(&key));
-        let Version { schema: found } =
-            serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-        if found != schema {
-            return Err(unreadable(format!("it is {found}, this program reads {schema}")));
-        }
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(error.to_string()))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            // Another version lacks keys or has others: that it is one says more than which key.
+            let detail = match serde_json::from_slice(&bytes) {
+                Ok(Version { schema: found }) if found != schema => {
+                    format!("it is {found}, this program reads {schema}")
+                }
+                _ => error.to_string(),
+            };
+            Refusal::new(Reason::EvidenceUnreadable, detail).file(self.store.full_name(&key))
+        })
     }
 
     async fn put(&self, name: &str, body: Bytes) -> Result<String, Refusal> {
