@@ -386,3 +386,28 @@ fn a_run_that_was_streamed_before_the_hold_is_not_streamed_again() {
     assert_eq!((ran.verdict(), gate.requests()), (("SKIPPED_DUPLICATE", ""), 0), "{}", ran.stderr);
     assert_eq!(stage.governance().len(), 1, "READY was seen, and nothing started");
 }
+
+/// The READY waits for the database, as a run does for one that goes away in the middle of it.
+#[test]
+fn a_database_that_is_away_when_ready_comes_defers_the_run() {
+    let gate = CaptureGate::admitting();
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| {
+        let dsn = "postgres://wsp:hunter2@127.0.0.1:1/wsp?sslmode=disable";
+        profile["wiring"]["wsp_checkpoint"] = json!({"backend": "postgres", "dsn": dsn});
+    });
+    let ran = stage.run_once();
+    assert_eq!(ran.verdict(), ("DEFERRED_DOWNSTREAM_NOT_READY", "CHECKPOINT_UNAVAILABLE"), "{}", ran.stderr);
+    assert_eq!((gate.requests(), stage.record(), stage.ends().len()), (0, vec![], 0), "nothing is recorded of it");
+    let deferral = stage.evidence(&format!("wsp/deferrals/{}.json", common::MESSAGE));
+    let deferral: Value = serde_json::from_slice(&common::read(&deferral)).unwrap();
+    assert_eq!(deferral["stretches"][0]["reasons"], json!(["CHECKPOINT_UNAVAILABLE:checkpoint"]));
+    assert!(deferral["stretches"][0]["looked_at"]["found"].as_str().unwrap().contains("refused"), "{deferral}");
+    let left = stage.files().into_iter().filter(|name| name != "profile.yaml");
+    let told = left.map(|name| String::from_utf8_lossy(&common::read(&stage.path(&name))).into_owned());
+    assert!(!ran.stderr.contains("hunter2") && !told.collect::<String>().contains("hunter2"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("reset"), "an outage is no reason to drop a checkpoint: {}", ran.stderr);
+
+    stage.profile(&gate.url, |_| {});
+    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""), "the READY was not used up");
+}

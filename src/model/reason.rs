@@ -339,6 +339,12 @@ mod tests {
         assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')));
     }
 
+    /// A reset sends every event again. Nobody is to do that for a reason that passes, or that can be put right.
+    #[test]
+    fn no_advice_is_to_drop_a_checkpoint() {
+        assert!(Reason::ALL.iter().all(|reason| !reason.next().contains("reset")));
+    }
+
     #[test]
     fn a_refusal_says_what_where_and_why() {
         let refusal = Refusal::new(Reason::TsUtcInvalid, "null").file("a/part-000000.parquet").row(7).field("ts_utc");
