@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
@@ -234,7 +235,10 @@ pub(crate) fn gate_at(
     clock: SystemClock,
 ) -> Result<HttpGate<SystemClock>, Failure> {
     let delivery = &profile.delivery;
-    let gate = HttpGate::new(endpoint, clock).map_err(|error| Failure::usage(format!("TLS: {error}")))?;
+    let gate = match &delivery.tls {
+        Some(tls) => HttpGate::with_tls(endpoint, clock, tls.clone()),
+        None => HttpGate::new(endpoint, clock).map_err(|error| Failure::usage(format!("TLS: {error}")))?,
+    };
     Ok(gate.attempt_timeout(delivery.attempt_timeout).idle_limit(delivery.idle_limit))
 }
 

@@ -175,7 +175,7 @@ impl<C: Clock> Probe<C> {
         let Dialer { clock, endpoint, .. } = &*self.dialer;
         let deadline = clock.now() + patience;
         let exchange = async {
-            let wire = self.dialer.connect(deadline).await.map_err(|error| ProbeError::NoAnswer(error.to_string()))?;
+            let wire = self.dialer.connect(deadline).await.map_err(ProbeError::NoAnswer)?;
             let mut head = RequestHead::new("GET", path, &endpoint.headers);
             let exchanged = Link::new(wire).exchange(head.alone(), &[]).await;
             exchanged.map(|exchanged| exchanged.received).map_err(|lost| ProbeError::NoAnswer(lost.to_string()))

@@ -24,7 +24,8 @@ use super::gate::{Answer, Attempt, Gate, GateChannel};
 use super::health::Probe;
 use super::http1::{Exchanged, Link, RequestHead};
 use super::retry_after::retry_after;
-use super::wire::{self, Dialer, Wire};
+use super::tls;
+use super::wire::{Dialer, Wire};
 use crate::clock::{Clock, Timer};
 use crate::model::{Event, Hex64};
 use crate::telemetry::TraceMark;
@@ -54,7 +55,7 @@ impl<C: Clock> HttpGate<C> {
     ///
     /// If the platform's trust can't be loaded.
     pub fn new(endpoint: Endpoint, clock: C) -> Result<Self, rustls::Error> {
-        let tls = if endpoint.tls { Some(Arc::new(wire::platform_tls()?)) } else { None };
+        let tls = if endpoint.tls { Some(Arc::new(tls::platform_tls()?)) } else { None };
         Ok(Self::build(endpoint, clock, tls))
     }
 
@@ -182,7 +183,7 @@ impl<C: Clock> Sending<'_, C> {
             Some(link) => link,
             None => match dialer.connect(self.deadline).await {
                 Ok(wire) => Link::new(wire),
-                Err(error) => return Attempt::ConnectFailed(error.to_string()),
+                Err(error) => return Attempt::ConnectFailed(error),
             },
         };
         let mark = trace.header(&self.event.event_id);
@@ -244,3 +245,6 @@ async fn usable(kept: Option<Kept>, now: Duration, idle_limit: Duration) -> Opti
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tls_tests;

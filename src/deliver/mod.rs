@@ -28,6 +28,7 @@ mod retry_log;
 mod said;
 mod stats;
 pub mod taxonomy;
+mod tls;
 mod window;
 mod wire;
 
@@ -42,5 +43,5 @@ pub use http::{HttpChannel, HttpGate};
 pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
 pub use stats::{PushCounts, PushStats};
+pub use tls::{ClientFiles, TlsError, TlsFiles, platform_tls, unused_tls};
 pub use window::Window;
-pub use wire::{platform_tls, unused_tls};

@@ -1,25 +1,32 @@
 //! The bytes below HTTP: a TCP connection to the gate, with or without TLS.
 //!
 //! ```text
-//! Dialer: host, port ──DNS──► addresses in turn ──TCP, no delay──► plain · TLS ──► Wire
+//! Dialer: host, port ──DNS──► addresses, a head start each ──TCP, no delay──► plain · TLS ──► Wire
 //! ```
 
+use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::endpoint::Endpoint;
+use super::tls::words;
 use crate::clock::Clock;
+
+/// How long an address is waited for before the next is tried beside it (RFC 8305, 8).
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A connection that HTTP can be spoken over.
 pub(super) enum Wire {
@@ -36,63 +43,98 @@ pub(super) struct Dialer<C> {
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
-/// TLS as the gate's clients use it: the platform's trust, ring, HTTP/1.1 alone.
-///
-/// # Errors
-///
-/// If the platform's trust can't be loaded.
-pub fn platform_tls() -> Result<ClientConfig, rustls::Error> {
-    let mut config = tls_builder()?.with_platform_verifier()?.with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// TLS that trusts nobody, for where a configuration is asked for and none is used: the platform's trust
-/// need not even be there.
-///
-/// # Errors
-///
-/// None in practice: its versions are those of the provider.
-pub fn unused_tls() -> Result<ClientConfig, rustls::Error> {
-    Ok(tls_builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-fn tls_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-}
-
 impl<C: Clock> Dialer<C> {
-    /// Connects to the first of the host's addresses that takes it. Each gets an even share of what is left until
-    /// `deadline`, so that one that swallows packets does not use up the attempt.
-    pub(super) async fn connect(&self, deadline: Duration) -> io::Result<Wire> {
-        let Self { clock, endpoint: Endpoint { host, port, .. }, tls } = self;
-        let mut addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
-        addresses.reverse();
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        while let Some(address) = addresses.pop() {
-            let now = clock.now();
-            let share = deadline.saturating_sub(now) / (addresses.len() as u32 + 1);
-            let open = async {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                let Some(config) = tls else { return Ok(Wire::Plain(stream)) };
-                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-                let stream = TlsConnector::from(config.clone()).connect(name, stream).await?;
-                Ok(Wire::Tls(Box::new(stream)))
-            };
-            let opened: io::Result<Wire> = tokio::select! {
+    /// Connects to the host, whose name is resolved anew each time.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection, for a person.
+    pub(super) async fn connect(&self, deadline: Duration) -> Result<Wire, String> {
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let addresses = found.map_err(|error| format!("{host}: {error}"))?;
+        self.connect_to(alternating(addresses), deadline).await
+    }
+
+    /// Connects to one of these addresses: the first that takes the connection, in their order, and that TLS is spoken to
+    /// where that is wanted. An address that is slow or dead holds up the others by [`HEAD_START`].
+    async fn connect_to(&self, mut left: Vec<SocketAddr>, deadline: Duration) -> Result<Wire, String> {
+        let mut last = "the host has no address".to_owned();
+        while !left.is_empty() {
+            let (address, stream) = self.first_open(&mut left, deadline).await?;
+            let now = self.clock.now();
+            // What is left of the time is shared with the addresses that are left.
+            let until = now + deadline.saturating_sub(now) / (left.len() as u32 + 1);
+            let secured = tokio::select! {
                 biased;
-                opened = open => opened,
-                () = clock.sleep_until(now + share) => Err(io::ErrorKind::TimedOut.into()),
+                secured = self.secured(stream) => secured,
+                () = self.clock.sleep_until(until) => Err("TLS: no answer in time".to_owned()),
             };
-            match opened {
+            match secured {
                 Ok(wire) => return Ok(wire),
-                Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+                Err(error) => last = format!("{address}: {error}"),
             }
         }
         Err(last)
     }
+
+    /// The first address that takes a TCP connection (RFC 8305, 5). It is taken out of those that are `left`, and so are
+    /// those that refused.
+    async fn first_open(
+        &self,
+        left: &mut Vec<SocketAddr>,
+        deadline: Duration,
+    ) -> Result<(SocketAddr, TcpStream), String> {
+        let mut waiting: VecDeque<SocketAddr> = left.iter().copied().collect();
+        let mut opening = FuturesUnordered::new();
+        let mut next = self.clock.now();
+        let mut last = "no answer in time".to_owned();
+        loop {
+            if self.clock.now() >= next || opening.is_empty() {
+                match waiting.pop_front() {
+                    Some(address) => opening.push(async move { (address, TcpStream::connect(address).await) }),
+                    None if opening.is_empty() => return Err(last),
+                    None => {}
+                }
+                next = self.clock.now() + HEAD_START;
+            }
+            tokio::select! {
+                biased;
+                Some((address, opened)) = opening.next() => {
+                    left.retain(|other| *other != address);
+                    match opened.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+                        Ok(stream) => return Ok((address, stream)),
+                        Err(error) => last = format!("{address}: {error}"),
+                    }
+                    // Who comes next need not wait for one that is gone.
+                    next = self.clock.now();
+                }
+                () = self.clock.sleep_until(next), if !waiting.is_empty() => {}
+                () = self.clock.sleep_until(deadline) => return Err(last),
+            }
+        }
+    }
+
+    async fn secured(&self, stream: TcpStream) -> Result<Wire, String> {
+        let Some(config) = &self.tls else { return Ok(Wire::Plain(stream)) };
+        let name = ServerName::try_from(self.endpoint.host.clone()).map_err(|error| format!("TLS: {error}"))?;
+        let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
+        stream.map(|stream| Wire::Tls(Box::new(stream))).map_err(|error| words(&error))
+    }
+}
+
+/// The addresses with their families in turns, beginning with that of the first (RFC 8305, 4): a family that leads nowhere
+/// costs one head start.
+fn alternating(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let addresses: Vec<_> = addresses.into_iter().collect();
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) = addresses.iter().partition(|at| at.is_ipv6() == first);
+    let mut in_turns = Vec::with_capacity(addresses.len());
+    while !one.is_empty() || !other.is_empty() {
+        in_turns.extend(one.pop_front());
+        in_turns.extend(other.pop_front());
+    }
+    in_turns
 }
 
 macro_rules! on_either {
@@ -142,5 +184,59 @@ impl AsyncWrite for Wire {
             Wire::Plain(io) => io.is_write_vectored(),
             Wire::Tls(io) => io.is_write_vectored(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::Secret;
+
+    fn dialer() -> Dialer<SystemClock> {
+        let endpoint = Endpoint::new("http://ig", "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
+        Dialer { clock: SystemClock::new(), endpoint, tls: None }
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (v4, v6) = (["1.1.1.1:1", "1.1.1.2:1", "1.1.1.3:1"].map(at), ["[2001::1]:1", "[2001::2]:1"].map(at));
+        assert_eq!(alternating([v6[0], v6[1], v4[0], v4[1], v4[2]]), [v6[0], v4[0], v6[1], v4[1], v4[2]]);
+        assert_eq!(alternating([v4[0], v4[1], v6[0]]), [v4[0], v6[0], v4[1]]);
+        assert!(alternating([]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_holds_up_the_others_by_a_head_start() {
+        // Its queue is full, so that what comes is swallowed.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        let mut filling = Vec::new();
+        while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(silent)).await {
+            filling.push(stream.unwrap());
+        }
+        let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = alive.local_addr().unwrap();
+        let dialer = dialer();
+        for addresses in [vec![silent, good], vec![refusing, silent, refusing, good], vec![refusing, good], vec![good]]
+        {
+            let began = dialer.clock.now();
+            let wire = dialer.connect_to(addresses.clone(), began + Duration::from_secs(20)).await;
+            let Ok(Wire::Plain(stream)) = wire else { unreachable!("{addresses:?}") };
+            let took = dialer.clock.now().saturating_sub(began);
+            assert_eq!(stream.peer_addr().unwrap(), good);
+            assert!(took < Duration::from_secs(5), "{addresses:?}: {took:?}");
+        }
+        let soon = dialer.clock.now() + Duration::from_millis(400);
+        let error = dialer.connect_to(vec![silent], soon).await.err().unwrap();
+        assert!(error.contains("no answer in time"), "{error}");
+        let error = dialer.connect_to(vec![refusing, silent], soon).await.err().unwrap();
+        assert!(error.contains(&refusing.to_string()) || error.contains("time"), "{error}");
     }
 }

@@ -217,7 +217,7 @@ fn read(r: &mut Reader<'_>, folder: &Path, also: impl FnOnce(&References<'_>) ->
     let control_bus = blocks::control_bus(r, &rules);
     let topic = r.required(&s::CONTROL_BUS_TOPIC, "");
     let oracle = blocks::oracle(r, folder, &rules);
-    let delivery = sending::delivery(r, &rules);
+    let delivery = sending::delivery(r, folder, &rules);
     let checkpoint = blocks::checkpoint(r, &rules);
     let producer_id = r.required(&s::PRODUCER_ID, "PRODUCER_ID_MISSING");
     let producer_allowlist = reference(&r.required(&s::PRODUCER_ALLOWLIST_REF, "PRODUCER_ALLOWLIST_MISSING"), folder);

@@ -1,17 +1,24 @@
 //! Reads how events are sent: where to, in which order, when, and how often again.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
 
 use super::reader::Reader;
 use super::strict::{Link, Rules};
-use super::{DeliveryWiring, Policy, RateWiring, settings as s};
-use crate::deliver::{Adaptive, ApiKey, CircuitPolicy, DeliveryMode, Endpoint, RetryBudget, RetryPolicy};
+use super::{DeliveryWiring, Policy, RateWiring, reference, settings as s};
+use crate::deliver::{
+    Adaptive, ApiKey, CircuitPolicy, ClientFiles, DeliveryMode, Endpoint, RetryBudget, RetryPolicy, TlsFiles,
+};
 use crate::model::{HttpUrl, Micros, Secret};
 use crate::pace::{Late, Pacing, RateLimit, RatePlan};
 
-pub(super) fn delivery(r: &mut Reader<'_>, rules: &Rules) -> Option<DeliveryWiring> {
+pub(super) fn delivery(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Option<DeliveryWiring> {
     let (endpoint, mode) = (endpoint(r, rules), mode(r));
+    let tls = tls(r, folder, endpoint.as_ref().map(|(endpoint, _)| endpoint));
     let millis = |r: &mut Reader<'_>, setting| Duration::from_millis(r.number(setting).unwrap_or_default());
     let retry = RetryPolicy {
         max_attempts: r.number(&s::RETRY_MAX_ATTEMPTS).unwrap_or(5),
@@ -41,6 +48,7 @@ pub(super) fn delivery(r: &mut Reader<'_>, rules: &Rules) -> Option<DeliveryWiri
     Some(DeliveryWiring {
         endpoint,
         api_key,
+        tls,
         mode,
         window,
         held,
@@ -74,6 +82,30 @@ fn endpoint(r: &mut Reader<'_>, rules: &Rules) -> Option<(Endpoint, Secret)> {
     let key = r.parsed(&s::AUTH_TOKEN, text.parse::<ApiKey>());
     let endpoint = r.parsed(&s::IG_INGEST_URL, Endpoint::of(&url?, &header?, &key?))?;
     Some((endpoint, Secret::new(text)))
+}
+
+/// TLS by the files that are named, read here so that a file that can't be used is found before a run.
+fn tls(r: &mut Reader<'_>, folder: &Path, endpoint: Option<&Endpoint>) -> Option<Arc<ClientConfig>> {
+    let file = |r: &mut Reader<'_>, setting| r.given(setting).map(|text| reference(&text, folder));
+    let ca = file(r, &s::CA_FILE);
+    let (setting, client) = match (file(r, &s::CLIENT_CERT_FILE), file(r, &s::CLIENT_KEY_FILE)) {
+        (Some(certificate), Some(key)) => (&s::CLIENT_CERT_FILE, Some(ClientFiles { certificate, key })),
+        (None, None) => (&s::CA_FILE, None),
+        _ => {
+            let (certificate, key) = (s::CLIENT_CERT_FILE.name(), s::CLIENT_KEY_FILE.name());
+            r.problem(format!("{certificate} and {key}: one is set without the other"));
+            return None;
+        }
+    };
+    let files = TlsFiles { ca, client };
+    if files == TlsFiles::default() {
+        return None;
+    }
+    if endpoint.is_some_and(|endpoint| !endpoint.is_tls()) {
+        let (name, url) = (setting.name(), s::IG_INGEST_URL.name());
+        r.problem(format!("{name}: {url} is plain http, where no certificate is used"));
+    }
+    r.parsed(setting, files.client_config()).map(Arc::new)
 }
 
 /// The order asked for, else strict with one request in flight and keyed beyond.

@@ -136,6 +136,9 @@ settings! {
     CIRCUIT_FAILURES: "wiring.wsp_delivery.circuit_failures", ["WSP_DELIVERY_CIRCUIT_FAILURES"], Environment, "", "Failed attempts in a row, over all connections, after which nothing is sent until IG says it is up; 0 = never. Default: `max_attempts` + `in_flight`, so that in strict order the attempts of an event are over first.", "0" ..= "1000000";
     CIRCUIT_LIMIT: "wiring.wsp_delivery.circuit_limit_seconds", ["WSP_DELIVERY_CIRCUIT_LIMIT_SECONDS"], Environment, "300", "How long IG may take nothing, from then on, before the run fails with `IG_UNAVAILABLE`; seconds.", "1" ..= "86400";
     ATTEMPT_TIMEOUT: "wiring.wsp_delivery.attempt_timeout_ms", [], Profile, "30000", "Time for one attempt, connecting included, milliseconds.", "1" ..= "3600000";
+    CA_FILE: "wiring.wsp_delivery.ca_file", ["WSP_DELIVERY_CA_FILE"], Environment, "", "PEM file of the authorities that may vouch for IG's certificate, in place of the platform's.";
+    CLIENT_CERT_FILE: "wiring.wsp_delivery.client_cert_file", ["WSP_DELIVERY_CLIENT_CERT_FILE"], Environment, "", "PEM file of our certificate, for an IG that asks for one; those between it and its authority behind it.";
+    CLIENT_KEY_FILE: "wiring.wsp_delivery.client_key_file", ["WSP_DELIVERY_CLIENT_KEY_FILE"], Environment, "", "PEM file of its key.";
     DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.", "0" ..= "3600000";
     MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes; 0 = no cap.";
     LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over, a process each; together they send each event once.", "1" ..= "4096";

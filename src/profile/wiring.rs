@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
 
 use crate::checkpoint::PostgresDsn;
 use crate::deliver::{Adaptive, CircuitPolicy, DeliveryMode, Endpoint, RetryBudget, RetryPolicy};
@@ -173,6 +176,8 @@ pub struct DeliveryWiring {
     pub circuit: CircuitPolicy,
     /// Time for one attempt.
     pub attempt_timeout: Duration,
+    /// TLS by the files that the profile names; without them the platform's trust decides.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Time for answers in flight on a stop.
     pub drain_deadline: Duration,
     /// Attempts and delays.

@@ -14,7 +14,7 @@ use crate::deliver::health::{Health, Lookup, ProbeError};
 use crate::deliver::http1::BODY_LIMIT;
 use crate::model::{Micros, Position, Secret};
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
+pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
 
 /// What the server does with a request: send these bytes, then close if told so.
 #[derive(Clone)]
@@ -85,7 +85,7 @@ fn gate(address: SocketAddr) -> HttpGate<SystemClock> {
     HttpGate::new(endpoint, SystemClock::new()).unwrap()
 }
 
-fn event() -> Event {
+pub(super) fn event() -> Event {
     Event {
         position: Position { rank: 0, file: 0, row: 0, seq: 0 },
         ts: Micros(0),
@@ -100,7 +100,7 @@ fn connections(seen: &Seen) -> Vec<usize> {
     seen.lock().unwrap().iter().map(|(connection, _)| *connection).collect()
 }
 
-fn answered(attempt: Attempt) -> Answer {
+pub(super) fn answered(attempt: Attempt) -> Answer {
     let Attempt::Answered(answer) = attempt else { unreachable!("{attempt:?}") };
     answer
 }
@@ -565,77 +565,4 @@ async fn what_middle_boxes_do_to_answers_is_read() {
         assert_eq!((answer.status(), &answer.body()[..], channel.sent_again()), (200, body.as_bytes(), false), "{n}");
     }
     assert_eq!(connections(&seen), [0, 0, 0, 0, 0, 0, 1, 2]);
-}
-
-/// A server certificate for `localhost` and 127.0.0.1, its root, and the key: made for these tests, good for nothing else.
-mod tls {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{RootCertStore, ServerConfig};
-    use tokio_rustls::TlsAcceptor;
-
-    use super::*;
-
-    fn certificate(pem: &[u8]) -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(pem).unwrap()
-    }
-
-    /// Answers one request a connection.
-    async fn server() -> SocketAddr {
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate(include_bytes!("testdata/localhost.pem"))],
-                PrivateKeyDer::from_pem_slice(include_bytes!("testdata/localhost.key.pem")).unwrap(),
-            )
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                // A client that does not trust us leaves here.
-                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-                let mut piece = [0; 4096];
-                assert!(stream.read(&mut piece).await.unwrap() > 0);
-                stream.write_all(OK.as_bytes()).await.unwrap();
-                stream.flush().await.unwrap();
-            }
-        });
-        address
-    }
-
-    fn gate(url: &str, trust: ClientConfig) -> HttpGate<SystemClock> {
-        let endpoint = Endpoint::new(url, "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
-        HttpGate::with_tls(endpoint, SystemClock::new(), Arc::new(trust))
-    }
-
-    fn trust() -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate(include_bytes!("testdata/root.pem"))).unwrap();
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth()
-    }
-
-    #[tokio::test]
-    async fn a_trusted_gate_is_spoken_to_by_name_and_by_address() {
-        let port = server().await.port();
-        for host in ["localhost", "127.0.0.1"] {
-            let mut channel = gate(&format!("https://{host}:{port}"), trust()).channel();
-            assert_eq!(answered(channel.push(&event()).await).status(), 200, "{host}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_gate_that_nobody_vouches_for_never_sees_the_event() {
-        let url = format!("https://{}", server().await);
-        let attempt = gate(&url, wire::unused_tls().unwrap()).channel().push(&event()).await;
-        assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains("certificate")), "{attempt:?}");
-    }
 }

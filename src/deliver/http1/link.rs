@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::unconstrained;
 
+use super::super::tls::words;
 use super::answer::{AnswerReader, BadAnswer, Received};
 
 /// Room for one read, in bytes: more than an answer of a gate takes.
@@ -30,9 +31,9 @@ pub(in crate::deliver) struct Lost {
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::deliver) enum Cause {
-    #[error("sending: {0}")]
+    #[error("sending: {}", words(.0))]
     Sending(io::Error),
-    #[error("receiving: {0}")]
+    #[error("receiving: {}", words(.0))]
     Receiving(io::Error),
     #[error(transparent)]
     Answer(#[from] BadAnswer),

@@ -1,0 +1,187 @@
+//! TLS to the gate: whom it trusts, as whom it connects, and what its failures mean.
+//!
+//! ```text
+//! platform's roots · ca_file ─┐
+//! client certificate, key ────┴──► ClientConfig (ring, ALPN http/1.1, sessions kept) ──► Dialer
+//! handshake's failure ──► words for an operator
+//! ```
+//!
+//! All channels of a gate share one configuration, and with it the sessions: a new connection resumes an old session,
+//! which saves the handshake's signatures.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls_platform_verifier::BuilderVerifierExt;
+
+/// PEM files for the way to the gate. Without any, the platform's roots are trusted and nobody logs in by certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Authorities that are trusted, in place of the platform's.
+    pub ca: Option<PathBuf>,
+    /// Our certificate, with those between it and its authority behind it, and its key: for gates that ask for one.
+    pub client: Option<ClientFiles>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The chain, our own certificate first.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// Why there is no TLS configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that can't be used.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The platform's trust can't be loaded, in practice.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+impl TlsFiles {
+    /// TLS as the gate's clients use it: ring, HTTP/1.1 alone, these files.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be read or holds no such thing, if key and certificate don't belong together, or if the platform's
+    /// trust can't be loaded.
+    pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
+        let builder = match &self.ca {
+            Some(path) => builder()?.with_root_certificates(authorities(path)?),
+            None => builder()?.with_platform_verifier()?,
+        };
+        let mut config = match &self.client {
+            None => builder.with_no_client_auth(),
+            Some(ClientFiles { certificate, key }) => {
+                let chain = certificates(certificate)?;
+                let read =
+                    PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, &no_pem(&error, "private key")))?;
+                let fits = builder.with_client_auth_cert(chain, read);
+                fits.map_err(|error| file(key, &format!("not the key of {}: {error}", certificate.display())))?
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+/// TLS with the platform's trust and no certificate of ours.
+///
+/// # Errors
+///
+/// If the platform's trust can't be loaded.
+pub fn platform_tls() -> Result<ClientConfig, rustls::Error> {
+    let mut config = builder()?.with_platform_verifier()?.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// TLS that trusts nobody, for where a configuration is asked for and none is used: the platform's trust need not even
+/// be there.
+///
+/// # Errors
+///
+/// None in practice: its versions are those of the provider.
+pub fn unused_tls() -> Result<ClientConfig, rustls::Error> {
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| file(path, &format!("a certificate can't be trusted: {error}")))?;
+    }
+    Ok(roots)
+}
+
+/// All certificates of a file, one at least.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = read.map_err(|error| file(path, &no_pem(&error, "certificate")))?;
+    if certificates.is_empty() { Err(file(path, "it holds no certificate in PEM")) } else { Ok(certificates) }
+}
+
+fn no_pem(error: &pem::Error, what: &str) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => format!("it holds no {what} in PEM"),
+        _ => "it is no PEM".to_owned(),
+    }
+}
+
+fn file(path: &Path, problem: &str) -> TlsError {
+    TlsError::File { path: path.to_owned(), problem: problem.to_owned() }
+}
+
+/// A connection's error in words that say what to do, where TLS is what failed.
+pub(super) fn words(error: &io::Error) -> String {
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return error.to_string();
+    };
+    hint(tls).map_or_else(|| format!("TLS: {tls}"), |hint| format!("TLS: {hint} ({tls})"))
+}
+
+fn hint(error: &rustls::Error) -> Option<&'static str> {
+    use AlertDescription as Alert;
+    use CertificateError as Bad;
+    let hint = match error {
+        rustls::Error::InvalidCertificate(bad) => match bad {
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "the gate's certificate is for another name than ig_ingest_url has"
+            }
+            Bad::Expired | Bad::ExpiredContext { .. } => {
+                "the gate's certificate has expired; is this machine's clock right?"
+            }
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                "the gate's certificate is not valid yet; is this machine's clock right?"
+            }
+            Bad::UnknownIssuer => {
+                "no authority that is trusted here has signed the gate's certificate; wsp_delivery.ca_file names others"
+            }
+            Bad::Revoked => "the gate's certificate was revoked",
+            _ => "the gate's certificate can't be trusted",
+        },
+        rustls::Error::InvalidMessage(_) => "the gate does not speak TLS there; is http:// meant, or another port?",
+        rustls::Error::NoApplicationProtocol | rustls::Error::AlertReceived(Alert::NoApplicationProtocol) => {
+            "the gate offers no HTTP/1.1"
+        }
+        rustls::Error::AlertReceived(Alert::CertificateRequired) => {
+            "the gate wants a client certificate: wsp_delivery.client_cert_file"
+        }
+        rustls::Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => "the gate does not accept our client certificate",
+        rustls::Error::AlertReceived(Alert::ProtocolVersion | Alert::HandshakeFailure)
+        | rustls::Error::PeerIncompatible(_) => {
+            "the gate has no TLS version or cipher in common with us, or wants a client certificate"
+        }
+        rustls::Error::AlertReceived(Alert::UnrecognisedName) => "the gate knows no host of the name in ig_ingest_url",
+        _ => return None,
+    };
+    Some(hint)
+}
