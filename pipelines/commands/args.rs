@@ -252,6 +252,12 @@ pub(crate) struct Gate {
     /// Close the connection after each answer, as the service wrapper does.
     #[arg(long)]
     pub(crate) close: bool,
+    /// Speak TLS with the certificate (and those behind it) in this PEM file.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The PEM file of its key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

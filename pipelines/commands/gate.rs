@@ -15,6 +15,7 @@ pub(crate) fn run(args: Gate) -> Outcome {
         seed: args.seed,
         style: if args.edge { GateStyle::Edge } else { GateStyle::Service },
         close_after_answer: args.close,
+        tls: args.tls_cert.zip(args.tls_key),
         ..GateOptions::new(Secret::new(args.api_key))
     };
     let gate = GateServer::start(options).map_err(|error| Failure::usage(format!("the gate can't start: {error}")))?;

@@ -59,9 +59,13 @@ impl<C: Clock> Dialer<C> {
     /// Connects to one of these addresses: the first that takes the connection, in their order, and that TLS is spoken to
     /// where that is wanted. An address that is slow or dead holds up the others by [`HEAD_START`].
     async fn connect_to(&self, mut left: Vec<SocketAddr>, deadline: Duration) -> Result<Wire, String> {
-        let mut last = "the host has no address".to_owned();
+        let mut failed: Option<String> = None;
         while !left.is_empty() {
-            let (address, stream) = self.first_open(&mut left, deadline).await?;
+            let (address, stream) = match self.first_open(&mut left, deadline).await {
+                Ok(opened) => opened,
+                // That TLS failed at an address that was there says more.
+                Err(error) => return Err(failed.unwrap_or(error)),
+            };
             let now = self.clock.now();
             // What is left of the time is shared with the addresses that are left.
             let until = now + deadline.saturating_sub(now) / (left.len() as u32 + 1);
@@ -72,10 +76,10 @@ impl<C: Clock> Dialer<C> {
             };
             match secured {
                 Ok(wire) => return Ok(wire),
-                Err(error) => last = format!("{address}: {error}"),
+                Err(error) => failed = Some(format!("{address}: {error}")),
             }
         }
-        Err(last)
+        Err(failed.unwrap_or_else(|| "the host has no address".to_owned()))
     }
 
     /// The first address that takes a TCP connection (RFC 8305, 5). It is taken out of those that are `left`, and so are

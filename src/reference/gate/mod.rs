@@ -78,6 +78,8 @@ pub struct GateOptions {
     pub style: GateStyle,
     /// Close the connection after each answer, as the service wrapper does.
     pub close_after_answer: bool,
+    /// PEM files of a certificate and its key: the gate speaks TLS then.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Admit event types that are none of the six outputs.
     pub any_event_type: bool,
 }
@@ -96,6 +98,7 @@ impl GateOptions {
             seed: 0,
             style: GateStyle::default(),
             close_after_answer: false,
+            tls: None,
             any_event_type: false,
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -16,7 +17,12 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFT
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::desk::{Action, Desk, Pending, Reply};
 use super::envelope::{Envelope, hex32};
@@ -43,10 +49,12 @@ impl GateServer {
     ///
     /// # Errors
     ///
-    /// If the address can't be bound, the header name is none, or the journal can't be opened or isn't one.
+    /// If the address can't be bound, the header name is none, the journal can't be opened or isn't one, or certificate
+    /// and key can't be used.
     pub fn start(options: GateOptions) -> io::Result<GateHandle> {
         let invalid = |error: &dyn fmt::Display| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
         let header = HeaderName::from_bytes(options.api_key_header.as_bytes()).map_err(|error| invalid(&error))?;
+        let tls = options.tls.as_ref().map(|(certificate, key)| acceptor(certificate, key)).transpose()?;
         let mut desk = Desk::new(options.faults, options.seed, options.style, options.any_event_type);
         if let Some(path) = &options.journal {
             desk.journal = Some(JournalFile::open(path, &mut desk.ledger)?);
@@ -69,6 +77,7 @@ impl GateServer {
             key: options.api_key,
             close: options.close_after_answer,
             style: options.style,
+            tls,
             faulty,
             clock: SystemClock::new(),
             origin: Mutex::new(None),
@@ -99,10 +108,11 @@ impl GateHandle {
         self.addr
     }
 
-    /// `http://…`, as a profile's `ig_ingest_url` has it.
+    /// `http://…` or `https://…`, as a profile's `ig_ingest_url` has it.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
     }
 
     /// What it counted so far.
@@ -162,6 +172,7 @@ struct Shared {
     key: Secret,
     close: bool,
     style: GateStyle,
+    tls: Option<TlsAcceptor>,
     faulty: bool,
     clock: SystemClock,
     /// When the first request came; only asked for where faults depend on it.
@@ -210,9 +221,38 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Stop) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     // Without it small answers wait for the peer's delayed acknowledgement; the answer is right either way.
     let _ = stream.set_nodelay(true);
+    match shared.tls.clone() {
+        None => spoken_to(stream, shared).await,
+        Some(tls) => {
+            // A peer that does not trust us leaves here.
+            if let Ok(stream) = tls.accept(stream).await {
+                spoken_to(stream, shared).await;
+            }
+        }
+    }
+}
+
+async fn spoken_to(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
     let service = service_fn(move |request| handle(request, shared.clone()));
     // An error here is a peer that left, or a cut of our own.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn acceptor(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
+    let named = |path: &Path, error: &dyn fmt::Display| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {error}", path.display()))
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
+        .map_err(|error| named(certificate, &error))?
+        .collect();
+    let chain = chain.map_err(|error| named(certificate, &error))?;
+    let read = PrivateKeyDer::from_pem_file(key).map_err(|_| named(key, &"it holds no private key in PEM"))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, read))
+        .map_err(|error| named(certificate, &error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// The connection is to be closed without an answer.
