@@ -475,3 +475,30 @@ fn a_gate_says_where_it_is_answers_and_ends_in_peace() {
     }
     assert_eq!(common::json_lines(&stage.path("journal.jsonl")).len(), 500);
 }
+
+/// With a gate that only a file's authority vouches for, and without that file.
+#[test]
+fn a_run_trusts_the_authorities_of_its_ca_file() {
+    let (_gate, stage) = unsent();
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/src/deliver/http/testdata");
+    let file = |name: &str| format!("{data}/{name}.pem");
+    let (certificate, key) = (file("localhost"), file("localhost.key"));
+    let args = ["gate", "--listen", "127.0.0.1:0", "--api-key", KEY, "--tls-cert", &certificate, "--tls-key", &key];
+    let mut gate = Running::start(&stage, "gate", &args);
+    let out = stage.path("gate.out");
+    gate.until("its address", || read(&out).ends_with(b"\n"));
+    let url = gate.out().trim_end().to_owned();
+    assert!(url.starts_with("https://"), "{url}");
+    stage.profile(&url, |profile| profile["wiring"]["wsp_delivery"] = json!({"ca_file": file("other-root")}));
+    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    assert!(ran.code == Some(1) && ran.out.contains("IG_PUSH_RETRY_EXHAUSTED"), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("ca_file"), "{}", ran.err);
+    stage.profile(&url, |profile| profile["wiring"]["wsp_delivery"] = json!({"ca_file": file("root")}));
+    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    assert!(ran.code == Some(0) && ran.out.contains("STREAMED"), "{}{}", ran.out, ran.err);
+    stage.profile(&url, |profile| profile["wiring"]["wsp_delivery"] = json!({"ca_file": "none.pem"}));
+    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    assert!(ran.code == Some(2) && ran.err.contains("none.pem"), "{:?} {}", ran.code, ran.err);
+    gate.signal("TERM");
+    assert_eq!(gate.exit().0, Some(0));
+}
