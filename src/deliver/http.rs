@@ -247,4 +247,7 @@ async fn usable(kept: Option<Kept>, now: Duration, idle_limit: Duration) -> Opti
 mod tests;
 
 #[cfg(test)]
+mod odd_tests;
+
+#[cfg(test)]
 mod tls_tests;

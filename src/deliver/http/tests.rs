@@ -18,7 +18,7 @@ pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"dec
 
 /// What the server does with a request: send these bytes, then close if told so.
 #[derive(Clone)]
-enum Reply {
+pub(super) enum Reply {
     Send(String),
     SendAndClose(String),
     /// The same, from bytes, with the connection kept.
@@ -29,10 +29,10 @@ enum Reply {
 }
 
 /// What came in: the connection's number (0, 1, …) and the request as text.
-type Seen = Arc<Mutex<Vec<(usize, String)>>>;
+pub(super) type Seen = Arc<Mutex<Vec<(usize, String)>>>;
 
 /// Answers requests with `replies` in turn, over all connections.
-async fn server(replies: impl IntoIterator<Item = Reply>) -> (SocketAddr, Seen) {
+pub(super) async fn server(replies: impl IntoIterator<Item = Reply>) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let seen = Seen::default();
@@ -61,7 +61,7 @@ async fn server(replies: impl IntoIterator<Item = Reply>) -> (SocketAddr, Seen) 
 }
 
 /// Reads one request with a `content-length`, or `None` at the end of the connection.
-async fn request(stream: &mut TcpStream) -> Option<String> {
+pub(super) async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     loop {
         let body = text.split_once("\r\n\r\n").map(|(head, body)| {
@@ -80,7 +80,7 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-fn gate(address: SocketAddr) -> HttpGate<SystemClock> {
+pub(super) fn gate(address: SocketAddr) -> HttpGate<SystemClock> {
     let endpoint = Endpoint::new(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
     HttpGate::new(endpoint, SystemClock::new()).unwrap()
 }
@@ -96,7 +96,7 @@ pub(super) fn event() -> Event {
     }
 }
 
-fn connections(seen: &Seen) -> Vec<usize> {
+pub(super) fn connections(seen: &Seen) -> Vec<usize> {
     seen.lock().unwrap().iter().map(|(connection, _)| *connection).collect()
 }
 
@@ -380,189 +380,4 @@ async fn a_lookup_that_is_not_supported_is_told_from_an_unknown_event() {
         }
     }
     assert!(seen.lock().unwrap()[0].1.starts_with("GET /v1/ops/lookup?event_id=ab HTTP/1.1\r\n"));
-}
-
-/// An answer that names an event, in a receipt.
-fn naming(event_id: [u8; 32], status: &str, decision: &str) -> String {
-    let body = format!(r#"{{"decision":"{decision}","receipt":{{"event_id":"{}"}}}}"#, Hex64::of_digest(event_id));
-    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-}
-
-#[tokio::test]
-async fn an_answer_to_another_event_is_no_answer_and_ends_the_connection() {
-    let (ours, other) = ([0; 32], [1; 32]);
-    let (address, seen) = server([
-        Reply::Send(naming(ours, "200 OK", "ADMIT")),
-        Reply::Send(naming(other, "200 OK", "ADMIT")),
-        Reply::Send(naming(ours, "202 Accepted", "DUPLICATE")),
-        Reply::Send(naming(other, "400 Bad", "QUARANTINE")),
-        Reply::Send(naming(other, "401 No", "")),
-    ])
-    .await;
-    let mut channel = gate(address).channel();
-    let mut came = Vec::new();
-    for _ in 0..6 {
-        came.push(match channel.push(&event()).await {
-            Attempt::Answered(answer) => answer.status(),
-            Attempt::ConnectionLost(why) => {
-                assert!(why.contains("another event"), "{why}");
-                0
-            }
-            attempt => unreachable!("{attempt:?}"),
-        });
-    }
-    assert_eq!(came, [200, 0, 202, 0, 0, 200]);
-    assert_eq!(connections(&seen), [0, 0, 1, 1, 2, 3]);
-}
-
-#[tokio::test]
-async fn a_second_answer_that_waits_on_an_idle_connection_ends_it() {
-    // At once, and a little later, while nothing is asked.
-    let (address, seen) = server([Reply::Send(OK.to_owned() + OK)]).await;
-    let mut channel = gate(address).channel();
-    for _ in 0..2 {
-        assert_eq!(answered(channel.push(&event()).await).status(), 200);
-    }
-    assert_eq!(connections(&seen), [0, 1]);
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut channel = gate(listener.local_addr().unwrap()).channel();
-    let serve = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        request(&mut stream).await.unwrap();
-        stream.write_all(OK.as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        stream.write_all(OK.as_bytes()).await.unwrap();
-        let (mut next, _) = listener.accept().await.unwrap();
-        request(&mut next).await.unwrap();
-        next.write_all(OK.replace("200 OK", "202 OK").as_bytes()).await.unwrap();
-        request(&mut stream).await
-    };
-    let pushes = async {
-        assert_eq!(answered(channel.push(&event()).await).status(), 200);
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(answered(channel.push(&event()).await).status(), 202);
-    };
-    let (on_the_first, ()) = tokio::join!(serve, pushes);
-    assert_eq!(on_the_first, None, "it was closed and nothing more came over it");
-}
-
-#[tokio::test]
-async fn a_decision_about_an_event_that_was_not_all_sent_is_somebody_elses() {
-    for (answer, lost) in
-        [("200 OK", true), ("400 Bad", true), ("503 No", false), ("413 Too Large", false)].map(|(status, lost)| {
-            let decision = if lost { "QUARANTINE" } else { "" };
-            (naming([0; 32], status, decision), lost)
-        })
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut channel = gate(listener.local_addr().unwrap()).channel();
-        let large = Event { body: vec![b'x'; 32 << 20].into(), ..event() };
-        let serve = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            stream.read_exact(&mut [0; 1000]).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            stream
-        };
-        let (attempt, _stream) = tokio::join!(channel.push(&large), serve);
-        match attempt {
-            Attempt::ConnectionLost(why) => assert!(lost && why.contains("not all sent"), "{answer}: {why}"),
-            Attempt::Answered(_) => assert!(!lost, "{answer}"),
-            attempt => unreachable!("{answer}: {attempt:?}"),
-        }
-    }
-}
-
-/// What the server does, and for each push whether it was answered and whether it was sent twice; then the connections used.
-type Story = (Vec<Reply>, Vec<(bool, bool)>, Vec<usize>);
-
-#[tokio::test]
-async fn a_kept_connection_closed_as_the_request_goes_out_costs_no_attempt() {
-    let ok = || Reply::Send(OK.into());
-    let cut = |text: &str| Reply::SendAndClose(text.to_owned());
-    let stories: [Story; 5] = [
-        (vec![ok(), cut(""), ok(), ok()], vec![(true, false), (true, true), (true, false)], vec![0, 0, 1, 1]),
-        // Fresh connections have nothing to be closed for.
-        (vec![cut(""), ok()], vec![(false, false), (true, false)], vec![0, 1]),
-        // Once is enough.
-        (vec![ok(), cut(""), cut(""), ok()], vec![(true, false), (false, true), (true, false)], vec![0, 0, 1, 2]),
-        // Something was said.
-        (vec![ok(), cut("H"), ok()], vec![(true, false), (false, false), (true, false)], vec![0, 0, 1]),
-        // It closed too late for the two to have crossed.
-        (
-            vec![ok(), Reply::Leave(CROSSED + Duration::from_millis(100)), ok()],
-            vec![(true, false), (false, false), (true, false)],
-            vec![0, 0, 1],
-        ),
-    ];
-    for (n, (replies, expected, over)) in stories.into_iter().enumerate() {
-        let (address, seen) = server(replies).await;
-        let mut channel = gate(address).channel();
-        for (answered, twice) in expected {
-            let attempt = channel.push(&event()).await;
-            assert_eq!(matches!(attempt, Attempt::Answered(_)), answered, "{n}: {attempt:?}");
-            assert!(answered || matches!(attempt, Attempt::ConnectionLost(_)), "{n}: {attempt:?}");
-            assert_eq!(channel.sent_again(), twice, "{n}");
-        }
-        assert_eq!(connections(&seen), over, "{n}");
-        let requests: Vec<_> = seen.lock().unwrap().iter().map(|(_, request)| request.clone()).collect();
-        assert!(requests.iter().all(|request| *request == requests[0]), "the same bytes each time");
-    }
-}
-
-#[tokio::test]
-async fn an_event_sent_again_to_nobody_may_have_been_admitted_the_first_time() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut channel = gate(listener.local_addr().unwrap()).channel();
-    let serve = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        request(&mut stream).await.unwrap();
-        stream.write_all(OK.as_bytes()).await.unwrap();
-        request(&mut stream).await.unwrap();
-        drop(listener);
-    };
-    let pushes = async {
-        assert_eq!(answered(channel.push(&event()).await).status(), 200);
-        channel.push(&event()).await
-    };
-    let ((), attempt) = tokio::join!(serve, pushes);
-    assert!(matches!(&attempt, Attempt::ConnectionLost(why) if why.contains("no connection")), "{attempt:?}");
-    assert!(channel.sent_again());
-}
-
-#[tokio::test]
-async fn an_answer_that_ends_with_its_connection_is_marked_as_perhaps_cut() {
-    let body = r#"{"decision":"AD"#;
-    let (address, _) = server([Reply::SendAndClose(format!("HTTP/1.1 200 OK\r\n\r\n{body}"))]).await;
-    let mut channel = gate(address).channel();
-    let (cut, whole) = (answered(channel.push(&event()).await), answered(channel.push(&event()).await));
-    assert_eq!((&cut.body()[..], cut.is_whole(), whole.is_whole()), (body.as_bytes(), false, true));
-}
-
-#[tokio::test]
-async fn what_middle_boxes_do_to_answers_is_read() {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut encoder, br#"{"decision":"ADMIT"}"#).unwrap();
-    let packed = encoder.finish().unwrap();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", packed.len());
-    let body = r#"{"decision":"ADMIT"}"#;
-    let (address, seen) = server([
-        Reply::Bytes([head.as_bytes(), &packed].concat()),
-        Reply::Send(format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n{OK}")),
-        Reply::Send(format!(
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n14;x=y\r\n{body}\r\n0\r\nx-sum: 1\r\n\r\n"
-        )),
-        Reply::Send(format!("HTTP/1.1 200 OK\ncontent-length: 20\n\n{body}")),
-        Reply::Send(format!("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 20\r\n\r\n{body}")),
-        // From here on each answer is its connection's last.
-        Reply::Send(format!("HTTP/1.0 200 OK\r\ncontent-length: 20\r\n\r\n{body}")),
-        Reply::Send(OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")),
-    ])
-    .await;
-    let mut channel = gate(address).channel();
-    for n in 0..8 {
-        let answer = answered(channel.push(&event()).await);
-        assert_eq!((answer.status(), &answer.body()[..], channel.sent_again()), (200, body.as_bytes(), false), "{n}");
-    }
-    assert_eq!(connections(&seen), [0, 0, 0, 0, 0, 0, 1, 2]);
 }

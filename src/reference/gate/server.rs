@@ -242,9 +242,8 @@ fn acceptor(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
     let named = |path: &Path, error: &dyn fmt::Display| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {error}", path.display()))
     };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
-        .map_err(|error| named(certificate, &error))?
-        .collect();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(certificate).map_err(|error| named(certificate, &error))?.collect();
     let chain = chain.map_err(|error| named(certificate, &error))?;
     let read = PrivateKeyDer::from_pem_file(key).map_err(|_| named(key, &"it holds no private key in PEM"))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
