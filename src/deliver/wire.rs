@@ -132,7 +132,8 @@ impl<C: Clock> Dialer<C> {
 fn alternating(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let addresses: Vec<_> = addresses.into_iter().collect();
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) = addresses.iter().partition(|at| at.is_ipv6() == first);
+    let of = |same: bool| addresses.iter().copied().filter(move |at| (at.is_ipv6() == first) == same);
+    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) = (of(true).collect(), of(false).collect());
     let mut in_turns = Vec::with_capacity(addresses.len());
     while !one.is_empty() || !other.is_empty() {
         in_turns.extend(one.pop_front());
