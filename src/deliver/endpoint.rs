@@ -134,6 +134,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// Reads `base` (with or without `/v1/ingest/push` at its end); the key goes out in the header named `key_header`.
     ///
     /// # Errors

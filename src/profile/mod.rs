@@ -11,6 +11,7 @@
 mod blocks;
 mod lane;
 mod outputs;
+mod proxies;
 mod reader;
 mod scope;
 mod sending;

@@ -153,6 +153,10 @@ settings! {
     NO_REPLAY_DELAY_WITH_PLAN: "", ["WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN"], Environment, "false", "With a rate plan, event time does not pace.";
     TELEMETRY_LISTEN: "wiring.wsp_telemetry.listen", ["WSP_TELEMETRY_LISTEN"], Environment, "127.0.0.1:9464", "Where `wsp run` serves `/metrics`, `/livez`, `/readyz` and `/status`: an address with port, or `off`. Nobody who asks there has to log in, so anything but loopback has to be told. Where the default is taken already, the run goes on without.";
     PLATFORM_RUN_ID: "", ["PLATFORM_RUN_ID"], Environment, "", "The active run. Default: the first line of `runs/fraud-platform/ACTIVE_RUN_ID`.";
+    HTTPS_PROXY: "", ["https_proxy", "HTTPS_PROXY"], Environment, "", "WSP uses no proxy: where this names one for an https address of the profile, the profile is refused.";
+    HTTP_PROXY: "", ["http_proxy", "HTTP_PROXY"], Environment, "", "The same for http addresses.";
+    ALL_PROXY: "", ["all_proxy", "ALL_PROXY"], Environment, "", "The same for both.";
+    NO_PROXY: "", ["no_proxy", "NO_PROXY"], Environment, "", "Comma list of names, addresses and networks that are reached without a proxy, as curl reads it.";
     REQUIRED_PACKS: "", ["WSP_READY_REQUIRED_PACKS"], Environment, "", "Comma list of run/operate pack files that must be up before a stream starts. Strict profiles have to set it; set to nothing, no pack is required.";
     REQUIRE_ACTIVE_RUN_MATCH: "", ["WSP_READY_REQUIRE_ACTIVE_RUN_MATCH"], Environment, "true", "Whether a required pack has to be up for the same run.";
     SERVICE_RELEASE_ID: "", ["SERVICE_RELEASE_ID"], Environment, "dev-local", "Release of this service, kept in governance facts.";
@@ -203,7 +207,7 @@ mod tests {
     use super::super::tests::{WHOLE, env};
     use super::*;
 
-    /// Profiles that read all there is between them: the defaults, and the other kind of each thing that has kinds.
+    /// Profiles that read all there is between them: the defaults, and the other kind of each thing that has kinds (https too).
     fn profiles() -> [Value; 3] {
         let files: Value = serde_saphyr::from_str(WHOLE).unwrap();
         let mut servers = files.clone();
@@ -212,6 +216,7 @@ mod tests {
         servers["wiring"]["wsp_checkpoint"] = json!({"backend": "postgres"});
         let mut kinesis = files.clone();
         kinesis["wiring"]["control_bus"] = json!({"kind": "kinesis"});
+        kinesis["wiring"]["ig_ingest_url"] = json!("https://ig.example");
         [files, servers, kinesis]
     }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::proxies;
 use super::reader::{Reader, quoted};
 use super::settings::{ALLOW_PLAINTEXT, Setting};
 use crate::model::HttpUrl;
@@ -114,8 +115,9 @@ impl Rules {
         }
     }
 
-    /// Plain http needs the operator's leave, unless it stays on this machine.
+    /// Plain http needs the operator's leave, unless it stays on this machine; no address may be meant for a proxy.
     pub(super) fn http(&self, r: &mut Reader<'_>, setting: &Setting, link: Link, url: &HttpUrl) {
+        proxies::refuse(r, setting, url);
         if url.is_plain() && !url.is_loopback() {
             self.in_clear(r, setting, link, "plain http goes out in clear; use https");
         }

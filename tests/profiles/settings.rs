@@ -53,6 +53,9 @@ fn bad(setting: &Setting) -> &'static [&'static str] {
         (s::ORACLE_STREAM_VIEW_ROOT, &["ftp://host/x", "s3://user:hunter2@bucket"]),
         (s::ORACLE_SCENARIO_ID, &["a\u{7}b"]),
         (s::IG_INGEST_URL, URL),
+        (s::CA_FILE, &["not/there.pem"]),
+        (s::CLIENT_CERT_FILE, &["not/there.pem"]),
+        (s::CLIENT_KEY_FILE, &["not/there.pem"]),
         (
             s::API_KEY_HEADER,
             &[
@@ -98,7 +101,7 @@ fn bad(setting: &Setting) -> &'static [&'static str] {
 }
 
 /// Settings without a typed value: any text will do, or the file that they name is the run's verdict to give.
-const ANY_TEXT: [Setting; 20] = [
+const ANY_TEXT: [Setting; 25] = [
     s::PROFILE_ID,
     s::POLICY_REV,
     s::STORE_BUCKET,
@@ -118,6 +121,10 @@ const ANY_TEXT: [Setting; 20] = [
     s::PRODUCER_ID,
     s::PRODUCER_ALLOWLIST_REF,
     s::REQUIRED_PACKS,
+    s::HTTPS_PROXY,
+    s::HTTP_PROXY,
+    s::ALL_PROXY,
+    s::NO_PROXY,
     s::SERVICE_RELEASE_ID,
     s::ENVIRONMENT,
 ];
