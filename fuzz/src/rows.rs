@@ -22,7 +22,8 @@ const SLICED_ROWS: u64 = 300;
 
 /// One part of any bytes: a refusal, or rows in order with bodies that are JSON, the same read whole and in slices.
 pub(crate) fn parquet(bytes: &[u8]) {
-    // The decoder's panics are caught and refused (docs/decisions.md); the fuzzer's own hook would end the process first.
+    // The decoder panics on some files; the panic is caught and the file refused (ADR 0104). The hook of the fuzzer
+    // would end the process before that.
     static QUIET: Once = Once::new();
     QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
 

@@ -137,7 +137,7 @@ async fn facts<C: Clock>(m: &Matrix<C>) -> Result<Seen, Refusal> {
     let seen = Seen::of(
         once && stopped && capped,
         words.iter().map(|words| words.trim_end()).collect::<Vec<_>>().join(", "),
-        "Compare the run's facts with docs/decisions.md.",
+        "Compare the run's facts with docs/evidence.md.",
     );
     Ok(seen.shown_by(evidence::name(m, "obs/governance/events.jsonl")?))
 }
