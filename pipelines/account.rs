@@ -1,7 +1,7 @@
-//! What a run's answers come to, whoever streams it: the service, or a simulation.
+//! Adds up a run's answers, for the service and for the simulator.
 //!
 //! ```text
-//! answers ──► tally · place reached ──► all that was due? ──► Account
+//! answers ──► tally · position reached ──► everything that was due? ──► Account
 //! ```
 
 use std::pin::pin;

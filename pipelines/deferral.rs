@@ -1,4 +1,4 @@
-//! READYs that have to wait: what keeps them, and the evidence of it.
+//! READYs that have to wait: what they wait for, and the evidence of it.
 //!
 //! ```text
 //! required packs ──look──┐

@@ -1,4 +1,4 @@
-//! What a run of ours is called in the evidence it leaves, and where that evidence lies.
+//! How a run is identified in its evidence, and where that evidence is stored.
 //!
 //! ```text
 //! RunIdentity, Profile ──► pins, provenance ──► RunEvidence { records, facts }

@@ -1,12 +1,12 @@
-//! What is read of a view's rows before a run may start: enough to tell its receipt and its world from others.
+//! Reads the few rows of a view that are needed before a run may start: enough to check its receipt and its world.
 //!
 //! ```text
 //! first and last row ──time──= the sort receipt's span?
-//! footers ──another world?──► refused   ──left open──► the first row of those parts ──= the run's world?
+//! footers ──another world?──► refused   ──undecided──► the first row of those parts ──= the run's world?
 //! ```
 //!
-//! Every row is compared with the run's world when it is framed. Here a view that was replaced is refused before the
-//! first event, by plan, run and verification alike.
+//! Every row is compared with the run's world when it is framed. This module refuses a replaced view before the
+//! first event, in plan, run and verification alike.
 
 use futures::{StreamExt, TryStreamExt, stream};
 

@@ -1,7 +1,7 @@
-//! What a run would check and do, without sending: the service's way up to the first event, with every check told.
+//! What a run would check and do, without sending: the service's steps up to the first event, with all checks reported.
 //!
 //! ```text
-//! READY ─► scope, facts, age, record, checks ─► footers, checkpoint (looked at, not held) ─► event times, merged ─► Plan
+//! READY ─► scope, facts, age, record, checks ─► footers, checkpoint (read, not held) ─► event times, merged ─► Plan
 //! ```
 
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! Where the positions of a run are kept, and what they stand for.
+//! Where the positions of a run are saved, and what they mean.
 //!
 //! ```text
-//! profile ─► checkpoints ─► a store of files or of Postgres ─► Resume ─► resumed_at: rows behind it
+//! profile ─► checkpoints ─► a store of files or of Postgres ─► Resume ─► resumed_at: rows before it
 //!         └► shard_positions ─► the same, for how far a control stream is settled
 //! ```
 

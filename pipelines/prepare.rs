@@ -1,4 +1,4 @@
-//! Everything that has to hold before the first event of a run is sent.
+//! All checks that have to pass before the first event of a run is sent.
 //!
 //! ```text
 //! READY ─► in_scope ─► identify (facts) ─► engine_root ─► prepare: producer, outputs, catalogue,

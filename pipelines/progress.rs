@@ -1,4 +1,4 @@
-//! How far a run has come: a line in the log now and then, and the place behind the last answered row of each output.
+//! The progress of a run: a log line from time to time, and the position after the last answered row of each output.
 
 use std::time::Duration;
 

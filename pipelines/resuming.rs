@@ -1,15 +1,15 @@
-//! Takes a run up where its checkpoint stands, if that was taken in these very views.
+//! Resumes a run at its checkpoint, if the checkpoint was made in the same views.
 //!
 //! ```text
-//! kept positions, kept views ──► this run's views? ──► the rows at the cursors? ──► Resumed: where each output goes on
-//!        │ none kept                   │ no                  │ no
-//!        ▼                             ▼                     ▼
-//!  from the first row          CHECKPOINT_FOREIGN    CHECKPOINT_FOREIGN
+//! saved positions, saved views ──► this run's views? ──► the rows at the cursors? ──► Resumed: where outputs resume
+//!        │ none saved                    │ no                  │ no
+//!        ▼                               ▼                     ▼
+//!  from the first row            CHECKPOINT_FOREIGN    CHECKPOINT_FOREIGN
 //! ```
 //!
-//! A start without positions keeps its views before its first event, so no position is ever saved without them. Positions
-//! that lack them are of the legacy producer or of an earlier version of this program: then the rows at the cursors are all
-//! that can be compared, and the views are kept from that start on.
+//! A start without positions saves its views before its first event, so no position is ever saved without them.
+//! Positions without views come from the legacy producer or an earlier version of this program: then only the rows at
+//! the cursors can be compared, and the views are saved from that start on.
 
 use std::pin::pin;
 

@@ -1,10 +1,10 @@
-//! Whether a run's evidence holds together, with itself and with what it speaks of.
+//! Checks that a run's evidence is consistent, with itself and with what it describes.
 //!
 //! ```text
-//! Told ─► by itself ─► Oracle: content of each view ─► checkpoint: where it stands ─► digests, read anew ─► gate: a sample
+//! Told ─► by itself ─► Oracle: content of each view ─► checkpoint: positions ─► digests, read again ─► gate: a sample
 //! ```
 //!
-//! Nothing is written anywhere. Every check stands in the list under its own name, passed, waived (not asked for) or
+//! Nothing is written anywhere. The list has every check under its own name: passed, waived (not asked for) or
 //! refused.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! Time as the stages see it. The real clock is the one place that asks the operating system;
-//! under tokio's paused time it moves with the test.
+//! Time as the stages see it. The real clock alone asks the operating system for the time;
+//! under tokio's paused time it follows the test.
 //!
 //! ```text
 //! stage ──► Clock ─┬─ now, utc

@@ -1,8 +1,8 @@
-//! Waiting for one instant after another.
+//! Waits for one instant after another.
 //!
 //! ```text
-//! deadline ──► Alarm ─┬─ the kernel's timer, where the clock is a fine one     some 0.05 ms late
-//!                     └─ a sleep of the clock's                                up to a millisecond late with tokio's
+//! deadline ──► Alarm ─┬─ the kernel's timer, if the clock is a fine one        some 0.05 ms late
+//!                     └─ the clock's sleep                                     up to a millisecond late with tokio's
 //! ```
 
 #[cfg(target_os = "linux")]

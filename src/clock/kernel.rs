@@ -1,10 +1,10 @@
-//! A timer of the kernel (`timerfd`), awaited as a socket is.
+//! A timer of the kernel (`timerfd`), awaited like a socket.
 //!
 //! ```text
-//! deadline ──settime──► timerfd ──readable──► the runtime's epoll ──► who waits
+//! deadline ──settime──► timerfd ──readable──► the runtime's epoll ──► waiter
 //! ```
 //!
-//! The runtime's own timers tick in milliseconds; this one is as late as the machine wakes the thread, some 50 µs.
+//! The runtime's own timers tick in milliseconds; this one is late by the thread's wake-up, some 50 µs.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -64,7 +64,7 @@ impl KernelTimer {
                 return Poll::Ready(Ok(()));
             }
             if self.set != Some(deadline) {
-                // Nobody reads how often it fired: setting it takes that back, and the runtime is told of every new time.
+                // Nobody reads how often it fired: setting it takes that back, and epoll reports each new time.
                 if let Poll::Ready(fired) = self.fd.poll_read_ready(cx) {
                     fired?.clear_ready();
                 }

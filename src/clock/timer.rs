@@ -1,7 +1,7 @@
-//! Waiting by a clock's sleeps for deadlines that move on, without a sleep a deadline.
+//! Waits on a clock's sleep for deadlines that move on, without a new sleep for each deadline.
 //!
 //! ```text
-//! deadlines ──► one sleep, set anew only when it fires too early ──► elapsed
+//! deadlines ──► one sleep, set again only when it fires too early ──► elapsed
 //! ```
 
 use std::task::{Context, Poll};

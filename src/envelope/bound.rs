@@ -1,12 +1,12 @@
-//! A batch made ready for its rows: what all of them share is written and hashed once.
+//! Prepares a batch for its rows: what all of them share is written and hashed once.
 //!
 //! ```text
-//! columns ──bind──► opening │ lead value lead value … │ closing      a row: three kinds of text, one behind the other
-//!               └─► the id's preimage as far as no row differs
+//! columns ──bind──► opening │ lead value lead value … │ closing      a row: three kinds of text, one after the other
+//!               └─► the id's preimage up to where rows differ
 //! ```
 //!
-//! The pins of a world are columns of each of its rows (seed, fingerprint, parameters, scenario), so a good part
-//! of a payload's bytes, and of the preimage, is the same all over a batch.
+//! The pins of a world are columns of each of its rows (seed, fingerprint, parameters, scenario), so a large part
+//! of a payload's bytes, and of the preimage, is the same in a whole batch.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Rows in canonical order to events with their request bodies.
+//! The frame stage: turns rows in canonical order into events with their request bodies.
 //!
 //! ```text
 //! Vec<Run> ──► key columns ─► event_id, order key ─┐
-//!         └──► columns or payload_json ─► payload ─┴─► opening · payload · closing, id and time put in ──► Vec<Event>
+//!         └──► columns or payload_json ─► payload ─┴─► opening · payload · closing, with id and time ──► Vec<Event>
 //! ```
 
 use std::pin::Pin;

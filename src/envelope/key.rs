@@ -1,5 +1,5 @@
 //! Primary and order keys: their text in the event id's preimage, and the hash that keeps events of
-//! one key in line.
+//! one order key in order.
 
 use arrow_schema::DataType;
 

@@ -1,4 +1,4 @@
-//! Event id and order key of a row, out of the values of its key columns.
+//! Makes event id and order key of a row from the values of its key columns.
 //!
 //! ```text
 //! Keys::wanted ──► the values, from columns or JSON ──► Keys::of ──► event id, order key

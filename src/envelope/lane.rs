@@ -1,4 +1,4 @@
-//! What is told of rows from their key columns alone: their event ids, and which of them are in a lane.
+//! Computes from the key columns alone what rows' event ids are, and which rows belong to a lane.
 //!
 //! ```text
 //! rows with the key columns (or payload_json) ──► RowKeys ─► event id, order key ──► Lane::owns ──► keep or not

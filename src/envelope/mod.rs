@@ -1,11 +1,11 @@
-//! Rows to request bodies: one envelope an event (contract, section 5).
+//! Frames rows as request bodies: one envelope for each event (contract, section 5).
 //!
 //! ```text
 //! Vec<Run> ──► Framer { key columns ─► event_id, order key · columns ─► JSON } ──► Vec<Event { body }>
 //! ```
 //!
-//! Types are resolved, and what all rows share is written, once a batch, constant parts of the envelope once a run;
-//! what is left a row is copying texts, printing numbers and one hash. The bodies of a chunk share one buffer.
+//! Once per run: the constant parts of the envelope. Once per batch: types are resolved, and what all rows share is
+//! written. Per row: texts are copied, numbers printed, one hash computed. The bodies of a chunk share one buffer.
 
 mod bound;
 mod column;

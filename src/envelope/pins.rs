@@ -1,12 +1,12 @@
-//! Whether rows belong to the run's world, by the columns (or JSON keys) that name it.
+//! Checks that rows belong to the run's world, by the columns (or JSON keys) that name it.
 //!
 //! ```text
 //! WorldPins ──once a batch: columns──► the first foreign row
 //!           └─once a row: payload_json─► refused or not
 //! ```
 //!
-//! A null names no world and passes; where the column is part of a key, the key refuses it. Whatever else is not equal
-//! to the run's value is another world's.
+//! A null names no world and passes; where the column is part of a key, the key refuses it. Any other value that
+//! differs from the run's belongs to another world.
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;

@@ -1,4 +1,4 @@
-//! What can be said about an output's columns before its first row is framed.
+//! Checks an output's columns before its first row is framed.
 
 use arrow_schema::{DataType, Schema};
 

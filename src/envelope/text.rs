@@ -1,4 +1,4 @@
-//! JSON texts of single values that several column types share.
+//! Writes single values as JSON, shared by several column types.
 
 /// Two hex digits for each byte.
 const HEX: [[u8; 2]; 256] = {

@@ -1,4 +1,4 @@
-//! Which Arrow types have an honest JSON form (contract, section 5), and what is said where one has none.
+//! Which Arrow types have an exact JSON form (contract, section 5), and the refusal of those that have none.
 
 use arrow_schema::{DataType, Field};
 

@@ -1,10 +1,10 @@
-//! A payload that comes as JSON text: checked to be one object, looked through for the keys, sent as it stands.
+//! A payload that arrives as JSON text: checked to be one object, scanned for the keys, sent unchanged.
 //!
 //! ```text
 //! bytes ──scan──► the object's text, the values of the wanted keys
 //! ```
 //!
-//! No value is built and no number converted: a parser would lose digits that IG shall see.
+//! No value is built and no number converted: a parser would lose digits that IG has to see.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! One output as the merge sees it: the batch at hand and the row in it that comes next.
+//! One output as the merge sees it: the current batch and the next row in it.
 //!
 //! ```text
 //! stream ──RowBatch──► Source { batch, next row } ──rows before another head──► Run

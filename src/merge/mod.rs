@@ -1,4 +1,4 @@
-//! Many outputs become one stream, in canonical order: (`ts_utc`, output rank, file, row).
+//! Merges outputs into one stream in canonical order: (`ts_utc`, output rank, file, row).
 //!
 //! ```text
 //! output 0 ──RowBatch──┐
@@ -6,8 +6,8 @@
 //! output k ──RowBatch──┘
 //! ```
 //!
-//! Rows are never copied. What flows on are ranges of batches ([`Run`]), each as long as the other outputs
-//! allow, so the cost is one comparison of heads a range, not a row.
+//! Rows are never copied. The merge emits ranges of batches (row runs, [`Run`]), each as long as the other outputs
+//! allow, so it compares heads once for each range, not for each row.
 
 mod head;
 mod take;

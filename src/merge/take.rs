@@ -1,4 +1,4 @@
-//! A cap on a whole run: the first `n` rows in canonical order, then the end.
+//! Caps a whole run: the first `n` rows in canonical order, then the end.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! What was looked at before a run may start, each with its result: `wsp plan` prints it, evidence records it.
+//! The checks before a run may start, each with its result: `wsp plan` prints them, evidence records them.
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeStruct, Serializer};

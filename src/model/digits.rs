@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Formats numbers for people.
 
 /// A whole number in groups of three digits, `1234567` as `1,234,567`; anything else as it is.
 #[must_use]

@@ -1,4 +1,4 @@
-//! What flows: `RowBatch` → `Run` (rows in canonical order) → `Event` → `Delivered`.
+//! The items of the chain: `RowBatch` → `Run` (a row run: rows in canonical order) → `Event` → `Delivered`.
 //!
 //! ```text
 //! oracle ──RowBatch──► merge ──Vec<Run>──► envelope ──Vec<Event>──► pace, throttle ──Event──► push ──Delivered──► checkpoint

@@ -1,4 +1,4 @@
-//! The address of an HTTP server, read once and safe to show.
+//! The address of an HTTP server, parsed once and safe to show.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
 //! The identities that READY, facts, Oracle and IG name a run by.
 //!
-//! Each is parsed once, at the door, into a type that can't hold anything else; from there on no
+//! Each is parsed once, on input, into a type that can't hold anything else; from there on no
 //! identity becomes a path, a key or an event field unchecked.
 
 use std::fmt;

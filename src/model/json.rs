@@ -1,10 +1,10 @@
-//! JSON texts that other programs compare byte for byte.
+//! Writes JSON that other programs compare byte for byte.
 //!
 //! ```text
 //! Value ──keys sorted──► compact (evidence, digests) · spaced (cursors, session log)
 //! ```
 //!
-//! Both forms sort keys and escape whatever is not printable ASCII, as the platform's other components do.
+//! Both forms sort keys and escape everything but printable ASCII, as the platform's other components do.
 
 use std::io::{self, Write};
 

@@ -1,11 +1,11 @@
 //! One process's share of a run, where a run is spread over several (contract, section 10, "Lanes").
 //!
 //! ```text
-//! event_id, order key ──► Lane::owns ──► this process's, or another's
+//! event_id, order key ──► Lane::owns ──► this process's event, or another's
 //! ```
 //!
-//! Which lane an event is in depends on the event alone, never on the process, the release or the machine: the
-//! lanes of a run together own each event exactly once.
+//! The lane of an event depends on the event alone, never on the process, the release or the machine: together the
+//! lanes of a run own each event exactly once.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use super::identity::Hex64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LaneKey {
-    /// Its id, as the producer in place does it. Events of one order key are spread over all lanes.
+    /// Its id, as the legacy producer does it. Events of one order key are spread over all lanes.
     #[default]
     EventId,
     /// Its order column and value: what must stay in line stays in one lane.
@@ -130,7 +130,7 @@ impl Lane {
         hash % u64::from(self.count.get()) == u64::from(self.index)
     }
 
-    /// The index as it stands in the checkpoint's scope key: `2`, the old producer's text, by event id;
+    /// The index as it stands in the checkpoint's scope key: `2`, the legacy producer's text, by event id;
     /// `order_key:2` by order key, so that the two never share cursors.
     #[must_use]
     pub fn scope_index(self) -> String {

@@ -1,5 +1,5 @@
-//! Times that come one after the other, most of them in the minute of the one before: only what differs within it
-//! is read and written.
+//! Reads and writes consecutive times, most of them in the same minute as the one before: only the part after the
+//! minute is parsed and printed.
 //!
 //! ```text
 //! 2026-01-01T09:41 │ :07.250000Z

@@ -1,4 +1,4 @@
-//! The words all stages share: identities, reasons, event time, and the items that flow.
+//! The types that all stages share: identities, reasons, event time, and the items of the chain.
 
 pub mod check;
 pub mod digits;

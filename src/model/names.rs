@@ -1,4 +1,4 @@
-//! What positions are called where a person reads of them.
+//! Names for positions, for people: output and file instead of numbers.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Why a run was refused or ended: one closed list, each with a stable code, what it means and what
-//! an operator does next. `docs/reasons.md` is written from it (`wsp docs reasons`) and tested against it.
+//! Why a run was refused or ended: one closed list of reasons, each with a stable code, its meaning and the
+//! operator's next step. `wsp docs reasons` generates `docs/reasons.md` from it, and a test compares the two.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A text that must not be seen: keys, passwords, DSNs.
+//! A text that must not be shown: keys, passwords, DSNs.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Places in a sharded stream (Kinesis): shards, sequence numbers, and how far a shard is settled.
+//! Positions in a sharded stream (Kinesis): shards, sequence numbers, and how far a shard is settled.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -1,11 +1,11 @@
-//! JSON from outside, read strictly: bounded in size and depth, no key twice, every error with its path.
+//! Strict reading of JSON from outside: bounded in size and depth, no duplicate keys, every error with its path.
 //!
 //! ```text
 //! bytes ──size──► UTF-8, syntax ──depth, duplicate keys──► T (closed where T says `deny_unknown_fields`)
 //! ```
 //!
-//! `serde_json` alone lets the last of two equal keys win in open objects, and takes an array for a
-//! struct; either would let two readers of one message see two different things.
+//! `serde_json` alone lets the last of two equal keys win in open objects, and accepts an array for a
+//! struct; either way two readers of one message could see different things.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

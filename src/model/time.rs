@@ -1,7 +1,7 @@
-//! Event time: microseconds since 1970-01-01T00:00:00Z, and its texts.
+//! Event time: microseconds since 1970-01-01T00:00:00Z, and its text forms.
 //!
-//! `parse` takes what stream views hold (contract, section 4, and RFC 3339 at large); `write` makes the
-//! one form the envelope has: six fractional digits and `Z`.
+//! `parse` accepts what stream views contain (contract, section 4, and RFC 3339 in general); `write` produces the
+//! one form of the envelope: six fractional digits and `Z`.
 
 use std::fmt;
 

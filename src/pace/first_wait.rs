@@ -1,4 +1,4 @@
-//! A line in the log where a run waits before its first item: a campaign that starts later looks like a run that hangs.
+//! Logs that a run waits before its first item: a campaign that starts later looks like a run that hangs.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! What becomes of the schedule when what comes after it can't keep up.
+//! Decides what happens to the schedule when the stages after it can't keep up.
 //!
 //! ```text
-//! due 1 2 3 4 5 6, nothing taken from 2 to 5:
+//! due 1 2 3 4 5 6, nothing accepted from 2 to 5:
 //!   stretch    1 2     5 6 7 8    later items move, their spacing stays
-//!   catch up   1 2     5 5 5 6    what is late goes at once, the schedule is met again
+//!   catch up   1 2     5 5 5 6    late items leave at once, the schedule is met again
 //! ```
 
 use std::time::Duration;

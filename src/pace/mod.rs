@@ -1,4 +1,4 @@
-//! When an item may go on: by its event time, and by a rate.
+//! Decides when an item may pass: by its event time, and by a rate.
 //!
 //! ```text
 //! items ──► pace (schedule: event time ÷ speed-up) ──► throttle (rate: tokens, plan) ──► items, on time

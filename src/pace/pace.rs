@@ -1,7 +1,7 @@
-//! The pace stage: holds each item until its event time has come on the wall.
+//! The pace stage: holds each item until its event time is due on the wall clock.
 //!
 //! ```text
-//! items ──► Schedule (due, and moved where they are late) ──► wait ──► items with their due time
+//! items ──► Schedule (due time, moved after a delay) ──► wait ──► items with their due time
 //! ```
 
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! A plan of rates over the time of a campaign (contract, section 10, `WSP_RATE_PLAN_JSON`).
+//! A plan of rates over the course of a campaign (contract, section 10, `WSP_RATE_PLAN_JSON`).
 //!
 //! ```text
 //! plan start ──offset──► segment 1 ──────► segment 2 (0: pause) ──► segment 3 … to the end

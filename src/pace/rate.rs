@@ -1,11 +1,11 @@
-//! How many items may go on: a rate, its burst, and a plan of rates.
+//! Decides how many items may pass: a rate, its burst, and a plan of rates.
 //!
 //! ```text
 //! now ──► segment of the plan ──► bucket of tokens (governor) ──► Now · At(instant)
 //! ```
 //!
 //! Pure: time is an argument. In any interval of length t within a segment at most burst + rate × t items
-//! are let through.
+//! pass.
 
 use std::num::NonZeroU32;
 use std::ops::Add;
@@ -119,7 +119,7 @@ struct Current {
 }
 
 impl Governor {
-    /// `start` is when the plan starts, in nanoseconds on the clock that [`Governor::admit`] is told;
+    /// `start` is when the plan starts, in nanoseconds on the clock of [`Governor::admit`];
     /// negative if that was before the clock's origin.
     #[must_use]
     pub fn new(plan: RatePlan, start: i64) -> Self {
@@ -169,7 +169,7 @@ const TICKS: u64 = 1 << 20;
 /// Millionths of an item a second times nanoseconds make this many a token.
 const MICRO_NANOS: u128 = 1_000_000_000_000_000;
 
-/// A governor limiter with the clock it is told.
+/// A governor limiter whose clock the caller sets.
 #[derive(Debug)]
 struct Bucket {
     micro_eps: u64,

@@ -1,10 +1,10 @@
-//! Which instant of the wall belongs to an event time.
+//! Maps an event time to the wall time at which it is due.
 //!
 //! ```text
 //! due(ts) = wall0 + (ts - ts0) / speedup
 //! ```
 //!
-//! Every due time is counted from the one anchor, never from the item before it, so nothing adds up.
+//! Every due time is computed from one anchor, never from the item before it, so errors do not accumulate.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The throttle stage: lets items through at a rate, or by a plan of rates.
+//! The throttle stage: passes items at a rate, or by a plan of rates.
 //!
 //! ```text
 //! items ──► held ──Governor──► items, at most burst + rate × t of them in any t

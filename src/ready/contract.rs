@@ -1,4 +1,4 @@
-//! What every feed owes, tried on each of them.
+//! The contract of a feed, tested on each of them.
 
 use std::cell::Cell;
 use std::time::Duration;

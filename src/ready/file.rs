@@ -1,10 +1,10 @@
-//! READY from the file control bus: one JSON file a message, in `<root>/<topic>/`.
+//! READY from the file control bus: one JSON file for each message, in `<root>/<topic>/`.
 //!
 //! ```text
 //! folder ──scan, oldest first──► parse ──► Incoming ──verdict──► forgotten
 //!    ▲                             │           ├─deferred─► again after a pause
 //!    │                             │           └─may pass─► again after a growing pause, a bounded number of times
-//!    └──────── poll ◄── other kinds, bad files: counted, logged once, passed over
+//!    └──────── poll ◄── other kinds, bad files: counted, logged once, skipped
 //! ```
 
 use std::collections::{HashMap, VecDeque};

@@ -1,11 +1,11 @@
-//! The READYs in hand: which one is offered next, which wait, and how far each partition (or shard) is settled.
+//! The READYs that a feed holds: which is offered next, which wait, and how far each partition (or shard) is settled.
 //!
 //! ```text
 //! arrived ──► waiting ──► given ──verdict──► gone; its partition's ledger moves on
 //!               ▲           └─deferred─► pause ─┐
 //!               └───────────────────────────────┘
-//! partition revoked: waiting and deferred ones are forgotten (another consumer gets them); given ones become
-//! orphans, whose verdict settles nothing unless the same message arrives here again meanwhile
+//! partition revoked: waiting and deferred ones are dropped (another consumer gets them); given ones become
+//! orphans, whose verdict settles nothing unless the same message arrives here again before it
 //! ```
 //!
 //! Plain state without I/O: its callers report what arrives, what is settled and what time it is.

@@ -1,7 +1,7 @@
-//! How far one partition (a shard) is settled, when its messages are settled in any order.
+//! How far one partition (or shard) is settled when its messages are settled in any order.
 //!
 //! ```text
-//! read:      0   1   2   3   4        settled up to = what was read right before the first open message,
+//! read:      0   1   2   3   4        settled up to = the message read just before the first open one,
 //! state:     ✓   ✓  open ✓  open      or the last one read where none is open
 //!                ▲ 1
 //! ```

@@ -1,7 +1,7 @@
 //! One message of the control bus, read strictly.
 //!
 //! ```text
-//! bytes ──topic, kind──► somebody else's: passed over
+//! bytes ──topic, kind──► for another component: skipped
 //!                  └────► READY: closed envelope, closed payload, typed identities ──► Ready
 //! ```
 

@@ -1,8 +1,8 @@
-//! What a feed remembers of a topic that it can't reach: what was logged, and what makes it give up.
+//! The state of a feed whose topic is unreachable: what was logged, and when the feed gives up.
 //!
 //! ```text
-//! failed ──first──► one line; tried again          mended ──► one line
-//! refused(cause) ──stays for longer than the patience──► lost: the feed ends with an error
+//! failed ──first──► one line; retried              recovered ──► one line
+//! refused(cause) ──for longer than the patience──► lost: the feed ends with an error
 //! granted(cause) ──► forgotten
 //! ```
 

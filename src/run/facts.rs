@@ -1,4 +1,4 @@
-//! The facts of a run, as SR wrote them once into the object store (contract, section 2).
+//! The run facts, which SR writes once into the object store (contract, section 2).
 //!
 //! ```text
 //! facts_view_ref ──key──► object store ──bytes──► parse ──Facts──► identity

@@ -1,4 +1,4 @@
-//! That READY and facts speak of one run of one world (contract, section 2, "Identity"). Pure.
+//! Checks that READY and run facts describe one run of one world (contract, section 2, "Identity"). Pure.
 //!
 //! ```text
 //! Ready + Facts ──every shared field, pair by pair──► RunIdentity, or the first refusal

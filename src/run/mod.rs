@@ -1,4 +1,4 @@
-//! What lets a run start: its facts, and that READY and facts speak of one run (contract, section 2).
+//! What permits a run to start: its facts, and that READY and facts describe one run (contract, section 2).
 //!
 //! ```text
 //! Ready ──facts_view_ref──► facts ──lock──► RunIdentity ──► oracle checks

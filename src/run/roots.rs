@@ -1,7 +1,7 @@
-//! Where a run's references point to (contract, section 3, "Roots").
+//! Resolves a run's references (contract, section 3, "Roots").
 //!
 //! ```text
-//! profile, else READY ──reference──► resolve ──► a root as it is spelt, or REF_OUTSIDE_ROOT
+//! profile, else READY ──reference──► resolve ──► a root as it is spelled, or REF_OUTSIDE_ROOT
 //! ```
 //!
 //! The spelling is kept: it is part of the stream-view id and of every cursor.

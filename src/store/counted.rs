@@ -1,4 +1,4 @@
-//! A store that counts the bytes it gives.
+//! A store that counts the bytes it returns.
 //!
 //! ```text
 //! reader ──► CountedStore ──► any ObjectStore

@@ -1,8 +1,8 @@
-//! A store before another one, which answers for all that the layer leaves alone.
+//! A store in front of another one, which handles everything that the layer does not override.
 //!
 //! ```text
-//! caller ──► Layer: what it does itself ──► inner store
-//!              └────── all else ───────────────▲
+//! caller ──► Layer: what it overrides   ──► inner store
+//!              └────── everything else ────────▲
 //! ```
 
 use std::fmt;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Small JSON objects are read on the calling thread. Ranges of Parquet are read, and everything is written, on tokio's
-//! blocking threads: there is work to do while the disk is waited for.
+//! blocking threads: other work continues while the disk is busy.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};

@@ -1,4 +1,4 @@
-//! Objects in memory, with faults on request: the double that tests and simulations run on.
+//! Objects in memory, with faults on request: the test double for tests and simulations.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,13 +1,13 @@
-//! How long a server that is away is waited for: one bound over all requests of all stores that reach it.
+//! How long requests wait for a server that is away: one bound over all requests of all stores that use it.
 //!
 //! ```text
 //! request ──may it be made, for how long?──► Patience ◄──answered · failed, no answer yet── request
 //!                                              │ the first failure, and the return, are logged
-//!                                              └ a stop ends the waiting
+//!                                              └ a stop ends the wait
 //! ```
 //!
-//! Each request of a store retries. Were each to wait on its own, the waits of the requests behind one another would add
-//! up: reading a run's facts alone is several of them.
+//! Each request of a store retries. If each had its own bound, the waits of consecutive requests would add up: reading
+//! a run's facts alone takes several requests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

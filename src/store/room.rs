@@ -1,4 +1,4 @@
-//! Room for bytes that are read at once and let go of at once, such as the columns of a row group.
+//! Buffers for bytes that are read together and dropped together, such as the columns of a row group.
 //!
 //! ```text
 //! Room::new(length) ──filled──► freeze ──► Bytes ──last clone dropped──► back to the system

@@ -1,4 +1,4 @@
-//! What librdkafka tells beside messages: rebalances, errors, log lines.
+//! What librdkafka reports besides messages: rebalances, errors, log lines.
 //!
 //! ```text
 //! librdkafka ──in poll()──► Watch ──► Event list ──after poll()──► the poller
@@ -116,7 +116,7 @@ impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         use RDKafkaLogLevel as Level;
         match level {
-            // Each failed connection is told as an error; the poller logs an outage once, not per attempt.
+            // Each failed connection is reported as an error; the poller logs an outage once, not per attempt.
             _ if matches!(facility, "FAIL" | "ERROR" | "SSL" | "SASL") => {
                 tracing::debug!(target: "librdkafka", facility, "{line}");
             }

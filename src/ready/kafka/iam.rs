@@ -5,7 +5,7 @@
 //!                                                   └── base64url without padding ──► the token, good for 15 minutes
 //! ```
 //!
-//! librdkafka asks for a token at the start and again when four fifths of its life are over.
+//! librdkafka asks for a token at the start and again after four fifths of its lifetime.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! The thread that polls the consumer, whatever the rest of the program does: so a run of hours keeps the group.
+//! The thread that polls the consumer whatever the rest of the program does, so that a run of hours keeps its group.
 //!
 //! ```text
 //!        verdicts (desk)                      a message        rebalance, errors

@@ -1,4 +1,4 @@
-//! What the feed asks a stream, and what comes back: the three calls of the Kinesis API that it needs.
+//! The three calls of the Kinesis API that the feed needs, with their answers.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;

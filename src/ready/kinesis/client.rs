@@ -1,4 +1,4 @@
-//! The calls, made by the SDK: our timeouts, no retry of its own.
+//! The calls, made with the SDK: our timeouts, no retries by the SDK.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A stream inside the test: shards, records, resharding, and what a service does to its callers.
+//! A test double of a stream: shards, records, resharding, and the faults of a service.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! How a stream is reached and read.
+//! The options of reaching and reading a stream.
 
 use std::time::Duration;
 

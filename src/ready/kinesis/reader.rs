@@ -1,9 +1,9 @@
-//! The feed without its I/O: which call comes next, what an answer means, what may be kept.
+//! The feed without its I/O: which call is next, what an answer means, what may be saved.
 //!
 //! ```text
 //! request ──► (the API) ──► answered ─┬─ list ───► Shards
 //!                                     ├─ records ─► Hold ──offer──► READY ──settle──► positions ──► unsaved
-//!                                     └─ fault ──► again later · read anew · the end of the feed
+//!                                     └─ fault ──► retry later · read again · the end of the feed
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

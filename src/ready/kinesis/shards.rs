@@ -1,10 +1,10 @@
-//! Which shard may be read now, and from where.
+//! Decides which shard may be read now, and from where.
 //!
 //! ```text
-//! ancestors ──read to their ends──► a shard may be read     (one that is not listed any more is at its end)
+//! ancestors ──read to their ends──► a shard may be read     (a shard that is no longer listed is at its end)
 //! shard:  Behind ⇄ AtEnd          open, or closed with records left
-//!           └──► Exhausted        closed and empty, but the server still hands out iterators: children go on, reading too
-//!           └──► Drained          closed, and the server says that this was the end
+//!           └──► Exhausted        closed and empty, the server still returns iterators: children are read too
+//!           └──► Drained          closed, and the server reports its end
 //! ```
 //!
 //! Plain state without I/O.

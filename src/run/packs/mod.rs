@@ -1,12 +1,12 @@
-//! Required packs: what has to be up before a stream starts (contract, section 9).
+//! Required packs: what has to be up before a run starts (contract, section 9).
 //!
 //! ```text
 //! pack file ──► Spec ──┐
-//! state.json ──► State ┴─► judge(active run, which processes live) ──► Look { what was looked at, problems }
+//! state.json ──► State ┴─► judge(active run, live processes) ──► Look { what was looked at, problems }
 //! ```
 //!
-//! A pack is a set of processes that somebody else starts and watches. Here it is only looked at: its file says which
-//! processes it has, its state says under which ids they run.
+//! A pack is a set of processes that somebody else starts and supervises. WSP only inspects it: its file lists its
+//! processes, its state gives their process ids.
 
 mod processes;
 mod spec;

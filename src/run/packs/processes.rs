@@ -1,4 +1,4 @@
-//! Which processes live.
+//! Which processes are alive.
 
 use std::fmt;
 

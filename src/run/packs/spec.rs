@@ -1,9 +1,9 @@
-//! The file of a run/operate pack: which processes it has.
+//! The file of a run/operate pack: the processes it consists of.
 //!
 //! ```text
 //! version: 1
 //! pack_id: ingest
-//! processes: [{id: gate, …}]      keys beside these are the operator's
+//! processes: [{id: gate, …}]      other keys are the operator's
 //! ```
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The state of a pack that was started: `runs/fraud-platform/operate/<pack_id>/state.json`.
+//! The state of a started pack: `runs/fraud-platform/operate/<pack_id>/state.json`.
 //!
 //! ```text
 //! {"active_platform_run_id": …, "processes": {"<id>": {"pid": …, "pid_create_time": …}}}

@@ -1,4 +1,4 @@
-//! What an attempt's failure means: the one table that decides between giving up, trying again and a plain
+//! What an attempt's failure means: one table decides between giving up, a retry and a regular
 //! answer ("no such object", "another version").
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! A thread that does a store's network work, whoever waits for it.
+//! A thread that does a store's network I/O for all its callers.
 //!
 //! ```text
 //! delivery's runtime ──┐                        ┌── connections
@@ -6,8 +6,8 @@
 //! readiness          ──┘                        └── timers
 //! ```
 //!
-//! Connections are shared between callers on several runtimes. On one of theirs they would stand still while
-//! that caller decodes, and be lost to all when it ends; here bytes go on coming while a row group is decoded.
+//! Callers on several runtimes share the connections. On the runtime of one caller they would stall while that caller
+//! decodes, and all would lose them when it ends. Here bytes keep arriving while a row group is decoded.
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,4 @@
-//! Where an S3 root lies: `s3://bucket/prefix`, taken apart.
+//! The location of an S3 root: `s3://bucket/prefix`, parsed.
 
 use super::super::Key;
 

@@ -1,4 +1,4 @@
-//! What can be set about an S3 store.
+//! The options of an S3 store.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! Reading: whole objects, ranges of one version, listings.
 //!
 //! ```text
-//! ranges ──join, cut──► pieces ──If-Match, some at once──► one room a span ──slice──► parts
+//! ranges ──join, cut──► pieces ──If-Match, several at once──► one buffer a span ──slice──► parts
 //! ```
 //!
-//! Every body is taken whole before anything is given out: a response left open across a paced wait is a
-//! response lost.
+//! Every body is read whole before anything is returned: a response left open during a paced wait is
+//! lost.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! Which bytes to ask for, so that asked ranges come in few requests of a bounded size.
+//! Plans requests for byte ranges: few requests, each of a bounded size.
 //!
 //! ```text
 //! asked    ▒▒▒ ▒▒▒▒▒        ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
-//! spans    ━━━━━━━━━        ━━━━━━━━━━━━━━━━━━━━━━   one buffer each: neighbours over a small gap, or one large range
+//! spans    ━━━━━━━━━        ━━━━━━━━━━━━━━━━━━━━━━   one buffer each: neighbours with a small gap, or one large range
 //! pieces   └───────┘        └────────┘└──────────┘   one request each
 //! ```
 

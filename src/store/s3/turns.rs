@@ -1,4 +1,4 @@
-//! Appends of one process wait for each other here rather than meet in the bucket.
+//! Queues the appends of one process, so that they do not compete in the bucket.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -1,13 +1,13 @@
-//! Writing: once, over what was there, and at an object's end.
+//! Writing: a new object, over an existing one, and at an object's end.
 //!
 //! ```text
-//! append: turn ──► read ──► ours there already? ──► PUT If-Match ──► done
-//!                   ▲                                │ another was faster, or no answer
-//!                   └──────────── wait ◄─────────────┘
+//! append: turn ──► read ──► is ours there? ──► PUT If-Match ──► done
+//!                   ▲                           │ another writer was faster, or no answer
+//!                   └────────── wait ◄──────────┘
 //! ```
 //!
-//! An attempt without an answer may have written. What it would have left behind tells: nobody else begins
-//! an object with just these bytes.
+//! An attempt without an answer may have written. The object shows it: nobody else begins
+//! an object with exactly these bytes.
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::sleep;
