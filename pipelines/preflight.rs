@@ -7,13 +7,12 @@
 
 use std::path::Path;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
 use crate::checkpoint::PostgresCheckpoints;
 use crate::clock::SystemClock;
 use crate::model::CheckList;
-use crate::profile::{CheckpointBackend, ControlBus, References, active_run, settings as s};
+#[cfg(feature = "kafka")]
+use crate::profile::ControlBus;
+use crate::profile::{CheckpointBackend, References, active_run, settings as s};
 
 use super::prepare::check_references;
 
@@ -24,6 +23,7 @@ pub fn machine(refers: &References<'_>) -> Vec<String> {
     if let Err(error) = active_run(refers.platform_run_id, Path::new("")) {
         problems.extend(error.problems);
     }
+    #[cfg(feature = "kafka")]
     if let Some(ControlBus::Kafka(kafka)) = refers.control_bus
         && let Some(why) = kafka.ca_location.as_deref().and_then(no_roots)
     {
@@ -51,7 +51,11 @@ pub fn files(refers: &References<'_>) -> Vec<String> {
 }
 
 /// Why no certificate can be had from a file; a folder is the Kafka client's to read.
+#[cfg(feature = "kafka")]
 fn no_roots(path: &Path) -> Option<String> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
     if path.is_dir() {
         return None;
     }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ahead;
+#[cfg(feature = "aws")]
 mod aws;
 pub mod byte_budget;
 pub mod checkpoint;

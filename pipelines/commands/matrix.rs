@@ -14,13 +14,13 @@ use wsp::deliver::HttpGate;
 use wsp::model::{PlatformRunId, Refusal, Secret};
 use wsp::pipelines::matrix::{Matrix, Outcome, Report, Row};
 use wsp::pipelines::telemetry::readiness::ControlTopic;
-use wsp::profile::{ControlBus, KafkaWiring, Profile};
-use wsp::ready::{FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, Ready, Settlement, Source};
+use wsp::profile::{ControlBus, Profile};
+use wsp::ready::{FileFeed, FileFeedOptions, Incoming, Ready, Settlement, Source};
 
 use super::args;
-use super::plan::{LOOKED_AT, REACH, look, ready};
+use super::plan::ready;
 use super::report::run_of;
-use super::service::{control_root, gate, gate_at, kafka_options};
+use super::service::{control_root, gate, gate_at};
 use super::{Exit, Failure, Outcome as Ended, block_on, load, say};
 
 /// A key that no gate has given to anybody.
@@ -94,11 +94,11 @@ fn meant(args: &args::Matrix, profile: &Profile, run: &PlatformRunId) -> Result<
 }
 
 /// The control topic, and what is on it.
-struct Topic {
-    control: ControlTopic,
-    found: Result<Option<(Ready, Source)>, Refusal>,
+pub(super) struct Topic {
+    pub(super) control: ControlTopic,
+    pub(super) found: Result<Option<(Ready, Source)>, Refusal>,
     /// The feed that the look is made through.
-    look: Option<Box<dyn Any>>,
+    pub(super) look: Option<Box<dyn Any>>,
 }
 
 async fn topic(
@@ -115,32 +115,15 @@ async fn topic(
             let found = newest(FileFeed::new(options, clock).stream(), run, named).await;
             Ok(Topic { control, found, look: None })
         }
-        ControlBus::Kafka(wiring) => {
-            let open = |once, group: &str| {
-                KafkaFeed::open(options(profile, wiring, once, group), clock)
-                    .map_err(|refusal| Failure::usage(refusal.to_string()))
-            };
-            let look = open(false, "matrix-look")?;
-            let found = newest(open(true, "matrix")?.stream(), run, named).await;
-            Ok(Topic { control: ControlTopic::Remote(look.probe()), found, look: Some(Box::new(look)) })
-        }
-        ControlBus::Kinesis(wiring) => {
-            let kept = look(profile, wiring, false)?;
-            let found = newest(look(profile, wiring, true)?.stream(), run, named).await;
-            Ok(Topic { control: ControlTopic::Remote(kept.probe()), found, look: Some(Box::new(kept)) })
-        }
+        #[cfg(feature = "kafka")]
+        ControlBus::Kafka(wiring) => super::kafka::topic(profile, wiring, run, named, clock).await,
+        #[cfg(feature = "kinesis")]
+        ControlBus::Kinesis(wiring) => super::kinesis::topic(profile, wiring, run, named).await,
     }
 }
 
-/// In a group of its own, so that the service's READYs stay the service's.
-fn options(profile: &Profile, wiring: &KafkaWiring, once: bool, group: &str) -> KafkaOptions {
-    let options = kafka_options(profile, wiring, once);
-    let group_id = format!("{}-{group}", options.group_id);
-    KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options }
-}
-
 /// The newest READY of the run, or of the message that was named; nothing is settled for good.
-async fn newest(
+pub(super) async fn newest(
     readies: impl Stream<Item = Result<Incoming, Refusal>>,
     run: &PlatformRunId,
     named: Option<&Ready>,

@@ -7,6 +7,10 @@ mod demo;
 mod direct;
 mod docs;
 mod gate;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kinesis")]
+mod kinesis;
 pub(crate) mod logs;
 mod matrix;
 mod plan;
@@ -23,6 +27,8 @@ mod world;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
+use std::time::Duration;
 
 use clap::CommandFactory;
 use wsp::clock::{Clock, SystemClock};
@@ -33,6 +39,13 @@ use wsp::profile::{ConfigError, Profile, References};
 
 use args::{Cli, Command, ProfileArg};
 use screen::Screen;
+
+/// READYs on a topic that are looked at; older ones of a fuller topic have to be named with `--ready`.
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
+const LOOKED_AT: usize = 1 << 20;
+/// How long the control topic is tried to be reached.
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
+const REACH: Duration = Duration::from_secs(10);
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,18 +2,16 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use wsp::clock::SystemClock;
 use wsp::pipelines::plan::{self, Plan, PlannedRun};
 use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::telemetry::Telemetry;
-use wsp::profile::{ControlBus, KinesisWiring, Profile};
-use wsp::ready::{KinesisFeed, KinesisOptions, Parsed, Ready, Unkept, message, read_message};
+use wsp::profile::{ControlBus, Profile};
+use wsp::ready::{Parsed, Ready, message, read_message};
 
 use super::args::ReadyArgs;
-use super::service::{control_root, kinesis_options, watched};
+use super::service::{control_root, watched};
 use super::table::{grouped, table};
 use super::verify;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
@@ -36,18 +34,15 @@ pub(crate) fn run(args: &ReadyArgs, around: &Around) -> Outcome {
     Ok(if plan.admitted { Exit::Done } else { Exit::Failed })
 }
 
-/// READYs on a topic that are looked at; older ones of a fuller topic have to be named with `--ready`.
-pub(crate) const LOOKED_AT: usize = 1 << 20;
-/// How long the control topic is tried to be reached.
-pub(crate) const REACH: Duration = Duration::from_secs(10);
-
 /// The READY in `file`, or the newest on the control bus.
 pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Failure> {
     let file = match file {
         Some(file) => file.to_owned(),
         None => match &profile.control_bus {
             ControlBus::File { root } => newest(&control_root(profile, root)?.join(&profile.topic), &profile.topic)?,
-            ControlBus::Kinesis(wiring) => return newest_on_stream(profile, wiring),
+            #[cfg(feature = "kinesis")]
+            ControlBus::Kinesis(wiring) => return super::kinesis::newest(profile, wiring),
+            #[cfg(feature = "kafka")]
             ControlBus::Kafka(_) => {
                 return Err(Failure::usage("READYs on Kafka are taken by `wsp run`; name a file with --ready"));
             }
@@ -60,31 +55,6 @@ pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Fai
         Ok(Parsed::Other { why, .. }) => Err(Failure::usage(format!("{name} is not a READY: {why}"))),
         Err(error) => Err(Failure::usage(format!("{name}: {error}"))),
     }
-}
-
-/// A look at the profile's stream that settles nothing: what is kept for the service stays as it is.
-pub(crate) fn look(profile: &Profile, wiring: &KinesisWiring, once: bool) -> Result<KinesisFeed, Failure> {
-    let options =
-        KinesisOptions { max_held: LOOKED_AT, reach_timeout: REACH, ..kinesis_options(profile, wiring, once) };
-    KinesisFeed::open(options, Arc::new(Unkept), SystemClock::new())
-        .map_err(|refusal| Failure::usage(refusal.to_string()))
-}
-
-/// Of several shards there is no first and last, so the newest is the one that SR emitted last.
-fn newest_on_stream(profile: &Profile, wiring: &KinesisWiring) -> Result<Ready, Failure> {
-    let mut feed = look(profile, wiring, true)?;
-    let read = async {
-        let mut newest: Option<Ready> = None;
-        while let Some(incoming) = feed.next().await {
-            let incoming = incoming.map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            if newest.as_ref().is_none_or(|newest| newest.emitted_at() <= incoming.ready.emitted_at()) {
-                newest = Some(incoming.ready.clone());
-            }
-        }
-        Ok::<_, Failure>(newest)
-    };
-    let none = || Failure::usage(format!("no READY is on the stream {}; name one with --ready", wiring.stream));
-    block_on(read)??.ok_or_else(none)
 }
 
 fn newest(folder: &Path, topic: &str) -> Result<PathBuf, Failure> {

@@ -11,7 +11,6 @@ use wsp::clock::SystemClock;
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Reason, Refusal};
-use wsp::pipelines::positions::shard_positions;
 use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::{Service, Taken};
 use wsp::pipelines::telemetry::Telemetry;
@@ -20,10 +19,8 @@ use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
 use wsp::pipelines::{preflight, prepare};
 use wsp::profile::settings::TELEMETRY_LISTEN;
-use wsp::profile::{ConfigError, ControlBus, KafkaWiring, KinesisWiring, Profile, active_run, run_scoped};
-use wsp::ready::{
-    FileFeed, FileFeedOptions, Incoming, KafkaFeed, KafkaOptions, KinesisFeed, KinesisOptions, Met, Settlement,
-};
+use wsp::profile::{ConfigError, ControlBus, Profile, active_run, run_scoped};
+use wsp::ready::{FileFeed, FileFeedOptions, Incoming, Met, Settlement};
 use wsp::stop::Stop;
 use wsp::store::Patience;
 
@@ -247,19 +244,19 @@ pub(crate) fn control_root(profile: &Profile, root: &Path) -> Result<PathBuf, Co
     Ok(run_scoped(root, active.as_ref()))
 }
 
-type Readies = Pin<Box<dyn Stream<Item = Result<Incoming, Refusal>> + Send>>;
+pub(super) type Readies = Pin<Box<dyn Stream<Item = Result<Incoming, Refusal>> + Send>>;
 
 /// The profile's control bus.
-struct Feed {
-    readies: Readies,
+pub(super) struct Feed {
+    pub(super) readies: Readies,
     /// What it has met.
-    met: Met,
+    pub(super) met: Met,
     /// What it reads, in words.
-    bus: String,
+    pub(super) bus: String,
     /// What to wait for in the end, so that the last verdicts are committed.
-    closed: BoxFuture<'static, ()>,
+    pub(super) closed: BoxFuture<'static, ()>,
     /// For readiness.
-    control: ControlTopic,
+    pub(super) control: ControlTopic,
 }
 
 fn feed(profile: &Profile, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
@@ -274,50 +271,10 @@ fn feed(profile: &Profile, clock: SystemClock, args: &Run) -> Result<Feed, Failu
             let (met, closed) = (feed.met(), Box::pin(std::future::ready(())));
             Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control: ControlTopic::Folder(folder) })
         }
-        ControlBus::Kafka(wiring) => {
-            let mut options = kafka_options(profile, wiring, once);
-            options.defer_pause = pause.unwrap_or(options.defer_pause);
-            let bus = format!("the control topic {} (Kafka at {})", profile.topic, wiring.bootstrap_servers.as_str());
-            let feed = KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
-            Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
-        }
-        ControlBus::Kinesis(wiring) => {
-            let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
-            let positions = shard_positions(profile, wiring, active.as_ref(), clock)
-                .map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let mut options = kinesis_options(profile, wiring, once);
-            options.defer_pause = pause.unwrap_or(options.defer_pause);
-            let bus = format!("the control topic {} (Kinesis stream {})", profile.topic, wiring.stream);
-            let feed =
-                KinesisFeed::open(options, positions, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
-            Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
-        }
-    }
-}
-
-/// How the profile's stream is reached.
-pub(crate) fn kinesis_options(profile: &Profile, wiring: &KinesisWiring, once: bool) -> KinesisOptions {
-    KinesisOptions {
-        region: wiring.region.clone(),
-        endpoint: wiring.endpoint_url.as_ref().map(ToString::to_string),
-        once,
-        ..KinesisOptions::new(&wiring.stream, &profile.topic)
-    }
-}
-
-pub(crate) fn kafka_options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> KafkaOptions {
-    KafkaOptions {
-        security: wiring.security_protocol,
-        mechanism: wiring.sasl_mechanism,
-        username: wiring.username.clone(),
-        password: wiring.password.clone(),
-        aws_region: wiring.aws_region.clone(),
-        ca_location: wiring.ca_location.clone(),
-        once,
-        session_timeout: wiring.session_timeout,
-        ..KafkaOptions::new(wiring.bootstrap_servers.as_str(), &profile.topic, &wiring.group_id)
+        #[cfg(feature = "kafka")]
+        ControlBus::Kafka(wiring) => super::kafka::feed(profile, wiring, clock, args),
+        #[cfg(feature = "kinesis")]
+        ControlBus::Kinesis(wiring) => super::kinesis::feed(profile, wiring, clock, args),
     }
 }
 

@@ -13,7 +13,9 @@ use crate::evidence::{document, key, run_prefix, unavailable};
 use crate::model::{Check, Refusal, Secret, Verdict};
 use crate::pipelines::prepare;
 use crate::pipelines::verify::{Depth, verify};
-use crate::profile::{CheckpointBackend, ControlBus};
+use crate::profile::CheckpointBackend;
+#[cfg(feature = "kafka")]
+use crate::profile::ControlBus;
 use crate::store::Key;
 
 /// Of an object that is searched or shown, in bytes.
@@ -119,6 +121,7 @@ async fn searched<C: Clock>(m: &Matrix<C>, rows: &str) -> Result<Seen, Refusal> 
 fn secrets<C>(m: &Matrix<C>) -> Vec<String> {
     let mut secrets: Vec<Secret> = m.secrets.clone();
     secrets.push(m.profile.delivery.api_key.clone());
+    #[cfg(feature = "kafka")]
     if let ControlBus::Kafka(wiring) = &m.profile.control_bus {
         secrets.extend(wiring.password.clone());
     }

@@ -122,8 +122,29 @@ pub(super) fn control_bus(r: &mut Reader<'_>, rules: &Rules) -> Option<ControlBu
         r.missing(&s::CONTROL_BUS_KIND, "");
     }
     match r.word(&s::CONTROL_BUS_KIND, &kinds)? {
-        Kind::Kafka => kafka(r, rules).map(ControlBus::Kafka),
-        Kind::Kinesis => Some(ControlBus::Kinesis(kinesis(r, rules))),
+        Kind::Kafka => {
+            let wiring = kafka(r, rules);
+            #[cfg(feature = "kafka")]
+            {
+                wiring.map(ControlBus::Kafka)
+            }
+            #[cfg(not(feature = "kafka"))]
+            {
+                wiring.and_then(|_| not_built(r, "kafka"))
+            }
+        }
+        Kind::Kinesis => {
+            let wiring = kinesis(r, rules);
+            #[cfg(feature = "kinesis")]
+            {
+                Some(ControlBus::Kinesis(wiring))
+            }
+            #[cfg(not(feature = "kinesis"))]
+            {
+                drop(wiring);
+                not_built(r, "kinesis")
+            }
+        }
         Kind::File => {
             rules.refuse(r, format_args!("{}: it has to be `kafka` or `kinesis`", s::CONTROL_BUS_KIND.path));
             Some(ControlBus::File { root: r.required(&s::CONTROL_BUS_ROOT, "").into() })
@@ -169,6 +190,14 @@ fn kafka(r: &mut Reader<'_>, rules: &Rules) -> Option<KafkaWiring> {
         group_id,
         session_timeout,
     })
+}
+
+/// Notes that this build of the program can't read the bus.
+#[cfg(not(all(feature = "kafka", feature = "kinesis")))]
+fn not_built(r: &mut Reader<'_>, bus: &str) -> Option<ControlBus> {
+    let kind = s::CONTROL_BUS_KIND.path;
+    r.problem(format!("{kind}: this build of the program has no {bus}; build it with the feature `{bus}`"));
+    None
 }
 
 const UNREACHABLE: &str = "CONTROL_TOPIC_UNREACHABLE";

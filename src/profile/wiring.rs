@@ -48,8 +48,10 @@ pub enum ControlBus {
         root: PathBuf,
     },
     /// A Kafka topic.
+    #[cfg(feature = "kafka")]
     Kafka(KafkaWiring),
     /// A Kinesis stream.
+    #[cfg(feature = "kinesis")]
     Kinesis(KinesisWiring),
 }
 

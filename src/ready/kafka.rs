@@ -29,7 +29,7 @@ use super::{FeedCounts, Incoming, Met, Probe, thread};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
-pub use options::{BootstrapServers, BootstrapServersError, KafkaOptions, SaslMechanism, SecurityProtocol};
+pub use options::KafkaOptions;
 
 /// The feed. [`KafkaFeed::stream`] turns it into a stream.
 ///
@@ -115,7 +115,11 @@ impl KafkaFeed {
     /// Looks at the topic, for readiness; works as long as the feed does.
     #[must_use]
     pub fn probe(&self) -> Probe {
-        self.probe.clone().into()
+        let probe = self.probe.clone();
+        Probe::new("partitions", move |timeout| {
+            let probe = probe.clone();
+            async move { probe.look(timeout).await }
+        })
     }
 
     /// Resolves when the feed, once dropped, has committed and left its group, or has given that up.

@@ -17,7 +17,6 @@ mod api;
 mod client;
 mod options;
 mod poller;
-mod positions;
 mod reader;
 mod shards;
 
@@ -32,12 +31,11 @@ use tokio::sync::{mpsc, watch};
 use self::api::Api;
 use self::client::Service;
 use self::poller::{Offered, Poller};
-use super::{FeedCounts, Incoming, Met, Probe, thread};
+use super::{FeedCounts, Incoming, Met, Probe, ShardPositions, thread};
 use crate::clock::Clock;
 use crate::model::{Reason, Refusal};
 
 pub use options::KinesisOptions;
-pub use positions::{ShardPositions, Unkept};
 
 /// The feed. [`KinesisFeed::stream`] turns it into a stream.
 ///
@@ -124,7 +122,11 @@ impl KinesisFeed {
     /// Looks at the stream, for readiness; works as long as the feed does.
     #[must_use]
     pub fn probe(&self) -> Probe {
-        self.probe.clone().into()
+        let probe = self.probe.clone();
+        Probe::new("shards", move |timeout| {
+            let probe = probe.clone();
+            async move { probe.look(timeout).await }
+        })
     }
 
     /// Resolves when the feed, once dropped, has kept its positions and ended, or has given that up.

@@ -10,26 +10,37 @@
 //! A feed that has lost its topic for good (refused credentials, say) yields an error and ends. Errors that may pass are
 //! logged and waited out.
 
+mod brokers;
 mod file;
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod hold;
+#[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod ledger;
 pub mod message;
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod outage;
+mod positions;
 mod probe;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "kafka", feature = "kinesis"))]
 mod contract;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+pub use brokers::{BootstrapServers, BootstrapServersError, SaslMechanism, SecurityProtocol};
 pub use file::{FileFeed, FileFeedOptions, read_message};
-pub use kafka::{BootstrapServers, BootstrapServersError, KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol};
-pub use kinesis::{KinesisFeed, KinesisOptions, ShardPositions, Unkept};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaFeed, KafkaOptions};
+#[cfg(feature = "kinesis")]
+pub use kinesis::{KinesisFeed, KinesisOptions};
 pub use message::{Parsed, Ready};
+pub use positions::{ShardPositions, Unkept};
 pub use probe::Probe;
 
 use crate::model::TopicPlace;
@@ -91,6 +102,7 @@ fn look_at(bytes: &[u8], topic: &str, name: &str, met: &Met) -> Option<Ready> {
 }
 
 /// Does `work` on a thread of its own, whose logs go where those of this one go.
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let logs = tracing::dispatcher::get_default(Clone::clone);
     let logged = move || tracing::dispatcher::with_default(&logs, work);

@@ -1,52 +1,49 @@
 //! A look at a remote control topic, for readiness and the matrix.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::kafka::KafkaProbe;
-use super::kinesis::KinesisProbe;
+use futures::future::BoxFuture;
+
 use crate::model::Refusal;
 
-/// Looks at the control topic as long as its feed works.
-#[derive(Debug, Clone)]
-pub struct Probe(Kind);
+type Look = dyn Fn(Duration) -> BoxFuture<'static, Result<usize, Refusal>> + Send + Sync;
 
-#[derive(Debug, Clone)]
-enum Kind {
-    Kafka(KafkaProbe),
-    Kinesis(KinesisProbe),
+/// Looks at the control topic as long as its feed works.
+#[derive(Clone)]
+pub struct Probe {
+    look: Arc<Look>,
+    counted: &'static str,
 }
 
 impl Probe {
+    /// A probe that counts `counted` by `look`, which gets the time it may take.
+    pub fn new<F>(counted: &'static str, look: impl Fn(Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<usize, Refusal>> + Send + 'static,
+    {
+        Self { look: Arc::new(move |timeout| Box::pin(look(timeout))), counted }
+    }
+
     /// The number of the topic's partitions, or of the stream's shards; 0 where it does not exist yet.
     ///
     /// # Errors
     ///
     /// `CONTROL_TOPIC_UNREACHABLE` where there is no answer within `timeout`, or the feed is closed.
     pub async fn look(&self, timeout: Duration) -> Result<usize, Refusal> {
-        match &self.0 {
-            Kind::Kafka(probe) => probe.look(timeout).await,
-            Kind::Kinesis(probe) => probe.look(timeout).await,
-        }
+        (self.look)(timeout).await
     }
 
     /// What [`Probe::look`] counts.
     #[must_use]
     pub fn counted(&self) -> &'static str {
-        match &self.0 {
-            Kind::Kafka(_) => "partitions",
-            Kind::Kinesis(_) => "shards",
-        }
+        self.counted
     }
 }
 
-impl From<KafkaProbe> for Probe {
-    fn from(probe: KafkaProbe) -> Self {
-        Self(Kind::Kafka(probe))
-    }
-}
-
-impl From<KinesisProbe> for Probe {
-    fn from(probe: KinesisProbe) -> Self {
-        Self(Kind::Kinesis(probe))
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Probe({})", self.counted)
     }
 }

@@ -14,11 +14,16 @@ mod local;
 mod local_tests;
 mod memory;
 mod open;
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "only the S3 store waits"))]
 mod patience;
 #[cfg(test)]
 mod power_tests;
 mod room;
+#[cfg(feature = "s3")]
 mod s3;
+mod s3_options;
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "only the S3 store names objects by it"))]
+mod s3_root;
 
 use std::fmt;
 use std::ops::Range;
@@ -34,7 +39,10 @@ pub use local::LocalStore;
 pub use memory::{Fault, MemoryStore};
 pub use open::{OpenError, StoreOptions, open_store};
 pub use patience::Patience;
-pub use s3::{Backoff, S3Credentials, S3Options, S3RootError, S3Store};
+#[cfg(feature = "s3")]
+pub use s3::S3Store;
+pub use s3_options::{Backoff, S3Credentials, S3Options};
+pub use s3_root::S3RootError;
 
 /// A name below a store's root: segments joined by `/`, none of them empty, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LocalStore, ObjectStore, S3Options, S3RootError, S3Store};
+use super::{LocalStore, ObjectStore, S3Options, S3RootError};
 
 /// What stores are opened with; each takes its own part.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,9 @@ pub enum OpenError {
     /// It begins like an address, but of a kind that no store of ours reads.
     #[error("objects are read from s3://… or from a folder, not from {0}://")]
     Scheme(String),
+    /// An S3 address, in a build that can't open it.
+    #[error("this build of the program has no S3; build it with the feature `s3`")]
+    NotBuilt,
     /// Not an S3 address.
     #[error(transparent)]
     S3(#[from] S3RootError),
@@ -29,13 +32,24 @@ pub enum OpenError {
 /// If it is an address of another kind, or not a valid one.
 pub fn open_store(root: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, OpenError> {
     match root.split_once("://") {
-        Some(("s3", _)) => Ok(Arc::new(S3Store::open(root, options.s3.clone())?)),
+        Some(("s3", _)) => open_s3(root, options),
         Some((scheme, _)) => Err(OpenError::Scheme(scheme.chars().take(20).collect())),
         None => Ok(Arc::new(LocalStore::open(root))),
     }
 }
 
-#[cfg(test)]
+#[cfg(feature = "s3")]
+fn open_s3(root: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, OpenError> {
+    Ok(Arc::new(super::S3Store::open(root, options.s3.clone())?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn open_s3(root: &str, _: &StoreOptions) -> Result<Arc<dyn ObjectStore>, OpenError> {
+    super::s3_root::Location::parse(root)?;
+    Err(OpenError::NotBuilt)
+}
+
+#[cfg(all(test, feature = "s3"))]
 mod tests {
     use super::*;
 

@@ -11,24 +11,30 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
 
 use crate::process::{Of, cpu};
-use crate::{Result, stage};
+use crate::{Result, parts, stage};
 
 /// About as long as the gate's answer.
 const ANSWER_BYTES: usize = 900;
 
 /// Sends every body once over `connections` connections, a task and a hyper sender each, and says what that took:
 /// seconds of wall and seconds of CPU.
-pub(crate) fn client(address: SocketAddr, connections: usize, bodies: Vec<Bytes>) -> Result<String> {
+pub(crate) fn client(url: &str, connections: usize, bodies: Vec<Bytes>) -> Result<String> {
+    let target = Target::at(url)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let events = bodies.len();
     let (started, before) = (Instant::now(), cpu(Of::Own)?);
     let left = Rc::new(RefCell::new(bodies.into_iter()));
     let sent = tokio::task::LocalSet::new().block_on(&runtime, async move {
         let tasks: Vec<_> =
-            (0..connections).map(|_| tokio::task::spawn_local(channel(address, left.clone()))).collect();
+            (0..connections).map(|_| tokio::task::spawn_local(channel(target.clone(), left.clone()))).collect();
         let mut sent = 0;
         for task in tasks {
             sent += task.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -45,7 +51,7 @@ pub(crate) fn client(address: SocketAddr, connections: usize, bodies: Vec<Bytes>
 /// Sends every body over one connection, one after the other; `before` is called before each.
 pub(crate) fn one_by_one(address: SocketAddr, bodies: Vec<Bytes>, mut before: impl FnMut()) -> Result<()> {
     stage::runtime()?.block_on(async {
-        let mut sender = connect(address).await?;
+        let mut sender = connect(&Target { address, tls: None }).await?;
         for body in bodies {
             before();
             send(&mut sender, body).await?;
@@ -54,8 +60,8 @@ pub(crate) fn one_by_one(address: SocketAddr, bodies: Vec<Bytes>, mut before: im
     })
 }
 
-async fn channel(address: SocketAddr, left: Rc<RefCell<std::vec::IntoIter<Bytes>>>) -> Result<usize> {
-    let mut sender = connect(address).await?;
+async fn channel(target: Target, left: Rc<RefCell<std::vec::IntoIter<Bytes>>>) -> Result<usize> {
+    let mut sender = connect(&target).await?;
     let mut sent = 0;
     loop {
         let Some(body) = left.borrow_mut().next() else { return Ok(sent) };
@@ -66,9 +72,40 @@ async fn channel(address: SocketAddr, left: Rc<RefCell<std::vec::IntoIter<Bytes>
 
 type Sender = hyper::client::conn::http1::SendRequest<Full<Bytes>>;
 
-async fn connect(address: SocketAddr) -> Result<Sender> {
+/// Where the client sends to.
+#[derive(Clone)]
+struct Target {
+    address: SocketAddr,
+    /// There if the URL is https.
+    tls: Option<TlsConnector>,
+}
+
+impl Target {
+    /// The gate at `url`; https is trusted by the authority of the tests' certificates.
+    fn at(url: &str) -> Result<Self> {
+        if let Some(address) = url.strip_prefix("http://") {
+            return Ok(Self { address: address.parse()?, tls: None });
+        }
+        let address = url.strip_prefix("https://").ok_or("a URL of another scheme")?.parse()?;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(parts::certificate("root.pem"))?)?;
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = builder.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { address, tls: Some(TlsConnector::from(std::sync::Arc::new(config))) })
+    }
+}
+
+async fn connect(Target { address, tls }: &Target) -> Result<Sender> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    match tls {
+        None => spoken(stream).await,
+        Some(tls) => spoken(tls.connect(address.ip().into(), stream).await?).await,
+    }
+}
+
+async fn spoken(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender> {
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     Ok(sender)

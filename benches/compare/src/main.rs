@@ -72,7 +72,7 @@ enum Part {
     Targets(targets::Options),
     /// Sends the bodies of a profile's run to an address.
     #[command(hide = true)]
-    Client { profile: PathBuf, address: SocketAddr, connections: usize },
+    Client { profile: PathBuf, url: String, connections: usize },
     /// Answers everything at once.
     #[command(hide = true)]
     Server,
@@ -93,9 +93,9 @@ fn main() -> Result<()> {
         None => compare(&options),
         Some(Part::Targets(options)) => targets::run(options),
         Some(Part::Server) => bare::serve(),
-        Some(Part::Client { profile, address, connections }) => {
+        Some(Part::Client { profile, url, connections }) => {
             let bodies = stage::bodies(&profile, u64::MAX)?;
-            println!("{}", bare::client(address, connections, bodies)?);
+            println!("{}", bare::client(&url, connections, bodies)?);
             Ok(())
         }
         Some(Part::Timed { profile }) => timed::run(&profile),
@@ -123,7 +123,7 @@ fn compare(options: &Options) -> Result<()> {
             let (client, gate) = Streaming::new(program, &stage).run(|run| run.in_flight = *in_flight)?;
             row.extend([(name, client), (at, gate)]);
         }
-        let (client, gate) = parts::bare(&wsp, &stage, *events, *in_flight)?;
+        let (client, gate) = Streaming::new(&wsp, &stage).bare(*events, *in_flight)?;
         row.extend([("bare client", client), ("gate of bare", gate)]);
         let (client, server) = parts::echo(&stage, *events, *in_flight)?;
         row.extend([("bare pair", client), ("bare server", server)]);

@@ -30,6 +30,11 @@ pub(crate) fn target_folder() -> PathBuf {
     Path::new(ROOT).join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
+/// A certificate or key of the tests, for `localhost` and 127.0.0.1.
+pub(crate) fn certificate(name: &str) -> PathBuf {
+    Path::new(ROOT).join("src/deliver/http/testdata").join(name)
+}
+
 /// Runs cargo in the repository.
 pub(crate) fn cargo(args: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -45,20 +50,23 @@ pub(crate) fn own(part: &str) -> Result<Command> {
 }
 
 /// How a program is run.
+#[derive(Clone, Copy)]
 pub(crate) struct Streaming<'a> {
     pub(crate) program: &'a Path,
     pub(crate) stage: &'a Stage,
     pub(crate) env: &'a [(&'a str, String)],
+    /// What the gate is told beside its address and key.
+    pub(crate) gate: &'a [&'a str],
 }
 
 impl<'a> Streaming<'a> {
     pub(crate) fn new(program: &'a Path, stage: &'a Stage) -> Self {
-        Self { program, stage, env: &[] }
+        Self { program, stage, env: &[], gate: &[] }
     }
 
     /// `wsp run --once` into a new gate: the whole process, start and end included; and the gate.
     pub(crate) fn run(&self, change: impl Fn(&mut LocalRun<'_>)) -> Result<(Sample, Sample)> {
-        let (gate, url) = gate(self.program)?;
+        let (gate, url) = gate(self.program, self.gate)?;
         let profile = self.stage.run(&url, change)?;
         let mut command = Command::new(self.program);
         command.args(["--log", "error", "run", "--once", "--profile"]).arg(&profile);
@@ -73,11 +81,13 @@ impl<'a> Streaming<'a> {
     }
 }
 
-/// All bodies of a run from the bare client, into a new gate. Its clock and CPU count from the first connection on.
-pub(crate) fn bare(program: &Path, stage: &Stage, events: u64, connections: u32) -> Result<(Sample, Sample)> {
-    let (gate, url) = gate(program)?;
-    let sample = client(&url, stage, events, connections)?;
-    Ok((sample, served(gate, events)?))
+impl Streaming<'_> {
+    /// All bodies of the run from the bare client, into a new gate. Its clock and CPU count from the first connection on.
+    pub(crate) fn bare(&self, events: u64, connections: u32) -> Result<(Sample, Sample)> {
+        let (gate, url) = gate(self.program, self.gate)?;
+        let sample = client(&url, self.stage, events, connections)?;
+        Ok((sample, served(gate, events)?))
+    }
 }
 
 /// The bare client and a bare server: what the machine gives at all.
@@ -91,7 +101,7 @@ pub(crate) fn echo(stage: &Stage, events: u64, connections: u32) -> Result<(Samp
 fn client(url: &str, stage: &Stage, events: u64, connections: u32) -> Result<Sample> {
     let profile = stage.run(url, |_| ())?;
     let mut command = own("client")?;
-    command.arg(&profile).args([url.trim_start_matches("http://"), &connections.to_string()]);
+    command.arg(&profile).args([url, &connections.to_string()]);
     let (output, cost) = Running::start(command)?.end()?;
     stage.clear(&profile)?;
     Sample::told(&output, &cost, events)
@@ -116,7 +126,7 @@ pub(crate) fn bodies_file(stage: &Stage, folder: &Path) -> Result<PathBuf> {
 
 /// wrk with one thread and as many connections, for `seconds`, into a new gate: requests a second.
 pub(crate) fn wrk(program: &Path, bodies: &Path, seconds: u64, connections: u32) -> Result<f64> {
-    let (gate, url) = gate(program)?;
+    let (gate, url) = gate(program, &[])?;
     let mut command = Command::new("wrk");
     command.arg("-t1").arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
     command.arg("-s").arg(bodies.with_file_name("bodies.lua")).arg(url).arg("--").arg(bodies);
@@ -133,10 +143,10 @@ pub(crate) fn wrk(program: &Path, bodies: &Path, seconds: u64, connections: u32)
     Ok(requests * 1e6 / micros)
 }
 
-/// A new `wsp gate`, and its address.
-pub(crate) fn gate(program: &Path) -> Result<(Running, String)> {
+/// A new `wsp gate`, told `more`, and its address.
+pub(crate) fn gate(program: &Path, more: &[&str]) -> Result<(Running, String)> {
     let mut command = Command::new(program);
-    command.args(["--log", "error", "gate", "--listen", "127.0.0.1:0", "--api-key", stage::KEY]);
+    command.args(["--log", "error", "gate", "--listen", "127.0.0.1:0", "--api-key", stage::KEY]).args(more);
     let mut gate = Running::start(command)?;
     let url = gate.line()?;
     Ok((gate, url))

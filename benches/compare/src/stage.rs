@@ -1,6 +1,7 @@
 //! A world, a fresh place to run it in as often as it is wanted, and what its run is made of.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use futures::executor::block_on_stream;
 use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
 use wsp::merge::{RunsExt, merge};
+use wsp::model::Event;
 use wsp::oracle::Scan;
 use wsp::pipelines::prepare::{self, Prepared};
 use wsp::profile::Profile;
@@ -109,15 +111,31 @@ pub(crate) fn prepared(profile: &Path) -> Result<Prepared> {
 
 /// The first `limit` bodies of a profile's run, in canonical order, by the stages that make them for the run itself.
 pub(crate) fn bodies(profile: &Path, limit: u64) -> Result<Vec<Bytes>> {
+    let mut bodies = Vec::new();
+    framed(profile, limit, |event| bodies.push(event.body))?;
+    Ok(bodies)
+}
+
+/// The share of a run's events that its most frequent order key has.
+pub(crate) fn hottest(profile: &Path) -> Result<f64> {
+    let mut keys = HashMap::<u64, u64>::new();
+    let mut events = 0.0;
+    framed(profile, u64::MAX, |event| {
+        *keys.entry(event.order_key).or_default() += 1;
+        events += 1.0;
+    })?;
+    Ok(keys.into_values().max().unwrap_or(0) as f64 / events)
+}
+
+fn framed(profile: &Path, limit: u64, mut each: impl FnMut(Event)) -> Result<()> {
     let run = prepared(profile)?;
     let runtime = runtime()?;
     let outputs = run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
     let _context = runtime.enter();
-    let mut bodies = Vec::new();
     for chunk in block_on_stream(merge(outputs).take_rows(limit).frame(run.framer())) {
-        bodies.extend(chunk?.into_iter().map(|event| event.body));
+        chunk?.into_iter().for_each(&mut each);
     }
-    Ok(bodies)
+    Ok(())
 }
 
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Attempt, Endpoint, Gate, GateChannel, HttpGate};
 use wsp::evidence::Status;
-use wsp::model::{Event, Secret};
+use wsp::model::{Event, Position};
 use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::Service;
 use wsp::profile::Profile;
@@ -26,18 +26,21 @@ use wsp::stop::Stop;
 use crate::stage::{self, KEY, folder_of};
 use crate::{Result, parts};
 
-/// One event: when it was sent, nanoseconds on the sender's clock, its event time, microseconds, and how long after it was
-/// due by event time it was sent, nanoseconds, below zero where it was early (0 where event time doesn't pace).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One event: when it was sent, nanoseconds on the sender's clock, its event time, microseconds, how long after it was
+/// due by event time it was sent, nanoseconds, below zero where it was early (0 where event time doesn't pace), and where its
+/// row stands: rank, file, row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) at: u64,
     pub(crate) ts: i64,
     pub(crate) lag: i64,
+    pub(crate) row: (u16, u32, u64),
 }
 
 impl Sent {
     fn line(self) -> String {
-        format!("{} {} {}\n", self.at, self.ts, self.lag)
+        let (rank, file, row) = self.row;
+        format!("{} {} {} {rank} {file} {row}\n", self.at, self.ts, self.lag)
     }
 
     /// The lines of a part's output.
@@ -45,7 +48,8 @@ impl Sent {
         let of = |line: &str| {
             let mut fields = line.split(' ');
             let mut next = || fields.next().ok_or("a line too short");
-            Ok(Self { at: next()?.parse()?, ts: next()?.parse()?, lag: next()?.parse()? })
+            let (at, ts, lag) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
+            Ok(Self { at, ts, lag, row: (next()?.parse()?, next()?.parse()?, next()?.parse()?) })
         };
         output.lines().map(of).collect()
     }
@@ -82,7 +86,8 @@ impl<H: GateChannel> GateChannel for NotedChannel<H> {
     fn push(&mut self, event: &Event) -> impl Future<Output = Attempt> + Send {
         let now = self.clock.now();
         let lag = event.due.map_or(0, |due| now.as_nanos() as i64 - due.as_nanos() as i64);
-        let sent = Sent { at: now.as_nanos() as u64, ts: event.ts.0, lag };
+        let Position { rank, file, row, .. } = event.position;
+        let sent = Sent { at: now.as_nanos() as u64, ts: event.ts.0, lag, row: (rank, file, row) };
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
         self.channel.push(event)
     }
@@ -120,7 +125,7 @@ pub(crate) fn lone(profile: &Path, address: std::net::SocketAddr) -> Result<()> 
     let bodies = stage::bodies(profile, u64::MAX)?;
     let clock = stage::runtime()?.block_on(async { SystemClock::new() });
     let mut text = String::new();
-    let note = || text.push_str(&Sent { at: clock.now().as_nanos() as u64, ts: 0, lag: 0 }.line());
+    let note = || text.push_str(&Sent { at: clock.now().as_nanos() as u64, ..Sent::default() }.line());
     crate::bare::one_by_one(address, bodies, note)?;
     print!("{text}");
     Ok(())
@@ -128,13 +133,12 @@ pub(crate) fn lone(profile: &Path, address: std::net::SocketAddr) -> Result<()> 
 
 /// Starts one of the two on a run of `stage` before a new gate, and reads what it prints.
 pub(crate) fn measure(
-    bench: (&Path, &stage::Stage),
+    streaming: &parts::Streaming<'_>,
     part: &str,
-    env: &[(&str, String)],
     change: impl Fn(&mut wsp::reference::LocalRun<'_>),
 ) -> Result<Vec<Sent>> {
-    let (program, stage) = bench;
-    let (gate, url) = parts::gate(program)?;
+    let parts::Streaming { program, stage, env, gate } = *streaming;
+    let (gate, url) = parts::gate(program, gate)?;
     let profile = stage.run(&url, change)?;
     let mut command = parts::own(part)?;
     command.arg(&profile);

@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 
 use super::api::Api;
 use super::options::KinesisOptions;
-use super::positions::ShardPositions;
 use super::reader::{Answer, Reader, Request};
 use super::shards::backoff;
 use crate::clock::Clock;
 use crate::model::{Refusal, ShardPosition, TopicPlace};
+use crate::ready::ShardPositions;
 use crate::ready::{Desk, Incoming, Met, Source, Ticket};
 
 /// Time between two saves, where no verdict asks for one at once.

@@ -11,8 +11,8 @@ use super::double::{Double, sequence, shard_id};
 use super::*;
 use crate::clock::SystemClock;
 use crate::model::{ShardId, ShardPosition, TopicPlace};
-use crate::ready::Settlement;
 use crate::ready::contract::{Bus, Incomings, TOPIC, digit, ready};
+use crate::ready::{Settlement, Unkept};
 
 const WAIT: Duration = Duration::from_secs(30);
 

@@ -14,9 +14,9 @@ use super::super::{Key, ObjectMeta, StoreError, Version};
 use super::call::Asked;
 use super::client;
 use super::failure::{Failure, Kind};
-use super::location::Location;
-use super::options::S3Options;
 use super::turns::Turns;
+use crate::store::S3Options;
+use crate::store::s3_root::Location;
 
 /// A bucket, as far as a store's root reaches.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::super::patience::Leave;
 use super::bucket::Bucket;
 use super::failure::{Failure, Kind};
-use super::options::Backoff;
+use crate::store::Backoff;
 
 /// After this long without a byte of an answer the log says so.
 const LATE: Duration = Duration::from_secs(3);
@@ -209,11 +209,11 @@ fn random(salt: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::super::patience::Patience;
-    use super::super::location::Location;
-    use super::super::options::S3Options;
     use super::*;
     use crate::clock::{Clock, SystemClock};
     use crate::stop::Stop;
+    use crate::store::S3Options;
+    use crate::store::s3_root::Location;
 
     fn passing() -> Failure {
         Failure::new(Kind::Passing, "the server answered 500")

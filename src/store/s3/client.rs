@@ -9,8 +9,8 @@ use aws_sdk_s3::config::{
     Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 
-use super::options::{S3Credentials, S3Options};
 use crate::aws;
+use crate::store::{S3Credentials, S3Options};
 
 /// What a signature names where an S3-compatible server has no regions.
 const NO_REGION: &str = "us-east-1";

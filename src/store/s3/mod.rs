@@ -12,8 +12,6 @@ mod call;
 mod client;
 mod failure;
 mod io_thread;
-mod location;
-mod options;
 mod read;
 mod spans;
 mod turns;
@@ -27,13 +25,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Holds, Key, ObjectMeta, ObjectStore, StoreError, Version};
+use super::s3_root::Location;
+use super::{Holds, Key, ObjectMeta, ObjectStore, S3Options, S3RootError, StoreError, Version};
 use bucket::Bucket;
 use io_thread::IoThread;
-use location::Location;
-
-pub use location::S3RootError;
-pub use options::{Backoff, S3Credentials, S3Options};
 
 /// A bucket's prefix as an object store. Clones share it.
 #[derive(Clone)]

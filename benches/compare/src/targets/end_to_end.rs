@@ -36,7 +36,7 @@ impl EndToEnd {
                         rounds.rate.0.push(rate(&sample)?);
                         rounds.cpu.0.push(sample.cpu);
                     }
-                    1 => rounds.bare.0.push(rate(&parts::bare(bench.program(), stage, events, CHANNELS)?.0)?),
+                    1 => rounds.bare.0.push(rate(&Streaming::new(bench.program(), stage).bare(events, CHANNELS)?.0)?),
                     _ => rounds.wrk.0.push(parts::wrk(bench.program(), &bodies, seconds, CHANNELS)?),
                 }
             }

@@ -27,7 +27,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
         bench.round("from S3", round);
         for side in 0..2 {
             if (side + round) % 2 == 0 {
-                let run = Streaming { program: bench.program(), stage: &remote, env: &env };
+                let run = Streaming { program: bench.program(), stage: &remote, env: &env, gate: &[] };
                 let (sample, _) = run.run(|run| run.path_style = true)?;
                 from_s3.0.push(rate(&sample)?);
                 s3_peak.0.push(sample.peak);

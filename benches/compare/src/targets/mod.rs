@@ -1,14 +1,18 @@
-//! The nine targets of speed, measured on this machine, as a Markdown table.
+//! The targets of speed, measured on this machine, as a Markdown table: 1 to 9 are the program's, 11 to 18 are delivery's at real
+//! latencies.
 //!
 //! ```text
 //! Bench (program, settings, worlds made once) ──► one file a question ──► rows, printed as they come
 //! ```
 
+mod at_latency;
 mod before_socket;
 mod end_to_end;
 mod flat;
 mod from_s3;
+mod kept;
 mod one_in_flight;
+mod over_tls;
 mod paced;
 mod start;
 mod table;
@@ -75,7 +79,7 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
         Bench { program, folder: folder.canonicalize()?, options, world: OnceCell::new(), end_to_end: OnceCell::new() };
     let Options { events, rounds, hours, pace_seconds, .. } = &bench.options;
     table::head(&format!("{events} events, {rounds} rounds, {hours} hours of event time, {pace_seconds} s of pace"))?;
-    let targets: [(u8, fn(&Bench) -> Result<Vec<Row>>); 8] = [
+    let targets: [(u8, fn(&Bench) -> Result<Vec<Row>>); 14] = [
         (1, end_to_end::ratios),
         (2, before_socket::rows),
         (3, end_to_end::per_core),
@@ -84,6 +88,12 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
         (6, flat::rows),
         (8, from_s3::rows),
         (9, start::rows),
+        (11, at_latency::constant),
+        (12, at_latency::spread),
+        (14, at_latency::displacement),
+        (15, paced::bursts),
+        (17, over_tls::rows),
+        (18, kept::rows),
     ];
     let only = &bench.options.only;
     for (target, rows) in targets {

@@ -5,6 +5,7 @@ use wsp::reference::LocalRun;
 use super::Bench;
 use super::table::{Met, Row, Spread};
 use crate::Result;
+use crate::parts::Streaming;
 use crate::timed::{self, Sent};
 
 const EVENTS: u64 = 30_000;
@@ -13,7 +14,7 @@ const WARM: usize = 500;
 
 pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let stage = bench.stage("one", &wsp::reference::world::WorldSpec::new(EVENTS))?;
-    let of = (bench.program(), &stage);
+    let of = Streaming::new(bench.program(), &stage);
     let strict = |run: &mut LocalRun<'_>| run.in_flight = 1;
     let mut own: [Spread; 2] = Default::default();
     let mut bare: [Spread; 2] = Default::default();
@@ -21,7 +22,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
         bench.round("one in flight", round);
         for side in 0..2 {
             let (part, into) = if (side + round) % 2 == 0 { ("timed", &mut own) } else { ("lone", &mut bare) };
-            let cycles = cycles(&timed::measure(of, part, &[], strict)?);
+            let cycles = cycles(&timed::measure(&of, part, strict)?);
             for (into, per_mille) in into.iter_mut().zip([500, 990]) {
                 into.0.push(quantile(&cycles, per_mille) / 1e3);
             }

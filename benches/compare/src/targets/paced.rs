@@ -14,6 +14,7 @@ use super::Bench;
 use super::one_in_flight::quantile;
 use super::table::{Met, Row, Spread};
 use crate::Result;
+use crate::parts::Streaming;
 use crate::stage::Stage;
 use crate::timed::{self, Sent};
 
@@ -35,11 +36,11 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let mut line = Line::default();
     for round in 0..bench.options.rounds {
         bench.round("pace", round);
-        let of = (bench.program(), &stage);
-        let sent = timed::measure(of, "timed", &[], |run| run.speedup = speedup)?;
+        let of = Streaming::new(bench.program(), &stage);
+        let sent = timed::measure(&of, "timed", |run| run.speedup = speedup)?;
         line.count(&sent, taken(bench, &stage)?);
         by_time.count(sent.iter().map(|sent| sent.lag));
-        by_rate.count(behind_rate(&timed::measure(of, "timed", &env, |_| ())?));
+        by_rate.count(behind_rate(&timed::measure(&Streaming { env: &env, ..of }, "timed", |_| ())?));
     }
     let mut rows = Vec::new();
     let how = format!("speed-up {speedup:.0}, {RATE}/s on average, for {seconds} s; {}", line.told());
@@ -101,7 +102,7 @@ impl Steady {
 
 /// What the gate takes of a world a second, from the first send to the last, where nothing paces.
 fn taken(bench: &Bench, stage: &Stage) -> Result<f64> {
-    let sent = timed::measure((bench.program(), stage), "timed", &[], |_| ())?;
+    let sent = timed::measure(&Streaming::new(bench.program(), stage), "timed", |_| ())?;
     let (first, last) = sent.first().zip(sent.last()).ok_or("nothing was sent")?;
     Ok((sent.len() - 1) as f64 / ((last.at - first.at) as f64 / 1e9))
 }
@@ -156,6 +157,59 @@ impl Line {
     }
 }
 
+/// Target 15: how late the made-up world's bursts are sent, beside the least that a client with as many connections could
+/// reach before a gate of this rate.
+pub(super) fn bursts(bench: &Bench) -> Result<Vec<Row>> {
+    let seconds = bench.options.pace_seconds;
+    let spec = WorldSpec::new(RATE * seconds);
+    let stage = bench.stage("bursts", &spec)?;
+    let speedup = spec.days * 86_400.0 / seconds as f64;
+    let [mut own, mut least, mut rate] = <[Spread; 3]>::default();
+    for round in 0..bench.options.rounds {
+        bench.round("bursts", round);
+        let sent = timed::measure(&Streaming::new(bench.program(), &stage), "timed", |run| run.speedup = speedup)?;
+        let takes = taken(bench, &stage)?;
+        let mut late: Vec<f64> = sent.iter().map(|sent| sent.lag.max(0) as f64 / 1e6).collect();
+        late.sort_by(f64::total_cmp);
+        own.0.push(quantile(&late, 990));
+        least.0.push(quantile(&at_best(&sent, takes), 990));
+        rate.0.push(takes);
+    }
+    let ratio = own.over(&least);
+    Ok(vec![Row {
+        target: 15,
+        what: "by event time: late at p99, at most 1.2 times the least that any client could reach".to_owned(),
+        figure: ratio.told(2, ""),
+        met: Met::from(ratio.median() <= 1.2),
+        how: format!(
+            "speed-up {speedup:.0}, {RATE}/s on average, for {seconds} s, 64 in flight: {}; at best {}, simulated with 64 in \
+             flight before a gate that takes {}",
+            own.told(3, " ms"),
+            least.told(3, " ms"),
+            rate.told(0, "/s")
+        ),
+    }])
+}
+
+/// How late each event is sent at best, milliseconds, ascending: at its due time, or when one of 64 requests before a gate of
+/// this rate is answered.
+fn at_best(sent: &[Sent], rate: f64) -> Vec<f64> {
+    let mut due: Vec<f64> = sent.iter().map(|sent| (sent.at as i64 - sent.lag) as f64).collect();
+    due.sort_by(f64::total_cmp);
+    let mut on_the_way = std::collections::VecDeque::new();
+    let mut served = f64::MIN;
+    let mut late = Vec::with_capacity(due.len());
+    for due in due {
+        let free = if on_the_way.len() < 64 { f64::MIN } else { on_the_way.pop_front().unwrap_or(f64::MIN) };
+        let at = due.max(free);
+        served = at.max(served) + 1e9 / rate;
+        on_the_way.push_back(served);
+        late.push((at - due) / 1e6);
+    }
+    late.sort_by(f64::total_cmp);
+    late
+}
+
 /// How far behind a fixed rate each event was sent, nanoseconds.
 fn behind_rate(sent: &[Sent]) -> impl Iterator<Item = i64> {
     let due = |n: usize| n as i64 * (1_000_000_000 / RATE as i64);
@@ -167,7 +221,7 @@ fn sped_up(bench: &Bench) -> Result<Row> {
     let hours = bench.options.hours;
     let stage = bench.stage("day", &WorldSpec { days: hours / 24.0, ..WorldSpec::new(EVENTS) })?;
     eprintln!("pace: {hours} hours of event time in {:.0} s", hours * 3_600.0 / SPEEDUP);
-    let sent = timed::measure((bench.program(), &stage), "timed", &[], |run| run.speedup = SPEEDUP)?;
+    let sent = timed::measure(&Streaming::new(bench.program(), &stage), "timed", |run| run.speedup = SPEEDUP)?;
     let mut line = Line::default();
     line.count(&sent, taken(bench, &stage)?);
     let (first, last) = sent.first().zip(sent.last()).ok_or("nothing was sent")?;

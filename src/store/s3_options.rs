@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::patience::Patience;
+use super::patience::Patience;
 use crate::model::{HttpUrl, Secret};
 
 /// Settings of an S3 store. The default suits AWS with everything else from the environment.

@@ -1,6 +1,6 @@
 //! The location of an S3 root: `s3://bucket/prefix`, parsed.
 
-use super::super::Key;
+use super::Key;
 
 /// A bucket and the prefix that all names of a store begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]

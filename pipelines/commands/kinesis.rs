@@ -1,0 +1,74 @@
+//! The Kinesis control stream, as the commands read it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wsp::clock::SystemClock;
+use wsp::model::PlatformRunId;
+use wsp::pipelines::positions::shard_positions;
+use wsp::pipelines::telemetry::readiness::ControlTopic;
+use wsp::profile::{KinesisWiring, Profile, active_run};
+use wsp::ready::{KinesisFeed, KinesisOptions, Ready, Unkept};
+
+use super::args::Run;
+use super::matrix::{self, Topic};
+use super::service::Feed;
+use super::{Failure, LOOKED_AT, REACH, block_on};
+
+/// READYs for the service.
+pub(super) fn feed(profile: &Profile, wiring: &KinesisWiring, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
+    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
+    let positions = shard_positions(profile, wiring, active.as_ref(), clock)
+        .map_err(|refusal| Failure::usage(refusal.to_string()))?;
+    let mut options = options(profile, wiring, args.once);
+    options.defer_pause = args.poll_seconds.unwrap_or(options.defer_pause);
+    let bus = format!("the control topic {} (Kinesis stream {})", profile.topic, wiring.stream);
+    let feed = KinesisFeed::open(options, positions, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
+    let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
+    Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
+}
+
+/// The stream as the matrix looks at it.
+pub(super) async fn topic(
+    profile: &Profile,
+    wiring: &KinesisWiring,
+    run: &PlatformRunId,
+    named: Option<&Ready>,
+) -> Result<Topic, Failure> {
+    let kept = look(profile, wiring, false)?;
+    let found = matrix::newest(look(profile, wiring, true)?.stream(), run, named).await;
+    Ok(Topic { control: ControlTopic::Remote(kept.probe()), found, look: Some(Box::new(kept)) })
+}
+
+/// Of several shards there is no first and last, so the newest is the one that SR emitted last.
+pub(super) fn newest(profile: &Profile, wiring: &KinesisWiring) -> Result<Ready, Failure> {
+    let mut feed = look(profile, wiring, true)?;
+    let read = async {
+        let mut newest: Option<Ready> = None;
+        while let Some(incoming) = feed.next().await {
+            let incoming = incoming.map_err(|refusal| Failure::usage(refusal.to_string()))?;
+            if newest.as_ref().is_none_or(|newest| newest.emitted_at() <= incoming.ready.emitted_at()) {
+                newest = Some(incoming.ready.clone());
+            }
+        }
+        Ok::<_, Failure>(newest)
+    };
+    let none = || Failure::usage(format!("no READY is on the stream {}; name one with --ready", wiring.stream));
+    block_on(read)??.ok_or_else(none)
+}
+
+/// A look at the profile's stream that settles nothing: what is kept for the service stays as it is.
+fn look(profile: &Profile, wiring: &KinesisWiring, once: bool) -> Result<KinesisFeed, Failure> {
+    let options = KinesisOptions { max_held: LOOKED_AT, reach_timeout: REACH, ..options(profile, wiring, once) };
+    KinesisFeed::open(options, Arc::new(Unkept), SystemClock::new())
+        .map_err(|refusal| Failure::usage(refusal.to_string()))
+}
+
+fn options(profile: &Profile, wiring: &KinesisWiring, once: bool) -> KinesisOptions {
+    KinesisOptions {
+        region: wiring.region.clone(),
+        endpoint: wiring.endpoint_url.as_ref().map(ToString::to_string),
+        once,
+        ..KinesisOptions::new(&wiring.stream, &profile.topic)
+    }
+}
