@@ -6,6 +6,9 @@
 //! ```
 //!
 //! It runs on the service's own runtime, so that an answer says that this runtime turns.
+//!
+//! Nobody has to log in, so a peer may take little: a share of the connections, and a bounded time for each. A probe from another
+//! address is answered whatever one peer does.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,18 +28,26 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::telemetry::prometheus;
 
 use super::Telemetry;
+use super::peers::Peers;
 use super::readiness::{Readiness, Report};
 use super::status::Status;
 
 /// Connections at once; further ones wait to be accepted.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 64;
+/// Connections of one peer at once; further ones are closed. Prometheus and a kubelet have three at most.
+const SHARE: usize = 8;
 /// How long a peer may take to send its request's head.
 const HEAD: Duration = Duration::from_secs(5);
+/// How long a connection may take in all: its head, the answer (parts that do not answer are waited for), and reading it.
+const CONNECTION: Duration = Duration::from_secs(15);
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 << 10;
 /// Between two looks at how far the run is.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -106,13 +117,18 @@ async fn look_often<C: Clock>(telemetry: Telemetry, clock: C) {
 
 async fn accept<C: Clock>(listener: TcpListener, desk: Arc<Desk<C>>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let peers = Peers::new(SHARE);
     while let Ok(place) = room.clone().acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
+                let Some(share) = peers.admit(peer.ip()) else {
+                    tracing::debug!(%peer, "a connection to the telemetry listener was closed: the peer has too many");
+                    continue;
+                };
                 let desk = desk.clone();
                 tokio::spawn(async move {
                     serve(stream, desk).await;
-                    drop(place);
+                    drop((place, share));
                 });
             }
             // Too many open files pass; asking again at once would only burn time.
@@ -127,9 +143,10 @@ async fn accept<C: Clock>(listener: TcpListener, desk: Arc<Desk<C>>) {
 async fn serve<C: Clock>(stream: TcpStream, desk: Arc<Desk<C>>) {
     let service = service_fn(move |request| answer(request, desk.clone()));
     let mut connection = http1::Builder::new();
-    connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false);
-    // An error here is a peer that left or never asked.
-    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+    connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false).max_buf_size(HEAD_BYTES);
+    let serving = connection.serve_connection(TokioIo::new(stream), service);
+    // An error here is a peer that left, never asked, or does not read its answer.
+    let _ = timeout(CONNECTION, serving).await;
 }
 
 async fn answer<C: Clock>(request: Request<Incoming>, desk: Arc<Desk<C>>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -11,6 +11,7 @@
 mod families;
 pub mod listener;
 pub mod otlp;
+mod peers;
 pub mod readiness;
 mod run;
 pub(super) mod spans;
