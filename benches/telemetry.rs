@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{BODY_BYTES, CHANNELS, Figure, event, median, runtime, serve, setting, timed};
 use futures::StreamExt;
-use wsp::checkpoint::Lease;
+use wsp::checkpoint::{Lease, Unsaved};
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions, PushStats};
 use wsp::evidence::Tally;
@@ -54,7 +54,6 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
         message_id: Some("0".repeat(64).parse().unwrap()),
         platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
         started: clock.utc(),
-        started_at: clock.now(),
         outputs: vec![RunOutput {
             output_id: "s3_event_stream_with_fraud_6B".parse().unwrap(),
             due: events,
@@ -66,6 +65,7 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
         framed: Counter::new(),
         read: ReadCounts::default(),
         lease: Lease::unlimited(),
+        unsaved: Unsaved::new(),
     });
     let scraped = telemetry.clone();
     let scraping = tokio::spawn(async move {

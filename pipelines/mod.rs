@@ -19,5 +19,6 @@ mod progress;
 pub mod resuming;
 pub mod service;
 pub mod sim;
+pub mod stopping;
 pub mod telemetry;
 pub mod verify;

@@ -9,7 +9,7 @@ use tracing::info_span;
 use crate::ahead::AheadExt;
 use crate::byte_budget::ByteBudget;
 use crate::checkpoint::{
-    ApartExt, CheckpointExt, CheckpointOptions, CheckpointScope, Earlier, HeldExt, RejoinExt, SavedCursor,
+    ApartExt, CheckpointExt, CheckpointOptions, CheckpointScope, Earlier, HeldExt, RejoinExt, SavedCursor, Unsaved,
 };
 use crate::clock::Clock;
 use crate::credit::Credit;
@@ -156,6 +156,8 @@ pub struct Parts<G, C> {
     pub read: ReadCounts,
     /// Where events are counted before they are sent.
     pub framed: Counter,
+    /// Where it is kept since when answered events wait to be saved.
+    pub unsaved: Unsaved,
     /// What request bodies in memory are counted against, those of the framed events among them.
     pub bodies: ByteBudget,
 }
@@ -241,7 +243,7 @@ where
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
-    let Parts { gate, clock, scope, earlier, stop, stats, bodies, .. } = parts;
+    let Parts { gate, clock, scope, earlier, stop, stats, unsaved, bodies, .. } = parts;
     let lease = scope.lease();
     let credit = Credit::new(settings.bound());
     let push = PushOptions::new(clock.clone())
@@ -256,7 +258,7 @@ where
         .circuit(settings.circuit)
         .adaptive(settings.adaptive)
         .credit(credit.clone())
-        .stop(stop)
+        .stop(stop.clone())
         .drain_deadline(settings.drain_deadline)
         .stop_on_quarantine(settings.stop_on_quarantine)
         .stats(stats);
@@ -264,6 +266,8 @@ where
         .flush_every(settings.flush_every)
         .earlier(earlier.clone())
         .settle(credit)
+        .unsaved(unsaved)
+        .stop(stop)
         // A lane's last event is rarely its view's last row; without a cap, the end of the stream is the outputs' end.
         .ends_complete(!settings.is_capped())
         .on_saved(on_saved);

@@ -260,7 +260,7 @@ fn validate_names_all_that_is_wrong_with_a_profile() {
     let (_gate, stage) = unsent();
     let right = wsp(&stage, &["validate", "--profile", "profile.yaml"]);
     assert_eq!((right.code, right.err.as_str()), (Some(0), ""));
-    assert_eq!(right.out, "profile.yaml: profile local_test is in order\n");
+    assert_eq!(right.out, "profile.yaml: profile local_test is in order; once told to stop, a run ends within 85 s\n");
 
     stage.profile("http://127.0.0.1:1", |profile| {
         profile["wiring"]["wsp_delivery"] = json!({"in_flight": 0, "windou": 3});

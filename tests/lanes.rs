@@ -20,7 +20,7 @@ use data_path::{framed, framer, merged, parquet, pins, read, view_of};
 use futures::StreamExt as _;
 use proptest::prelude::*;
 use wsp::byte_budget::ByteBudget;
-use wsp::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints};
+use wsp::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints, Unsaved};
 use wsp::clock::Clock;
 use wsp::deliver::PushStats;
 use wsp::deliver::memory::{MemoryGate, Step};
@@ -341,6 +341,7 @@ async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duratio
         stats: PushStats::new(),
         read: ReadCounts::default(),
         framed: framed.clone(),
+        unsaved: Unsaved::new(),
         bodies: ByteBudget::unlimited(),
     };
     let from = vec![Resume::default(); run.outputs.len()];

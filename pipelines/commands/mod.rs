@@ -32,9 +32,9 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wsp::clock::{Clock, SystemClock};
-use wsp::pipelines::preflight;
 use wsp::pipelines::telemetry::Telemetry;
 use wsp::pipelines::telemetry::otlp::Otlp;
+use wsp::pipelines::{preflight, stopping};
 use wsp::profile::{ConfigError, Profile, References};
 
 use args::{Cli, Command, ProfileArg};
@@ -170,7 +170,9 @@ pub(crate) fn say(text: impl Display) -> Result<(), Failure> {
 fn validate(args: &ProfileArg) -> Outcome {
     let profile = load_checked(args, |refers| [preflight::machine(refers), preflight::files(refers)].concat())?;
     service::gate(&profile, SystemClock::new())?;
-    say(format_args!("{}: profile {} is in order\n", args.profile.display(), profile.profile_id))?;
+    let stop = stopping::longest(&profile).as_secs_f64();
+    let profile = format_args!("{}: profile {} is in order", args.profile.display(), profile.profile_id);
+    say(format_args!("{profile}; once told to stop, a run ends within {stop} s\n"))?;
     Ok(Exit::Done)
 }
 

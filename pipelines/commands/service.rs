@@ -17,7 +17,7 @@ use wsp::pipelines::telemetry::Telemetry;
 use wsp::pipelines::telemetry::listener::Listener;
 use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
-use wsp::pipelines::{preflight, prepare};
+use wsp::pipelines::{preflight, prepare, stopping};
 use wsp::profile::settings::TELEMETRY_LISTEN;
 use wsp::profile::{ConfigError, ControlBus, Profile, active_run, run_scoped};
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming, Met, Settlement};
@@ -51,7 +51,10 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
         let serving = serving.serve(readies, &stop, &met, &bus);
         let outcome = watched(Box::pin(serving), &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
-        closed.await;
+        let closing = stopping::within(&stop, &clock, stopping::CONTROL_TOPIC, closed);
+        if closing.await.is_none() {
+            tracing::warn!("the control topic has not taken the last verdicts in time; it delivers their READYs again");
+        }
         outcome
     })?
 }

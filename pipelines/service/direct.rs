@@ -192,12 +192,15 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         );
         let identity = identity.instrument(info_span!("identify")).await?;
         result.scenario_run_id = Some(identity.scenario_run_id.clone());
-        let checking = prepare::prepare(profile, None, identity, engine_root, checks);
-        let prepared = checking.instrument(info_span!("check")).await;
-        let prepared = prepared.ok_or_else(|| prepare::first_refusal(checks))?;
-        result.output_ids = prepared.output_ids();
-        let opened = self.open_scope(&prepared).instrument(info_span!("hold")).await?;
-        Ok((prepared, opened))
+        let looking = Box::pin(async {
+            let checking = prepare::prepare(profile, None, identity, engine_root, checks);
+            let prepared = checking.instrument(info_span!("check")).await;
+            let prepared = prepared.ok_or_else(|| prepare::first_refusal(checks))?;
+            result.output_ids = prepared.output_ids();
+            let opened = self.open_scope(&prepared).instrument(info_span!("hold")).await?;
+            Ok((prepared, opened))
+        });
+        self.unless_stopped(looking).await?
     }
 
     async fn stream_direct(
@@ -215,11 +218,11 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         // Where another producer has the run now, the summary is that one's to give.
         let lost = streamed.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::CheckpointLeaseLost);
         if let Some(summary) = streamed.summary.as_ref().filter(|_| !lost) {
-            let written = async { self.summaries(prepared, None)?.put_summary(summary).await };
-            result.unwritten = written.await.err();
+            let writing = async { self.summaries(prepared, None)?.put_summary(summary).await };
+            result.unwritten = self.in_time(writing).await.err();
         }
         drop(scope);
-        store.released().await;
+        self.released(&*store).await;
         streamed
     }
 }

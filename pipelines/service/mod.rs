@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use tracing::{Instrument, info_span};
 
-use crate::checkpoint::{CheckpointScope, SharedScope};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, SharedScope};
 use crate::clock::Clock;
 use crate::deliver::Gate;
 use crate::evidence::{
@@ -35,6 +35,7 @@ use super::deferral::{PacksLook, Waiting};
 use super::evidence::{By, ending, evidence_of, limits, not_streamed, pins, provenance, rows_before};
 use super::prepare;
 use super::producer::Settings;
+use super::stopping;
 use super::telemetry::{Telemetry, spans};
 pub use direct::{Direct, Directed};
 use stream::{Opened, Run, Streamed};
@@ -233,12 +234,16 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let mut checks = CheckList::new();
         checks.note("required packs", packs.verdict(), Clone::clone);
         let pack_ref = ready.payload.oracle_pack_ref.as_ref();
-        let checking = prepare::prepare(&self.profile, pack_ref, identity, engine_root.clone(), &mut checks);
-        let prepared = checking.instrument(info_span!("check")).await;
-        let opened = match &prepared {
-            Some(prepared) => self.open_scope(prepared).instrument(info_span!("hold")).await,
-            None => Err(prepare::first_refusal(&checks)),
-        };
+        let looking = Box::pin(async {
+            let checking = prepare::prepare(&self.profile, pack_ref, identity, engine_root.clone(), &mut checks);
+            let prepared = checking.instrument(info_span!("check")).await;
+            let opened = match &prepared {
+                Some(prepared) => self.open_scope(prepared).instrument(info_span!("hold")).await,
+                None => Err(prepare::first_refusal(&checks)),
+            };
+            (prepared, opened)
+        });
+        let (prepared, opened) = self.unless_stopped(looking).await.unwrap_or_else(|stopped| (None, Err(stopped)));
         // Another producer's hold and an outage pass; a verdict would use the READY up.
         if let Err(refusal) = &opened
             && refusal.reason.defers()
@@ -296,16 +301,46 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             summary: taken.summary.clone(),
         };
         // The run is what it is, whether or not the store takes it now.
-        if let Err(error) = words.write(&self.store).instrument(info_span!("evidence")).await {
+        if let Err(error) = self.in_time(Box::pin(words.write(&self.store).instrument(info_span!("evidence")))).await {
             self.spool.keep(&self.unwritten(home), words);
             taken.unwritten = Some(error);
         }
         if let Some((store, scope)) = hold {
             // The verdict stands: whoever comes next, here or elsewhere, may have the checkpoint now.
             drop(scope);
-            store.released().await;
+            self.released(&*store).await;
         }
         Ok(taken)
+    }
+
+    /// The checks of a run, unless they take too long after a stop.
+    async fn unless_stopped<T>(&self, checks: impl Future<Output = T>) -> Result<T, Refusal> {
+        let limit = self.settings.drain_deadline;
+        stopping::within(&self.stop, &self.clock, limit, checks).await.ok_or_else(|| {
+            Refusal::new(
+                Reason::RunStopped,
+                format!("the checks were not done {} s after the stop", limit.as_secs_f64()),
+            )
+        })
+    }
+
+    /// Writes evidence, unless it takes too long after a stop.
+    async fn in_time<T>(&self, writing: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let written = stopping::within(&self.stop, &self.clock, stopping::EVIDENCE, writing).await;
+        written.unwrap_or_else(|| {
+            let limit = stopping::EVIDENCE.as_secs();
+            Err(Refusal::new(
+                Reason::StoreUnavailable,
+                format!("evidence was not written within {limit} s of the stop"),
+            ))
+        })
+    }
+
+    /// Waits until the hold on a checkpoint is let go of, or for too long after a stop.
+    async fn released(&self, store: &dyn CheckpointStore) {
+        if stopping::within(&self.stop, &self.clock, stopping::RELEASE, store.released()).await.is_none() {
+            tracing::warn!("the hold on the checkpoint was not let go of in time; it ends with its lease");
+        }
     }
 
     fn look_at_packs(&self, run: Option<&PlatformRunId>) -> PacksLook {

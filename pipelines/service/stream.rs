@@ -9,7 +9,7 @@
 use futures::TryStreamExt;
 
 use crate::byte_budget::ByteBudget;
-use crate::checkpoint::{CheckpointScope, CheckpointStore};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, Unsaved};
 use crate::clock::Clock;
 use crate::deliver::{Gate, PushStats};
 use crate::evidence::{End, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
@@ -92,11 +92,11 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
 
         let output_spans = spans::outputs(world.output_ids.iter());
         let (pushes, framed, read) = (PushStats::new(), Counter::new(), ReadCounts::default());
+        let unsaved = Unsaved::new();
         let meter = self.telemetry.run(RunParts {
             message_id: by.map(|By { ready, .. }| ready.payload.message_id.clone()),
             platform_run_id: prepared.identity.platform_run_id.clone(),
             started,
-            started_at: self.clock.now(),
             outputs,
             due: prepared.lane.is_whole().then_some(due),
             speedup: if self.settings.pacing.is_off() { 0.0 } else { self.profile.policy.stream_speedup },
@@ -104,6 +104,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             framed: framed.clone(),
             read: read.clone(),
             lease: scope.lease(),
+            unsaved: unsaved.clone(),
         });
         let parts = Parts {
             gate: self.gate.clone(),
@@ -114,12 +115,13 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             stats: pushes.clone(),
             read,
             framed: framed.clone(),
+            unsaved,
             bodies: ByteBudget::new(self.settings.body_memory),
         };
         let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
-        let (saved, clock) = (meter.clone(), self.clock.clone());
+        let saved = meter.clone();
         let on_saved = move |cursor| {
-            saved.saved(clock.now());
+            saved.saved();
             log_saved(cursor);
         };
         let answers = producer::stream(prepared, &from, &self.settings, parts, on_saved);

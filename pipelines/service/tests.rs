@@ -45,7 +45,13 @@ impl fmt::Debug for Hooked {
 macro_rules! hooked {
     ($self:ident, $name:literal, $key:ident, $call:expr) => {
         async move {
-            ($self.hook)($name, $key.as_str())?;
+            if let Err(error) = ($self.hook)($name, $key.as_str()) {
+                return if error.to_string() == hangs().to_string() {
+                    std::future::pending().await
+                } else {
+                    Err(error)
+                };
+            }
             $call.await
         }
         .boxed()
@@ -206,6 +212,11 @@ fn down(key: &str) -> StoreError {
     StoreError::Io { object: key.to_owned(), message: "the store is away".to_owned() }
 }
 
+/// What a hook says of a call that is to get no answer.
+fn hangs() -> StoreError {
+    StoreError::Io { object: String::new(), message: "no answer, and no end".to_owned() }
+}
+
 fn answering() -> MemoryGate<SystemClock> {
     MemoryGate::new(SystemClock::new())
 }
@@ -316,6 +327,46 @@ async fn an_end_that_the_store_did_not_take_is_reported_when_it_has_it() {
     assert_eq!(again.verdict.emitted, taken.verdict.emitted);
     assert_eq!((verdicts(), scene.record(RUN).len(), gate.journal().attempts), (1, 1, sent));
     assert_eq!(service.take(&scene.incoming).await.unwrap().standing, Some(Status::Streamed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_so_long_for_evidence_and_then_it_is_kept_here() {
+    let scene = Scene::new();
+    let gate = answering();
+    let (stop, seen) = (Stop::new(), Arc::new(AtomicU64::new(0)));
+    let (requested, counted) = (stop.clone(), seen.clone());
+    let mut service = scene.service(&gate, move |call, key| {
+        if call == "put" && key.ends_with("wsp_summary.json") {
+            requested.request();
+            counted.fetch_add(1, Ordering::SeqCst);
+            return Err(hangs());
+        }
+        Ok(())
+    });
+    service.stop = stop;
+    let (clock, limit) = (SystemClock::new(), stopping::EVIDENCE + stopping::RELEASE);
+    let taken = service.take(&scene.incoming).await.unwrap();
+    assert_eq!((taken.verdict.status, seen.load(Ordering::SeqCst)), (Status::Streamed, 1));
+    let unwritten = taken.unwritten.unwrap();
+    assert!(unwritten.detail.contains("within 15 s of the stop"), "{unwritten}");
+    assert!(clock.now() < limit + std::time::Duration::from_secs(5), "{:?}", clock.now());
+    assert!(is_free(&scene.scope().unwrap()));
+    // The next process finds what is kept, and writes it.
+    assert_eq!(scene.record(RUN).len(), 0);
+    let again = scene.service(&gate, |_, _| Ok(())).take(&scene.incoming).await.unwrap();
+    assert_eq!((again.standing, scene.record(RUN).len()), (Some(Status::Streamed), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_gives_up_checks_that_take_longer_than_the_drain() {
+    let scene = Scene::new();
+    let service = scene.service(&answering(), |_, _| Ok(()));
+    let clock = SystemClock::new();
+    service.stop.request();
+    let given_up = service.unless_stopped(std::future::pending::<()>()).await.unwrap_err();
+    assert_eq!((given_up.reason, clock.now()), (Reason::RunStopped, std::time::Duration::from_secs(20)), "{given_up}");
+    let done = service.unless_stopped(std::future::ready(7)).await;
+    assert_eq!(done, Ok(7));
 }
 
 /// Fails the store's `call`-th call, and every later one until the switch is put off.

@@ -20,8 +20,8 @@ use super::gate::Reached;
 use super::hub::{Blow, Hub, Life, ProcessId};
 use super::plan::StorePlan;
 use crate::byte_budget::ByteBudget;
-use crate::checkpoint::CheckpointScope;
 use crate::checkpoint::postgres::{LeasedScope, Releases, Times};
+use crate::checkpoint::{CheckpointScope, Unsaved};
 use crate::deliver::{PushCounts, PushStats};
 use crate::model::Refusal;
 use crate::pipelines::account::{self, Account};
@@ -184,7 +184,9 @@ async fn stream(
     let bodies = ByteBudget::new(settings.body_memory);
     let chunks = producer::framed(&run, &from, &settings, &read, framed.clone(), &bodies);
     let (clock_too, stats) = (clock.clone(), pushes.clone());
-    let parts = Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone(), bodies };
+    let unsaved = Unsaved::new();
+    let parts =
+        Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone(), unsaved, bodies };
     let saved = hub.clone();
     let answers = producer::delivered(&run, chunks, &settings, parts, move |cursor| {
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
-use crate::checkpoint::Lease;
+use crate::checkpoint::{Lease, Unsaved};
 use crate::clock::Clock;
 use crate::deliver::{PushCounts, PushStats};
 use crate::evidence::{Status, Verdict};
@@ -187,7 +187,6 @@ impl Telemetry {
             message_id: Some(ready.payload.message_id.clone()),
             platform_run_id: run.identity.platform_run_id.clone(),
             started: clock.utc(),
-            started_at: clock.now(),
             due: run.lane.is_whole().then(|| RunOutput::due(&outputs, settings)),
             outputs,
             speedup: 0.0,
@@ -195,6 +194,7 @@ impl Telemetry {
             framed: Counter::new(),
             read: ReadCounts::default(),
             lease: Lease::unlimited(),
+            unsaved: Unsaved::new(),
         })
     }
 

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! Delivered ──answered──► per output: decisions, event time · over all: latency, lag
-//! SavedCursor ──saved──► when
+//! SavedCursor ──saved──► count · Unsaved ──► the age of what is answered and not saved
 //! ```
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::checkpoint::Lease;
+use crate::checkpoint::{Lease, Unsaved};
 use crate::deliver::PushStats;
 use crate::model::{Decision, Delivered, Hex64, Micros, OutputId, PlatformRunId};
 use crate::oracle::Resume;
@@ -32,8 +32,6 @@ pub struct RunParts {
     pub platform_run_id: PlatformRunId,
     /// When it began to stream.
     pub started: Micros,
-    /// The same, on the service's clock.
-    pub started_at: Duration,
     /// Its outputs, by rank.
     pub outputs: Vec<RunOutput>,
     /// Events it has to bring, within all caps; unknown beforehand for a lane.
@@ -48,6 +46,8 @@ pub struct RunParts {
     pub read: ReadCounts,
     /// Its hold on the checkpoint.
     pub lease: Lease,
+    /// Since when its answered events wait to be saved, on the service's clock.
+    pub unsaved: Unsaved,
 }
 
 /// One output of a run.
@@ -144,16 +144,13 @@ struct Shared {
     telemetry: Telemetry,
     parts: RunParts,
     meters: Vec<Arc<OutputMeter>>,
-    /// Of the last save, on the service's clock, in microseconds.
-    saved_at: AtomicU64,
     /// How much later than due the latest answered event was first sent, in microseconds.
     lag: AtomicU64,
 }
 
 impl RunMeter {
     pub(super) fn new(telemetry: Telemetry, parts: RunParts, meters: Vec<Arc<OutputMeter>>) -> Self {
-        let saved_at = AtomicU64::new(parts.started_at.as_micros() as u64);
-        Self { shared: Arc::new(Shared { telemetry, parts, meters, saved_at, lag: AtomicU64::new(0) }) }
+        Self { shared: Arc::new(Shared { telemetry, parts, meters, lag: AtomicU64::new(0) }) }
     }
 
     /// Counts an answer.
@@ -177,10 +174,9 @@ impl RunMeter {
         }
     }
 
-    /// Notes a saved cursor, at `now` on the service's clock.
-    pub fn saved(&self, now: Duration) {
+    /// Counts a saved cursor.
+    pub fn saved(&self) {
         self.shared.telemetry.shared.saves.add(1);
-        self.shared.saved_at.store(now.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// The run has ended, well or not.
@@ -205,6 +201,6 @@ impl RunMeter {
     }
 
     pub(super) fn checkpoint_age(&self, now: Duration) -> Duration {
-        now.saturating_sub(Duration::from_micros(self.shared.saved_at.load(Ordering::Relaxed)))
+        self.shared.parts.unsaved.age(now)
     }
 }

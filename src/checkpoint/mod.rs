@@ -25,6 +25,7 @@ mod shared;
 mod stage;
 #[cfg(test)]
 mod stage_tests;
+mod unsaved;
 mod views;
 mod watermark;
 
@@ -46,7 +47,8 @@ pub use resume::{FileRows, OutputFiles, Resume};
 pub use scope::ScopeKey;
 pub use shards::FileShards;
 pub use shared::SharedScope;
-pub use stage::{CheckpointExt, CheckpointOptions, Checkpointed, SaveReason, SavedCursor};
+pub use stage::{CheckpointExt, CheckpointOptions, Checkpointed, LAST_SAVE, SaveReason, SavedCursor};
+pub use unsaved::Unsaved;
 pub use views::Views;
 pub use watermark::{Mark, Watermark};
 

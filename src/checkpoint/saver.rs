@@ -11,7 +11,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::earlier::FileRun;
-use super::stage::{CheckpointOptions, SaveReason, SavedCursor};
+use super::stage::{CheckpointOptions, LAST_SAVE, SaveReason, SavedCursor};
+use super::unsaved::Waiting;
 use super::{AnsweredRows, Beyond, CheckpointScope, Cursor, Kept, Mark, OutputFiles, Place, Resume, Watermark};
 use crate::clock::Clock;
 use crate::model::{Decision, Delivered, Hex64, Position, Reason, Refusal};
@@ -32,6 +33,10 @@ pub(super) struct Saver<C> {
     /// Resolves when the oldest unsaved event has waited long enough; there is one exactly while some event waits.
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     overdue: bool,
+    /// Since when events wait to be saved.
+    waiting: Waiting,
+    /// Resolves when the last save has taken too long after a stop; there is one once the stream has ended.
+    too_late: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// The scope was told that the run is over.
     finished: bool,
     scope: Scope,
@@ -74,6 +79,8 @@ impl<C: Clock> Saver<C> {
             options.outputs.iter().map(|output| OutputState { last_row: output.last_row(), saved: None }).collect();
         Self {
             watermark: Watermark::new(outputs.len()),
+            waiting: Waiting::new(options.unsaved.clone()),
+            too_late: None,
             options,
             outputs,
             answered: 0,
@@ -92,8 +99,7 @@ impl<C: Clock> Saver<C> {
         let Position { rank, file, row, .. } = delivered.position;
         let known = self.options.outputs.get(usize::from(rank)).and_then(|output| output.files.get(file as usize));
         if known.is_none_or(|file| row >= file.rows) {
-            let detail = format!("an answer for {:?}, which is not of this run", delivered.position);
-            return Err(Refusal::new(Reason::InternalError, detail));
+            return Err(self.stray(delivered.position));
         }
         let before = self.watermark.prefix(rank);
         let Delivered { position, ts, event_id, .. } = *delivered;
@@ -111,10 +117,23 @@ impl<C: Clock> Saver<C> {
             self.at_file_end |= jumped || self.is_file_end(now);
         }
         if self.timer.is_none() && !self.overdue {
-            let deadline = self.options.clock.now() + self.options.max_interval;
-            self.timer = Some(Box::pin(self.options.clock.sleep_until(deadline)));
+            let now = self.options.clock.now();
+            self.waiting.first(now);
+            self.timer = Some(Box::pin(self.options.clock.sleep_until(now + self.options.max_interval)));
         }
         Ok(())
+    }
+
+    /// The refusal of an answer to an event that the run doesn't have.
+    fn stray(&self, position: Position) -> Refusal {
+        let Position { rank, file, row, .. } = position;
+        let refusal = Refusal::new(Reason::InternalError, "an answer to an event that is not of this run");
+        let Some(output) = self.options.outputs.get(usize::from(rank)) else {
+            return refusal.file(format!("file {file} of output {rank}")).row(row);
+        };
+        let unnamed = || format!("file {file} of {}", output.output_id);
+        let file = output.files.get(file as usize);
+        refusal.file(file.map_or_else(unnamed, |file| file.name.clone())).row(row)
     }
 
     /// Moves the save on its way along and starts the next one if it is due. Wakes the task when there is more to do.
@@ -147,8 +166,30 @@ impl<C: Clock> Saver<C> {
         every.saturating_sub(self.lead).max(every / 2).max(1)
     }
 
-    /// Saves what is left, after a good end or a bad one, and finishes the scope; ready when nothing is.
+    /// Saves what is left, after a good end or a bad one, and finishes the scope; ready when nothing is, or when a stop has been
+    /// waiting for it too long.
     pub(super) fn poll_last_save(&mut self, cx: &mut Context<'_>, good: bool) -> Poll<Result<(), Refusal>> {
+        if let Poll::Ready(ended) = self.poll_save_rest(cx, good) {
+            return Poll::Ready(ended);
+        }
+        let CheckpointOptions { clock, stop, .. } = &self.options;
+        let too_late = self.too_late.get_or_insert_with(|| {
+            let (clock, stopped) = (clock.clone(), stop.wait());
+            Box::pin(async move {
+                stopped.await;
+                clock.sleep_until(clock.now() + LAST_SAVE).await;
+            })
+        });
+        ready!(too_late.as_mut().poll(cx));
+        self.scope = Scope::Failed;
+        let detail = format!(
+            "the last positions were not saved within {} s of the stop; the events behind the saved ones are sent again",
+            LAST_SAVE.as_secs()
+        );
+        Poll::Ready(Err(Refusal::new(Reason::CheckpointSaveFailed, detail)))
+    }
+
+    fn poll_save_rest(&mut self, cx: &mut Context<'_>, good: bool) -> Poll<Result<(), Refusal>> {
         self.timer = None;
         let complete = good && self.options.ends_complete;
         let reason = if complete { SaveReason::OutputComplete } else { SaveReason::Stop };
@@ -178,6 +219,7 @@ impl<C: Clock> Saver<C> {
         }
         self.scope = Scope::Idle(saved.scope);
         self.durable = covers;
+        self.waiting.saved();
         // A quarter more than came during this save, or nearly what came during an earlier one.
         let came = self.watermark.total() - covers.total;
         self.lead = (came + came / 4).max(self.lead - self.lead / 8);
@@ -224,6 +266,7 @@ impl<C: Clock> Saver<C> {
         };
         self.scope = Scope::Saving { covers, saving: saving.boxed() };
         (self.timer, self.overdue, self.at_file_end) = (None, false, false);
+        self.waiting.save_starts();
     }
 
     /// Starts to finish the scope.

@@ -18,10 +18,15 @@ use futures::Stream;
 use pin_project_lite::pin_project;
 
 use super::saver::Saver;
-use super::{CheckpointScope, Cursor, Earlier, OutputFiles};
+use super::{CheckpointScope, Cursor, Earlier, OutputFiles, Unsaved};
 use crate::clock::Clock;
 use crate::credit::Credit;
 use crate::model::{Delivered, Refusal};
+use crate::stop::Stop;
+
+/// How long the stream's end may wait for its last save once a stop is requested. Whoever stops a process allows it a limited
+/// time, and what is not saved is only sent again.
+pub const LAST_SAVE: Duration = Duration::from_secs(20);
 
 /// Why a cursor was saved; the words of the session log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub struct CheckpointOptions<C> {
     pub(super) credit: Option<Credit>,
     pub(super) on_saved: Option<OnSaved>,
     pub(super) ends_complete: bool,
+    pub(super) unsaved: Unsaved,
+    pub(super) stop: Stop,
 }
 
 impl<C> fmt::Debug for CheckpointOptions<C> {
@@ -95,6 +102,8 @@ impl<C: Clock> CheckpointOptions<C> {
             credit: None,
             on_saved: None,
             ends_complete: false,
+            unsaved: Unsaved::new(),
+            stop: Stop::new(),
         }
     }
 
@@ -133,6 +142,20 @@ impl<C: Clock> CheckpointOptions<C> {
     #[must_use]
     pub fn ends_complete(mut self, complete: bool) -> Self {
         self.ends_complete = complete;
+        self
+    }
+
+    /// Keeps `unsaved` up to date.
+    #[must_use]
+    pub fn unsaved(mut self, unsaved: Unsaved) -> Self {
+        self.unsaved = unsaved;
+        self
+    }
+
+    /// Gives the last save up when it takes longer than [`LAST_SAVE`] after `stop` is requested.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
         self
     }
 

@@ -17,6 +17,7 @@ use crate::credit::Credit;
 use crate::model::{Decision, Delivered, Event, Micros, Position, Reason};
 
 mod bound;
+mod stop;
 
 type Item = Result<Delivered, Refusal>;
 
@@ -297,8 +298,12 @@ async fn the_first_error_stays_when_the_last_save_fails_too() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_not_of_the_run_is_a_fault() {
     let store = MemoryCheckpoints::new();
-    for stray in [answer(2, 0), answer(0, 30)] {
+    let mut beyond = answer(0, 29);
+    beyond.position.row = 10;
+    for (stray, place) in [(answer(2, 0), "file 0 of output 2"), (answer(0, 30), "file 3 of a"), (beyond, "a/2")] {
         let items: Vec<Item> = stream::iter([Ok(stray)]).checkpoint(scope(&store).await, options()).collect().await;
-        assert_eq!(items[0].as_ref().unwrap_err().reason, Reason::InternalError);
+        let refusal = items[0].as_ref().unwrap_err();
+        assert_eq!(refusal.reason, Reason::InternalError);
+        assert_eq!(refusal.place.file.as_deref(), Some(place), "{refusal}");
     }
 }

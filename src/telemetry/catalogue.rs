@@ -49,7 +49,7 @@ metrics! {
     EVENT_TIME: "wsp_event_time_timestamp_seconds", Gauge, ["output"], "Event time of the latest answered event of the present run.";
     EVENT_TIME_END: "wsp_event_time_end_timestamp_seconds", Gauge, ["output"], "Event time at which the present run's output ends.";
     SAVES: "wsp_saved_cursors_total", Counter, [], "Checkpoint cursors saved.";
-    CHECKPOINT_AGE: "wsp_checkpoint_age_seconds", Gauge, [], "Since the present run's last save of its checkpoint, or since its start.";
+    CHECKPOINT_AGE: "wsp_checkpoint_age_seconds", Gauge, [], "How long the oldest answered event of the present run has been waiting to be saved; 0 where all that is answered is saved.";
     EPOCH: "wsp_lease_epoch", Gauge, [], "Epoch of the hold on the present run's checkpoint, where the store counts them.";
 }
 

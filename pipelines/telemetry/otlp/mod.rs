@@ -25,7 +25,7 @@ use env::Settings;
 pub use layer::SpanLayer;
 
 /// How long the last spans and figures may take.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The exporters of a process.
 #[derive(Debug)]
