@@ -16,25 +16,35 @@ if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadol
         'grafana-foundation-sdk==1769699998!10.1.0'
 fi
 
+# The manifests with sample values, as they are applied.
+filled=$(mktemp -d)
+trap 'rm -rf "$filled"' EXIT
+export WSP_IMAGE=registry.example/wsp@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+export AWS_ACCOUNT_ID=123456789012 WSP_EFS_FILE_SYSTEM=fs-0123456789abcdef0 WSP_EFS_ACCESS_POINT=fsap-0123456789abcdef0
+for kind in kubernetes ecs; do
+    deploy/render.sh "$kind" "$filled/$kind"
+done
+
 echo "== Kubernetes"
-"$tools/bin/kubernetes-validate" --strict deploy/kubernetes/*.yaml
+"$tools/bin/kubernetes-validate" --strict "$filled"/kubernetes/*.yaml
 
 echo "== ECS"
-# The task definition as the resource that cfn-lint knows the schema of: the same keys, capitalised.
-"$tools/bin/python" - deploy/ecs/task-definition.json > "$tools/ecs.json" <<'PYTHON'
+# The task definition as the resource that cfn-lint knows the schema of: the same keys, capitalised, three of them in a way of their own.
+"$tools/bin/python" - "$filled/ecs/task-definition.json" > "$tools/ecs.json" <<'PYTHON'
 import json, sys
 
 PLAIN = {"options"}  # a map of the log driver's own keys
+OTHERWISE = {"efsVolumeConfiguration": "EFSVolumeConfiguration", "fileSystemId": "FilesystemId", "iam": "IAM"}
 
 def capitalised(value, plain=False):
     if isinstance(value, dict):
-        return {k if plain else k[0].upper() + k[1:]: capitalised(v, k in PLAIN) for k, v in value.items()}
+        return {k if plain else OTHERWISE.get(k, k[0].upper() + k[1:]): capitalised(v, k in PLAIN) for k, v in value.items()}
     return [capitalised(item) for item in value] if isinstance(value, list) else value
 
 task = json.load(open(sys.argv[1]))
 print(json.dumps({"Resources": {"Wsp": {"Type": "AWS::ECS::TaskDefinition", "Properties": capitalised(task)}}}))
 PYTHON
-"$tools/bin/cfn-lint" --regions eu-west-2 -- "$tools/ecs.json"
+"$tools/bin/cfn-lint" --regions eu-west-2 -- "$tools/ecs.json" "$filled/ecs/state.yaml"
 
 echo "== systemd"
 if command -v systemd-analyze >/dev/null; then
@@ -55,7 +65,7 @@ echo "== the image"
 # buildah's isolation by chroot takes mounts of its own, which not every machine allows.
 if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah >/dev/null && unshare --mount --pid --fork true 2>/dev/null; then
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    trap 'rm -rf "$work" "$filled"' EXIT
     deploy/container/rootfs.sh "$program" "$work/rootfs" >/dev/null
     # Its user may write where it has to, and nowhere else.
     writable=$(find "$work/rootfs" ! -type l \( -perm /o+w -o -user 65532 \) -printf '/%P\n' | sort | tr '\n' ' ')
