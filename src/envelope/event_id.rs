@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! output_id|pk1|pk2|…|manifest_fingerprint|parameter_hash|seed|scenario_id ──sha256──► [u8; 32]
-//! └── many rows share ──┘ whole blocks of it are hashed once
+//! └── shared by many rows ┘ its whole blocks are hashed once
 //! ```
 
 use sha2::block_api::compress256;

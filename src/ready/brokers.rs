@@ -1,4 +1,4 @@
-//! What a profile says of Kafka brokers: where they are, and how a client logs in.
+//! What a profile says about Kafka brokers: their addresses, and how a client logs in.
 
 use std::net::Ipv6Addr;
 use std::str::FromStr;

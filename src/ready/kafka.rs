@@ -1,4 +1,4 @@
-//! READY from Kafka: one consumer of a group, that commits a message when there is a verdict on it.
+//! READY from Kafka: one consumer of a group, which commits a message when it has a verdict.
 //!
 //! ```text
 //! topic ══group══► poller (a thread) ──one offer──► stream ──► Incoming ──► run ──► verdict
@@ -6,9 +6,9 @@
 //!                     └──────────── offset stored and committed ◄──── desk ──────────┘
 //! ```
 //!
-//! An offset is committed when every earlier message of its partition is settled too, so a crash brings back what had
-//! no verdict, and with it perhaps some that had one: those are answered as duplicates by their records. What is no READY
-//! counts as settled.
+//! An offset is committed when every earlier message of its partition is settled too. So a crash brings back messages
+//! without a verdict, and perhaps some that had one: their records identify those as duplicates. A message that is no
+//! READY counts as settled.
 
 mod context;
 mod iam;

@@ -7,11 +7,12 @@
 //!                └──► ShardPositions: how far each shard is settled
 //! ```
 //!
-//! A position moves when every earlier message of its shard is settled too, so a crash brings back what had no verdict,
-//! and with it perhaps some that had one: their records identify those as duplicates. What is no READY counts as settled.
+//! A position moves when every earlier message of its shard is settled too. So a crash brings back messages without a
+//! verdict, and perhaps some that had one: their records identify those as duplicates. A message that is not a READY
+//! counts as settled.
 //!
-//! There is no group: each consumer reads the whole stream. Two that share their positions never lose a message, for a
-//! verdict holds whoever reached it.
+//! There is no group: each consumer reads the whole stream. Two consumers that share their positions never lose a
+//! message, because a verdict holds whoever reached it.
 
 mod api;
 mod client;

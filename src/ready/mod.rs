@@ -4,11 +4,11 @@
 //! file, Kafka, Kinesis ──► Incoming { ready, source, ticket } ──► a verdict ──ticket──► feed
 //! ```
 //!
-//! READY is at-least-once. A feed gives each message out until its ticket says that there is a verdict;
-//! a deferred one comes again later and holds up no other.
+//! READY is at-least-once. A feed offers each message until its ticket reports a verdict; a deferred message
+//! comes again later and delays no other.
 //!
-//! A feed that has lost its topic for good (refused credentials, say) yields an error and ends. Errors that may pass are
-//! logged and waited out.
+//! A feed that has lost its topic for good (for example because its credentials are refused) yields an error and ends.
+//! It logs errors that may pass and retries.
 
 mod brokers;
 mod file;

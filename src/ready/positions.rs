@@ -1,4 +1,4 @@
-//! Where a feed keeps how far each shard is settled.
+//! Where a feed saves how far each shard is settled.
 
 use futures::future::BoxFuture;
 

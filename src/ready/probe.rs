@@ -1,4 +1,4 @@
-//! A look at a remote control topic, for readiness and the matrix.
+//! Probes a remote control topic, for readiness and the matrix.
 
 use std::fmt;
 use std::sync::Arc;

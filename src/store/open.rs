@@ -1,4 +1,4 @@
-//! Which store a root names.
+//! Opens the store that a root names.
 
 use std::sync::Arc;
 

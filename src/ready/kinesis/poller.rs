@@ -1,4 +1,4 @@
-//! The task that does the feed's I/O, whatever the rest of the program does: one call to the stream at a time, one save of
+//! The task that does the feed's I/O whatever the rest of the program does: one call to the stream and one save of
 //! positions at a time, offers out, verdicts in.
 
 use std::sync::Arc;

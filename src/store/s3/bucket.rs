@@ -1,6 +1,6 @@
-//! One attempt at each request that this store makes; nothing but [`Call`](super::call::Call) tries twice.
+//! One attempt at each request that this store makes; only [`Call`](super::call::Call) retries.
 //!
-//! The SDK's futures are large, so each stands in a box of its own.
+//! The SDK's futures are large, so each is boxed.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! One request, made until it succeeds: a place among the requests at once, a limit for each attempt, a wait before the
-//! next.
+//! One request, retried until it succeeds: a permit among the concurrent requests, a limit for each attempt, a wait
+//! before the next.
 //!
 //! ```text
-//! Call::attempt: may it? ──► a place ──► Asked: answer ··· body ──► done
+//! Call::attempt: may it? ──► permit ───► Asked: answer ··· body ──► done
 //!      ▲                                   │ 3 s without bytes: logged · 10 s: failed
 //!      └── Call::again: backoff, patience, stop ◄┘
 //! ```

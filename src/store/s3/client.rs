@@ -1,5 +1,5 @@
-//! The SDK's client as this store wants it: our timeouts, no retry of its own, no checks that S3-compatible
-//! servers or slow readers break on.
+//! The SDK's client, configured for this store: our timeouts, no retries by the SDK, no checks that fail with
+//! S3-compatible servers or slow readers.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;

@@ -1,10 +1,10 @@
-//! Objects in a bucket of AWS S3 or of a server that speaks like it.
+//! Objects in a bucket of AWS S3 or of a compatible server.
 //!
 //! ```text
 //! S3Store ──► one thread of its own ──► read · write ──► Call: attempts, patience ──► one request ──► S3
 //! ```
 //!
-//! A version is an `ETag`. Whoever writes on a condition (`put_new`, `append`) needs a server that
+//! A version is an `ETag`. Conditional writes (`put_new`, `append`) need a server that
 //! enforces `If-None-Match: *` and `If-Match` on PUT: AWS, `MinIO` and `SeaweedFS` do.
 
 mod bucket;
