@@ -273,7 +273,7 @@ fn what_is_kept_outlives_pod_and_task() {
 }
 
 /// What a Job does with a pod's end, as Kubernetes decides it: the first rule that fits; none is a failed try.
-fn action<'a>(job: &'a Value, exit: u64, disrupted: bool) -> &'a str {
+fn action(job: &Value, exit: u64, disrupted: bool) -> &str {
     let fits = |rule: &&Value| {
         let conditions = rule["onPodConditions"].as_array();
         let codes = &rule["onExitCodes"];
