@@ -201,12 +201,14 @@ fn decoded_bytes(column: &ColumnChunkMetaData) -> u64 {
     if column.column_type() != PhysicalType::BYTE_ARRAY {
         return fixed;
     }
-    // A text of a dictionary is held once and written out as often as it occurs; texts that share their beginnings are
-    // written out by the decoder. Only newer writers say how long all of them are.
-    let stored = size(column.uncompressed_size());
-    let shares = column.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY);
-    let unsaid = if shares { stored.saturating_mul(SHARED) } else { stored };
-    let texts = stored.max(column.unencoded_byte_array_data_bytes().map_or(unsaid, size));
+    // Texts that share their beginnings are written out, and only newer writers say how long they are then.
+    let texts = size(column.uncompressed_size());
+    let texts = if column.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY) {
+        let written_out = column.unencoded_byte_array_data_bytes().map_or(texts.saturating_mul(SHARED), size);
+        texts.max(written_out)
+    } else {
+        texts
+    };
     fixed.saturating_add(texts)
 }
 
