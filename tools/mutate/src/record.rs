@@ -1,0 +1,119 @@
+//! Notes for each test which mutants it reaches and how long it takes, once for a build.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::build::{LIBRARY, LIVE, SIMULATE};
+use crate::process::{End, Program, SWITCH, TRACE};
+use crate::sites::Mutant;
+
+/// The cases of the simulator that are one test here.
+const SEEDS: &str = "20";
+
+/// A test.
+#[derive(Debug, Clone)]
+pub struct Test {
+    pub program: usize,
+    pub name: String,
+    pub took: Duration,
+    pub reaches: BTreeSet<usize>,
+}
+
+/// The programs and their tests.
+pub struct Recorded {
+    pub programs: Vec<Program>,
+    pub tests: Vec<Test>,
+}
+
+impl Test {
+    /// What a program is called with to run these tests.
+    pub fn args<'a>(program: &Program, names: &[&'a str]) -> Vec<&'a str> {
+        if program.name == SIMULATE {
+            return vec!["simulate", "--seeds", SEEDS];
+        }
+        let mut args = names.to_vec();
+        args.extend(["--exact", "--test-threads=2"]);
+        if program.name == LIVE {
+            args.push("--ignored");
+        }
+        args
+    }
+}
+
+/// Runs each test alone, without a mutant.
+pub fn record(
+    target: &Path,
+    programs: &[Program],
+    mutants: &[Mutant],
+    lib_only: bool,
+    live: &[&str],
+) -> Result<Recorded, String> {
+    let mut recorded = Recorded { programs: programs.to_vec(), tests: Vec::new() };
+    for (number, program) in programs.iter().enumerate() {
+        if lib_only && program.name != LIBRARY {
+            continue;
+        }
+        let kept = target.join("reach").join(&program.name);
+        let stamp = stamp(programs, program, mutants)?;
+        let known = fs::read_to_string(&kept).ok().and_then(|text| text.strip_prefix(&stamp).map(str::to_owned));
+        let text = if let Some(text) = known {
+            text
+        } else {
+            let text = of_program(target, program, live)?;
+            crate::copy::write(&kept, format!("{stamp}{text}").as_bytes())?;
+            text
+        };
+        recorded.tests.extend(text.lines().filter_map(|line| parse(number, line)));
+    }
+    Ok(recorded)
+}
+
+fn of_program(target: &Path, program: &Program, live: &[&str]) -> Result<String, String> {
+    let target = crate::process::folder(target)?;
+    let trace = target.join("trace");
+    let tests = if program.name == SIMULATE { vec![SIMULATE.to_owned()] } else { program.tests()? };
+    let is_wanted = |test: &String| program.name != LIVE || live.iter().any(|prefix| test.starts_with(prefix));
+    let tests: Vec<String> = tests.into_iter().filter(is_wanted).collect();
+    eprintln!("{}: recording what {} tests reach", program.name, tests.len());
+    let mut text = String::new();
+    for test in tests {
+        fs::write(&trace, "").map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        let env = [(SWITCH, "0"), (TRACE, trace.to_str().ok_or("a path that is no text")?)];
+        let end = program.run(&Test::args(program, &[&test]), &env, Duration::from_secs(600))?;
+        let took = begun.elapsed();
+        match end {
+            End::Passed => {
+                let reached = fs::read_to_string(&trace).map_err(|error| error.to_string())?;
+                let reached: BTreeSet<&str> = reached.lines().collect();
+                let reached: Vec<&str> = reached.into_iter().collect();
+                let _ = writeln!(text, "{test}\t{}\t{}", took.as_millis(), reached.join(" "));
+            }
+            end => eprintln!("{} {test} is left out: without a mutant it ends with {end:?}", program.name),
+        }
+    }
+    Ok(text)
+}
+
+/// What the record of a program depends on: the mutants and the programs that its tests run.
+fn stamp(programs: &[Program], program: &Program, mutants: &[Mutant]) -> Result<String, String> {
+    let mut hasher = DefaultHasher::new();
+    mutants.iter().for_each(|mutant| mutant.key.hash(&mut hasher));
+    for program in programs.iter().filter(|other| other.name == program.name || other.name == SIMULATE) {
+        let meta = fs::metadata(&program.path).map_err(|error| format!("{}: {error}", program.path.display()))?;
+        meta.len().hash(&mut hasher);
+    }
+    Ok(format!("{:016x}\n", hasher.finish()))
+}
+
+fn parse(program: usize, line: &str) -> Option<Test> {
+    let mut fields = line.split('\t');
+    let (name, millis, reached) = (fields.next()?, fields.next()?, fields.next()?);
+    let reaches: BTreeSet<usize> = reached.split(' ').filter_map(|number| number.parse().ok()).collect();
+    let took = Duration::from_millis(millis.parse().ok()?);
+    (!reaches.is_empty()).then(|| Test { program, name: name.to_owned(), took, reaches })
+}
