@@ -262,6 +262,13 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_kept_only_where_there_is_neither_a_cursor_nor_a_row_beyond_one() {
+        let beyond = Kept { cursors: Vec::new(), beyond: outputs() };
+        let kept = [Kept::default(), Kept::at([cursor("traffic", 7, None)]), beyond];
+        assert_eq!(kept.map(|kept| kept.is_empty()), [true, false, false]);
+    }
+
+    #[test]
     fn what_is_not_ours_is_not_taken() {
         let good = Beyond::write(&scope(), &outputs(), &[]);
         let other = Hex64::sha256("other");

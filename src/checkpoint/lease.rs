@@ -159,6 +159,8 @@ mod tests {
 
     #[test]
     fn a_lock_never_lapses() {
-        assert_eq!(Lease::unlimited().state(at(u32::MAX.into())), LeaseState::Held);
+        let lease = Lease::unlimited();
+        assert_eq!((lease.state(at(u32::MAX.into())), lease.epoch()), (LeaseState::Held, None));
+        assert_eq!(lease.of_epoch(3).epoch(), Some(3));
     }
 }

@@ -122,6 +122,8 @@ mod tests {
             let refusal = output.resume(Some(&cursor(file, row))).unwrap_err();
             assert_eq!((refusal.reason, refusal.place.row), (Reason::CheckpointForeign, Some(row)), "{file}");
         }
+        let of_two = self::output(&[("v/b", 3), ("v/a", 2)]).resume(Some(&cursor("v/c", 0))).unwrap_err();
+        assert!(of_two.detail.contains("not among the 2 of the view, the first of which is v/b"), "{of_two}");
         let other = Cursor { output_id: "p".parse().unwrap(), ..cursor("v/b", 0) };
         assert_eq!(output.resume(Some(&other)).unwrap_err().reason, Reason::CheckpointForeign);
     }

@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_no_position_is_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let shards = FileShards::new(root.path(), &Hex64::sha256("a"));
+        shards.save(&[position("s-0", "7", false)]).await.unwrap();
+        let folder = root.path().join(FOLDER).join(Hex64::sha256("a").as_str());
+        for name in [".s-0.json.1.0.wsp-tmp", "lost+found"] {
+            std::fs::write(folder.join(name), "{").unwrap();
+        }
+        assert_eq!(shards.load().await, Ok(vec![position("s-0", "7", false)]));
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_not_what_it_says_is_refused_by_name() {
         let root = tempfile::tempdir().unwrap();
         let shards = FileShards::new(root.path(), &Hex64::sha256("a"));

@@ -197,6 +197,8 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
     use crate::deliver::aimd::Adaptive;
     use crate::deliver::budget::RetryBudget;
@@ -241,6 +243,30 @@ mod tests {
         admission.bad(fourth, MS * 3, failure(false), "500");
         assert!(fifth.come().await.is_some());
         assert!(sixth.leave().is_none());
+    }
+
+    /// They wait for one that ends, and none will: somebody has to ask the gate at the time that only a new way tells.
+    #[tokio::test]
+    async fn those_who_wait_behind_others_come_again_when_the_gate_goes_down() {
+        let admission = admission(1, Some(Adaptive { min: 1, slow: MS * 100 }));
+        let first = open(admission.enter(MS));
+        let mut second = turn(admission.enter(MS));
+        assert!(admission.bad(first, MS, failure(true), "gone"));
+        assert!(matches!(second.come().now_or_never(), Some(None)));
+        assert!(matches!(admission.enter(MS), Way::Wait(_, Some(_))));
+    }
+
+    #[tokio::test]
+    async fn the_one_event_that_tries_a_gate_that_is_up_again_is_the_first_that_waits() {
+        let admission = admission(1, None);
+        let permit = admission.calm().unwrap();
+        admission.bad(permit, MS, failure(true), "gone");
+        let Way::Wait(mut early, Some(until)) = admission.enter(MS) else { unreachable!() };
+        let Way::Wait(mut late, Some(_)) = admission.enter(MS) else { unreachable!() };
+        assert!(matches!(admission.enter(until), Way::Ask));
+        admission.asked(until, Ok(()));
+        assert!(matches!(early.come().now_or_never(), Some(Some(_))));
+        assert!(matches!(late.come().now_or_never(), Some(None)), "come again");
     }
 
     #[tokio::test]

@@ -110,6 +110,15 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_limit_on_the_way_shows_that_it_is_bearable() {
+        for (min, on_the_way, then) in [(4, 2, 5), (4, 1, 4), (3, 1, 3), (3, 2, 4)] {
+            let mut aimd = aimd(min, 64);
+            aimd.good(MS, MS * 3, on_the_way);
+            assert_eq!(aimd.limit(), then, "{on_the_way} of {min}");
+        }
+    }
+
+    #[test]
     fn slow_answers_are_overload_and_idle_time_is_no_proof() {
         let mut aimd = aimd(4, 64);
         aimd.good(MS, MS * 3, 1);

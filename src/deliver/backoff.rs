@@ -97,6 +97,13 @@ mod tests {
     }
 
     #[test]
+    fn the_mixer_is_that_of_splitmix64() {
+        // The generator's first two numbers from the seed 0.
+        assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mix(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2)), 0x6e78_9e6a_a1b9_65f4);
+    }
+
+    #[test]
     fn jitter_spreads_events_that_failed_together() {
         let policy = RetryPolicy::default();
         let mut delays: Vec<_> = (0..=255_u8).map(|i| policy.delay(&[i; 32], 1, None)).collect();

@@ -81,6 +81,16 @@ mod tests {
     }
 
     #[test]
+    fn who_has_too_little_is_told_when_there_is_enough() {
+        let mut purse = Purse::new(RetryBudget { share: 0.0, floor: 2.0 });
+        while purse.withdraw(Duration::ZERO, 0).is_ok() {}
+        let micros = Duration::from_micros;
+        assert_eq!(purse.withdraw(Duration::ZERO, 0), Err(micros(500_001)));
+        assert_eq!(purse.withdraw(micros(125_000), 0), Err(micros(500_001)), "a quarter of it is there");
+        assert_eq!(purse.withdraw(micros(500_001), 0), Ok(()));
+    }
+
+    #[test]
     fn a_share_of_failures_below_its_own_is_not_delayed() {
         let mut purse = Purse::new(RetryBudget { share: 0.1, floor: 1.0 });
         (1..100_000_u64).filter(|firsts| firsts % 11 == 0).for_each(|firsts| {

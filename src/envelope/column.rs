@@ -423,3 +423,7 @@ fn list(items: &Column, from: usize, to: usize, out: &mut Vec<u8>) -> Result<(),
     out.push(b']');
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "column_tests.rs"]
+mod tests;

@@ -122,11 +122,17 @@ mod tests {
 
     #[test]
     fn depth_and_repeated_names_are_bounded() {
-        let mut deep = DataType::Int8;
-        for _ in 0..100 {
-            deep = DataType::List(Arc::new(Field::new("item", deep, true)));
+        let nested = |in_item: DataType| DataType::List(Arc::new(Field::new("item", in_item, true)));
+        let deep = (0..MAX_DEPTH).fold(DataType::Int8, |deep, _| nested(deep));
+        assert!(check_type(&deep).is_ok());
+        assert!(check_type(&nested(deep.clone())).is_err());
+        let object = DataType::Struct(vec![Field::new("a", deep.clone(), true)].into());
+        let pair = DataType::Struct(vec![Field::new("k", DataType::Utf8, false), Field::new("v", deep.clone(), true)].into());
+        let map = DataType::Map(Arc::new(Field::new("entries", pair, false)), false);
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(deep));
+        for deeper in [object, map, dictionary] {
+            assert!(check_type(&deeper).is_err(), "each kind of nesting counts");
         }
-        assert!(check_type(&deep).is_err());
         let twice = vec![Field::new("a", DataType::Int8, true), Field::new("a", DataType::Int8, true)];
         let refusal = check_type(&DataType::Struct(twice.into())).unwrap_err().refusal(Reason::ColumnNotEncodable, "x");
         assert_eq!(refusal.place.field.as_deref(), Some("x.a"));

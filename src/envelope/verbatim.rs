@@ -359,6 +359,9 @@ mod tests {
         assert!(scan(&nested(63)).is_ok());
         assert!(scan(&nested(64)).is_err());
         assert!(scan(&nested(1_000_000)).is_err());
+        let nested = |n: usize| format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
+        assert!(scan(&nested(64)).is_ok());
+        assert!(scan(&nested(65)).is_err());
     }
 
     #[test]

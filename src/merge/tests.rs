@@ -309,3 +309,14 @@ fn a_cap_reached_hides_a_later_failure() {
     let chunks: Vec<_> = block_on(taken.collect());
     assert!(matches!(chunks.as_slice(), [Ok(runs)] if runs[0].to == 2));
 }
+
+#[test]
+fn a_chunk_is_as_large_as_it_may_be() {
+    for (most, expected) in [(0, vec![1; 7]), (1, vec![1; 7]), (3, vec![3, 3, 1]), (7, vec![7]), (100, vec![7])] {
+        let script = |times: &[i64]| VecDeque::from([Word::Batch { file: 0, first_row: 0, times: times.to_vec() }]);
+        let sizes = std::cell::RefCell::new(Vec::new());
+        let check = |runs: &[Run]| sizes.borrow_mut().push(runs.iter().map(|run| run.to - run.from).sum::<usize>());
+        let (keys, _, end) = drain(vec![script(&[0, 2, 4, 6]), script(&[1, 3, 5])], most, check);
+        assert_eq!((keys.len(), end, sizes.into_inner()), (7, None, expected), "{most}");
+    }
+}

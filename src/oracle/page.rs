@@ -269,6 +269,28 @@ mod tests {
     }
 
     #[test]
+    fn values_stand_behind_the_levels_that_there_are() {
+        let repetitions = [2, 0, 0, 0, 7, 7].as_slice();
+        let definitions = [&[0x04, 0x01, 0, 0][..], &[9; 0x104]].concat();
+        let values = [1, 2, 3].as_slice();
+        let page = |levels: &[&[u8]]| [&levels.concat()[..], values].concat();
+        assert_eq!(values_v1(values, false, false), Some(values));
+        assert_eq!(values_v1(&page(&[repetitions]), true, false), Some(values));
+        assert_eq!(values_v1(&page(&[&definitions]), false, true), Some(values));
+        assert_eq!(values_v1(&page(&[repetitions, &definitions]), true, true), Some(values));
+        assert_eq!(values_v1(&definitions[..20], false, true), None, "cut short");
+    }
+
+    #[test]
+    fn levels_may_be_wider_than_a_byte() {
+        // A run of three of level 0x100, then one of level 0.
+        let levels = [3 << 1, 0x00, 0x01, 1 << 1, 0x00, 0x00];
+        assert_eq!(rows_v2(&of(4), &levels, 0x100), Ok(Rows { count: 1, begins: false }));
+        // A run of more values than are left.
+        assert_eq!(rows_v2(&of(2), &[0x3f << 1, 0], 1), Ok(Rows { count: 2, begins: true }));
+    }
+
+    #[test]
     fn a_header_says_what_the_page_holds() {
         // Type 0, 8 bytes, 6 compressed, crc, {5 values, PLAIN, RLE, RLE, statistics {1: "a"}}.
         let bytes = [

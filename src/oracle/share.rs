@@ -77,6 +77,16 @@ mod tests {
         assert_eq!(shares(7, &[]), Vec::<u64>::new());
     }
 
+    #[test]
+    fn a_permit_is_free_again_when_it_is_dropped() {
+        let prefetch = Prefetch::new(1);
+        let permit = prefetch.permit();
+        assert!(permit.is_some() && prefetch.clone().permit().is_none());
+        drop(permit);
+        assert!(prefetch.permit().is_some());
+        assert!(Prefetch::new(0).permit().is_none());
+    }
+
     proptest! {
         #[test]
         fn shares_are_fair(total in 0_u64..1_000_000, wishes in prop::collection::vec(0_u64..500_000, 0..8)) {

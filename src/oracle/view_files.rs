@@ -177,3 +177,65 @@ fn are_alike(a: &DataType, b: &DataType) -> bool {
         _ => a == b,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::Field;
+
+    use super::*;
+
+    fn field(name: &str, data_type: DataType) -> Field {
+        Field::new(name, data_type, true)
+    }
+
+    fn list(item: &str, of: DataType) -> DataType {
+        DataType::List(Arc::new(field(item, of)))
+    }
+
+    fn object(fields: &[(&str, DataType)]) -> DataType {
+        DataType::Struct(fields.iter().map(|(name, of)| field(name, of.clone())).collect())
+    }
+
+    fn map(entries: &str, key: &str, value: &str, of: DataType) -> DataType {
+        let pair = object(&[(key, DataType::Utf8), (value, of)]);
+        DataType::Map(Arc::new(Field::new(entries, pair, false)), false)
+    }
+
+    #[test]
+    fn types_are_alike_where_their_values_mean_the_same() {
+        use DataType::{Int32, Int64, Utf8};
+        let nested = |name: &str, of: DataType| object(&[("a", Int32), (name, list("item", of))]);
+        for (one, other, alike) in [
+            (Int32, Int32, true),
+            (Int32, Int64, false),
+            (list("item", Int32), list("element", Int32), true),
+            (list("item", Int32), list("item", Int64), false),
+            (list("item", Int32), Int32, false),
+            (nested("b", Utf8), nested("b", Utf8), true),
+            (nested("b", Utf8), nested("c", Utf8), false),
+            (nested("b", Utf8), nested("b", Int32), false),
+            (object(&[("a", Int32)]), object(&[("a", Int32), ("b", Int32)]), false),
+            (object(&[("a", Int32), ("b", Int64)]), object(&[("b", Int64), ("a", Int32)]), false),
+            (map("entries", "key", "value", Int32), map("key_value", "keys", "values", Int32), true),
+            (map("entries", "key", "value", Int32), map("entries", "key", "value", Int64), false),
+        ] {
+            assert_eq!((are_alike(&one, &other), are_alike(&other, &one)), (alike, alike), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn the_first_column_that_differs_is_named() {
+        let schema = |fields: &[(&str, DataType)]| -> Schema {
+            Schema::new(fields.iter().map(|(name, of)| field(name, of.clone())).collect::<Vec<_>>())
+        };
+        let first = schema(&[("a", DataType::Int32), ("b", DataType::Utf8)]);
+        let differs = |fields: &[(&str, DataType)]| difference(&first, &schema(fields)).map(|(column, _)| column);
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(differs(&[("a", DataType::Int32), ("b", DataType::Utf8)]), None);
+        assert_eq!(differs(&[("a", DataType::Int32), ("c", DataType::Utf8)]), named("c"));
+        assert_eq!(differs(&[("a", DataType::Int64), ("b", DataType::Utf8)]), named("a"));
+        assert_eq!(differs(&[("a", DataType::Int32)]), named("b"), "missing");
+        let more = [("a", DataType::Int32), ("b", DataType::Utf8), ("c", DataType::Utf8)];
+        assert_eq!(differs(&more), named("c"), "not in the first part");
+    }
+}

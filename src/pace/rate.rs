@@ -338,6 +338,25 @@ mod tests {
         assert!(RateLimit::new(1.0, None, Some(f64::NAN)).is_err());
     }
 
+    #[test]
+    fn the_bounds_of_a_rate_are_in_it() {
+        for eps in [1e-6, 2e-6, 0.5, 3030.0, 1e6] {
+            let limit = RateLimit::new(eps, None, None).unwrap();
+            assert!((limit.eps() - eps).abs() < 1e-12, "{eps}");
+        }
+        for eps in [0.0, -1.0, 9e-7, 1e6 + 1.0, f64::NAN, f64::INFINITY] {
+            assert!(RateLimit::new(eps, None, None).is_err(), "{eps}");
+        }
+        for (burst, fits) in [(0.0, true), (3600.0, true), (-0.1, false), (3600.1, false), (f64::NAN, false)] {
+            assert_eq!(RateLimit::new(1.0, Some(burst), None).is_ok(), fits, "{burst}");
+        }
+        for (initial, fits) in [(0.0, true), (f64::INFINITY, true), (-0.1, false), (f64::NAN, false)] {
+            assert_eq!(RateLimit::new(1.0, None, Some(initial)).is_ok(), fits, "{initial}");
+        }
+        let burst = |eps, seconds| RateLimit::new(eps, Some(seconds), None).unwrap().burst();
+        assert_eq!((burst(10.0, 2.0), burst(10.0, 0.0), burst(0.5, 1.0)), (20, 1, 1));
+    }
+
     proptest! {
         #[test]
         fn no_interval_holds_more_than_burst_and_rate(

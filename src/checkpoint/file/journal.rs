@@ -116,7 +116,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::disk::RealDisk;
+    use crate::disk::testing::before;
+    use crate::disk::{Act, Fate, MemoryDisk, RealDisk};
+    use crate::reference::Random;
 
     #[test]
     fn the_last_two_entries_are_there() {
@@ -133,6 +135,30 @@ mod tests {
         remove(&RealDisk, dir.path(), journal.newest()).unwrap();
         remove(&RealDisk, dir.path(), 0).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// The first entry is no exception: what was written is durable when it returns, with the names of the files.
+    #[test]
+    fn an_entry_outlasts_a_power_loss_and_a_removed_one_does_not() {
+        let folder = Path::new("/scope");
+        for seed in 0..64 {
+            let powered = MemoryDisk::new();
+            let mut random = Random::of(&[seed]);
+            let mut lose_power = || {
+                powered.lose_power(&mut |bound| random.below(bound));
+                powered.seen_by(before(Act::Lock, "nothing", || Fate::Happens))
+            };
+            files::create_folders(&powered, folder).unwrap();
+            Journal::open(&powered, folder).unwrap().write(b"1").unwrap();
+            let disk = lose_power();
+            assert_eq!(read(&disk, folder).unwrap().bodies, [(0, b"1".to_vec())]);
+            let mut journal = Journal::open(&disk, folder).unwrap();
+            for body in ["2", "3", "4"] {
+                journal.write(body.as_bytes()).unwrap();
+            }
+            remove(&disk, folder, journal.newest()).unwrap();
+            assert_eq!(read(&lose_power(), folder).unwrap().bodies, []);
+        }
     }
 
     proptest! {

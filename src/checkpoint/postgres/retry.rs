@@ -97,6 +97,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_try_may_start_when_the_time_is_up_and_none_after() {
+        let tries = async |millis| {
+            let mut tries = 0;
+            let request = || {
+                tries += 1;
+                std::future::ready(Err::<(), _>(Fault::Away("away".into())))
+            };
+            persist(&SystemClock::new(), Duration::from_millis(millis), request).await.unwrap_err();
+            tries
+        };
+        assert_eq!((tries(99).await, tries(100).await, tries(299).await, tries(300).await), (1, 2, 2, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_no_is_an_answer() {
         let mut tries = 0;
         let request = || {

@@ -407,3 +407,25 @@ async fn views_come_back_and_are_kept_by_the_holder_alone() {
     assert_eq!((refusal.reason, world.state(&first)), (Reason::CheckpointLeaseLost, LeaseState::Lost(refusal)));
     assert_eq!(first.views().await.unwrap(), Some(views()));
 }
+
+/// Counting from a question that was not answered would end the hold too early, and with it a run.
+#[tokio::test(start_paused = true)]
+async fn a_hold_counts_from_the_question_that_was_answered() {
+    let world = World::new();
+    let lose = || world.table.sim().lose_answers = 3;
+    lose();
+    let mut scope = world.open("first").await.unwrap();
+    let check = |scope: &LeasedScope<SimTable, SystemClock>, what: &str| {
+        let now = world.table.clock.now();
+        assert_eq!(scope.lease().state(now + LEASE - Duration::from_millis(1)), LeaseState::Held, "{what}");
+        assert_eq!(scope.lease().state(now + LEASE), LeaseState::Lapsed, "{what}");
+    };
+    check(&scope, "opened");
+    lose();
+    scope.save(&Kept::at([cursor(10)])).await.unwrap();
+    check(&scope, "saved");
+    lose();
+    scope.keep_views(&views()).await.unwrap();
+    check(&scope, "the views kept");
+    assert!(world.table.clock.now() < Duration::from_secs(5), "before the first renewal");
+}

@@ -266,6 +266,21 @@ mod tests {
         assert!(places.contains(&r#"[Tcp("localhost")] [127.0.0.1] [7]"#.to_owned()), "{places:?}");
     }
 
+    #[tokio::test]
+    async fn hosts_are_tried_in_their_order_unless_the_load_is_to_be_spread() {
+        let firsts = async |more: &str| {
+            let targets = targets(&format!("host=127.0.0.1,127.0.0.2 port=1,2 user=u {more}"));
+            let mut firsts = std::collections::BTreeSet::new();
+            for _ in 0..64 {
+                let open = async |config: Config| Ok::<_, Fault>(config.get_ports()[0]);
+                firsts.insert(targets.try_each(&SystemClock::new(), Duration::from_secs(6), open).await.unwrap());
+            }
+            firsts.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(firsts("").await, [1]);
+        assert_eq!(firsts("load_balance_hosts=random").await, [1, 2]);
+    }
+
     #[test]
     fn nothing_of_the_dsn_is_lost_but_the_hosts() {
         let dsn = "host=a,b port=1,2 user=u password=p dbname=d options='-c x=1' application_name=n sslmode=require \

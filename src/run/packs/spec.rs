@@ -86,6 +86,30 @@ impl Spec {
 mod tests {
     use super::*;
 
+    fn parsed(pack_id: &str, processes: &str) -> Result<Spec, String> {
+        Spec::parse(&format!("version: 1\npack_id: '{pack_id}'\nprocesses: {processes}\n"))
+    }
+
+    /// The id is part of a path: of the folder that the pack's state is read from.
+    #[test]
+    fn an_id_is_a_plain_name() {
+        for id in ["pack", "A-z_0.9", "a.b", "-", "_"] {
+            assert!(parsed(id, "[{id: a}]").is_ok(), "{id}");
+        }
+        for id in ["", ".", "..", ".a", "a/b", "../a", "a b", "ä", "a\\b", "a:b", "a\t"] {
+            assert!(parsed(id, "[{id: a}]").is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_pack_has_processes_with_names_of_their_own() {
+        assert_eq!(parsed("p", "[{id: a}, {id: b}]").unwrap().processes(), ["a", "b"]);
+        for processes in ["[]", "[{id: a}, {id: a}]", "[{id: a}, {id: b}, {id: a}]"] {
+            assert!(parsed("p", processes).is_err(), "{processes}");
+        }
+        assert!(Spec::parse("version: 2\npack_id: p\nprocesses: [{id: a}]\n").unwrap_err().contains("version 2"));
+    }
+
     /// Ids are texts, whatever YAML would make of them.
     #[test]
     fn an_id_is_the_text_that_stands_in_the_file() {
