@@ -230,3 +230,40 @@ impl PushStats {
 fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_the_way_is_what_was_begun_and_has_not_ended() {
+        let stats = PushStats::new();
+        (0..9).for_each(|_| stats.handed());
+        (0..10).for_each(|_| stats.started());
+        stats.attempt(1, &Attempt::TimedOut);
+        stats.attempt(2, &Attempt::TimedOut);
+        stats.attempt(1, &Attempt::TimedOut);
+        assert_eq!(stats.firsts(), 2);
+        stats.sent_again();
+        for decision in [Decision::Admit, Decision::Duplicate, Decision::Quarantine, Decision::Earlier] {
+            stats.decided(decision);
+        }
+        stats.rejected();
+        stats.exhausted();
+        let OnTheWay { handed, unanswered, requests } = stats.on_the_way();
+        assert_eq!((handed, unanswered, requests), (9, 4, 7));
+        let counts = stats.counts();
+        assert_eq!((counts.attempts, counts.retries, counts.timed_out, counts.sent_again), (3, 1, 3, 1));
+        assert_eq!((counts.admitted, counts.duplicates, counts.quarantined), (1, 1, 1));
+        assert_eq!((counts.rejected, counts.exhausted), (1, 1));
+    }
+
+    #[test]
+    fn the_gate_is_down_from_the_first_microsecond_on() {
+        let stats = PushStats::new();
+        for since in [None, Some(Duration::ZERO), Some(Duration::from_micros(7)), None] {
+            stats.gate_down(since);
+            assert_eq!(stats.gate_down_since(), since);
+        }
+    }
+}

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{Int32Builder, LargeListBuilder, ListBuilder, MapBuilder, StringBuilder};
+use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, FixedSizeListArray, Int32Array, Int64Array, LargeListViewArray, ListViewArray,
-    StringArray, StringViewArray, StructArray, Time32MillisecondArray, Time32SecondArray,
-    Time64MicrosecondArray, Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
+    StringArray, StringViewArray, StructArray, Time32MillisecondArray, Time32SecondArray, Time64MicrosecondArray,
+    Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    TimestampSecondArray, UInt64Array,
 };
 use arrow_array::{Date32Array, Date64Array, Decimal128Array, FixedSizeBinaryArray, Float32Array};
-use arrow_array::types::Int32Type;
 use arrow_schema::{DataType, Field};
 
 use super::*;
@@ -99,7 +99,8 @@ fn lists_of_any_layout_hold_their_own_items() {
 #[test]
 fn objects_maps_and_dictionaries_nest() {
     let letters: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("\"")]));
-    let object = StructArray::try_from(vec![("n", Arc::new(Int32Array::from(vec![1, 2, 3])) as ArrayRef), ("s", letters)]);
+    let object =
+        StructArray::try_from(vec![("n", Arc::new(Int32Array::from(vec![1, 2, 3])) as ArrayRef), ("s", letters)]);
     assert_eq!(all(object.unwrap()), [r#"{"n":1,"s":"a"}"#, r#"{"n":2,"s":null}"#, r#"{"n":3,"s":"\""}"#]);
     let mut map = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
     for pairs in [&[("a", 1), ("b", 2)][..], &[], &[("c", 3)]] {
@@ -120,7 +121,8 @@ fn objects_maps_and_dictionaries_nest() {
 #[test]
 fn an_error_in_a_nested_value_names_its_place() {
     let days = |days: Vec<i32>| Arc::new(Date32Array::from(days)) as ArrayRef;
-    let object: ArrayRef = Arc::new(StructArray::try_from(vec![("fine", days(vec![1])), ("bad", days(vec![i32::MAX]))]).unwrap());
+    let object: ArrayRef =
+        Arc::new(StructArray::try_from(vec![("fine", days(vec![1])), ("bad", days(vec![i32::MAX]))]).unwrap());
     let item = Arc::new(Field::new("item", DataType::Date32, true));
     let list: ArrayRef = Arc::new(FixedSizeListArray::new(item, 2, days(vec![0, 0, 0, i32::MAX]), None));
     for (array, row, place) in [(object, 0, "x.bad"), (list, 1, "x[1]")] {

@@ -127,7 +127,8 @@ mod tests {
         assert!(check_type(&deep).is_ok());
         assert!(check_type(&nested(deep.clone())).is_err());
         let object = DataType::Struct(vec![Field::new("a", deep.clone(), true)].into());
-        let pair = DataType::Struct(vec![Field::new("k", DataType::Utf8, false), Field::new("v", deep.clone(), true)].into());
+        let pair =
+            DataType::Struct(vec![Field::new("k", DataType::Utf8, false), Field::new("v", deep.clone(), true)].into());
         let map = DataType::Map(Arc::new(Field::new("entries", pair, false)), false);
         let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(deep));
         for deeper in [object, map, dictionary] {

@@ -354,6 +354,18 @@ mod tests {
     }
 
     #[test]
+    fn space_may_stand_between_any_two_tokens() {
+        let tokens = [
+            "{", "\"a\"", ":", "{", "\"b\"", ":", "[", "1", ",", "{", "}", ",", "[", "]", "]", "}", ",", "\"c\"", ":",
+            "null", "}",
+        ];
+        for space in ["", " ", "\n\t \r"] {
+            let text = tokens.join(space);
+            assert_eq!(scan(&text), Ok(text.as_str()));
+        }
+    }
+
+    #[test]
     fn depth_is_bounded() {
         let nested = |n: usize| format!("{{\"a\":{}1{}}}", "[".repeat(n), "]".repeat(n));
         assert!(scan(&nested(63)).is_ok());

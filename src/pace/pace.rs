@@ -181,6 +181,7 @@ mod tests {
         paced.next().await;
         // The second item is waited for already when its time comes and nobody asks.
         assert!(tokio::time::timeout(Duration::from_millis(10), paced.next()).await.is_err());
+        assert_eq!(paced.size_hint(), (3, Some(3)), "the one that waits is counted");
         clock.sleep_until(Duration::from_secs(5)).await;
         for (goes, due) in [(5000, 1000), (6000, 2000), (6500, 2500)] {
             let Tick(_, told) = paced.next().await.unwrap().unwrap();

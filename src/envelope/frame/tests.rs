@@ -176,3 +176,16 @@ fn a_body_larger_than_the_whole_budget_passes() {
     }
     assert_eq!((taken, budget.held()), (2, 0));
 }
+
+/// Rows of other outputs may stand between, and have to go first.
+#[test]
+fn a_foreign_row_is_refused_with_the_run_that_it_is_in() {
+    let seeds: ArrayRef = Arc::new(Int64Array::from(vec![42, 42, 7, 42]));
+    let batch = batch(vec![("seed", seeds)]);
+    let run = |from, to| vec![Run { batch: batch.clone(), from, to }];
+    let mut framer = framer();
+    let before = framer.frame(&run(0, 2));
+    assert_eq!((before.events.len(), before.refusal), (2, None));
+    let with = framer.frame(&run(2, 4));
+    assert_eq!((with.events.len(), with.refusal.map(|refusal| refusal.place.row)), (0, Some(Some(102))));
+}

@@ -170,3 +170,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_offset_stands_for_z() {
+    for text in ["2026-11-22T14:36:27Z", "2026-11-22T14:36:27+00:00", "2026-11-22T14:36:27.000000+00:00"] {
+        let mut message = golden();
+        message["payload"]["emitted_at_utc"] = json!(text);
+        assert_eq!(ready(&message).emitted_at(), Micros::parse(b"2026-11-22T14:36:27Z"), "{text}");
+    }
+}

@@ -248,6 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_looked_at_and_the_first_problem_are_told() {
+        let desk = Desk::new(SPEC, Some(&state(|s| s["active_platform_run_id"] = Value::Null)));
+        let run = RUN.parse().unwrap();
+        let look = look(&desk.0.path().join("pack.yaml"), desk.0.path(), Some(&run), &Seven);
+        assert_eq!((look.pack_id.as_deref(), &look.processes[..]), (Some("ingest"), &["gate".to_owned()][..]));
+        assert!(look.state_file.as_ref().unwrap().ends_with("ingest/state.json"), "{look:?}");
+        let both = Desk::new(
+            SPEC,
+            Some(&state(|s| {
+                s["active_platform_run_id"] = Value::Null;
+                s["processes"]["gate"]["pid"] = json!(8);
+            })),
+        );
+        let look = super::look(&both.0.path().join("pack.yaml"), both.0.path(), Some(&run), &Seven);
+        assert_eq!(look.refusal().unwrap().reason, Reason::PackActiveRunMissing);
+        assert!(look.refusal().unwrap().place.file.as_ref().unwrap().ends_with("ingest/state.json"));
+    }
+
+    #[test]
     fn without_the_match_any_run_or_none_will_do() {
         let none = state(|s| s["active_platform_run_id"] = Value::Null);
         assert_eq!(Desk::new(SPEC, Some(&none)).problems(None), [""; 0]);

@@ -17,10 +17,11 @@ async fn request(peer: &mut DuplexStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_request_arrives_whole_however_little_of_it_is_taken_at_once() {
-    for room in [1, 3, HEAD.len() - 1, HEAD.len(), HEAD.len() + 1, 1000] {
+    let rooms = [1, 3, HEAD.len() - 1, HEAD.len(), HEAD.len() + 1, 1000];
+    // Up to a writer's capacity, bytes lie until they are flushed; the smallest takes a part of the request.
+    for (room, capacity) in rooms.into_iter().flat_map(|room| [1, 20, 50].map(|capacity| (room, capacity))) {
         let (wire, mut peer) = duplex(room);
-        // Below it, bytes lie until they are flushed.
-        let mut link = Link::new(BufWriter::with_capacity(50, wire));
+        let mut link = Link::new(BufWriter::with_capacity(capacity, wire));
         for _ in 0..2 {
             let serve = async {
                 let bytes = request(&mut peer).await;
