@@ -89,6 +89,25 @@ fn slow_connections_of_one_peer_leave_room_for_the_probes_of_another() {
     running.until("a share that is given back can be had again", || probed(&address, "127.0.0.2"));
 }
 
+/// Silent peers take places of the listener, which are bounded, and not the descriptors of the run.
+#[test]
+fn connections_beyond_the_bound_wait_until_a_place_is_free() {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let (_running, address) = start(&stage, RUN_ARGS);
+    let silent: Vec<TcpStream> = (2..10).flat_map(|host| slow(&address, &format!("127.0.0.{host}"), 8)).collect();
+    let mut late = connect(&address, "127.0.0.1");
+    late.write_all(b"GET /livez HTTP/1.1\r\nHost: wsp\r\n\r\n").unwrap();
+    // Much less than silent peers are waited for.
+    late.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    assert!(late.read(&mut [0; 16]).is_err(), "there was a place for one more");
+    drop(silent);
+    late.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = [0; 12];
+    late.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
 #[test]
 fn a_run_under_way_is_told_in_figures() {
     let gate = half_open();

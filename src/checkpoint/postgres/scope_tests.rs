@@ -417,7 +417,7 @@ async fn a_hold_counts_from_the_question_that_was_answered() {
     let mut scope = world.open("first").await.unwrap();
     let check = |scope: &LeasedScope<SimTable, SystemClock>, what: &str| {
         let now = world.table.clock.now();
-        assert_eq!(scope.lease().state(now + LEASE - Duration::from_millis(1)), LeaseState::Held, "{what}");
+        assert_eq!(scope.lease().state(now + Duration::from_millis(14_999)), LeaseState::Held, "{what}");
         assert_eq!(scope.lease().state(now + LEASE), LeaseState::Lapsed, "{what}");
     };
     check(&scope, "opened");

@@ -28,14 +28,17 @@ fn pins() -> RunPins {
     }
 }
 
-fn framer() -> Framer {
-    let output = OutputFrame {
+fn output() -> OutputFrame {
+    OutputFrame {
         output_id: "arrival_events_5B".parse().unwrap(),
         primary_key: vec!["id".to_owned()],
         order_key: None,
         files: vec!["w/part-000000.parquet".to_owned()],
-    };
-    Framer::new(&pins(), vec![output])
+    }
+}
+
+fn framer() -> Framer {
+    Framer::new(&pins(), vec![output()])
 }
 
 /// Rows `id` = 0, 1, 2, … with these columns beside it.
@@ -188,4 +191,49 @@ fn a_foreign_row_is_refused_with_the_run_that_it_is_in() {
     assert_eq!((before.events.len(), before.refusal), (2, None));
     let with = framer.frame(&run(2, 4));
     assert_eq!((with.events.len(), with.refusal.map(|refusal| refusal.place.row)), (0, Some(Some(102))));
+}
+
+#[test]
+fn an_envelope_has_every_pin_of_the_run_and_the_whole_row() {
+    let table = batch(vec![("x", texts(&["y".to_owned(), "\"".to_owned()]))]);
+    for span_id in [None, Some("s".to_owned())] {
+        let pins = RunPins { span_id: span_id.clone(), ..pins() };
+        let (chunks, refusal) = framed(Framer::new(&pins, vec![output()]), &table);
+        let events = chunks.concat();
+        assert_eq!((events.len(), refusal), (2, None));
+        for (event, x) in events.iter().zip(["y", "\""]) {
+            let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+            for (name, expected) in [
+                ("event_id", String::from_utf8(text::hex(&event.event_id).to_vec()).unwrap().into()),
+                ("ts_utc", "1970-01-01T00:00:00.000000Z".into()),
+                ("manifest_fingerprint", "a".repeat(64).into()),
+                ("parameter_hash", "b".repeat(64).into()),
+                ("seed", SEED.into()),
+                ("scenario_id", "baseline_v1".into()),
+                ("run_id", "c".repeat(32).into()),
+                ("platform_run_id", "platform_20260101T000000Z".into()),
+                ("scenario_run_id", "d".repeat(32).into()),
+                ("producer", "svc:world_stream_producer".into()),
+                ("trace_id", "t".into()),
+                ("span_id", span_id.clone().into()),
+                ("payload", serde_json::json!({"id": event.position.row - 100, "x": x})),
+            ] {
+                assert_eq!(body[name], expected, "{name}");
+            }
+            assert_eq!(body.get("span_id").is_some(), span_id.is_some());
+        }
+    }
+}
+
+/// Types of a batch's rows are known before it, and a row that has no body leaves nothing of it behind.
+#[test]
+fn a_row_that_can_not_be_framed_leaves_the_ones_before_it_whole() {
+    let numbers: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![1.0, 2.0, f64::NAN]));
+    let (chunks, refusal) =
+        framed(framer(), &batch(vec![("x", texts(&["y".to_owned(), "y".to_owned(), "y".to_owned()])), ("n", numbers)]));
+    let events = chunks.concat();
+    assert_eq!((events.len(), refusal.unwrap().place.row), (2, Some(102)));
+    for event in &events {
+        assert!(serde_json::from_slice::<serde_json::Value>(&event.body).is_ok(), "{event:?}");
+    }
 }
