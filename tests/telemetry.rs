@@ -109,6 +109,24 @@ fn connections_beyond_the_bound_wait_until_a_place_is_free() {
 }
 
 #[test]
+fn a_head_of_any_size_is_not_kept() {
+    let gate = half_open();
+    let stage = Stage::golden(&gate.url);
+    let (_running, address) = start(&stage, RUN_ARGS);
+    let answered = |length: usize| {
+        let mut stream = connect(&address, "127.0.0.1");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        // It may be closed before all of it is sent.
+        let _ = write!(stream, "GET /livez HTTP/1.1\r\nHost: wsp\r\nx: {}\r\n\r\n", "a".repeat(length));
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer.starts_with(b"HTTP/1.1 200")
+    };
+    assert!(answered(8_000));
+    assert!(!answered(40_000));
+}
+
+#[test]
 fn a_run_under_way_is_told_in_figures() {
     let gate = half_open();
     let stage = Stage::golden(&gate.url);
