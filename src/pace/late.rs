@@ -52,6 +52,16 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    #[test]
+    fn a_little_late_is_on_time() {
+        let nano = Duration::from_nanos(1);
+        let released = |now| Moved::default().release(Late::Stretch, ms(5), now);
+        assert_eq!(released(ms(5) + SLACK), ms(5));
+        assert_eq!(released(ms(5) + SLACK + nano), ms(5) + SLACK + nano, "moved by all of it");
+        let released = |now| Moved::default().release(Late::CatchUp(ms(7)), ms(5), now);
+        assert_eq!((released(ms(12)), released(ms(13))), (ms(5), ms(6)));
+    }
+
     /// When each item goes that is due at `due` and asked for at the earliest at `asked`, one after the other.
     fn play(late: Late, items: &[(u64, u64)]) -> Vec<Duration> {
         let (mut moved, mut now) = (Moved::default(), Duration::ZERO);

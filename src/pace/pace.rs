@@ -129,7 +129,7 @@ where
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::model::Reason;
+    use crate::model::{Position, Reason};
     use crate::pace::Late;
     use futures::{StreamExt, stream};
 
@@ -147,6 +147,15 @@ mod tests {
 
     fn ticks(times: &[i64]) -> impl Stream<Item = Result<Tick, Refusal>> + Unpin {
         stream::iter(times.iter().map(|ts| Ok(Tick(*ts, None))).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_event_keeps_when_it_is_due() {
+        let position = Position { rank: 0, file: 0, row: 0, seq: 0 };
+        let mut event =
+            Event { position, ts: Micros(7), order_key: 0, event_id: [0; 32], body: bytes::Bytes::new(), due: None };
+        event.set_due(Duration::from_secs(3));
+        assert_eq!((event.ts(), event.due), (Micros(7), Some(Duration::from_secs(3))));
     }
 
     #[tokio::test(start_paused = true)]

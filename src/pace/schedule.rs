@@ -224,6 +224,26 @@ mod tests {
     }
 
     #[test]
+    fn a_speed_up_is_the_fraction_that_it_is() {
+        let of = |value: f64| (Ratio::of(value).over, Ratio::of(value).under);
+        assert_eq!([1.0, 0.5, 3.0, 0.75, 6.0, 1e6].map(of), [(1, 1), (1, 2), (3, 1), (3, 4), (6, 1), (1_000_000, 1)]);
+        for value in [1e-6, 0.1, 1.0 / 3.0, 1.1, 1234.567, 1e12 / 3.0] {
+            let (over, under) = of(value);
+            assert_eq!((over as f64 / under as f64).to_bits(), value.to_bits(), "{value}");
+            assert!(over % 2 == 1 || under == 1, "{value} is {over} / {under}");
+        }
+        assert_eq!(Ratio::of(0.0).over, 0);
+    }
+
+    #[test]
+    fn what_is_due_later_than_can_be_said_is_due_last_and_not_at_once() {
+        let mut schedule = schedule(1e-6);
+        schedule.due(Micros(T0), at(Duration::ZERO));
+        let years = schedule.due(Micros(T0 + 10 * YEAR), at(Duration::ZERO)).unwrap();
+        assert_eq!(years, Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
     fn zero_is_no_pacing_and_nonsense_is_refused() {
         assert_eq!(schedule(0.0).due(Micros(5), at(Duration::ZERO)), None);
         assert_eq!(Schedule::new(Pacing::off()).due(Micros(5), at(Duration::ZERO)), None);

@@ -181,6 +181,11 @@ mod tests {
         for text in [format!("5;{long}"), format!("0\r\n{long}")] {
             assert_eq!(read(&text), Err(BadAnswer::Chunk));
         }
+        // Of one answer all that stands aside counts, and as much as the limit is read past.
+        let half = "x".repeat(ASIDE_LIMIT / 2);
+        let aside = |more: &str| read(&format!("1;{half}\r\n!\r\n0;{half}{more}\r\n\r\n"));
+        assert_eq!(aside(""), Ok((Progress::Whole, "!".into(), String::new())));
+        assert_eq!(aside("x"), Err(BadAnswer::Chunk));
     }
 
     #[test]

@@ -50,6 +50,20 @@ fn a_deferred_ready_waits_out_its_pause_and_holds_up_no_other() {
 }
 
 #[test]
+fn what_is_due_next_is_what_is_due_first() {
+    let mut hold = Hold::<i32, i64>::default();
+    for offset in 0..3 {
+        hold.arrived(0, offset, Some(ready()));
+    }
+    let ids = [taken(&mut hold), taken(&mut hold), taken(&mut hold)];
+    assert_eq!(hold.next_due(), None);
+    for (id, seconds) in ids.into_iter().zip([30, 10, 20]) {
+        hold.settle(id, Settlement::Deferred, NOW + Duration::from_secs(seconds));
+    }
+    assert_eq!(hold.next_due(), Some(NOW + Duration::from_secs(10)));
+}
+
+#[test]
 fn the_verdict_on_a_revoked_partition_commits_nothing() {
     let mut hold = Hold::<i32, i64>::default();
     hold.arrived(3, 0, Some(ready()));

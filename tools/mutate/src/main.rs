@@ -26,7 +26,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use judge::Judge;
-use record::Recorded;
+use record::{Choice, Recorded};
 use results::Results;
 use rooms::{ROOMS, Room};
 use sites::Mutant;
@@ -44,6 +44,7 @@ ROOM         merge, envelope, pace, deliver, checkpoint, ready, run, oracle, dis
 --live       the live tests too, of the rooms that name some: they start servers
 --skip TEXT  leaves files whose path contains this to a later call
 --lib        only the library's unit tests
+--tests TEXT only tests whose program and name hold this (several times: any of them)
 --longest S  tests that take more seconds are left out (default: 12)
 --jobs N     so many mutants at a time (default: 1)
 --out D      the folder of the result files (default: target/mutate/results)
@@ -57,7 +58,7 @@ struct Wanted {
     report: bool,
     again: bool,
     live: bool,
-    lib_only: bool,
+    choice: Choice,
     sample: usize,
     only: String,
     skip: Vec<String>,
@@ -91,7 +92,7 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         report: false,
         again: false,
         live: false,
-        lib_only: false,
+        choice: Choice::default(),
         sample: 300,
         only: String::new(),
         skip: Vec::new(),
@@ -107,8 +108,9 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--list" => wanted.list = true,
             "--report" => wanted.report = true,
             "--again" => wanted.again = true,
+            "--tests" => wanted.choice.tests.push(value()?),
             "--live" => wanted.live = true,
-            "--lib" => wanted.lib_only = true,
+            "--lib" => wanted.choice.lib_only = true,
             "--sample" => wanted.sample = number(value()?)?,
             "--skip" => wanted.skip.push(value()?),
             "--only" => wanted.only = value()?,
@@ -121,6 +123,9 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
                 None => return Err(format!("{name} is neither an option nor a room")),
             },
         }
+    }
+    if wanted.live {
+        wanted.choice.live = wanted.rooms.iter().flat_map(|room| room.live).copied().collect();
     }
     if wanted.rooms.is_empty() { Err("no room is named".to_owned()) } else { Ok(wanted) }
 }
@@ -146,8 +151,7 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     if !wanted.report {
         let built = build::build(&wanted.target, &wanted.rooms, wanted.live, mutants)?;
         mutants = built.mutants;
-        let live: Vec<&str> = wanted.rooms.iter().flat_map(|room| room.live).copied().collect();
-        let recorded = record::record(&wanted.target, &built.programs, &mutants, wanted.lib_only, &live)?;
+        let recorded = record::record(&wanted.target, &built.programs, &mutants, &wanted.choice)?;
         results = judge_all(wanted, &mutants, &recorded, results)?;
     }
     print!("{}", results.report(&mutants));

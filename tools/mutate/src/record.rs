@@ -44,27 +44,43 @@ impl Test {
     }
 }
 
+/// Which tests are run.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// The library's unit tests alone.
+    pub lib_only: bool,
+    /// Beginnings of the names of live tests.
+    pub live: Vec<&'static str>,
+    /// Parts of `program test`, one of which it has to hold; none for all tests.
+    pub tests: Vec<String>,
+}
+
+impl Choice {
+    fn wants(&self, program: &Program, test: &str) -> bool {
+        let name = format!("{} {test}", program.name);
+        (program.name != LIVE || self.live.iter().any(|prefix| test.starts_with(prefix)))
+            && (self.tests.is_empty() || self.tests.iter().any(|part| name.contains(part)))
+    }
+}
+
 /// Runs each test alone, without a mutant.
-pub fn record(
-    target: &Path,
-    programs: &[Program],
-    mutants: &[Mutant],
-    lib_only: bool,
-    live: &[&str],
-) -> Result<Recorded, String> {
+pub fn record(target: &Path, programs: &[Program], mutants: &[Mutant], choice: &Choice) -> Result<Recorded, String> {
     let mut recorded = Recorded { programs: programs.to_vec(), tests: Vec::new() };
     for (number, program) in programs.iter().enumerate() {
-        if lib_only && program.name != LIBRARY {
+        if choice.lib_only && program.name != LIBRARY {
             continue;
         }
         let kept = target.join("reach").join(&program.name);
         let stamp = stamp(programs, program, mutants)?;
-        let known = fs::read_to_string(&kept).ok().and_then(|text| text.strip_prefix(&stamp).map(str::to_owned));
+        let kept_text = fs::read_to_string(&kept).ok().filter(|_| choice.tests.is_empty());
+        let known = kept_text.and_then(|text| text.strip_prefix(&stamp).map(str::to_owned));
         let text = if let Some(text) = known {
             text
         } else {
-            let text = of_program(target, program, live)?;
-            crate::copy::write(&kept, format!("{stamp}{text}").as_bytes())?;
+            let text = of_program(target, program, choice)?;
+            if choice.tests.is_empty() {
+                crate::copy::write(&kept, format!("{stamp}{text}").as_bytes())?;
+            }
             text
         };
         recorded.tests.extend(text.lines().filter_map(|line| parse(number, line)));
@@ -72,12 +88,11 @@ pub fn record(
     Ok(recorded)
 }
 
-fn of_program(target: &Path, program: &Program, live: &[&str]) -> Result<String, String> {
+fn of_program(target: &Path, program: &Program, choice: &Choice) -> Result<String, String> {
     let target = crate::process::folder(target)?;
     let trace = target.join("trace");
     let tests = if program.name == SIMULATE { vec![SIMULATE.to_owned()] } else { program.tests()? };
-    let is_wanted = |test: &String| program.name != LIVE || live.iter().any(|prefix| test.starts_with(prefix));
-    let tests: Vec<String> = tests.into_iter().filter(is_wanted).collect();
+    let tests: Vec<String> = tests.into_iter().filter(|test| choice.wants(program, test)).collect();
     eprintln!("{}: recording what {} tests reach", program.name, tests.len());
     let mut text = String::new();
     for test in tests {

@@ -22,6 +22,33 @@ pub enum Verdict {
     NotReached,
 }
 
+/// How many mutants of a room came to what.
+#[derive(Debug, Default)]
+struct Counts {
+    caught: usize,
+    hung: usize,
+    /// Not caught, and of no consequence: `equal.tsv` says why.
+    equal: usize,
+    survived: usize,
+    unreached: usize,
+    open: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { caught, hung, equal, survived, unreached, open } = self;
+        let (caught, judged) = (caught + hung, caught + hung + equal + survived + unreached);
+        let share = 100.0 * caught as f64 / (judged - equal).max(1) as f64;
+        write!(f, "| {judged} | {caught} | {hung} | {equal} | {survived} | {unreached} | {open} | {share:.1} |")
+    }
+}
+
+/// Why a mutant does what the program does, where somebody looked: lines of a key and a reason.
+fn reason_of(key: &str) -> Option<&'static str> {
+    let mut lines = include_str!("../equal.tsv").lines().filter_map(|line| line.split_once('\t'));
+    lines.find(|(known, _)| *known == key).map(|(_, reason)| reason)
+}
+
 /// Verdicts by room and mutant.
 pub struct Results {
     folder: PathBuf,
@@ -57,37 +84,34 @@ impl Results {
         Ok(())
     }
 
-    /// A table by room and the list of what survived.
+    /// A table by room, and the list of what was not caught.
     pub fn report(&self, mutants: &[Mutant]) -> String {
-        let mut rooms: BTreeMap<&str, [usize; 5]> = BTreeMap::new();
-        let mut survivors = String::new();
+        let mut rooms: BTreeMap<&str, Counts> = BTreeMap::new();
+        let (mut survivors, mut equal) = (String::new(), String::new());
         for mutant in mutants {
             let counts = rooms.entry(mutant.room).or_default();
-            let verdict = self.known.get(&mutant.key);
-            counts[match verdict {
-                Some(Verdict::Caught(_)) => 0,
-                Some(Verdict::Hung(_)) => 1,
-                Some(Verdict::Survived) => 2,
-                Some(Verdict::NotReached) => 3,
-                None => 4,
-            }] += 1;
-            if let Some(verdict @ (Verdict::Survived | Verdict::NotReached)) = verdict {
-                let _ = writeln!(survivors, "- {verdict}: {mutant}");
+            match (self.known.get(&mutant.key), reason_of(&mutant.key)) {
+                (None, _) => counts.open += 1,
+                (Some(Verdict::Caught(_)), _) => counts.caught += 1,
+                (Some(Verdict::Hung(_)), _) => counts.hung += 1,
+                (Some(_), Some(reason)) => {
+                    counts.equal += 1;
+                    let _ = writeln!(equal, "- {mutant}: {reason}");
+                }
+                (Some(verdict), None) => {
+                    *(if *verdict == Verdict::Survived { &mut counts.survived } else { &mut counts.unreached }) += 1;
+                    let _ = writeln!(survivors, "- {verdict}: {mutant}");
+                }
             }
         }
         let mut text = String::from(
-            "| room | mutants | caught | of these by a hang | survived | not reached | not judged | caught, % |\n",
+            "| room | mutants | caught | of these by a hang | equal | survived | not reached | not judged | caught, % |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
         );
-        text.push_str("|---|---|---|---|---|---|---|---|\n");
-        for (room, [failed, hung, survived, unreached, open]) in rooms {
-            let (caught, judged) = (failed + hung, failed + hung + survived + unreached);
-            let share = 100.0 * caught as f64 / judged.max(1) as f64;
-            let _ = writeln!(
-                text,
-                "| {room} | {judged} | {caught} | {hung} | {survived} | {unreached} | {open} | {share:.1} |"
-            );
+        for (room, counts) in rooms {
+            let _ = writeln!(text, "| {room} {counts}");
         }
-        text + "\n" + &survivors
+        text + "\nNot caught:\n\n" + &survivors + "\nEqual:\n\n" + &equal
     }
 
     fn path(&self, room: &str) -> PathBuf {
