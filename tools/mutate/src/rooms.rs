@@ -31,7 +31,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "rules",
         path: "",
-        tests: &["checkpoint", "hostile_checkpoint", "reading", "telemetry"],
+        tests: &["reading", "telemetry"],
         live: &["postgres_checkpoints::tls"],
     },
 ];
