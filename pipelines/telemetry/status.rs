@@ -48,7 +48,7 @@ pub struct RunStatus {
     pub total: Progress,
     /// How much later than due the latest answered event was first sent, in seconds.
     pub lag_seconds: f64,
-    /// Events handed to a connection and not yet answered.
+    /// Events taken in for delivery and not yet answered.
     pub unanswered: u64,
     /// Attempts beyond the first of an event.
     pub retries: u64,

@@ -1,7 +1,7 @@
 //! What the attempts of a run came to, counted where they happen.
 //!
 //! ```text
-//! channels ──attempts, verdicts──► PushStats ──counts──► evidence, telemetry
+//! connections ──attempts, verdicts──► PushStats ──counts──► evidence, telemetry
 //! ```
 
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub struct PushCounts {
     pub exhausted: u64,
     /// Those among the quarantined whose id the gate holds with another payload.
     pub payload_mismatches: u64,
-    /// How often a channel found the gate's retry budget empty, and waited.
+    /// How often a connection found the gate's retry budget empty, and waited.
     pub retries_delayed: u64,
     /// How often the circuit opened.
     pub circuit_opened: u64,
@@ -87,9 +87,9 @@ pub struct PushCounts {
 /// What is on its way at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OnTheWay {
-    /// Events handed to a channel so far, answered or not.
+    /// Events taken in for delivery so far, answered or not.
     pub handed: u64,
-    /// Events handed to a channel and not yet answered.
+    /// Events taken in for delivery and not yet answered.
     pub unanswered: u64,
     /// Requests without an answer yet.
     pub requests: u64,
@@ -151,7 +151,7 @@ impl PushStats {
         self.counters.gate_down.store(mark, Ordering::Relaxed);
     }
 
-    /// Counts an event that goes to a channel.
+    /// Counts an event that is taken in for delivery.
     pub(super) fn handed(&self) {
         add(&self.counters.handed);
     }

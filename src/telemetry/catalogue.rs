@@ -32,8 +32,8 @@ metrics! {
     READ_ROWS: "wsp_read_rows_total", Counter, [], "Rows decoded.";
     MERGE: "wsp_merge_held_rows", Gauge, [], "Depth of the merge: rows that are decoded and not yet framed, because rows of other outputs come first.";
     FRAMED: "wsp_framed_events_total", Counter, [], "Events framed.";
-    AHEAD: "wsp_framed_ahead_events", Gauge, [], "Events framed and not yet handed to a channel: they wait for their time, for the rate or for the window.";
-    UNANSWERED: "wsp_unanswered_events", Gauge, [], "Events handed to a channel and not yet answered.";
+    AHEAD: "wsp_framed_ahead_events", Gauge, [], "Events framed and not yet taken in for delivery: they wait for their time, for the rate or for the window.";
+    UNANSWERED: "wsp_unanswered_events", Gauge, [], "Events taken in for delivery and not yet answered.";
     IN_FLIGHT: "wsp_in_flight_requests", Gauge, [], "Requests on their way to the gate.";
     ATTEMPTS: "wsp_attempts_total", Counter, ["outcome"], "Attempts by what came of them: answered, throttled (429), `server_error` (5xx), `connect_failed`, `connection_lost`, `timed_out`.";
     RETRIES: "wsp_retries_total", Counter, [], "Attempts beyond the first of an event.";
