@@ -32,7 +32,8 @@ pub(super) struct Line {
     mode: DeliveryMode,
     window: usize,
     bound: u64,
-    adaptive: bool,
+    /// So many events that may go may wait at other connections until these may send.
+    held_up: usize,
     stop_on_quarantine: bool,
     unanswered: BTreeSet<usize>,
     quarantined: bool,
@@ -82,7 +83,7 @@ impl Line {
             mode,
             window: if let DeliveryMode::Free(n) = mode { n.get() } else { window },
             bound: settings.bound(),
-            adaptive: settings.adaptive.is_some(),
+            held_up: if settings.adaptive.is_some() { mode.in_flight() - 1 } else { 0 },
             stop_on_quarantine: settings.stop_on_quarantine,
             quarantined: false,
             garbled: false,
@@ -169,7 +170,7 @@ impl Line {
 
     /// Whether order alone decides what a process sends: no circuit, no backoff and no limit does.
     fn is_calm(&self, seen: &Seen) -> bool {
-        !seen.troubled && !self.adaptive
+        !seen.troubled && self.held_up == 0
     }
 
     /// The events that a process has not sent and whose line has no earlier one without an answer, in order.

@@ -173,7 +173,10 @@ impl<G: GateConnection, C: Clock> Connection<G, C> {
                         // Before the report: the other connections shall not wait for the stage to be looked at.
                         self.shared.halt.request();
                     }
-                    self.shared.dispatch.settle(self.number, next.line);
+                    let held_up = self.shared.dispatch.settle(self.number, next.line);
+                    if let (Some(alone), Ok(Delivered { latency, position, .. })) = (held_up, &outcome) {
+                        self.shared.stats.held_up(next.item.event.order_key, position.rank, *latency, alone);
+                    }
                     if self.done.send(Done { seq: next.seq, outcome }).is_err() || failed {
                         return;
                     }

@@ -148,14 +148,17 @@ impl<T> Dispatch<T> {
         })
     }
 
-    /// The event of a connection was answered; it was of `line`.
-    pub(super) fn settle(&self, connection: usize, line: Option<u64>) {
+    /// The event of a connection was answered; it was of `line`. Where it held up others of its line, says whether a
+    /// connection rested meanwhile.
+    pub(super) fn settle(&self, connection: usize, line: Option<u64>) -> Option<bool> {
         self.change(|state| {
+            let held_up = line.filter(|line| state.lines.has_more(*line)).map(|_| !state.resting.is_empty());
             state.on_the_way -= 1;
             state.stand(connection, Standing::Woken);
             state.lines.settle(line);
             state.end_if_done();
-        });
+            held_up
+        })
     }
 
     /// The event of a connection failed and is tried again at `due`. `settle_in` prepares it, and those behind it, for

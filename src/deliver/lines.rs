@@ -166,6 +166,11 @@ impl<T> Lines<T> {
         self.due.insert((due, numbered.seq), numbered);
     }
 
+    /// Whether items of `line` wait behind its first one.
+    pub(super) fn has_more(&self, line: u64) -> bool {
+        self.taken.get(&line).is_some_and(|behind| !behind.items.is_empty())
+    }
+
     /// The first item of `line` was answered: the next one is ready, or the line is free.
     pub(super) fn settle(&mut self, line: Option<u64>) {
         let Some(Entry::Occupied(mut taken)) = line.map(|line| self.taken.entry(line)) else { return };

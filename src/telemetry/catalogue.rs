@@ -46,6 +46,8 @@ metrics! {
     ANSWERED: "wsp_answered_events_total", Counter, ["output", "decision"], "Events by the gate's decision.";
     LATENCY: "wsp_answer_latency_seconds", Histogram, [], "From an event's first attempt to its answer.";
     LAG: "wsp_schedule_lag_seconds", Histogram, [], "From when an event was due to its first attempt; zero without pacing.";
+    HOT_KEY_EVENTS: "wsp_hot_key_events", Gauge, ["order_key"], "Events of the present run's most limiting order key that were answered while others of that key waited. By the column that has the key.";
+    HOT_KEY_TIME: "wsp_hot_key_seconds", Gauge, ["order_key"], "How long such events took, one after the other, while a connection had nothing to send. Where it grows as fast as time passes, that key bounds the run.";
     EVENT_TIME: "wsp_event_time_timestamp_seconds", Gauge, ["output"], "Event time of the latest answered event of the present run.";
     EVENT_TIME_END: "wsp_event_time_end_timestamp_seconds", Gauge, ["output"], "Event time at which the present run's output ends.";
     SAVES: "wsp_saved_cursors_total", Counter, [], "Checkpoint cursors saved.";

@@ -96,9 +96,10 @@ fn as_many_connections_are_woken_as_events_may_go_the_warmest_first() {
     assert_eq!(stage.woken(), [0, 0, 1, 1]);
     assert_eq!((stage.next(3), stage.next(2)), (Some(0), Some(3)));
     // Who has its answer takes the next of the line itself, and nobody is woken for it.
-    stage.dispatch.settle(3, Some(7));
+    let held_up = stage.dispatch.settle(3, Some(7));
+    assert_eq!(held_up, Some(true), "it held up the other two while two connections rested");
     assert_eq!(stage.next(3), Some(1));
-    stage.dispatch.settle(2, Some(8));
+    assert_eq!(stage.dispatch.settle(2, Some(8)), None);
     assert_eq!(stage.next(2), None);
     assert_eq!(stage.woken(), [0, 0, 1, 1]);
     stage.add(4, 9);
@@ -236,7 +237,7 @@ fn no_wake_up_is_lost_between_threads() {
                 for seq in 0..1_000 {
                     dispatch.add(Numbered { seq, line: Some(mix(seq) % round), item: false }, |_| {});
                     if mix(seq).is_multiple_of(32) {
-                        std::thread::sleep(Duration::from_micros(20));
+                        (0..50).for_each(|_| std::thread::yield_now());
                     }
                 }
                 dispatch.close();

@@ -17,6 +17,7 @@ use crate::deliver::backoff::{RetryPolicy, mix};
 use crate::deliver::circuit::CircuitPolicy;
 use crate::deliver::gate::{Answer, Attempt, GateConnection};
 use crate::deliver::memory::{Ending, MemoryGate, Step};
+use crate::deliver::stats::PushStats;
 use crate::deliver::taxonomy::{self, Verdict};
 use crate::deliver::{Adaptive, RetryBudget};
 
@@ -295,5 +296,29 @@ proptest! {
     fn no_connection_rests_and_no_event_is_overtaken_while_it_may_go(case in case()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(run(&case))?;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_that_bounds_a_run_is_named_with_the_rate_it_allows() {
+    for (hot, window) in [(true, 65_536), (true, 128), (false, 65_536)] {
+        let clock = SystemClock::new();
+        let gate = MemoryGate::scripted(clock, |_, _| Step::work(ms(10)));
+        let stats = PushStats::new();
+        let options = PushOptions::new(clock).mode(keyed(64)).window(window).held(window).stats(stats.clone());
+        let key = move |i: u64| if hot && mix(i).is_multiple_of(10) { 7 } else { 1_000 + i };
+        let answers: Vec<_> =
+            stream::iter((0..6_000).map(|i| Ok(event(i, key(i))))).push(gate, options).collect().await;
+        assert!(answers.len() == 6_000 && answers.iter().all(Result::is_ok));
+        let named =
+            stats.hot_key().and_then(|hot| hot.bottleneck("merchant_id", stats.counts().decided(), clock.now()));
+        let Some(named) = named else {
+            assert!(!hot);
+            continue;
+        };
+        assert!(hot && named.key_hash == format!("{:016x}", 7), "{named}");
+        assert!((0.09..0.11).contains(&named.share) && named.busy > 0.8, "{named}");
+        let rate = 6_000.0 / clock.now().as_secs_f64();
+        assert!((0.9..1.1).contains(&(rate / named.allows_per_second)), "{rate}, {named}");
     }
 }
