@@ -1,7 +1,7 @@
 //! What does the push stage cost beside the HTTP client below it?
 //!
 //! ```text
-//! ready-made bodies ──► push, 64 channels ─┐
+//! ready-made bodies ──► push, 64 connections ─┐
 //!                                          ├──► trivial server on a thread of its own
 //! ready-made bodies ──► bare hyper, 64   ──┘
 //! ```
@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use common::{BODY_BYTES, CHANNELS, Figure, event, median, runtime, serve, setting, timed};
+use common::{BODY_BYTES, CONNECTIONS, Figure, event, median, runtime, serve, setting, timed};
 use futures::StreamExt;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -32,7 +32,7 @@ use wsp::model::Secret;
 /// One sender a connection, each with its connection in a task: what hyper's own examples do.
 async fn bare(address: SocketAddr, events: u64, body: &Bytes) {
     let left = Rc::new(Cell::new(events));
-    let senders: Vec<_> = (0..CHANNELS)
+    let senders: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
             let (left, body) = (left.clone(), body.clone());
             tokio::task::spawn_local(async move {
@@ -77,11 +77,11 @@ fn main() {
     let rounds = setting("PUSH_BENCH_ROUNDS", 5);
     let address = serve();
     let body = Bytes::from(vec![b'x'; BODY_BYTES]);
-    let channels = NonZeroUsize::new(CHANNELS).unwrap();
+    let connections = NonZeroUsize::new(CONNECTIONS).unwrap();
     let clock = runtime().block_on(async { SystemClock::new() });
-    let modes = [DeliveryMode::Keyed(channels), DeliveryMode::Free(channels)];
+    let modes = [DeliveryMode::Keyed(connections), DeliveryMode::Free(connections)];
     let mut figures = [Vec::new(), Vec::new(), Vec::new()];
-    println!("{events} events of {BODY_BYTES} bytes a round, {CHANNELS} connections");
+    println!("{events} events of {BODY_BYTES} bytes a round, {CONNECTIONS} connections");
     for round in 1..=rounds {
         let bare =
             timed(&clock, events, || tokio::task::LocalSet::new().block_on(&runtime(), bare(address, events, &body)));

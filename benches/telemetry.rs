@@ -1,7 +1,7 @@
 //! What does telemetry cost an event?
 //!
 //! ```text
-//! ready-made bodies ──► push, 64 channels ──► tally                          ┐
+//! ready-made bodies ──► push, 64 connections ──► tally                          ┐
 //!                                      └────► tally, meter, a scrape at work ┼──► trivial server on another thread
 //!                                      └────► the same, requests marked      ┘
 //! ```
@@ -21,7 +21,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{BODY_BYTES, CHANNELS, Figure, event, median, runtime, serve, setting, timed};
+use common::{BODY_BYTES, CONNECTIONS, Figure, event, median, runtime, serve, setting, timed};
 use futures::StreamExt;
 use wsp::checkpoint::{Lease, Unsaved};
 use wsp::clock::{Clock, SystemClock};
@@ -54,10 +54,12 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
         message_id: Some("0".repeat(64).parse().unwrap()),
         platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
         started: clock.utc(),
+        started_at: clock.now(),
         outputs: vec![RunOutput {
             output_id: "s3_event_stream_with_fraud_6B".parse().unwrap(),
             due: events,
             span: None,
+            order_key: None,
         }],
         due: Some(events),
         speedup: 0.0,
@@ -77,7 +79,7 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
             clock.sleep_until(clock.now() + SCRAPE).await;
         }
     });
-    let mode = DeliveryMode::Keyed(NonZeroUsize::new(CHANNELS).unwrap());
+    let mode = DeliveryMode::Keyed(NonZeroUsize::new(CONNECTIONS).unwrap());
     let bodies = futures::stream::iter((0..events).map(|i| Ok(event(i, body))));
     let mut answers = bodies.push(gate, PushOptions::new(clock).mode(mode).stats(stats));
     let mut tally = Tally::new(1).unwrap();
@@ -109,7 +111,7 @@ fn main() {
     let clock = runtime().block_on(async { SystemClock::new() });
     let mut kinds = [("nothing", Told::Nothing), ("metrics", Told::Metrics), ("metrics, trace", Told::MetricsAndTrace)];
     let mut figures: Vec<[Figure; 3]> = Vec::new();
-    println!("{events} events of {BODY_BYTES} bytes a round, {CHANNELS} connections, {rounds} rounds");
+    println!("{events} events of {BODY_BYTES} bytes a round, {CONNECTIONS} connections, {rounds} rounds");
     for _ in 0..rounds {
         let mut all = [Figure { rate: 0.0, cpu: 0.0 }; 3];
         for (_, told) in kinds {

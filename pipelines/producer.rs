@@ -284,7 +284,7 @@ where
         .throttle(clock.clone(), settings.rate.clone(), settings.rate_start)
         // Who lost the hold on the run's checkpoint sends nothing more.
         .while_held(lease, clock)
-        // Retries happen inside, in the event's own channel, so that its key stays in line.
+        // Retries happen inside, so that events of the key keep their order.
         .push(gate, push)
         // Here it counts again: for the cursors, and for the digest.
         .rejoin(answered_earlier)

@@ -13,7 +13,7 @@ use serde_json::Value;
 use wsp::clock::SystemClock;
 use wsp::deliver::memory::MemoryGate;
 use wsp::deliver::taxonomy::{Verdict, judge};
-use wsp::deliver::{Endpoint, Gate, GateChannel, HttpGate, Lookup};
+use wsp::deliver::{Endpoint, Gate, GateConnection, HttpGate, Lookup};
 use wsp::model::{Decision, Event, Hex64, Micros, Position, Secret};
 use wsp::reference::gate::{GateOptions, GateServer, GateStyle};
 
@@ -31,8 +31,8 @@ fn events() -> Vec<Event> {
     (0..).zip(common::canonical()).map(event).collect()
 }
 
-async fn decision(channel: &mut impl GateChannel, event: &Event) -> Decision {
-    let attempt = channel.push(event).await;
+async fn decision(connection: &mut impl GateConnection, event: &Event) -> Decision {
+    let attempt = connection.push(event).await;
     match judge(&attempt) {
         Verdict::Decided(decision) => decision,
         other => panic!("{attempt:?}: {other:?}"),
@@ -42,9 +42,9 @@ async fn decision(channel: &mut impl GateChannel, event: &Event) -> Decision {
 /// Runs the suite on a gate that has seen none of the golden events.
 async fn holds(gate: &impl Gate) {
     let events = events();
-    let (mut one, mut other) = (gate.channel(), gate.channel());
+    let (mut one, mut other) = (gate.connection(), gate.connection());
 
-    // Each event once, whichever channel it comes by.
+    // Each event once, whichever connection it comes by.
     for event in &events[..3] {
         assert_eq!(decision(&mut one, event).await, Decision::Admit);
         assert_eq!(decision(&mut one, event).await, Decision::Duplicate);
@@ -58,11 +58,11 @@ async fn holds(gate: &impl Gate) {
     assert_eq!(decision(&mut one, &altered).await, Decision::Quarantine);
     assert_eq!(decision(&mut one, &events[0]).await, Decision::Duplicate, "and changes nothing");
 
-    // Channels don't wait for each other.
+    // Connections don't wait for each other.
     let (first, second) = futures::join!(decision(&mut one, &events[3]), decision(&mut other, &events[4]));
     assert_eq!((first, second), (Decision::Admit, Decision::Admit));
 
-    // An attempt that is given up midway may have reached the gate or not; the channel serves on, and its next answer
+    // An attempt that is given up midway may have reached the gate or not; the connection serves on, and its next answer
     // is the next event's own.
     {
         let given_up = pin!(one.push(&events[5]));
@@ -88,8 +88,8 @@ async fn both_fronts_tell_how_they_are_and_what_they_know() {
         let server = GateServer::start(options).unwrap();
         let endpoint = Endpoint::new(&server.base_url(), "X-IG-Api-Key", &Secret::new(common::KEY)).unwrap();
         let gate = HttpGate::new(endpoint, SystemClock::new()).unwrap();
-        let (mut channel, probe) = (gate.channel(), gate.probe());
-        assert_eq!(channel.ask().await, Ok(()), "{style:?}");
+        let (mut connection, probe) = (gate.connection(), gate.probe());
+        assert_eq!(connection.ask().await, Ok(()), "{style:?}");
         let health = probe.health().await.unwrap();
         assert!(health.is_good() && health.words() == words, "{style:?}: {health:?}");
 
@@ -101,7 +101,7 @@ async fn both_fronts_tell_how_they_are_and_what_they_know() {
             Lookup::Unsupported => None,
         };
         let before = known(probe.lookup(id.as_str()).await.unwrap());
-        assert_eq!(decision(&mut channel, event).await, Decision::Admit);
+        assert_eq!(decision(&mut connection, event).await, Decision::Admit);
         let after = known(probe.lookup(id.as_str()).await.unwrap());
         match style {
             GateStyle::Service => assert_eq!((before, after), (Some("unknown".into()), Some(id.to_string()))),

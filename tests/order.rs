@@ -70,6 +70,33 @@ fn one_in_flight_is_canonical_order_whatever_goes_wrong() {
 }
 
 #[test]
+fn without_faults_and_hot_keys_events_stay_near_their_place() {
+    let mut live = Live::new(&WorldSpec { evenness: 1_000_000, ..world(4_000) }, "latency=const(3ms)", |profile| {
+        profile["wiring"]["wsp_delivery"] = json!({"in_flight": 16, "window": 4_000});
+        profile["wiring"]["wsp_checkpoint"]["flush_every"] = 4_000.into();
+    });
+    assert_eq!(live.start().end().code, Some(0));
+    let report = live.audit(&live.events);
+    // The events of a flow wait for one another, each for an answer, while others go past; the window would let 4,000.
+    assert!(report.is_clean() && report.max_displacement <= 16 * 16, "{report:?}");
+    let summary: Value = serde_json::from_slice(&read(&live.stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    assert_eq!(summary["bottleneck"], Value::Null);
+}
+
+#[test]
+fn a_merchant_that_bounds_the_run_is_named_without_its_value() {
+    let live = streamed(3_000, "latency=const(3ms)", &json!({"in_flight": 128, "window": 3_000}));
+    let summary: Value = serde_json::from_slice(&read(&live.stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let named = &summary["bottleneck"];
+    let figure = |name: &str| named[name].as_f64().unwrap_or_default();
+    assert_eq!(named["order_key"], "merchant_id", "{summary}");
+    assert!((0.01..0.5).contains(&figure("share")) && figure("busy") >= 0.5, "{named}");
+    // One at a time, each at least 3 ms.
+    assert!(figure("allows_per_second") <= 1.0 / (figure("share") * 0.003), "{named}");
+    assert_eq!(named["key_hash"].as_str().map(str::len), Some(16));
+}
+
+#[test]
 fn keyed_keeps_each_key_in_line_and_others_on_their_way() {
     let live = streamed(4_000, SLOW, &json!({"in_flight": 16, "window": 200}));
     let report = live.audit(&live.events);

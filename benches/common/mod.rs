@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use wsp::clock::Clock;
 use wsp::model::{Event, Micros, Position};
 
-pub const CHANNELS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 pub const BODY_BYTES: usize = 1_190;
 const ANSWER: &str = r#"{"decision":"ADMIT","receipt":{"event_id":"00000000000000000000000000000000","partition":0},"receipt_ref":"r/0"}"#;
 

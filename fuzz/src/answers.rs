@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use wsp::clock::SystemClock;
 use wsp::deliver::http1::{AnswerReader, BODY_LIMIT, BadAnswer, Received};
 use wsp::deliver::taxonomy::{self, Verdict};
-use wsp::deliver::{Answer, Attempt, Endpoint, Gate, GateChannel, HttpGate};
+use wsp::deliver::{Answer, Attempt, Endpoint, Gate, GateConnection, HttpGate};
 use wsp::model::{Event, Micros, Position, Secret};
 
 use super::assert_sayable;
@@ -84,13 +84,13 @@ pub(crate) fn http_answer(bytes: &[u8]) {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let endpoint = Endpoint::new(&base, "X-IG-Api-Key", &Secret::new("key")).unwrap();
         let gate = HttpGate::new(endpoint, SystemClock::new()).unwrap().attempt_timeout(Duration::from_secs(10));
-        let (mut channel, event) = (gate.channel(), event());
+        let (mut connection, event) = (gate.connection(), event());
         let hostile = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 4096]).await;
             let _ = stream.write_all(bytes).await;
         };
-        let (attempt, ()) = tokio::join!(channel.push(&event), hostile);
+        let (attempt, ()) = tokio::join!(connection.push(&event), hostile);
         match &attempt {
             Attempt::Answered(answer) => {
                 assert!(answer.body().len() <= 1 << 20);
@@ -109,7 +109,7 @@ pub(crate) fn http_answer(bytes: &[u8]) {
         };
         let pushes = async {
             // Over the connection that was kept, where its end was not here yet; or over a new one, at once.
-            channel.push(&event).await
+            connection.push(&event).await
         };
         let attempt = tokio::select! {
             attempt = pushes => attempt,

@@ -177,7 +177,7 @@ latency      p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms
 attempts     {}, of which {} retries; {} faults injected
 gate         {} of {} events admitted once, {} missing, {} foreign, {} sent again
 order        {order}
-",
+{}",
         table(&rows),
         grouped(summary.totals.answered),
         summary.totals.answered as f64 / seconds.max(1e-6),
@@ -195,6 +195,7 @@ order        {order}
         grouped(report.missing),
         grouped(report.unexpected),
         grouped(report.duplicates),
+        summary.bottleneck.as_ref().map(|bottleneck| format!("bound        {bottleneck}\n")).unwrap_or_default(),
     )
 }
 

@@ -127,5 +127,9 @@ fn told_run(run: &PlannedRun) -> String {
     };
     let _ = writeln!(out, "expected duration {duration} (speed-up {})", run.speedup);
     let _ = writeln!(out, "checkpoint scope  {}", run.checkpoint_scope);
+    // Keys are not read here, and how long the gate takes is not known.
+    out.push_str(
+        "hottest key       known once a run has met the gate: `wsp status`, the report and the summary name it\n",
+    );
     out
 }

@@ -14,7 +14,7 @@ use super::{Exit, Failure, Outcome, block_on, say};
 /// For the whole question. Readiness may take some seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Lines of a page that is read, not drawn on.
-const WIDTH: usize = 120;
+const WIDTH: usize = 160;
 
 pub(crate) fn run(args: &args::Status) -> Outcome {
     let text = block_on(ask(args))??;

@@ -29,6 +29,7 @@ pub(crate) fn lines(run: &RunStatus, width: usize, style: Style) -> Vec<String> 
     let names = run.outputs.iter().map(|output| output.output_id.as_str().len()).max().unwrap_or(0);
     let mut lines = vec![style.bold(&cut(&headline(run, width), width))];
     lines.extend(run.outputs.iter().map(|output| cut(&output_line(output, names, width), width)));
+    lines.extend(run.bottleneck.iter().map(|bottleneck| cut(&format!("  {bottleneck}"), width)));
     lines
 }
 
@@ -100,8 +101,10 @@ fn cut(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use wsp::deliver::Bottleneck;
+
+    use super::*;
 
     fn run() -> RunStatus {
         let progress = Progress { answered: 250, due: Some(1000), rate: 1234.4, eta_seconds: Some(61.2) };
@@ -120,6 +123,7 @@ mod tests {
             lag_seconds: 0.25,
             unanswered: 64,
             retries: 3,
+            bottleneck: None,
         }
     }
 
@@ -134,6 +138,24 @@ mod tests {
             "  arrival_events_5B               25%  2026-01-01 05:12:33     1,234/s      1:02 left  [#####...............]"
         );
         assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_key_that_bounds_the_run_is_named() {
+        let bottleneck = Bottleneck {
+            order_key: "merchant_id".to_owned(),
+            key_hash: "ab".to_owned(),
+            share: 0.1,
+            busy: 0.97,
+            allows_per_second: 870.4,
+        };
+        let run = RunStatus { bottleneck: Some(bottleneck), ..run() };
+        let lines = lines(&run, 200, Style { color: false });
+        assert_eq!(
+            lines[3],
+            "  one merchant_id (hash ab) bounds the run: 10.0 % of the events, one after the other, allow 870 events/s at the \
+             latency seen (97 % of the time)"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sending side of the matrix: shut for doctored READYs, counted for the real one.
 
-use crate::deliver::{Answer, Attempt, Gate, GateChannel};
+use crate::deliver::{Answer, Attempt, Gate, GateConnection};
 use crate::model::Event;
 use crate::stop::Stop;
 use crate::telemetry::Counter;
@@ -19,14 +19,14 @@ impl ShutGate {
 }
 
 impl Gate for ShutGate {
-    type Channel = Self;
+    type Connection = Self;
 
-    fn channel(&self) -> Self {
+    fn connection(&self) -> Self {
         self.clone()
     }
 }
 
-impl GateChannel for ShutGate {
+impl GateConnection for ShutGate {
     async fn push(&mut self, _: &Event) -> Attempt {
         self.attempts.add(1);
         Attempt::Answered(Answer::new(403, br#"{"error":"SHUT"}"#.as_slice()))
@@ -60,14 +60,14 @@ impl<G> CountedGate<G> {
 }
 
 impl<G: Gate> Gate for CountedGate<G> {
-    type Channel = CountedGate<G::Channel>;
+    type Connection = CountedGate<G::Connection>;
 
-    fn channel(&self) -> Self::Channel {
-        CountedGate { gate: self.gate.channel(), attempts: self.attempts.clone(), stop: self.stop.clone() }
+    fn connection(&self) -> Self::Connection {
+        CountedGate { gate: self.gate.connection(), attempts: self.attempts.clone(), stop: self.stop.clone() }
     }
 }
 
-impl<C: GateChannel> GateChannel for CountedGate<C> {
+impl<C: GateConnection> GateConnection for CountedGate<C> {
     async fn push(&mut self, event: &Event) -> Attempt {
         let attempt = self.gate.push(event).await;
         self.attempts.add(1);
@@ -77,6 +77,10 @@ impl<C: GateChannel> GateChannel for CountedGate<C> {
             stop.request();
         }
         attempt
+    }
+
+    fn rest(&mut self) -> impl Future<Output = ()> + Send {
+        self.gate.rest()
     }
 
     fn sent_again(&self) -> bool {

@@ -97,6 +97,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
             message_id: by.map(|By { ready, .. }| ready.payload.message_id.clone()),
             platform_run_id: prepared.identity.platform_run_id.clone(),
             started,
+            started_at: self.clock.now(),
             outputs,
             due: prepared.lane.is_whole().then_some(due),
             speedup: if self.settings.pacing.is_off() { 0.0 } else { self.profile.policy.stream_speedup },
@@ -128,6 +129,7 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
         let Account { tally, refusal, reached } =
             account::settle(answers, prepared, &from, due, &framed, &self.clock).await?;
+        let bottleneck = meter.bottleneck(self.clock.now());
         meter.over();
         spans::answered(&output_spans, &tally);
         let emitted = tally.totals().emitted();
@@ -139,6 +141,10 @@ impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
         };
         let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
         let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
+        if let Some(bottleneck) = &bottleneck {
+            tracing::warn!("{bottleneck}");
+        }
+        let summary = summary.bounded_by(bottleneck);
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&world, emitted));
             log_end(prepared, &summary, &reached);

@@ -17,7 +17,7 @@ use super::hub::{Hub, ProcessId, Slot};
 use super::judge::Judge;
 use super::plan::GatePlan;
 use super::totals::Totals;
-use crate::deliver::{Answer, Attempt, Gate, GateChannel};
+use crate::deliver::{Answer, Attempt, Gate, GateConnection};
 use crate::model::{Decision, Event};
 use crate::reference::Random;
 
@@ -224,14 +224,14 @@ pub(super) struct Reached {
 }
 
 impl Gate for Reached {
-    type Channel = Reached;
+    type Connection = Reached;
 
-    fn channel(&self) -> Reached {
+    fn connection(&self) -> Reached {
         self.clone()
     }
 }
 
-impl GateChannel for Reached {
+impl GateConnection for Reached {
     async fn push(&mut self, event: &Event) -> Attempt {
         let Self { gate, process, run } = &*self;
         let ModelGate { hub, judge, .. } = gate;

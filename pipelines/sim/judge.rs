@@ -43,6 +43,8 @@ pub enum Promise {
     Fencing,
     /// Status and counts are what happened.
     TruthfulEnd,
+    /// No connection rests while an event may be sent.
+    NoRest,
     /// It gets to an end.
     Progress,
     /// One seed gives one trace.
@@ -89,6 +91,11 @@ pub(super) struct Seen {
     pub(super) sent: BTreeMap<usize, u32>,
     /// Events on the way.
     pub(super) open: Vec<usize>,
+    /// Events that the gate decided about.
+    pub(super) answered: BTreeSet<usize>,
+    /// An attempt failed, an event was quarantined, or it was asked to stop: what may be sent is not only a matter of order
+    /// from then on.
+    pub(super) troubled: bool,
     /// Events that were kept as answered when it started.
     pub(super) kept: BTreeSet<usize>,
     /// Those among them beyond the positions.
@@ -225,9 +232,11 @@ impl Judge {
                 // Of earlier ones the gate knows nothing.
                 Some(Decision::Earlier) | None => {}
             }
+            seen.troubled |= !matches!(decided, Some(Decision::Admit | Decision::Duplicate));
             match (decided, attempt) {
                 (Some(decision), _) => {
                     totals.decisions += 1;
+                    seen.answered.insert(n);
                     line.answer(n, decision);
                 }
                 (None, Attempt::Answered(answer)) if answer.status() == 200 => line.garble(),
@@ -235,6 +244,18 @@ impl Judge {
             }
             Ok(())
         });
+    }
+
+    /// A process is asked to stop.
+    pub(super) fn stops(&self, process: ProcessId) {
+        if let Some(seen) = self.lock().processes.get_mut(&process) {
+            seen.troubled = true;
+        }
+    }
+
+    /// A process can't move, and so many events have reached its delivery.
+    pub(super) fn rests(&self, process: ProcessId, handed: u64) {
+        self.with(process, |line, seen, _| line.check_rest(seen, handed));
     }
 
     /// An attempt was given up by its process.

@@ -32,6 +32,8 @@ pub(super) struct Line {
     mode: DeliveryMode,
     window: usize,
     bound: u64,
+    /// So many events that may go may wait at other connections until these may send.
+    held_up: usize,
     stop_on_quarantine: bool,
     unanswered: BTreeSet<usize>,
     quarantined: bool,
@@ -81,6 +83,7 @@ impl Line {
             mode,
             window: if let DeliveryMode::Free(n) = mode { n.get() } else { window },
             bound: settings.bound(),
+            held_up: if settings.adaptive.is_some() { mode.in_flight() - 1 } else { 0 },
             stop_on_quarantine: settings.stop_on_quarantine,
             quarantined: false,
             garbled: false,
@@ -145,6 +148,12 @@ impl Line {
         if let Some(later) = later {
             return Err(broken(Promise::Order, format!("event {n} was sent for the first time after {later}")));
         }
+        // Only those are overtaken that wait for their line, and where a connection may wait for leave, one a connection.
+        let may_go: Vec<_> = self.may_go(seen).take_while(|ready| *ready < n).collect();
+        if may_go.len() > if self.is_calm(seen) { 0 } else { in_flight - 1 } {
+            let what = format!("event {n} was sent for the first time before {may_go:?}, which might have been");
+            return Err(broken(Promise::Order, what));
+        }
         // The oldest one without an answer is overtaken by fewer events than the window holds.
         if let Some(oldest) = self.unanswered.first()
             && *oldest < n
@@ -157,6 +166,42 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    /// Whether order alone decides what a process sends: no circuit, no backoff and no limit does.
+    fn is_calm(&self, seen: &Seen) -> bool {
+        !seen.troubled && self.held_up == 0
+    }
+
+    /// The events that a process has not sent and whose line has no earlier one without an answer, in order.
+    fn may_go<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = usize> + 'a {
+        let mut taken = BTreeSet::new();
+        let open = self.members.iter().copied().filter(|n| !seen.kept.contains(n) && !seen.answered.contains(n));
+        open.filter(move |n| {
+            let free = match self.mode {
+                DeliveryMode::Strict => taken.insert(0),
+                DeliveryMode::Keyed(_) => taken.insert(self.events[*n].order_key),
+                DeliveryMode::Free(_) => true,
+            };
+            free && !seen.sent.contains_key(n)
+        })
+    }
+
+    /// Whether a process that can't move, and has `handed` events to deliver, has them all on the way that may be.
+    pub(super) fn check_rest(&self, seen: &Seen, handed: u64) -> Result<(), Violation> {
+        // What is settled of the bound is not known here, so nothing is said once it may have been reached.
+        let bounded = seen.sent.len() as u64 >= self.bound;
+        if !self.is_calm(seen) || bounded || seen.open.len() >= self.mode.in_flight() {
+            return Ok(());
+        }
+        let handed = self.members.iter().filter(|n| !seen.kept.contains(n)).take(handed as usize).last();
+        match (self.may_go(seen).next(), handed) {
+            (Some(n), Some(last)) if n <= *last => {
+                let what = format!("event {n} is not sent, though a connection rests: {:?} are on the way", seen.open);
+                Err(broken(Promise::NoRest, what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a process that has done `seen` may send `n`: it was not kept when it started, and with it no more are out

@@ -71,6 +71,7 @@ pub(super) struct Process {
     hub: Hub,
     work: Pin<Box<dyn Future<Output = Ended> + Send>>,
     stop: Stop,
+    pushes: PushStats,
     runtime: Runtime,
     idle: Arc<Idle>,
 }
@@ -103,8 +104,9 @@ impl Process {
         let reached = idle.clone();
         let runtime = Builder::new_current_thread().on_thread_park(move || reached.reached()).build()?;
         let stop = Stop::new();
-        let work = Box::pin(produce(id, hub.clone(), outfit, stop.clone()));
-        Ok(Self { id, hub, work, stop, runtime, idle })
+        let pushes = PushStats::new();
+        let work = Box::pin(produce(id, hub.clone(), outfit, stop.clone(), pushes.clone()));
+        Ok(Self { id, hub, work, stop, pushes, runtime, idle })
     }
 
     /// Runs it until nothing in it can move, it ends, or something befalls it.
@@ -127,6 +129,11 @@ impl Process {
         }))
     }
 
+    /// How many events have reached its delivery.
+    pub(super) fn handed(&self) -> u64 {
+        self.pushes.on_the_way().handed
+    }
+
     /// Asks it to stop.
     pub(super) fn stop(&self) {
         self.stop.request();
@@ -143,8 +150,7 @@ impl Process {
 }
 
 /// What the service does with a run that may stream, from its checkpoint on.
-async fn produce(id: ProcessId, hub: Hub, outfit: Outfit, stop: Stop) -> Ended {
-    let pushes = PushStats::new();
+async fn produce(id: ProcessId, hub: Hub, outfit: Outfit, stop: Stop, pushes: PushStats) -> Ended {
     let releases = Releases::new();
     let streamed = stream(id, &hub, outfit, stop, &pushes, &releases).await;
     releases.done().await;

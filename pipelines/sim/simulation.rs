@@ -18,7 +18,7 @@ use super::clock::SimClock;
 use super::database::Database;
 use super::disk::Disk;
 use super::gate::ModelGate;
-use super::hub::{Blow, Hub, ProcessId};
+use super::hub::{Blow, Hub, Life, ProcessId};
 use super::judge::{End, Judge, Promise, Violation, broken};
 use super::line::Line;
 use super::plan::{Change, Plan};
@@ -192,9 +192,12 @@ impl Simulation {
                         self.hub.resume(process);
                     }
                 }
-            } else if !self.hub.advance() {
-                let what = format!("nothing happens any more: {:?}", self.lines);
-                return Some(broken(Promise::Progress, what));
+            } else {
+                self.look_at_rests();
+                if !self.hub.advance() {
+                    let what = format!("nothing happens any more: {:?}", self.lines);
+                    return Some(broken(Promise::Progress, what));
+                }
             }
         }
     }
@@ -248,6 +251,15 @@ impl Simulation {
         }
     }
 
+    /// Before time passes, no connection may rest in vain.
+    fn look_at_rests(&self) {
+        for (id, (_, process)) in &self.processes {
+            if self.hub.life(*id) == Life::Running {
+                self.judge.rests(*id, process.handed());
+            }
+        }
+    }
+
     fn turn(&mut self, id: ProcessId) {
         let Some((line, process)) = self.processes.get_mut(&id) else { return };
         let line = *line;
@@ -258,6 +270,7 @@ impl Simulation {
                 self.hub.note(format_args!("p{id} is asked to stop"));
                 self.judge.count(|totals| totals.stops += 1);
                 process.stop();
+                self.judge.stops(id);
                 self.turn(id);
             }
             Turn::Struck(Blow::Stall(time)) => {

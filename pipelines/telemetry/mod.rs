@@ -187,6 +187,7 @@ impl Telemetry {
             message_id: Some(ready.payload.message_id.clone()),
             platform_run_id: run.identity.platform_run_id.clone(),
             started: clock.utc(),
+            started_at: clock.now(),
             due: run.lane.is_whole().then(|| RunOutput::due(&outputs, settings)),
             outputs,
             speedup: 0.0,

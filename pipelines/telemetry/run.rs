@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::checkpoint::{Lease, Unsaved};
-use crate::deliver::PushStats;
+use crate::deliver::{Bottleneck, PushStats};
 use crate::model::{Decision, Delivered, Hex64, Micros, OutputId, PlatformRunId};
 use crate::oracle::Resume;
 use crate::telemetry::Counter;
@@ -32,6 +32,8 @@ pub struct RunParts {
     pub platform_run_id: PlatformRunId,
     /// When it began to stream.
     pub started: Micros,
+    /// The same, on the service's clock.
+    pub started_at: Duration,
     /// Its outputs, by rank.
     pub outputs: Vec<RunOutput>,
     /// Events it has to bring, within all caps; unknown beforehand for a lane.
@@ -59,6 +61,8 @@ pub struct RunOutput {
     pub due: u64,
     /// Its first and last event time, by its receipt.
     pub span: Option<(Micros, Micros)>,
+    /// The column that its events are kept in line by.
+    pub order_key: Option<&'static str>,
 }
 
 impl RunOutput {
@@ -70,6 +74,7 @@ impl RunOutput {
             output_id: output.view.output_id.clone(),
             due: (output.view.rows - resumed_at(&output.view, *from)).min(cap),
             span: output.span,
+            order_key: output.order_key,
         };
         run.outputs.iter().zip(from).map(output).collect()
     }
@@ -189,6 +194,14 @@ impl RunMeter {
 
     pub(super) fn parts(&self) -> &RunParts {
         &self.shared.parts
+    }
+
+    /// The order key that bounds the run, if one does.
+    pub(crate) fn bottleneck(&self, now: Duration) -> Option<Bottleneck> {
+        let parts = &self.shared.parts;
+        let key = parts.pushes.hot_key()?;
+        let column = parts.outputs.get(usize::from(key.rank))?.order_key?;
+        key.bottleneck(column, parts.pushes.counts().decided(), now.saturating_sub(parts.started_at))
     }
 
     /// Its outputs with their figures, by rank.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::deliver::Bottleneck;
 use crate::model::{Hex64, Micros, OutputId, PlatformRunId};
 
 use super::run::{OutputMeter, RunOutput};
@@ -48,10 +49,13 @@ pub struct RunStatus {
     pub total: Progress,
     /// How much later than due the latest answered event was first sent, in seconds.
     pub lag_seconds: f64,
-    /// Events handed to a connection and not yet answered.
+    /// Events taken in for delivery and not yet answered.
     pub unanswered: u64,
     /// Attempts beyond the first of an event.
     pub retries: u64,
+    /// The order key that bounds the run, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<Bottleneck>,
 }
 
 /// How an output stands.
@@ -106,7 +110,7 @@ impl Telemetry {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_utc: self.shared.started.to_string(),
-            run: state.run.as_ref().map(|run| run_status(run, &state.rates)),
+            run: state.run.as_ref().map(|run| run_status(run, &state.rates, clock.now())),
             verdicts: verdicts.collect(),
         }
     }
@@ -120,7 +124,7 @@ impl Telemetry {
     }
 }
 
-fn run_status(run: &RunMeter, rates: &Rates) -> RunStatus {
+fn run_status(run: &RunMeter, rates: &Rates, now: Duration) -> RunStatus {
     let parts = run.parts();
     // A lane, or a cap over all outputs, takes a part of each that is not known beforehand.
     let whole = parts.due == Some(run.outputs().map(|(output, _)| output.due).sum());
@@ -146,6 +150,7 @@ fn run_status(run: &RunMeter, rates: &Rates) -> RunStatus {
         lag_seconds: run.lag().as_secs_f64(),
         unanswered: parts.pushes.on_the_way().unanswered,
         retries: parts.pushes.counts().retries,
+        bottleneck: run.bottleneck(now),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way to the gate: who may send now, who waits, who asks the gate how it is.
 //!
 //! ```text
-//! channel ──enter──► calm? ──yes──────────────────────────► attempt ──good · bad──► Regulator
+//! connection ──enter──► calm? ──yes──────────────────────────► attempt ──good · bad──► Regulator
 //!                      └─no──► Regulator ──► turn, in the order of arrival ◄── room ──┘
 //! ```
 //!
@@ -22,7 +22,7 @@ use super::stats::PushStats;
 /// No epoch: not everybody may send.
 const NOT_CALM: u64 = 0;
 
-/// Shared by the channels of a stage.
+/// Shared by the connections of a stage.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// The epoch of calm, or [`NOT_CALM`].
@@ -37,13 +37,13 @@ pub(super) struct Admission {
 struct Inner {
     regulator: Regulator,
     purse: Purse,
-    /// Channels that wait for their turn, in the order they came.
+    /// Connections that wait for their turn, in the order they came.
     waiting: VecDeque<Sender<Permit>>,
     /// What the gate did last to be thought down.
     cause: String,
 }
 
-/// What a channel does next.
+/// What a connection does next.
 #[derive(Debug)]
 pub(super) enum Way {
     /// Send.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! good and quick ──► + 1 a round (doubling at first) ─┐
-//! slow, 429, 503, no answer ──► × 0.7, once a round ──┴─► limit, between `min` and the number of channels
+//! slow, 429, 503, no answer ──► × 0.7, once a round ──┴─► limit, between `min` and the number of connections
 //! ```
 
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub(super) struct Aimd {
 }
 
 impl Aimd {
-    pub(super) fn new(policy: Adaptive, channels: u32) -> Self {
-        let max = f64::from(channels.max(1));
+    pub(super) fn new(policy: Adaptive, connections: u32) -> Self {
+        let max = f64::from(connections.max(1));
         let limit = f64::from(policy.min.max(1)).min(max);
         Self { policy, max, limit, first_climb: true, since: Duration::ZERO }
     }
@@ -73,8 +73,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn aimd(min: u32, channels: u32) -> Aimd {
-        Aimd::new(Adaptive { min, slow: MS * 100 }, channels)
+    fn aimd(min: u32, connections: u32) -> Aimd {
+        Aimd::new(Adaptive { min, slow: MS * 100 }, connections)
     }
 
     /// Rounds of as many requests as are allowed at a gate that takes `room` at a time and refuses the rest.
@@ -132,15 +132,15 @@ mod tests {
     proptest! {
         #[test]
         fn it_stays_within_its_bounds(
-            min in 0_u32..80, channels in 1_u32..80, steps in proptest::collection::vec((any::<bool>(), 0_u32..300), 0..300)
+            min in 0_u32..80, connections in 1_u32..80, steps in proptest::collection::vec((any::<bool>(), 0_u32..300), 0..300)
         ) {
-            let mut aimd = aimd(min, channels);
+            let mut aimd = aimd(min, connections);
             let mut now = MS;
             for (good, millis) in steps {
                 let limit = aimd.limit();
                 if good { aimd.good(now, now + MS * millis, limit) } else { aimd.overload(now, now + MS * millis) }
                 now += MS * millis;
-                prop_assert!(aimd.limit() >= min.clamp(1, channels) && aimd.limit() <= channels);
+                prop_assert!(aimd.limit() >= min.clamp(1, connections) && aimd.limit() <= connections);
             }
         }
     }

@@ -7,7 +7,7 @@
 //!    │                            │ └──────────────────────┘                     │ │ as may be on the way
 //!    └────────────────────────────┼──────────────────────────────────────────────┘ │ (the first one, at 1)
 //!      as many as there are       └────────────────────────────────────────────────┘
-//!      channels: all good
+//!      connections: all good
 //! ```
 //!
 //! While it is open nothing is sent, so nothing is charged to any event. It says how many requests may be on the
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// When the circuit opens, how it asks, and when the run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitPolicy {
-    /// Failures in a row, over all channels, that open it; 0 is never.
+    /// Failures in a row, over all connections, that open it; 0 is never.
     pub failures: u32,
     /// How long nothing is sent before the gate is asked for the first time; doubles each time it is still down.
     pub first_pause: Duration,
@@ -42,7 +42,7 @@ impl Default for CircuitPolicy {
 /// What may be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// So many requests may be on the way; `u32::MAX` is as many as there are channels.
+    /// So many requests may be on the way; `u32::MAX` is as many as there are connections.
     Send(u32),
     /// Whoever hears this asks the gate how it is, and tells [`Circuit::asked`].
     Ask,
@@ -64,7 +64,7 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Circuit {
     policy: CircuitPolicy,
-    channels: u32,
+    connections: u32,
     state: State,
     in_row: u32,
     pause: Duration,
@@ -73,9 +73,9 @@ pub(super) struct Circuit {
 }
 
 impl Circuit {
-    pub(super) fn new(policy: CircuitPolicy, channels: u32) -> Self {
+    pub(super) fn new(policy: CircuitPolicy, connections: u32) -> Self {
         let pause = policy.first_pause;
-        Self { policy, channels, state: State::Closed, in_row: 0, pause, down_since: None }
+        Self { policy, connections, state: State::Closed, in_row: 0, pause, down_since: None }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -135,7 +135,7 @@ impl Circuit {
             self.down_since = None;
             self.state = match good + 1 {
                 all if all < limit => State::Ramp { limit, good: all },
-                _ if limit >= self.channels => {
+                _ if limit >= self.connections => {
                     self.pause = self.policy.first_pause;
                     State::Closed
                 }
@@ -175,8 +175,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn circuit(failures: u32, channels: u32) -> Circuit {
-        Circuit::new(CircuitPolicy { failures, ..CircuitPolicy::default() }, channels)
+    fn circuit(failures: u32, connections: u32) -> Circuit {
+        Circuit::new(CircuitPolicy { failures, ..CircuitPolicy::default() }, connections)
     }
 
     #[test]
@@ -269,9 +269,9 @@ mod tests {
     proptest! {
         #[test]
         fn it_never_lets_more_through_than_it_was_shown_to_take(
-            channels in 1_u32..100, steps in proptest::collection::vec((0_u8..4, 0_u64..2000), 1..300)
+            connections in 1_u32..100, steps in proptest::collection::vec((0_u8..4, 0_u64..2000), 1..300)
         ) {
-            let mut circuit = circuit(2, channels);
+            let mut circuit = circuit(2, connections);
             let (mut now, mut good) = (Duration::ZERO, 0_u32);
             for (step, millis) in steps {
                 now += Duration::from_millis(millis);
@@ -291,7 +291,7 @@ mod tests {
                     (Leave::GivenUp(since), _) => prop_assert!(now >= since + circuit.policy.limit),
                 }
                 if !was_closed && circuit.is_closed() {
-                    prop_assert!(good >= channels);
+                    prop_assert!(good >= connections);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The port to the Ingestion Gate.
 //!
 //! ```text
-//! push ──body──► GateChannel ──► http (one connection) · memory (tests) ──Attempt──► taxonomy
+//! push ──body──► GateConnection ──► http (one connection) · memory (tests) ──Attempt──► taxonomy
 //! ```
 
 use std::future::Future;
@@ -98,18 +98,24 @@ impl Answer {
 
 /// Where events are pushed to.
 pub trait Gate: Send + Sync + 'static {
-    /// One ordered way to it.
-    type Channel: GateChannel;
+    /// One way to it.
+    type Connection: GateConnection;
 
-    /// A new channel; it connects when it is first used.
-    fn channel(&self) -> Self::Channel;
+    /// A new one, which connects when it is first used.
+    fn connection(&self) -> Self::Connection;
 }
 
 /// One way to the gate with at most one request on it: its own connection, kept open between events.
-pub trait GateChannel: Send + 'static {
+pub trait GateConnection: Send + 'static {
     /// Makes one attempt, within the gate's attempt timeout. Who keeps the body longer than that copies it: its memory
     /// may be counted against a [`ByteBudget`](crate::byte_budget::ByteBudget) that framing waits for.
     fn push(&mut self, event: &Event) -> impl Future<Output = Attempt> + Send;
+
+    /// Looks after the connection while there is nothing to send: closes it when it has been idle for too long, or its peer
+    /// has ended it. Dropped when there is something to send.
+    fn rest(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// Whether the last attempt sent the event a second time, because the connection that it used had been closed by
     /// then. The gate may have the event from the first time.

@@ -1,4 +1,4 @@
-//! The gate over HTTP: a connection of our own a channel, driven by the channel itself.
+//! The gate over HTTP: connections of our own, each driven by the task that sends over it.
 //!
 //! ```text
 //! Event ──► RequestHead, body ──► Link over Wire ──► status, Retry-After, body ──► Attempt
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! There is no pool and no task per connection: whoever waits for the answer polls the connection. That saves the two
-//! wake-ups per answer that go through a connection task, and a closed connection is noticed right before its next use.
+//! wake-ups per answer that go through a connection task. A connection that its peer ends while it rests is closed at once.
 //!
 //! Whatever is not plainly the answer to the request at hand ends the connection, so that no answer can be taken for
 //! that of another event.
@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use super::endpoint::Endpoint;
-use super::gate::{Answer, Attempt, Gate, GateChannel};
+use super::gate::{Answer, Attempt, Gate, GateConnection};
 use super::health::Probe;
 use super::http1::{Exchanged, Link, RequestHead};
 use super::retry_after::retry_after;
@@ -105,18 +105,18 @@ impl<C: Clock> HttpGate<C> {
 }
 
 impl<C: Clock> Gate for HttpGate<C> {
-    type Channel = HttpChannel<C>;
+    type Connection = HttpConnection<C>;
 
-    fn channel(&self) -> Self::Channel {
+    fn connection(&self) -> Self::Connection {
         let settings = self.settings.clone();
         let Dialer { clock, endpoint, .. } = &*settings.dialer;
         let head = RequestHead::new("POST", &endpoint.path, &endpoint.headers);
-        HttpChannel { head, slot: None, timer: Timer::new(clock.clone()), sent_again: false, settings }
+        HttpConnection { head, slot: None, timer: Timer::new(clock.clone()), sent_again: false, settings }
     }
 }
 
-/// One connection to an [`HttpGate`], made when it is needed.
-pub struct HttpChannel<C> {
+/// One connection to an [`HttpGate`], opened when it is needed and closed when it has been idle.
+pub struct HttpConnection<C> {
     settings: Arc<Settings<C>>,
     head: RequestHead,
     slot: Option<Kept>,
@@ -131,7 +131,7 @@ struct Kept {
     used: Duration,
 }
 
-impl<C: Clock> GateChannel for HttpChannel<C> {
+impl<C: Clock> GateConnection for HttpConnection<C> {
     async fn push(&mut self, event: &Event) -> Attempt {
         let Self { settings, head, slot, timer, sent_again } = self;
         *sent_again = false;
@@ -144,11 +144,19 @@ impl<C: Clock> GateChannel for HttpChannel<C> {
         answered.unwrap_or(Attempt::TimedOut)
     }
 
+    async fn rest(&mut self) {
+        let Self { settings, slot, timer, .. } = self;
+        let Some(Kept { link, used }) = slot else { return };
+        let until = *used + settings.idle_limit;
+        poll_fn(|cx| if link.poll_disturbed(cx).is_ready() { Poll::Ready(()) } else { timer.poll(cx, until) }).await;
+        *slot = None;
+    }
+
     fn sent_again(&self) -> bool {
         self.sent_again
     }
 
-    /// Over a connection of its own: the channel's may be what is wrong.
+    /// Over another connection: this one may be what is wrong.
     async fn ask(&mut self) -> Result<(), String> {
         Probe::new(self.settings.dialer.clone()).ask().await
     }
@@ -245,6 +253,9 @@ async fn usable(kept: Option<Kept>, now: Duration, idle_limit: Duration) -> Opti
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod rest_tests;
 
 #[cfg(test)]
 mod odd_tests;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::gate::{Answer, Attempt, Gate, GateChannel};
+use super::gate::{Answer, Attempt, Gate, GateConnection};
 use crate::clock::Clock;
 use crate::model::{Decision, Event, Position};
 
@@ -35,7 +35,7 @@ pub enum Ending {
     Before(Attempt),
     /// The event is admitted, then the attempt comes to this.
     After(Attempt),
-    /// The channel panics.
+    /// The connection panics.
     Panic,
 }
 
@@ -122,14 +122,14 @@ impl<C> fmt::Debug for MemoryGate<C> {
 }
 
 impl<C: Clock> Gate for MemoryGate<C> {
-    type Channel = MemoryGate<C>;
+    type Connection = MemoryGate<C>;
 
-    fn channel(&self) -> Self::Channel {
+    fn connection(&self) -> Self::Connection {
         self.clone()
     }
 }
 
-impl<C: Clock> GateChannel for MemoryGate<C> {
+impl<C: Clock> GateConnection for MemoryGate<C> {
     #[allow(clippy::panic, reason = "a test asked for it")]
     async fn push(&mut self, event: &Event) -> Attempt {
         let nth = self.lock().begin(event);

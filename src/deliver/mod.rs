@@ -1,9 +1,9 @@
 //! Delivery of events to a gate: in order per key, retried, answered one by one.
 //!
 //! ```text
-//!             window      admission: circuit, adaptive limit
-//! Event ──► push ──► channel (queue, pen, one request) ──► gate: http (http1, wire) · memory
-//!             ▲          │ taxonomy, backoff, budget
+//!             window    lines     admission: circuit, adaptive limit
+//! Event ──► push ──► dispatch ──► connection (one request) ──► gate: http (http1, wire) · memory
+//!             ▲                     │ taxonomy, backoff, budget
 //!   Delivered ┴──────────┘
 //! ```
 
@@ -11,16 +11,18 @@ mod admission;
 mod aimd;
 mod backoff;
 mod budget;
-mod channel;
 mod circuit;
+mod connection;
+mod dispatch;
 mod endpoint;
 pub mod gate;
 mod health;
+mod hot_key;
 mod http;
 pub mod http1;
+mod lines;
 pub mod memory;
 mod options;
-mod pen;
 mod push;
 mod regulator;
 mod retry_after;
@@ -37,9 +39,10 @@ pub use backoff::RetryPolicy;
 pub use budget::RetryBudget;
 pub use circuit::CircuitPolicy;
 pub use endpoint::{ApiKey, ApiKeyError, Endpoint, EndpointError, KeyHeader, KeyHeaderError};
-pub use gate::{Answer, Attempt, Gate, GateChannel};
+pub use gate::{Answer, Attempt, Gate, GateConnection};
 pub use health::{Health, Lookup, Probe, ProbeError};
-pub use http::{HttpChannel, HttpGate};
+pub use hot_key::{Bottleneck, HotKey};
+pub use http::{HttpConnection, HttpGate};
 pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
 pub use stats::{PushCounts, PushStats};

@@ -31,7 +31,7 @@ pub enum DeliveryMode {
 }
 
 impl DeliveryMode {
-    /// How many requests are on the way at most, which is the number of channels.
+    /// How many requests are on the way at most, which is the number of connections.
     #[must_use]
     pub fn in_flight(self) -> usize {
         match self {
@@ -129,9 +129,9 @@ impl<C: Clock> PushOptions<C> {
         self
     }
 
-    /// How far the newest event handed to a channel may be ahead of the oldest unanswered one, in events
+    /// How far the newest event taken in may be ahead of the oldest unanswered one, in events
     /// (0 counts as 1). It is what others go on by while an event waits for its next attempt. Under
-    /// [`DeliveryMode::Free`] it is the number of channels whatever is given here, because that is what bounds the
+    /// [`DeliveryMode::Free`] it is the number of connections whatever is given here, because that is what bounds the
     /// displacement.
     #[must_use]
     pub fn window(mut self, window: usize) -> Self {

@@ -1,12 +1,12 @@
 //! The push stage: events in, the gate's answers out.
 //!
 //! ```text
-//!                window             ┌─► channel ─┐ credit,
-//! events ──────────┬────────────────┼─► channel ─┼──► answers, as they come
-//!           (order key mixed) mod n └─► channel ─┘
+//!          window                 ┌─► connection ─┐
+//! events ────┬───► Dispatch ──────┼─► connection ─┼──► answers, as they come
+//!                  order, credit  └─► connection ─┘
 //! ```
 //!
-//! Channels are tasks of their own, so requests on the way move on whatever the stages around them wait
+//! Connections are driven by tasks of their own, so requests on the way move on whatever the stages around them wait
 //! for. Answers that are there are passed on before new events are taken.
 
 use std::pin::Pin;
@@ -17,13 +17,13 @@ use std::time::Duration;
 use futures::Stream;
 use futures::future::BoxFuture;
 use pin_project_lite::pin_project;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use super::admission::Admission;
-use super::backoff::mix;
 use super::budget::Purse;
-use super::channel::{Channel, Done, Handed, Shared};
+use super::connection::{Connection, Done, Shared};
+use super::dispatch::Dispatch;
 use super::gate::Gate;
 use super::options::{DeliveryMode, PushOptions};
 use super::regulator::Regulator;
@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::model::{Delivered, Event, Reason, Refusal};
 use crate::stop::Stop;
 
-/// How many events may be taken before the channels get their turn, on a runtime of one thread.
+/// How many events may be taken before the connections get their turn, on a runtime of one thread.
 const TAKE_AT_ONCE: usize = 64;
 
 /// Streams of events that can be pushed.
@@ -45,7 +45,7 @@ pub trait PushExt: Stream<Item = Result<Event, Refusal>> + Sized {
     /// - `IG_PUSH_REJECTED`, `IG_PAYLOAD_MISMATCH`, `IG_PUSH_RETRY_EXHAUSTED` or `IG_UNAVAILABLE`: nothing more is
     ///   sent, answers on the way come first;
     /// - `RUN_STOPPED` after a stop, unless everything was answered all the same;
-    /// - `INTERNAL_ERROR` if a channel panicked.
+    /// - `INTERNAL_ERROR` if a connection panicked.
     ///
     /// It needs a tokio runtime when first polled. Dropping the stage aborts the requests on the way.
     fn push<G: Gate, C: Clock>(self, gate: G, options: PushOptions<C>) -> Push<Self, G, C> {
@@ -84,10 +84,6 @@ enum Phase {
 
 struct Running<C> {
     shared: Arc<Shared<C>>,
-    keyed: bool,
-    queues: Vec<UnboundedSender<Handed>>,
-    /// Channels without an event; kept only where the next event goes to any of them.
-    idle: Vec<usize>,
     done: UnboundedReceiver<Done>,
     tasks: JoinSet<()>,
     window: Window,
@@ -106,17 +102,17 @@ impl<C: Clock> Running<C> {
         let n = options.mode.in_flight();
         let (report, done) = mpsc::unbounded_channel();
         let stop_wait: BoxFuture<'static, ()> = Box::pin(options.stop.wait());
-        let channels = u32::try_from(n).unwrap_or(u32::MAX);
-        let regulator = Regulator::new(options.circuit, options.adaptive, channels);
+        let connections = u32::try_from(n).unwrap_or(u32::MAX);
+        let regulator = Regulator::new(options.circuit, options.adaptive, connections);
         let shared = Arc::new(Shared {
             clock: options.clock,
             retry: options.retry,
             event_deadline: options.event_deadline,
-            one_line: options.mode == DeliveryMode::Strict,
+            mode: options.mode,
             admission: Admission::new(regulator, Purse::new(options.budget), options.stats.clone()),
             stop_on_quarantine: options.stop_on_quarantine,
             stats: options.stats,
-            credit: options.credit,
+            dispatch: Dispatch::new(n, options.credit),
             bodies: options.bodies,
             names: options.names,
             stop: options.stop,
@@ -124,19 +120,13 @@ impl<C: Clock> Running<C> {
             retry_log: RetryLog::default(),
         });
         let mut tasks = JoinSet::new();
-        let queues = (0..n)
-            .map(|i| {
-                let (queue, events) = mpsc::unbounded_channel();
-                tasks.spawn(Channel::new(i, gate.channel(), events, report.clone(), shared.clone()).run());
-                queue
-            })
-            .collect();
+        for i in 0..n {
+            tasks.spawn(Connection::new(i, gate.connection(), report.clone(), shared.clone()).run());
+        }
+        tasks.spawn(shared.clone().keep());
         let free = matches!(options.mode, DeliveryMode::Free(_));
         Self {
             shared,
-            keyed: !free,
-            queues,
-            idle: if free { (0..n).rev().collect() } else { Vec::new() },
             done,
             tasks,
             window: if free { Window::new(n, n) } else { Window::new(options.window, options.held) },
@@ -150,16 +140,13 @@ impl<C: Clock> Running<C> {
         }
     }
 
-    /// What is answered, or the end with its error once every channel has ended.
+    /// What is answered, or the end with its error once every connection has ended.
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Refusal>>> {
         loop {
             match self.done.poll_recv(cx) {
-                Poll::Ready(Some(Done { seq, channel, outcome })) => match outcome {
+                Poll::Ready(Some(Done { seq, outcome })) => match outcome {
                     Ok(delivered) => {
                         self.window.answer(seq);
-                        if !self.keyed {
-                            self.idle.push(channel);
-                        }
                         return Poll::Ready(Some(Ok(delivered)));
                     }
                     Err(refusal) => self.fail(refusal),
@@ -181,7 +168,7 @@ impl<C: Clock> Running<C> {
             return false;
         }
         for _ in 0..TAKE_AT_ONCE {
-            if !self.window.may_send() || (!self.keyed && self.idle.is_empty()) {
+            if !self.window.may_send() {
                 return false;
             }
             match upstream.as_mut().poll_next(cx) {
@@ -203,21 +190,13 @@ impl<C: Clock> Running<C> {
     }
 
     fn hand(&mut self, event: Event) {
-        let channel = if self.keyed {
-            // Multiply-shift over the mixed key: even over channels, whatever the keys look like.
-            ((u128::from(mix(event.order_key)) * self.queues.len() as u128) >> 64) as usize
-        } else {
-            self.idle.pop().unwrap_or_default()
-        };
         let seq = self.window.send();
-        self.shared.stats.handed();
-        // A channel that is gone has said why in its report, or its panic is seen among the tasks.
-        let _ = self.queues[channel].send(Handed { seq, event });
+        self.shared.hand(seq, event);
     }
 
     fn finish(&mut self) {
         self.phase = Phase::Finishing;
-        self.queues.clear();
+        self.shared.dispatch.close();
     }
 
     fn fail(&mut self, refusal: Refusal) {
@@ -228,8 +207,8 @@ impl<C: Clock> Running<C> {
     fn drain(&mut self) {
         if self.phase != Phase::Draining {
             self.phase = Phase::Draining;
-            self.queues.clear();
             self.shared.halt.request();
+            self.shared.dispatch.halt();
             let deadline = self.shared.clock.now() + self.drain_deadline;
             self.deadline = Some(Box::pin(self.shared.clock.sleep_until(deadline)));
         }
@@ -242,7 +221,7 @@ impl<C: Clock> Running<C> {
             if let Err(error) = ended
                 && error.is_panic()
             {
-                self.fail(Refusal::new(Reason::InternalError, format!("a push channel panicked: {error}")));
+                self.fail(Refusal::new(Reason::InternalError, format!("a push connection's task panicked: {error}")));
                 changed = true;
             }
         }
@@ -260,7 +239,7 @@ impl<C: Clock> Running<C> {
         changed
     }
 
-    /// The last item, once every channel has ended.
+    /// The last item, once every connection has ended.
     fn conclude(&mut self) -> Option<Refusal> {
         if let Some(error) = self.error.take() {
             return Some(error);
@@ -275,7 +254,7 @@ impl<C: Clock> Running<C> {
             let detail = format!("{} events were handed over, not all are answered or sent", self.window.sent());
             return Some(Refusal::new(Reason::RunStopped, detail));
         }
-        Some(Refusal::new(Reason::InternalError, "the push channels ended before the events did"))
+        Some(Refusal::new(Reason::InternalError, "the push connections ended before the events did"))
     }
 }
 
@@ -320,3 +299,6 @@ mod tests;
 
 #[cfg(test)]
 mod overload_tests;
+
+#[cfg(test)]
+mod rule_tests;

@@ -55,25 +55,25 @@ pub(super) struct Failure {
 pub(super) struct Regulator {
     circuit: Circuit,
     aimd: Option<Aimd>,
-    channels: u32,
+    connections: u32,
     /// Counted permits of this epoch that are out.
     on_the_way: u32,
     epoch: u64,
 }
 
 impl Regulator {
-    pub(super) fn new(circuit: CircuitPolicy, adaptive: Option<Adaptive>, channels: u32) -> Self {
-        let channels = channels.max(1);
+    pub(super) fn new(circuit: CircuitPolicy, adaptive: Option<Adaptive>, connections: u32) -> Self {
+        let connections = connections.max(1);
         Self {
-            circuit: Circuit::new(circuit, channels),
-            aimd: adaptive.map(|adaptive| Aimd::new(adaptive, channels)),
-            channels,
+            circuit: Circuit::new(circuit, connections),
+            aimd: adaptive.map(|adaptive| Aimd::new(adaptive, connections)),
+            connections,
             on_the_way: 0,
             epoch: 1,
         }
     }
 
-    /// The epoch, while everybody may send and nobody need be counted: no channel has more than one request on the
+    /// The epoch, while everybody may send and nobody need be counted: no connection has more than one request on the
     /// way anyway.
     pub(super) fn calm(&self) -> Option<u64> {
         (self.circuit.is_closed() && self.aimd.is_none()).then_some(self.epoch)
@@ -152,7 +152,7 @@ impl Regulator {
 
     /// What the adaptive limit allows.
     pub(super) fn limit(&self) -> u32 {
-        self.aimd.as_ref().map_or(self.channels, Aimd::limit)
+        self.aimd.as_ref().map_or(self.connections, Aimd::limit)
     }
 }
 
@@ -202,21 +202,21 @@ mod tests {
     proptest! {
         #[test]
         fn no_more_are_on_the_way_than_allowed(
-            failures in 0_u32..4, adaptive in any::<bool>(), channels in 1_u32..20,
+            failures in 0_u32..4, adaptive in any::<bool>(), connections in 1_u32..20,
             steps in proptest::collection::vec((any::<u8>(), 0_u64..400), 1..300)
         ) {
             let adaptive = adaptive.then_some(Adaptive { min: 1, slow: MS * 50 });
-            let mut regulator = Regulator::new(policy(failures), adaptive, channels);
+            let mut regulator = Regulator::new(policy(failures), adaptive, connections);
             let (mut now, mut out) = (Duration::ZERO, Vec::new());
             for (step, millis) in steps {
                 now += MS * u32::try_from(millis).unwrap();
-                if step % 3 > 0 && (out.len() as u32) < channels {
+                if step % 3 > 0 && (out.len() as u32) < connections {
                     let limit = regulator.limit();
                     match regulator.enter(now) {
                         Entry::Go(permit) => {
                             out.push((permit, now));
                             let counted = out.iter().filter(|(permit, _)| permit.epoch == regulator.epoch).count();
-                            prop_assert!(counted as u32 <= limit.min(channels), "{counted} of {limit}");
+                            prop_assert!(counted as u32 <= limit.min(connections), "{counted} of {limit}");
                         }
                         Entry::Ask => regulator.asked(now, step % 2 == 0),
                         Entry::Wait(_) | Entry::GivenUp(_) => {}
@@ -241,7 +241,7 @@ mod tests {
                     regulator.asked(now, true);
                     prop_assert!(matches!(regulator.enter(now), Entry::Go(_)));
                 }
-                Entry::Wait(until) => prop_assert!(until.is_some(), "a channel that asks is told when to ask again"),
+                Entry::Wait(until) => prop_assert!(until.is_some(), "a connection that asks is told when to ask again"),
             }
         }
     }

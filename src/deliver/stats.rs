@@ -1,16 +1,20 @@
 //! What the attempts of a run came to, counted where they happen.
 //!
 //! ```text
-//! channels ──attempts, verdicts──► PushStats ──counts──► evidence, telemetry
+//! connections ──attempts, verdicts──► PushStats ──counts──► evidence, telemetry
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::gate::Attempt;
+use super::hot_key::{HotKey, HotKeys};
 use super::taxonomy;
 use crate::model::Decision;
+
+/// Of so many events that hold up others while no connection rests, one is looked at.
+const SAMPLED: u64 = 16;
 
 /// Counters of a push stage, readable at any time; clones share them. Unlike what flows out of the stage they
 /// hold the attempts of events that were never answered, too.
@@ -42,6 +46,9 @@ struct Counters {
     circuit_opened: AtomicU64,
     /// Since when the gate has taken nothing, microseconds and one more; 0 while it is not thought down.
     gate_down: AtomicU64,
+    /// Events that held up others of their key while no connection rested.
+    held_up: AtomicU64,
+    hot_keys: Mutex<HotKeys>,
 }
 
 /// The counters at one moment.
@@ -78,7 +85,7 @@ pub struct PushCounts {
     pub exhausted: u64,
     /// Those among the quarantined whose id the gate holds with another payload.
     pub payload_mismatches: u64,
-    /// How often a channel found the gate's retry budget empty, and waited.
+    /// How often a connection found the gate's retry budget empty, and waited.
     pub retries_delayed: u64,
     /// How often the circuit opened.
     pub circuit_opened: u64,
@@ -87,12 +94,20 @@ pub struct PushCounts {
 /// What is on its way at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OnTheWay {
-    /// Events handed to a channel so far, answered or not.
+    /// Events taken in for delivery so far, answered or not.
     pub handed: u64,
-    /// Events handed to a channel and not yet answered.
+    /// Events taken in for delivery and not yet answered.
     pub unanswered: u64,
     /// Requests without an answer yet.
     pub requests: u64,
+}
+
+impl PushCounts {
+    /// Events that the gate decided about.
+    #[must_use]
+    pub fn decided(&self) -> u64 {
+        self.admitted + self.duplicates + self.quarantined
+    }
 }
 
 impl PushStats {
@@ -139,6 +154,23 @@ impl PushStats {
         OnTheWay { handed, unanswered: handed.saturating_sub(ended), requests: started.saturating_sub(counts.attempts) }
     }
 
+    /// The order key that held the others up for longest, if any did.
+    #[must_use]
+    pub fn hot_key(&self) -> Option<HotKey> {
+        self.counters.hot_keys.lock().unwrap_or_else(PoisonError::into_inner).hottest()
+    }
+
+    /// Notes an event that held up others of its key, `alone` while a connection rested. Where none rests, as at a full
+    /// rate, it looks at one in sixteen.
+    pub(super) fn held_up(&self, order_key: u64, rank: u16, took: Duration, alone: bool) {
+        let seen = if alone { 0 } else { self.counters.held_up.fetch_add(1, Ordering::Relaxed) };
+        if seen.is_multiple_of(SAMPLED) {
+            let times = if alone { 1 } else { SAMPLED as u32 };
+            let mut keys = self.counters.hot_keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.note(order_key, rank, (took, times), alone);
+        }
+    }
+
     /// Since when the gate has taken nothing, on the stage's clock; `None` while it is not thought down.
     #[must_use]
     pub fn gate_down_since(&self) -> Option<Duration> {
@@ -151,7 +183,7 @@ impl PushStats {
         self.counters.gate_down.store(mark, Ordering::Relaxed);
     }
 
-    /// Counts an event that goes to a channel.
+    /// Counts an event that is taken in for delivery.
     pub(super) fn handed(&self) {
         add(&self.counters.handed);
     }

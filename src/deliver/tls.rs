@@ -6,7 +6,7 @@
 //! handshake's failure ──► words for an operator
 //! ```
 //!
-//! All channels of a gate share one configuration, and with it the sessions: a new connection resumes an old session,
+//! All connections to a gate share one configuration, and with it the sessions: a new connection resumes an old session,
 //! which saves the handshake's signatures.
 
 use std::io;

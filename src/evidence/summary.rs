@@ -15,7 +15,7 @@ use super::record::Status;
 use super::series::RunSeries;
 use super::tally::{Counts, OutputTally, Spread, Tally};
 use super::utc;
-use crate::deliver::PushCounts;
+use crate::deliver::{Bottleneck, PushCounts};
 use crate::model::{
     Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, TopicPlace, WorldKey,
 };
@@ -245,6 +245,9 @@ pub struct Summary {
     pub totals: Counts,
     /// Every attempt of this start, those of events that were never answered too.
     pub pushes: PushCounts,
+    /// The order key that bounded this start, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<Bottleneck>,
     /// Events that IG has from this start.
     pub emitted: u64,
     /// See [`Tally::digest`].
@@ -297,6 +300,7 @@ impl Summary {
             failures: u64::from(refusal.is_some_and(failed_push)),
             totals: tally.totals(),
             pushes,
+            bottleneck: None,
             emitted: tally.totals().emitted(),
             event_id_digest: tally.digest(),
             latency: tally.latency(),
@@ -305,6 +309,14 @@ impl Summary {
             started,
             ended,
         }
+    }
+}
+
+impl Summary {
+    /// The same, with the order key that bounded it.
+    #[must_use]
+    pub fn bounded_by(self, bottleneck: Option<Bottleneck>) -> Self {
+        Self { bottleneck, ..self }
     }
 }
 

@@ -32,8 +32,8 @@ metrics! {
     READ_ROWS: "wsp_read_rows_total", Counter, [], "Rows decoded.";
     MERGE: "wsp_merge_held_rows", Gauge, [], "Depth of the merge: rows that are decoded and not yet framed, because rows of other outputs come first.";
     FRAMED: "wsp_framed_events_total", Counter, [], "Events framed.";
-    AHEAD: "wsp_framed_ahead_events", Gauge, [], "Events framed and not yet handed to a channel: they wait for their time, for the rate or for the window.";
-    UNANSWERED: "wsp_unanswered_events", Gauge, [], "Events handed to a channel and not yet answered.";
+    AHEAD: "wsp_framed_ahead_events", Gauge, [], "Events framed and not yet taken in for delivery: they wait for their time, for the rate or for the window.";
+    UNANSWERED: "wsp_unanswered_events", Gauge, [], "Events taken in for delivery and not yet answered.";
     IN_FLIGHT: "wsp_in_flight_requests", Gauge, [], "Requests on their way to the gate.";
     ATTEMPTS: "wsp_attempts_total", Counter, ["outcome"], "Attempts by what came of them: answered, throttled (429), `server_error` (5xx), `connect_failed`, `connection_lost`, `timed_out`.";
     RETRIES: "wsp_retries_total", Counter, [], "Attempts beyond the first of an event.";
@@ -46,6 +46,8 @@ metrics! {
     ANSWERED: "wsp_answered_events_total", Counter, ["output", "decision"], "Events by the gate's decision.";
     LATENCY: "wsp_answer_latency_seconds", Histogram, [], "From an event's first attempt to its answer.";
     LAG: "wsp_schedule_lag_seconds", Histogram, [], "From when an event was due to its first attempt; zero without pacing.";
+    HOT_KEY_EVENTS: "wsp_hot_key_events", Gauge, ["order_key"], "Events of the present run's most limiting order key that were answered while others of that key waited. By the column that has the key.";
+    HOT_KEY_TIME: "wsp_hot_key_seconds", Gauge, ["order_key"], "How long such events took, one after the other, while a connection had nothing to send. Where it grows as fast as time passes, that key bounds the run.";
     EVENT_TIME: "wsp_event_time_timestamp_seconds", Gauge, ["output"], "Event time of the latest answered event of the present run.";
     EVENT_TIME_END: "wsp_event_time_end_timestamp_seconds", Gauge, ["output"], "Event time at which the present run's output ends.";
     SAVES: "wsp_saved_cursors_total", Counter, [], "Checkpoint cursors saved.";

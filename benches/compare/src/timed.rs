@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
-use wsp::deliver::{Attempt, Endpoint, Gate, GateChannel, HttpGate};
+use wsp::deliver::{Attempt, Endpoint, Gate, GateConnection, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Event, Position};
 use wsp::pipelines::producer::{Caps, Settings};
@@ -62,8 +62,8 @@ struct Noted<G> {
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
-struct NotedChannel<H> {
-    channel: H,
+struct NotedConnection<H> {
+    connection: H,
     clock: SystemClock,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
@@ -75,21 +75,25 @@ impl<G: Clone> Clone for Noted<G> {
 }
 
 impl<G: Gate> Gate for Noted<G> {
-    type Channel = NotedChannel<G::Channel>;
+    type Connection = NotedConnection<G::Connection>;
 
-    fn channel(&self) -> Self::Channel {
-        NotedChannel { channel: self.gate.channel(), clock: self.clock, sent: self.sent.clone() }
+    fn connection(&self) -> Self::Connection {
+        NotedConnection { connection: self.gate.connection(), clock: self.clock, sent: self.sent.clone() }
     }
 }
 
-impl<H: GateChannel> GateChannel for NotedChannel<H> {
+impl<H: GateConnection> GateConnection for NotedConnection<H> {
     fn push(&mut self, event: &Event) -> impl Future<Output = Attempt> + Send {
         let now = self.clock.now();
         let lag = event.due.map_or(0, |due| now.as_nanos() as i64 - due.as_nanos() as i64);
         let Position { rank, file, row, .. } = event.position;
         let sent = Sent { at: now.as_nanos() as u64, ts: event.ts.0, lag, row: (rank, file, row) };
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
-        self.channel.push(event)
+        self.connection.push(event)
+    }
+
+    fn rest(&mut self) -> impl Future<Output = ()> + Send {
+        self.connection.rest()
     }
 }
 

@@ -23,10 +23,10 @@ async fn an_answer_to_another_event_is_no_answer_and_ends_the_connection() {
         Reply::Send(naming(other, "401 No", "")),
     ])
     .await;
-    let mut channel = gate(address).channel();
+    let mut connection = gate(address).connection();
     let mut came = Vec::new();
     for _ in 0..6 {
-        came.push(match channel.push(&event()).await {
+        came.push(match connection.push(&event()).await {
             Attempt::Answered(answer) => answer.status(),
             Attempt::ConnectionLost(why) => {
                 assert!(why.contains("another event"), "{why}");
@@ -43,14 +43,14 @@ async fn an_answer_to_another_event_is_no_answer_and_ends_the_connection() {
 async fn a_second_answer_that_waits_on_an_idle_connection_ends_it() {
     // At once, and a little later, while nothing is asked.
     let (address, seen) = server([Reply::Send(OK.to_owned() + OK)]).await;
-    let mut channel = gate(address).channel();
+    let mut connection = gate(address).connection();
     for _ in 0..2 {
-        assert_eq!(answered(channel.push(&event()).await).status(), 200);
+        assert_eq!(answered(connection.push(&event()).await).status(), 200);
     }
     assert_eq!(connections(&seen), [0, 1]);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut channel = gate(listener.local_addr().unwrap()).channel();
+    let mut connection = gate(listener.local_addr().unwrap()).connection();
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         request(&mut stream).await.unwrap();
@@ -63,9 +63,9 @@ async fn a_second_answer_that_waits_on_an_idle_connection_ends_it() {
         request(&mut stream).await
     };
     let pushes = async {
-        assert_eq!(answered(channel.push(&event()).await).status(), 200);
+        assert_eq!(answered(connection.push(&event()).await).status(), 200);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(answered(channel.push(&event()).await).status(), 202);
+        assert_eq!(answered(connection.push(&event()).await).status(), 202);
     };
     let (on_the_first, ()) = tokio::join!(serve, pushes);
     assert_eq!(on_the_first, None, "it was closed and nothing more came over it");
@@ -80,7 +80,7 @@ async fn a_decision_about_an_event_that_was_not_all_sent_is_somebody_elses() {
         })
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut channel = gate(listener.local_addr().unwrap()).channel();
+        let mut connection = gate(listener.local_addr().unwrap()).connection();
         let large = Event { body: vec![b'x'; 32 << 20].into(), ..event() };
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_decision_about_an_event_that_was_not_all_sent_is_somebody_elses() {
             stream.write_all(answer.as_bytes()).await.unwrap();
             stream
         };
-        let (attempt, _stream) = tokio::join!(channel.push(&large), serve);
+        let (attempt, _stream) = tokio::join!(connection.push(&large), serve);
         match attempt {
             Attempt::ConnectionLost(why) => assert!(lost && why.contains("not all sent"), "{answer}: {why}"),
             Attempt::Answered(_) => assert!(!lost, "{answer}"),
@@ -121,12 +121,12 @@ async fn a_kept_connection_closed_as_the_request_goes_out_costs_no_attempt() {
     ];
     for (n, (replies, expected, over)) in stories.into_iter().enumerate() {
         let (address, seen) = server(replies).await;
-        let mut channel = gate(address).channel();
+        let mut connection = gate(address).connection();
         for (answered, twice) in expected {
-            let attempt = channel.push(&event()).await;
+            let attempt = connection.push(&event()).await;
             assert_eq!(matches!(attempt, Attempt::Answered(_)), answered, "{n}: {attempt:?}");
             assert!(answered || matches!(attempt, Attempt::ConnectionLost(_)), "{n}: {attempt:?}");
-            assert_eq!(channel.sent_again(), twice, "{n}");
+            assert_eq!(connection.sent_again(), twice, "{n}");
         }
         assert_eq!(connections(&seen), over, "{n}");
         let requests: Vec<_> = seen.lock().unwrap().iter().map(|(_, request)| request.clone()).collect();
@@ -137,7 +137,7 @@ async fn a_kept_connection_closed_as_the_request_goes_out_costs_no_attempt() {
 #[tokio::test]
 async fn an_event_sent_again_to_nobody_may_have_been_admitted_the_first_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut channel = gate(listener.local_addr().unwrap()).channel();
+    let mut connection = gate(listener.local_addr().unwrap()).connection();
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         request(&mut stream).await.unwrap();
@@ -146,20 +146,20 @@ async fn an_event_sent_again_to_nobody_may_have_been_admitted_the_first_time() {
         drop(listener);
     };
     let pushes = async {
-        assert_eq!(answered(channel.push(&event()).await).status(), 200);
-        channel.push(&event()).await
+        assert_eq!(answered(connection.push(&event()).await).status(), 200);
+        connection.push(&event()).await
     };
     let ((), attempt) = tokio::join!(serve, pushes);
     assert!(matches!(&attempt, Attempt::ConnectionLost(why) if why.contains("no connection")), "{attempt:?}");
-    assert!(channel.sent_again());
+    assert!(connection.sent_again());
 }
 
 #[tokio::test]
 async fn an_answer_that_ends_with_its_connection_is_marked_as_perhaps_cut() {
     let body = r#"{"decision":"AD"#;
     let (address, _) = server([Reply::SendAndClose(format!("HTTP/1.1 200 OK\r\n\r\n{body}"))]).await;
-    let mut channel = gate(address).channel();
-    let (cut, whole) = (answered(channel.push(&event()).await), answered(channel.push(&event()).await));
+    let mut connection = gate(address).connection();
+    let (cut, whole) = (answered(connection.push(&event()).await), answered(connection.push(&event()).await));
     assert_eq!((&cut.body()[..], cut.is_whole(), whole.is_whole()), (body.as_bytes(), false, true));
 }
 
@@ -183,10 +183,14 @@ async fn what_middle_boxes_do_to_answers_is_read() {
         Reply::Send(OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")),
     ])
     .await;
-    let mut channel = gate(address).channel();
+    let mut connection = gate(address).connection();
     for n in 0..8 {
-        let answer = answered(channel.push(&event()).await);
-        assert_eq!((answer.status(), &answer.body()[..], channel.sent_again()), (200, body.as_bytes(), false), "{n}");
+        let answer = answered(connection.push(&event()).await);
+        assert_eq!(
+            (answer.status(), &answer.body()[..], connection.sent_again()),
+            (200, body.as_bytes(), false),
+            "{n}"
+        );
     }
     assert_eq!(connections(&seen), [0, 0, 0, 0, 0, 0, 1, 2]);
 }

@@ -108,9 +108,9 @@ pub(super) fn answered(attempt: Attempt) -> Answer {
 #[tokio::test]
 async fn requests_go_over_one_connection_with_the_headers_of_the_contract() {
     let (address, seen) = server([]).await;
-    let mut channel = gate(address).channel();
+    let mut connection = gate(address).connection();
     for _ in 0..3 {
-        let answer = answered(channel.push(&event()).await);
+        let answer = answered(connection.push(&event()).await);
         assert_eq!(
             (answer.status(), &answer.body()[..], answer.retry_after()),
             (200, &b"{\"decision\":\"ADMIT\"}"[..], None)
@@ -139,10 +139,10 @@ async fn requests_go_over_one_connection_with_the_headers_of_the_contract() {
 async fn requests_of_a_traced_run_carry_its_trace_and_the_event() {
     let (address, seen) = server([]).await;
     let mark = TraceMark::default();
-    let mut channel = gate(address).traced(mark.clone()).channel();
+    let mut connection = gate(address).traced(mark.clone()).connection();
     for trace_id in [0, 0xfe] {
         mark.set(trace_id);
-        answered(channel.push(&Event { event_id: [0xab; 32], ..event() }).await);
+        answered(connection.push(&Event { event_id: [0xab; 32], ..event() }).await);
     }
     let marks: Vec<_> = seen
         .lock()
@@ -159,9 +159,9 @@ async fn a_connection_that_closes_after_its_answer_is_replaced_without_a_loss() 
     let close = OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     // With the announcement, and without it.
     let (address, seen) = server([Reply::SendAndClose(close), Reply::SendAndClose(OK.into())]).await;
-    let mut channel = gate(address).channel();
+    let mut connection = gate(address).connection();
     for _ in 0..3 {
-        assert_eq!(answered(channel.push(&event()).await).status(), 200);
+        assert_eq!(answered(connection.push(&event()).await).status(), 200);
         // The end of the connection has to be here before it can be noticed.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -171,9 +171,9 @@ async fn a_connection_that_closes_after_its_answer_is_replaced_without_a_loss() 
 #[tokio::test]
 async fn an_idle_connection_is_replaced() {
     let (address, seen) = server([]).await;
-    let mut channel = gate(address).idle_limit(Duration::from_millis(5)).channel();
+    let mut connection = gate(address).idle_limit(Duration::from_millis(5)).connection();
     for _ in 0..2 {
-        answered(channel.push(&event()).await);
+        answered(connection.push(&event()).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(connections(&seen), [0, 1]);
@@ -182,11 +182,11 @@ async fn an_idle_connection_is_replaced() {
 #[tokio::test]
 async fn a_late_answer_is_never_taken_for_that_of_the_next_event() {
     let (address, seen) = server([Reply::Silence]).await;
-    let mut channel = gate(address).attempt_timeout(Duration::from_millis(50)).channel();
-    assert_eq!(channel.push(&event()).await, Attempt::TimedOut);
-    assert_eq!(answered(channel.push(&event()).await).status(), 200);
+    let mut connection = gate(address).attempt_timeout(Duration::from_millis(50)).connection();
+    assert_eq!(connection.push(&event()).await, Attempt::TimedOut);
+    assert_eq!(answered(connection.push(&event()).await).status(), 200);
     tokio::time::sleep(Duration::from_millis(60)).await;
-    assert_eq!(answered(channel.push(&event()).await).status(), 200, "the timer counts anew for each attempt");
+    assert_eq!(answered(connection.push(&event()).await).status(), 200, "the timer counts anew for each attempt");
     assert_eq!(connections(&seen), [0, 1, 1]);
 }
 
@@ -194,24 +194,24 @@ async fn a_late_answer_is_never_taken_for_that_of_the_next_event() {
 async fn a_connection_that_ends_before_a_whole_answer_is_lost() {
     for cut in ["", "HTTP/1.1 200 OK\r\ncont", "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"AD"] {
         let (address, _) = server([Reply::SendAndClose(cut.into())]).await;
-        let mut channel = gate(address).channel();
-        let attempt = channel.push(&event()).await;
+        let mut connection = gate(address).connection();
+        let attempt = connection.push(&event()).await;
         assert!(matches!(&attempt, Attempt::ConnectionLost(_)), "{cut:?}: {attempt:?}");
-        assert_eq!(answered(channel.push(&event()).await).status(), 200, "the next attempt connects anew");
+        assert_eq!(answered(connection.push(&event()).await).status(), 200, "the next attempt connects anew");
     }
 }
 
 #[tokio::test]
 async fn what_is_no_http_is_a_lost_connection() {
     let (address, _) = server([Reply::Send("SSH-2.0-OpenSSH\r\n\r\n".into())]).await;
-    let attempt = gate(address).channel().push(&event()).await;
+    let attempt = gate(address).connection().push(&event()).await;
     assert!(matches!(attempt, Attempt::ConnectionLost(_)), "{attempt:?}");
 }
 
 #[tokio::test]
 async fn nobody_there_is_a_failed_connection() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let attempt = gate(address).channel().push(&event()).await;
+    let attempt = gate(address).connection().push(&event()).await;
     assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains("127.0.0.1")), "{attempt:?}");
 }
 
@@ -220,7 +220,7 @@ async fn a_redirect_is_an_answer_and_not_followed() {
     let (target, seen) = server([]).await;
     let redirect = format!("HTTP/1.1 302 Found\r\nlocation: http://{target}/\r\ncontent-length: 0\r\n\r\n");
     let (address, _) = server([Reply::Send(redirect)]).await;
-    assert_eq!(answered(gate(address).channel().push(&event()).await).status(), 302);
+    assert_eq!(answered(gate(address).connection().push(&event()).await).status(), 302);
     assert!(seen.lock().unwrap().is_empty(), "the key stays here");
 }
 
@@ -228,16 +228,16 @@ async fn a_redirect_is_an_answer_and_not_followed() {
 async fn a_body_without_end_is_cut_and_its_connection_dropped() {
     let long = format!("HTTP/1.1 500 No\r\ncontent-length: {}\r\n\r\n{}", 3 << 20, "x".repeat(3 << 20));
     let (address, seen) = server([Reply::Send(long)]).await;
-    let mut channel = gate(address).channel();
-    assert_eq!(answered(channel.push(&event()).await).body().len(), BODY_LIMIT);
-    assert_eq!(answered(channel.push(&event()).await).status(), 200);
+    let mut connection = gate(address).connection();
+    assert_eq!(answered(connection.push(&event()).await).body().len(), BODY_LIMIT);
+    assert_eq!(answered(connection.push(&event()).await).status(), 200);
     assert_eq!(connections(&seen), [0, 1]);
 }
 
 #[tokio::test]
 async fn an_early_refusal_is_heard_though_the_event_can_not_be_sent_any_more() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut channel = gate(listener.local_addr().unwrap()).channel();
+    let mut connection = gate(listener.local_addr().unwrap()).connection();
     let large = Event { body: vec![b'x'; 32 << 20].into(), ..event() };
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -249,8 +249,8 @@ async fn an_early_refusal_is_heard_though_the_event_can_not_be_sent_any_more() {
     };
     let (attempt, (mut stream, _)) = tokio::join!(
         async {
-            let first = channel.push(&large).await;
-            let second = tokio::time::timeout(Duration::from_millis(50), channel.push(&event())).await;
+            let first = connection.push(&large).await;
+            let second = tokio::time::timeout(Duration::from_millis(50), connection.push(&event())).await;
             assert!(second.is_err(), "nobody has answered it: {second:?}");
             first
         },
@@ -264,9 +264,9 @@ async fn an_early_refusal_is_heard_though_the_event_can_not_be_sent_any_more() {
 async fn an_answer_in_pieces_is_put_together() {
     let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\n{\"decis\r\n5\r\nion\":\r\n8\r\n\"ADMIT\"}\r\n0\r\n\r\n";
     let (address, seen) = server([Reply::Send(chunks.into())]).await;
-    let mut channel = gate(address).channel();
+    let mut connection = gate(address).connection();
     for _ in 0..2 {
-        assert_eq!(*answered(channel.push(&event()).await).body(), "{\"decision\":\"ADMIT\"}");
+        assert_eq!(*answered(connection.push(&event()).await).body(), "{\"decision\":\"ADMIT\"}");
     }
     assert_eq!(connections(&seen), [0, 0]);
 }
@@ -275,7 +275,7 @@ async fn an_answer_in_pieces_is_put_together() {
 async fn retry_after_comes_with_the_answer() {
     let (address, _) =
         server([Reply::Send("HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n".into())]).await;
-    let answer = answered(gate(address).channel().push(&event()).await);
+    let answer = answered(gate(address).connection().push(&event()).await);
     assert_eq!((answer.status(), answer.retry_after()), (503, Some(Duration::from_secs(7))));
 }
 
@@ -283,7 +283,7 @@ async fn retry_after_comes_with_the_answer() {
 async fn a_date_to_come_back_at_counts_from_the_answers_own() {
     let date = "date: Sun, 06 Nov 1994 08:49:30 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:37 GMT";
     let (address, _) = server([Reply::Send(format!("HTTP/1.1 429 Slow\r\n{date}\r\ncontent-length: 0\r\n\r\n"))]).await;
-    let answer = answered(gate(address).channel().push(&event()).await);
+    let answer = answered(gate(address).connection().push(&event()).await);
     assert_eq!((answer.status(), answer.retry_after()), (429, Some(Duration::from_secs(7))));
 }
 
@@ -303,9 +303,9 @@ async fn a_gate_is_down_if_it_says_so_or_says_nothing() {
         Reply::SendAndClose(String::new()),
     ])
     .await;
-    let mut channel = gate(address).channel();
+    let mut connection = gate(address).connection();
     for up in [true, true, true, false, false, true, true, false] {
-        let said = channel.ask().await;
+        let said = connection.ask().await;
         assert_eq!(said.is_ok(), up, "{said:?}");
     }
     let asked = seen.lock().unwrap().clone();
@@ -314,7 +314,7 @@ async fn a_gate_is_down_if_it_says_so_or_says_nothing() {
         request.starts_with("GET /v1/ops/health HTTP/1.1") && request.contains("x-ig-api-key: hunter2")
     }));
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    assert!(gate(nobody).channel().ask().await.is_err());
+    assert!(gate(nobody).connection().ask().await.is_err());
 }
 
 #[tokio::test]

@@ -75,10 +75,10 @@ async fn a_trusted_gate_is_spoken_to_by_name_and_by_address_and_its_sessions_are
     let (address, mut resumed) = server(server_config("localhost", false)).await;
     for host in ["localhost", "127.0.0.1"] {
         let gate = gate(&format!("https://{host}:{}", address.port()), &trusting("root.pem"));
-        // Each connection brings one answer; the second channel shares what the first one learned.
+        // Each connection brings one answer; the second connection shares what the first one learned.
         for nth in 0..4 {
-            let mut channel = gate.channel();
-            assert_eq!(answered(channel.push(&event()).await).status(), 200, "{host}");
+            let mut connection = gate.connection();
+            assert_eq!(answered(connection.push(&event()).await).status(), 200, "{host}");
             assert_eq!(resumed.recv().await, Some(nth > 0), "{host}, connection {nth}");
         }
     }
@@ -102,12 +102,12 @@ async fn what_is_wrong_with_a_gates_certificate_is_said() {
         (format!("https://localhost:{}", expired.port()), "other-root.pem", "has expired"),
         (format!("https://{plain_at}"), "root.pem", "does not speak TLS"),
     ] {
-        let attempt = gate(&url, &trusting(ca)).channel().push(&event()).await;
+        let attempt = gate(&url, &trusting(ca)).connection().push(&event()).await;
         assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains(words)), "{words}: {attempt:?}");
     }
     let endpoint = Endpoint::new(&format!("https://{good}"), "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
     let nobody = HttpGate::with_tls(endpoint, SystemClock::new(), Arc::new(unused_tls().unwrap()));
-    let attempt = nobody.channel().push(&event()).await;
+    let attempt = nobody.connection().push(&event()).await;
     assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains("ca_file")), "{attempt:?}");
 }
 
@@ -117,16 +117,16 @@ async fn a_gate_may_ask_who_we_are() {
     let url = format!("https://{address}");
     let client = Some(ClientFiles { certificate: data("client.pem"), key: data("client.key.pem") });
     let known = TlsFiles { client, ..trusting("root.pem") };
-    assert_eq!(answered(gate(&url, &known).channel().push(&event()).await).status(), 200);
+    assert_eq!(answered(gate(&url, &known).connection().push(&event()).await).status(), 200);
 
     // With TLS 1.3 the refusal comes after our side of the handshake is over.
-    let attempt = gate(&url, &trusting("root.pem")).channel().push(&event()).await;
+    let attempt = gate(&url, &trusting("root.pem")).connection().push(&event()).await;
     let (Attempt::ConnectFailed(cause) | Attempt::ConnectionLost(cause)) = &attempt else {
         unreachable!("{attempt:?}")
     };
     assert!(cause.contains("client_cert_file"), "{cause}");
     let stranger = Some(ClientFiles { certificate: data("localhost.pem"), key: data("localhost.key.pem") });
-    let attempt = gate(&url, &TlsFiles { client: stranger, ..known }).channel().push(&event()).await;
+    let attempt = gate(&url, &TlsFiles { client: stranger, ..known }).connection().push(&event()).await;
     let (Attempt::ConnectFailed(cause) | Attempt::ConnectionLost(cause)) = &attempt else {
         unreachable!("{attempt:?}")
     };

@@ -63,7 +63,12 @@ impl<W: AsyncRead + AsyncWrite + Unpin> Link<W> {
     /// not wait; what the runtime has not heard of yet, it does not see.
     pub(in crate::deliver) async fn is_quiet(&mut self) -> bool {
         // Unconstrained: a pause for the scheduler's sake would look like nothing to read.
-        unconstrained(poll_fn(|cx| Poll::Ready(self.poll_read(cx).is_pending()))).await
+        unconstrained(poll_fn(|cx| Poll::Ready(self.poll_disturbed(cx).is_pending()))).await
+    }
+
+    /// Ready once something came that nobody asked for, or the connection's end; it can't be used any more then.
+    pub(in crate::deliver) fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read(cx).map(|_| ())
     }
 
     /// Sends a request, and reads its answer. An answer may come before the request is all sent (413, 503), even where

@@ -8,7 +8,7 @@ use super::tests::{self, keyed, ms};
 use super::*;
 use crate::clock::SystemClock;
 use crate::credit::Credit;
-use crate::deliver::backoff::RetryPolicy;
+use crate::deliver::backoff::{RetryPolicy, mix};
 use crate::deliver::circuit::CircuitPolicy;
 use crate::deliver::gate::{Answer, Attempt};
 use crate::deliver::memory::{Ending, Journal, MemoryGate, Step};
@@ -207,7 +207,7 @@ async fn an_empty_budget_delays_retries_and_fails_none() {
 #[tokio::test(start_paused = true)]
 async fn events_that_wait_for_leave_do_not_hold_up_the_retries_that_it_hangs_on() {
     let clock = SystemClock::new();
-    // Every first attempt fails, so all that may be out is in backoff while the channels have new events at hand.
+    // Every first attempt fails, so all that may be out is in backoff while the connections have new events at hand.
     let fails_once = |_: &Event, nth| if nth == 1 { Step::answer(503, "") } else { Step::work(ms(1)) };
     let gate = MemoryGate::scripted(clock, fails_once);
     let credit = Credit::new(4);
@@ -290,14 +290,14 @@ struct Crowded {
 }
 
 impl Gate for Crowded {
-    type Channel = Crowded;
+    type Connection = Crowded;
 
-    fn channel(&self) -> Self::Channel {
+    fn connection(&self) -> Self::Connection {
         self.clone()
     }
 }
 
-impl crate::deliver::GateChannel for Crowded {
+impl crate::deliver::GateConnection for Crowded {
     async fn push(&mut self, event: &Event) -> Attempt {
         let attempt = self.gate.push(event);
         self.inside.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::SystemClock;
 use crate::credit::Credit;
-use crate::deliver::backoff::RetryPolicy;
+use crate::deliver::backoff::{RetryPolicy, mix};
+use crate::deliver::circuit::CircuitPolicy;
 use crate::deliver::gate::{Answer, Attempt};
 use crate::deliver::memory::{Ending, MemoryGate, Step};
 use crate::deliver::stats::PushStats;
@@ -36,7 +37,7 @@ pub(super) fn keyed(n: usize) -> DeliveryMode {
     DeliveryMode::Keyed(NonZeroUsize::new(n).unwrap())
 }
 
-fn free(n: usize) -> DeliveryMode {
+pub(super) fn free(n: usize) -> DeliveryMode {
     DeliveryMode::Free(NonZeroUsize::new(n).unwrap())
 }
 
@@ -101,7 +102,7 @@ async fn strict_order_survives_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn free_uses_every_channel_and_bounds_displacement() {
+async fn free_uses_every_connection_and_bounds_displacement() {
     let clock = SystemClock::new();
     let gate = MemoryGate::scripted(clock, |event, nth| Step::work(some_delay(event, nth) + ms(1)));
     let (delivered, error) = outcome(events(500, 500).push(gate.clone(), PushOptions::new(clock).mode(free(8)))).await;
@@ -129,7 +130,7 @@ async fn a_stalled_event_holds_the_window_and_no_more() {
     };
     let ((delivered, error), (admitted, newest)) = tokio::join!(outcome(answers), watcher);
     assert_eq!((delivered.len(), error), (1000, None));
-    // The channel behind the stalled event holds its own; the others went on to the window's end.
+    // The connection behind the stalled event holds its own; the others went on to the window's end.
     assert!(admitted > 30 && newest <= Some(59), "{admitted} admitted up to {newest:?}");
 }
 
@@ -204,7 +205,8 @@ async fn exhausted_attempts_end_the_run_and_stop_retries_elsewhere() {
         MemoryGate::scripted(clock, |_, _| Step { delay: ms(1), ..Step::answer(503, r#"{"error":"IG_UNHEALTHY"}"#) });
     let stats = PushStats::new();
     let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
-    let options = PushOptions::new(clock).mode(keyed(16)).retry(retry).stats(stats.clone());
+    let circuit = CircuitPolicy { failures: 21, ..CircuitPolicy::default() };
+    let options = PushOptions::new(clock).mode(keyed(4)).retry(retry).circuit(circuit).stats(stats.clone());
     let (delivered, error) = outcome(events(1000, 1000).push(gate.clone(), options)).await;
     assert!(delivered.is_empty());
     let error = error.unwrap();
@@ -248,7 +250,7 @@ async fn after_a_stop_nothing_is_sent_and_answers_on_the_way_are_awaited() {
         _ => Step::work(ms(100)),
     });
     let stop = Stop::new();
-    // Channel by channel: row 0 is on the way, row 1 waits for its second attempt, the rest queues.
+    // Connection by connection: row 0 is on the way, row 1 waits for its second attempt, the rest queues.
     let options = PushOptions::new(clock).mode(free(2)).stop(stop.clone());
     let stopper = async {
         clock.sleep_until(ms(50)).await;
@@ -279,7 +281,7 @@ async fn what_is_queued_is_dropped_unsent_by_a_stop_and_by_a_failure() {
         };
         let ((delivered, error), ()) = tokio::join!(outcome(events(100, 100).push(gate.clone(), options)), stopper);
         assert_eq!(error.unwrap().reason, if fails { Reason::IgPushRejected } else { Reason::RunStopped });
-        // Each channel had one request on the way, and all but the failed one were answered.
+        // Each connection had one request on the way, and all but the failed one were answered.
         assert_eq!((gate.journal().attempts, delivered.len()), (4, if fails { 3 } else { 4 }));
     }
 }
@@ -313,7 +315,7 @@ async fn a_stop_after_the_last_answer_is_no_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_a_channel_is_an_internal_error() {
+async fn a_panic_in_a_connection_is_an_internal_error() {
     let clock = SystemClock::new();
     let gate = MemoryGate::scripted(clock, |event, _| match event.position.seq {
         4 => Step { delay: ms(1), ending: Ending::Panic },
@@ -377,13 +379,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn every_event_is_admitted_once_and_no_key_overtakes_itself(
-        seed in any::<u64>(), n in 1_u64..200, keys in 1_u64..40, channels in 1_usize..12, window in 1_usize..64, free_mode in any::<bool>()
+        seed in any::<u64>(), n in 1_u64..200, keys in 1_u64..40, connections in 1_usize..12, window in 1_usize..64, free_mode in any::<bool>()
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let run = || runtime.block_on(async {
             let clock = SystemClock::new();
             let gate = MemoryGate::scripted(clock, move |event, nth| fault(seed, event, nth));
-            let mode = if free_mode { free(channels) } else { keyed(channels) };
+            let mode = if free_mode { free(connections) } else { keyed(connections) };
             let answers = events(n, keys).push(gate.clone(), PushOptions::new(clock).mode(mode).window(window));
             (outcome(answers).await, gate.journal())
         });
@@ -393,12 +395,12 @@ proptest! {
         answered.sort_unstable();
         prop_assert_eq!(answered, (0..n).collect::<Vec<_>>());
         prop_assert_eq!(journal.admitted.len() as u64, n);
-        prop_assert!(journal.most_in_flight <= channels);
+        prop_assert!(journal.most_in_flight <= connections);
         if !free_mode {
             prop_assert!(journal.most_per_key <= 1);
             prop_assert!(in_order_per_key(&journal.admitted));
         }
-        let bound = if free_mode { channels } else { window } as u64;
+        let bound = if free_mode { connections } else { window } as u64;
         let mut oldest_open = 0;
         let mut open: std::collections::BTreeSet<u64> = (0..n).collect();
         for (_, position) in &journal.admitted {

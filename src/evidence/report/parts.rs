@@ -35,6 +35,9 @@ pub(super) fn head(out: &mut String, told: &Told, title: &str) {
     if let Some(summary) = &told.summary {
         figures(out, summary);
     }
+    if let Some(bottleneck) = told.summary.as_ref().and_then(|summary| summary.bottleneck.as_ref()) {
+        let _ = write!(out, "<p class=\"bound\">{}</p>", Escaped(&bottleneck.to_string()));
+    }
     out.push_str("</header>\n");
 }
 

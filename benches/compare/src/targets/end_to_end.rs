@@ -5,7 +5,7 @@ use super::table::{Met, Row, Spread, said};
 use crate::parts::{self, Streaming};
 use crate::{Result, figures::Sample};
 
-const CHANNELS: u32 = 64;
+const CONNECTIONS: u32 = 64;
 /// CPU an event of the producer that WSP takes the place of, microseconds: least and most that the issue gives.
 const OLD_CPU: [f64; 2] = [1_100.0, 2_600.0];
 
@@ -36,8 +36,8 @@ impl EndToEnd {
                         rounds.rate.0.push(rate(&sample)?);
                         rounds.cpu.0.push(sample.cpu);
                     }
-                    1 => rounds.bare.0.push(rate(&Streaming::new(bench.program(), stage).bare(events, CHANNELS)?.0)?),
-                    _ => rounds.wrk.0.push(parts::wrk(bench.program(), &bodies, seconds, CHANNELS)?),
+                    1 => rounds.bare.0.push(rate(&Streaming::new(bench.program(), stage).bare(events, CONNECTIONS)?.0)?),
+                    _ => rounds.wrk.0.push(parts::wrk(bench.program(), &bodies, seconds, CONNECTIONS)?),
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::table::{Met, Row, Spread};
 use crate::Result;
 use crate::parts::{Streaming, certificate};
 
-const CHANNELS: u32 = 64;
+const CONNECTIONS: u32 = 64;
 
 pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let (stage, events) = (bench.world()?, bench.options.events);
@@ -20,7 +20,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
         bench.round("TLS", round);
         for side in 0..2 {
             let is_own = (side + round) % 2 == 0;
-            let (sample, _) = if is_own { run.run(|_| ())? } else { run.bare(events, CHANNELS)? };
+            let (sample, _) = if is_own { run.run(|_| ())? } else { run.bare(events, CONNECTIONS)? };
             let (rates, cpu) = if is_own { (&mut own, &mut own_cpu) } else { (&mut bare, &mut bare_cpu) };
             rates.0.push(rate(&sample)?);
             cpu.0.push(sample.cpu);

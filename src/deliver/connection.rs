@@ -1,63 +1,55 @@
-//! One channel: a short queue, one request on the way, and a pen for what has to be tried again.
+//! One connection: it sends one event after the other, whichever may go first.
 //!
 //! ```text
-//! push ──Handed──► queue ──► attempt ──► taxonomy ──► Done ──► push
-//!                    │  ▲       ▲            │ retry
-//!   line blocked     ▼  │       │ due, free  │
-//!                    pen ◄──────┴────────────┘
+//! Dispatch ──next──► permit ──► attempt ──► taxonomy ─┬─ decided, rejected ──► settle, Done ──► push
+//!     ▲                                               └─ retry ──► hold ──┐
+//!     └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Events of one line (order key; in strict order all of them) never overtake each other: whoever waits for another
-//! try blocks its line, and those behind it wait in the pen. Other lines go on, so a retry costs the channel a
-//! request and not its backoff.
+//! Events of one line (order key; in strict order all of them) never overtake each other: an event that waits for
+//! another attempt keeps its line, and those behind it wait in [`Dispatch`]. Its connection goes on with other lines.
 
 use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use futures::FutureExt;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::admission::{Admission, Way};
 use super::backoff::RetryPolicy;
-use super::gate::{Attempt, GateChannel};
-use super::pen::Pen;
+use super::dispatch::{Dispatch, Rules};
+use super::gate::{Attempt, GateConnection};
+use super::lines::Numbered;
+use super::options::DeliveryMode;
 use super::regulator::{Failure, Permit};
 use super::retry_log::RetryLog;
 use super::stats::PushStats;
 use super::taxonomy::{self, Verdict};
 use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
-use crate::credit::Credit;
 use crate::model::{Decision, Delivered, Event, Names, Reason, Refusal};
 use crate::stop::Stop;
 
-/// An event on its way to a channel.
-pub(super) struct Handed {
-    pub(super) seq: u64,
-    pub(super) event: Event,
-}
-
-/// What a channel reports of an event.
+/// What a connection reports of an event.
 pub(super) struct Done {
     pub(super) seq: u64,
-    pub(super) channel: usize,
     pub(super) outcome: Result<Delivered, Refusal>,
 }
 
-/// What all channels of a stage share.
+/// What all connections of a stage share.
 pub(super) struct Shared<C> {
     pub(super) clock: C,
     pub(super) retry: RetryPolicy,
     /// No attempt of an event starts later than this after its first one.
     pub(super) event_deadline: Option<Duration>,
-    /// The whole stream is one line: strict order.
-    pub(super) one_line: bool,
+    pub(super) mode: DeliveryMode,
     pub(super) stop_on_quarantine: bool,
     pub(super) admission: Admission,
     pub(super) stats: PushStats,
-    /// What an event's first attempt is spent from.
-    pub(super) credit: Option<Credit>,
+    pub(super) dispatch: Dispatch<Parcel>,
     /// What bodies in memory are counted against.
     pub(super) bodies: ByteBudget,
     /// What refusals call outputs and files.
@@ -74,38 +66,71 @@ impl<C> Shared<C> {
         self.halt.requested() || self.stop.requested()
     }
 
-    fn line(&self, event: &Event) -> u64 {
-        if self.one_line { 0 } else { event.order_key }
+    /// Takes in the stream's next event.
+    pub(super) fn hand(&self, seq: u64, event: Event) {
+        let line = match self.mode {
+            DeliveryMode::Strict => Some(0),
+            DeliveryMode::Keyed(_) => Some(event.order_key),
+            DeliveryMode::Free(_) => None,
+        };
+        self.stats.handed();
+        self.dispatch.add(Numbered { seq, line, item: Parcel::new(event) }, |parcel| parcel.detach(&self.bodies));
     }
 
-    /// Spends for an event's first attempt if the bound allows one more to be out; says whether it does. Events that wait
-    /// have spent nothing: a crash can't repeat them.
-    fn may_send(&self) -> bool {
-        self.credit.as_ref().is_none_or(Credit::try_spend)
+    /// Wakes connections for what comes with time, until nothing is sent any more.
+    pub(super) async fn keep(self: Arc<Self>)
+    where
+        C: Clock,
+    {
+        let halted = async {
+            tokio::select! {
+                () = self.halt.wait() => {}
+                () = self.stop.wait() => {}
+            }
+        };
+        self.dispatch.keep(&self.clock, halted).await;
+    }
+}
+
+impl<C: Clock> Rules for Shared<C> {
+    fn halted(&self) -> bool {
+        self.halted()
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn pay_retry(&self, now: Duration) -> Result<(), Duration> {
+        self.admission.pay(now, self.stats.firsts()).inspect_err(|_| self.stats.retry_delayed())
     }
 }
 
 /// An event with what became of its attempts so far.
-struct Parcel {
-    seq: u64,
+#[derive(Debug)]
+pub(super) struct Parcel {
     event: Event,
     attempts: u32,
     /// Some attempt may have been admitted although it brought no answer.
     ambiguous: bool,
     /// When its first attempt began.
     started: Duration,
+    /// Its body has memory of its own.
+    detached: bool,
 }
 
 impl Parcel {
-    fn new(Handed { seq, event }: Handed) -> Self {
-        Self { seq, event, attempts: 0, ambiguous: false, started: Duration::ZERO }
+    fn new(event: Event) -> Self {
+        Self { event, attempts: 0, ambiguous: false, started: Duration::ZERO, detached: false }
     }
 
-    /// With a body of its own: the one it came with shares its memory with hundreds of other events, all of which
+    /// Gives it a body of its own: the one it came with shares its memory with hundreds of other events, all of which
     /// would stay as long as this one waits.
-    fn detached(mut self, budget: &ByteBudget) -> Self {
-        self.event.body = budget.hold(self.event.body.to_vec());
-        self
+    fn detach(&mut self, budget: &ByteBudget) {
+        if !self.detached {
+            self.event.body = budget.hold(self.event.body.to_vec());
+            self.detached = true;
+        }
     }
 }
 
@@ -116,57 +141,43 @@ enum Outcome {
     Again(Duration),
 }
 
-pub(super) struct Channel<G, C> {
+pub(super) struct Connection<G, C> {
     number: usize,
     gate: G,
-    queue: UnboundedReceiver<Handed>,
-    /// Nothing more comes through the queue.
-    queue_ended: bool,
-    pen: Pen<Parcel>,
-    /// The event, with its line, that waits for leave to be sent for the first time.
-    unpaid: Option<(u64, Parcel)>,
-    /// The gate's budget has no retry left before this time.
-    no_retry_before: Duration,
     done: UnboundedSender<Done>,
     shared: Arc<Shared<C>>,
 }
 
-impl<G: GateChannel, C: Clock> Channel<G, C> {
-    pub(super) fn new(
-        number: usize,
-        gate: G,
-        queue: UnboundedReceiver<Handed>,
-        done: UnboundedSender<Done>,
-        shared: Arc<Shared<C>>,
-    ) -> Self {
-        let no_retry_before = Duration::ZERO;
-        Self { number, gate, queue, queue_ended: false, pen: Pen::new(), unpaid: None, no_retry_before, done, shared }
+impl<G: GateConnection, C: Clock> Connection<G, C> {
+    pub(super) fn new(number: usize, gate: G, done: UnboundedSender<Done>, shared: Arc<Shared<C>>) -> Self {
+        Self { number, gate, done, shared }
     }
 
-    /// Delivers what comes through the queue until it is closed and everything is answered, an event fails, or
-    /// sending has to stop. Events that wait then are dropped unsent.
+    /// Delivers events until there will be no more, an event fails, or sending has to stop. Events that wait then are
+    /// dropped unsent.
     pub(super) async fn run(mut self) {
-        while let Some((line, mut parcel)) = self.next().await {
-            let outcome = match self.permit(&parcel).await {
-                Ok(Some(permit)) => self.attempt(&mut parcel, permit).await,
+        while let Some(mut next) = self.next().await {
+            let outcome = match self.permit(&next.item).await {
+                Ok(Some(permit)) => self.attempt(&mut next.item, permit).await,
                 Ok(None) => return,
                 Err(refusal) => Outcome::Over(Err(refusal)),
             };
             match outcome {
                 Outcome::Again(due) => {
-                    let parcel = if parcel.attempts == 1 { parcel.detached(&self.shared.bodies) } else { parcel };
-                    self.pen.hold(line, parcel, due);
+                    let detach = |parcel: &mut Parcel| parcel.detach(&self.shared.bodies);
+                    self.shared.dispatch.hold(self.number, next, due, detach);
                 }
                 Outcome::Over(outcome) => {
-                    if !self.pen.is_empty() {
-                        self.pen.settle(line);
-                    }
                     let failed = outcome.is_err();
                     if failed {
-                        // Before the report: the other channels shall not wait for the stage to be looked at.
+                        // Before the report: the other connections shall not wait for the stage to be looked at.
                         self.shared.halt.request();
                     }
-                    if self.done.send(Done { seq: parcel.seq, channel: self.number, outcome }).is_err() || failed {
+                    let held_up = self.shared.dispatch.settle(self.number, next.line);
+                    if let (Some(alone), Ok(Delivered { latency, position, .. })) = (held_up, &outcome) {
+                        self.shared.stats.held_up(next.item.event.order_key, position.rank, *latency, alone);
+                    }
+                    if self.done.send(Done { seq: next.seq, outcome }).is_err() || failed {
                         return;
                     }
                 }
@@ -174,98 +185,18 @@ impl<G: GateChannel, C: Clock> Channel<G, C> {
         }
     }
 
-    /// The next event to be sent, with its line: out of the pen if one may go, else a new one whose line is free.
-    /// `None` when there is none left, or sending has to stop.
-    async fn next(&mut self) -> Option<(u64, Parcel)> {
-        loop {
-            if self.shared.halted() {
-                return None;
+    /// The next event. Until there is one, the connection rests.
+    async fn next(&mut self) -> Option<Numbered<Parcel>> {
+        let mut next = pin!(self.shared.dispatch.next(self.number, &*self.shared));
+        let mut rest = pin!(self.gate.rest().fuse());
+        poll_fn(|cx| {
+            let next = next.as_mut().poll(cx);
+            if next.is_pending() {
+                let _ = rest.as_mut().poll(cx);
             }
-            if self.pen.is_empty() && self.unpaid.is_none() {
-                let handed = self.queue.recv().await?;
-                self.unpaid = Some((self.shared.line(&handed.event), Parcel::new(handed)));
-            }
-            if let Some(next) = self.first_attempt().or_else(|| self.another_attempt()) {
-                return Some(next);
-            }
-            if self.unpaid.is_none() && self.take_new() {
-                continue;
-            }
-            if let Some(next) = self.wait().await {
-                return Some(next);
-            }
-        }
-    }
-
-    /// An event that has not been tried, if the bound allows it out: the one that waits for that, else one whose turn
-    /// came in the pen.
-    fn first_attempt(&mut self) -> Option<(u64, Parcel)> {
-        if self.unpaid.is_none() {
-            self.unpaid = self.pen.take_free();
-        }
-        if self.unpaid.is_some() && self.shared.may_send() { self.unpaid.take() } else { None }
-    }
-
-    /// An event whose next attempt is due, if the gate's budget allows it.
-    fn another_attempt(&mut self) -> Option<(u64, Parcel)> {
-        let due = self.pen.next_due()?.max(self.no_retry_before);
-        let now = self.shared.clock.now();
-        if due > now {
-            return None;
-        }
-        if let Err(until) = self.shared.admission.pay(now, self.shared.stats.firsts()) {
-            self.shared.stats.retry_delayed();
-            self.no_retry_before = until;
-            return None;
-        }
-        self.pen.take_due(now)
-    }
-
-    /// Takes a new event if there is one; says whether it did.
-    fn take_new(&mut self) -> bool {
-        match self.queue.try_recv() {
-            Ok(handed) => self.place(handed),
-            Err(TryRecvError::Disconnected) => {
-                self.queue_ended = true;
-                return false;
-            }
-            Err(TryRecvError::Empty) => return false,
-        }
-        true
-    }
-
-    /// A new event goes behind its line, or is the next to be tried.
-    fn place(&mut self, handed: Handed) {
-        let (line, parcel) = (self.shared.line(&handed.event), Parcel::new(handed));
-        if self.pen.blocks(line) {
-            self.pen.follow(line, parcel.detached(&self.shared.bodies));
-        } else {
-            self.unpaid = Some((line, parcel));
-        }
-    }
-
-    /// Waits for whatever changes what is next: a stop, a new event, a due one, or leave to send the one at hand, which
-    /// it then hands on. Retries go on while others wait for that leave: it may hang on their answers.
-    async fn wait(&mut self) -> Option<(u64, Parcel)> {
-        let due = self.pen.next_due().map(|due| due.max(self.no_retry_before));
-        let shared = &self.shared;
-        let may_send = async {
-            if let Some(credit) = &shared.credit {
-                credit.spend().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = shared.halt.wait() => {}
-            () = shared.stop.wait() => {}
-            () = may_send, if self.unpaid.is_some() => return self.unpaid.take(),
-            handed = self.queue.recv(), if self.unpaid.is_none() && !self.queue_ended => match handed {
-                Some(handed) => self.place(handed),
-                None => self.queue_ended = true,
-            },
-            () = shared.clock.sleep_until(due.unwrap_or_default()), if due.is_some() => {}
-        }
-        None
+            next
+        })
+        .await
     }
 
     /// The right to make an attempt. `None` if sending has to stop.
