@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn a_proxy_for_the_address_is_refused_by_its_name() {
-        let cases: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+        let cases: &[Case<'_>] = &[
             ("https://ig.example/v1", &[("HTTPS_PROXY", "http://proxy:3128")], Some("HTTPS_PROXY")),
             ("https://ig.example/v1", &[("https_proxy", "proxy:3128")], Some("HTTPS_PROXY")),
             ("https://ig.example/v1", &[("ALL_PROXY", "http://proxy:3128")], Some("ALL_PROXY")),

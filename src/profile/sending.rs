@@ -48,7 +48,6 @@ pub(super) fn delivery(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Opti
     Some(DeliveryWiring {
         endpoint,
         api_key,
-        tls,
         mode,
         window,
         held,
@@ -57,6 +56,7 @@ pub(super) fn delivery(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Opti
         idle_limit,
         circuit,
         attempt_timeout,
+        tls,
         drain_deadline,
         retry,
         budget,

@@ -26,7 +26,8 @@ mod outage;
 mod positions;
 mod probe;
 
-#[cfg(all(test, feature = "kafka", feature = "kinesis"))]
+#[cfg(test)]
+#[cfg(all(feature = "kafka", feature = "kinesis"))]
 mod contract;
 
 use std::sync::{Arc, Mutex, PoisonError};

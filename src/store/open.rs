@@ -49,7 +49,8 @@ fn open_s3(root: &str, _: &StoreOptions) -> Result<Arc<dyn ObjectStore>, OpenErr
     Err(OpenError::NotBuilt)
 }
 
-#[cfg(all(test, feature = "s3"))]
+#[cfg(test)]
+#[cfg(feature = "s3")]
 mod tests {
     use super::*;
 
