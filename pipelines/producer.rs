@@ -1,6 +1,6 @@
 //! The whole producer: a run's rows to answers that are saved, one stage below the other.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt, stream};
@@ -44,6 +44,8 @@ pub struct Settings {
     pub rate_start: Option<Micros>,
     /// Order, and requests in flight.
     pub mode: DeliveryMode,
+    /// Threads that connections are spread over.
+    pub threads: NonZeroUsize,
     /// Events between the newest sent and the oldest unanswered one.
     pub window: usize,
     /// Unanswered events in memory.
@@ -98,6 +100,7 @@ impl Settings {
             rate: rate.plan.clone(),
             rate_start: rate.plan_start,
             mode: delivery.mode,
+            threads: delivery.threads,
             window: delivery.window,
             held: delivery.held,
             body_memory: delivery.memory,
@@ -248,6 +251,7 @@ where
     let credit = Credit::new(settings.bound());
     let push = PushOptions::new(clock.clone())
         .mode(settings.mode)
+        .threads(settings.threads)
         .retry(settings.retry)
         .window(settings.window)
         .held(settings.held)

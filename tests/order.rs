@@ -113,6 +113,18 @@ fn keyed_keeps_each_key_in_line_and_others_on_their_way() {
 }
 
 #[test]
+fn several_threads_keep_the_same_promises() {
+    let live = streamed(4_000, SLOW, &json!({"in_flight": 16, "window": 200, "threads": 3}));
+    let report = live.audit(&live.events);
+    assert!(report.is_clean() && report.max_displacement < 200, "{report:?}");
+    let stats = live.gate.stats();
+    assert_eq!(stats.peak_in_flight_per_key, 1, "{stats:?}");
+    assert!((2..=16).contains(&stats.peak_in_flight), "{stats:?}");
+    let flows = flows(&live);
+    assert!(flows.iter().all(|(anchor, first)| anchor < first), "a flow came before its anchor");
+}
+
+#[test]
 fn free_displaces_an_event_by_less_than_what_is_in_flight() {
     let live = streamed(4_000, SLOW, &json!({"mode": "free", "in_flight": 12}));
     let report = live.audit(&live.events);

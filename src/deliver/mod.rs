@@ -30,6 +30,7 @@ mod retry_log;
 mod said;
 mod stats;
 pub mod taxonomy;
+mod threads;
 mod tls;
 mod window;
 mod wire;

@@ -46,6 +46,7 @@ impl DeliveryMode {
 pub struct PushOptions<C> {
     pub(super) clock: C,
     pub(super) mode: DeliveryMode,
+    pub(super) threads: NonZeroUsize,
     pub(super) retry: RetryPolicy,
     pub(super) budget: RetryBudget,
     pub(super) circuit: CircuitPolicy,
@@ -70,6 +71,7 @@ impl<C: Clock> PushOptions<C> {
         Self {
             clock,
             mode: DeliveryMode::default(),
+            threads: NonZeroUsize::MIN,
             retry: RetryPolicy::default(),
             budget: RetryBudget::default(),
             circuit: CircuitPolicy::default(),
@@ -91,6 +93,14 @@ impl<C: Clock> PushOptions<C> {
     #[must_use]
     pub fn mode(mut self, mode: DeliveryMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// How many threads connections are spread over, the caller's included (1 unless told). More pay where one thread's CPU
+    /// bounds the rate and cores are free.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
         self
     }
 

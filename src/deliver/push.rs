@@ -9,6 +9,7 @@
 //! Connections are driven by tasks of their own, so requests on the way move on whatever the stages around them wait
 //! for. Answers that are there are passed on before new events are taken.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,6 +29,7 @@ use super::gate::Gate;
 use super::options::{DeliveryMode, PushOptions};
 use super::regulator::Regulator;
 use super::retry_log::RetryLog;
+use super::threads::Threads;
 use super::window::Window;
 use crate::clock::Clock;
 use crate::model::{Delivered, Event, Reason, Refusal};
@@ -45,7 +47,7 @@ pub trait PushExt: Stream<Item = Result<Event, Refusal>> + Sized {
     /// - `IG_PUSH_REJECTED`, `IG_PAYLOAD_MISMATCH`, `IG_PUSH_RETRY_EXHAUSTED` or `IG_UNAVAILABLE`: nothing more is
     ///   sent, answers on the way come first;
     /// - `RUN_STOPPED` after a stop, unless everything was answered all the same;
-    /// - `INTERNAL_ERROR` if a connection panicked.
+    /// - `INTERNAL_ERROR` if a connection panicked, or the system gave no thread.
     ///
     /// It needs a tokio runtime when first polled. Dropping the stage aborts the requests on the way.
     fn push<G: Gate, C: Clock>(self, gate: G, options: PushOptions<C>) -> Push<Self, G, C> {
@@ -86,6 +88,8 @@ struct Running<C> {
     shared: Arc<Shared<C>>,
     done: UnboundedReceiver<Done>,
     tasks: JoinSet<()>,
+    /// Where they run; kept until the stage ends.
+    _threads: Threads,
     window: Window,
     stop_wait: Option<BoxFuture<'static, ()>>,
     deadline: Option<BoxFuture<'static, ()>>,
@@ -98,7 +102,7 @@ struct Running<C> {
 }
 
 impl<C: Clock> Running<C> {
-    fn start<G: Gate>(gate: &G, options: PushOptions<C>) -> Self {
+    fn start<G: Gate>(gate: &G, options: PushOptions<C>) -> io::Result<Self> {
         let n = options.mode.in_flight();
         let (report, done) = mpsc::unbounded_channel();
         let stop_wait: BoxFuture<'static, ()> = Box::pin(options.stop.wait());
@@ -119,16 +123,19 @@ impl<C: Clock> Running<C> {
             halt: Stop::new(),
             retry_log: RetryLog::default(),
         });
+        let threads = Threads::start(options.threads)?;
         let mut tasks = JoinSet::new();
         for i in 0..n {
-            tasks.spawn(Connection::new(i, gate.connection(), report.clone(), shared.clone()).run());
+            let connection = Connection::new(i, gate.connection(), report.clone(), shared.clone());
+            threads.spawn(&mut tasks, i, connection.run());
         }
         tasks.spawn(shared.clone().keep());
         let free = matches!(options.mode, DeliveryMode::Free(_));
-        Self {
+        Ok(Self {
             shared,
             done,
             tasks,
+            _threads: threads,
             window: if free { Window::new(n, n) } else { Window::new(options.window, options.held) },
             stop_wait: Some(stop_wait),
             deadline: None,
@@ -137,7 +144,7 @@ impl<C: Clock> Running<C> {
             upstream_ended: false,
             upstream_error: None,
             error: None,
-        }
+        })
     }
 
     /// What is answered, or the end with its error once every connection has ended.
@@ -271,7 +278,13 @@ where
         if matches!(this.core, Core::Idle { .. })
             && let Core::Idle { gate, options } = std::mem::replace(this.core, Core::Over)
         {
-            *this.core = Core::Running(Box::new(Running::start(&gate, *options)));
+            match Running::start(&gate, *options) {
+                Ok(running) => *this.core = Core::Running(Box::new(running)),
+                Err(error) => {
+                    let refusal = Refusal::new(Reason::InternalError, format!("no thread for the push stage: {error}"));
+                    return Poll::Ready(Some(Err(refusal)));
+                }
+            }
         }
         let Core::Running(running) = this.core else { return Poll::Ready(None) };
         loop {

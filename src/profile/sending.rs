@@ -49,6 +49,7 @@ pub(super) fn delivery(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Opti
         endpoint,
         api_key,
         mode,
+        threads: r.number(&s::DELIVERY_THREADS).and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN),
         window,
         held,
         memory,

@@ -126,6 +126,7 @@ settings! {
     EVENT_DEADLINE: "wiring.wsp_retry.event_deadline_ms", [], Profile, "", "No attempt of an event starts later than this after its first, milliseconds. Default: its attempts are the bound.", "1" ..= "86400000";
     DELIVERY_MODE: "wiring.wsp_delivery.mode", ["WSP_DELIVERY_MODE"], Environment, "", "`strict`, `keyed` or `free`. Default: strict with one in flight, keyed beyond.";
     IN_FLIGHT: "wiring.wsp_delivery.in_flight", ["WSP_IG_PUSH_CONCURRENCY", "WSP_MAX_INFLIGHT"], Environment, "1", "Requests in flight at once.", "1" ..= "1024";
+    DELIVERY_THREADS: "wiring.wsp_delivery.threads", ["WSP_DELIVERY_THREADS"], Environment, "1", "Threads that connections are spread over. More pay where one thread's CPU bounds the rate and more cores are free than framing takes.", "1" ..= "64";
     WINDOW: "wiring.wsp_delivery.window", ["WSP_DELIVERY_WINDOW"], Environment, "1024", "How far sending may run ahead of the oldest unanswered event, in events. Others go on that far while an event waits for its next attempt.", "1" ..= "1000000";
     HELD: "wiring.wsp_delivery.held", ["WSP_DELIVERY_HELD"], Environment, "8192", "Unanswered events in memory at most.", "1" ..= "1000000";
     DELIVERY_MEMORY: "wiring.wsp_delivery.memory_mib", ["WSP_DELIVERY_MEMORY_MIB"], Environment, "64", "Memory for request bodies, MiB: those made ahead and those of unanswered events together. Making more waits for answers. While events wait for another attempt it may be twice as much.", "1" ..= "1048576";

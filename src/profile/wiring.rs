@@ -1,6 +1,7 @@
 //! What a profile holds, block by block.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,6 +165,8 @@ pub struct DeliveryWiring {
     pub api_key: Secret,
     /// Order, and requests in flight at once.
     pub mode: DeliveryMode,
+    /// Threads that connections are spread over.
+    pub threads: NonZeroUsize,
     /// Events between the newest sent and the oldest unanswered one.
     pub window: usize,
     /// Unanswered events in memory.
