@@ -257,4 +257,9 @@ mod tests {
     fn at(row: u64) -> Resume {
         Resume { file: (row / 10 * 2) as u32, row: row % 10 }
     }
+
+    #[test]
+    fn a_row_of_an_output_without_a_past_is_to_be_sent() {
+        assert!(!Earlier::default().take(Position { rank: 0, file: 0, row: 0, seq: 0 }));
+    }
 }

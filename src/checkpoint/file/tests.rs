@@ -1,11 +1,13 @@
 //! Files as the producer in place leaves and reads them, and what crashes and others do to them.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::place::LIMIT;
 use super::*;
 use crate::checkpoint::{AnsweredRows, Beyond, Cursor, LeaseState, Place as RowPlace};
 use crate::clock::SystemClock;
+use crate::disk::{Fate, MemoryDisk, Operation};
 use crate::model::Micros;
 
 const SCOPE: &str = "99244ea4c111f8bd0f218f542701b02e21a4057324c319250b7c46eaf8eaf9e7";
@@ -259,6 +261,32 @@ async fn files_follow_the_journal_and_are_all_that_is_left_of_it() {
     let log = fs::read_to_string(cursor_path(&dir).with_extension("jsonl")).unwrap();
     let rows = log.lines().map(|line| serde_json::from_str::<Cursor>(line).unwrap().last_row_index);
     assert_eq!(rows.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6], "the log has each save");
+}
+
+/// Whoever publishes rests when the files say what was saved, until the next save.
+#[tokio::test(start_paused = true)]
+async fn files_that_say_all_that_was_saved_are_left_alone() {
+    let operations = Arc::new(AtomicU64::new(0));
+    let counted = operations.clone();
+    let count = move |_: &Operation<'_>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Fate::Happens
+    };
+    let disk = MemoryDisk::new();
+    let store = FileCheckpoints::on(Arc::new(disk.seen_by(Arc::new(count))), "/data", SystemClock::new());
+    let mut held = store.open(&scope()).await.unwrap();
+    let path = PathBuf::from(format!("/data/{SCOPE}/output_id={OUTPUT}/cursor.json"));
+    for row in [2, 4] {
+        for row in [row - 1, row] {
+            held.save(&Kept::at([cursor(row)])).await.unwrap();
+        }
+        tokio::time::sleep(PUBLISH_EVERY * 2).await;
+        let text: serde_json::Value = serde_json::from_slice(&disk.content(&path).unwrap()).unwrap();
+        assert_eq!(text["last_row_index"], row);
+        let before = operations.load(Ordering::Relaxed);
+        tokio::time::sleep(PUBLISH_EVERY * 20).await;
+        assert_eq!(operations.load(Ordering::Relaxed), before);
+    }
 }
 
 #[tokio::test]
