@@ -38,7 +38,7 @@ usage, from the root of the tree:
 ROOM         merge, envelope, pace, deliver, checkpoint, ready, run, oracle, disk, store, or `rules`: the rules that are named in rules.rs
 --list       print the mutants and test none
 --report     print what the result files hold and test none
---again      judge the survivors of the result files once more (for new tests)
+--again      judge the survivors of the result files once more (for new tests), but for those listed in equal.tsv
 --sample N   at most N mutants of a room, chosen by a hash of their text (default: 300; 0: all)
 --only TEXT  only mutants of files whose path contains this
 --live       the live tests too, of the rooms that name some: they start servers

@@ -70,7 +70,7 @@ impl Results {
     pub fn wants(&self, mutant: &Mutant, again: bool) -> bool {
         match self.known.get(&mutant.key) {
             None => true,
-            Some(Verdict::Survived | Verdict::NotReached) => again,
+            Some(Verdict::Survived | Verdict::NotReached) => again && reason_of(&mutant.key).is_none(),
             Some(_) => false,
         }
     }

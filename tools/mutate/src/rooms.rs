@@ -28,10 +28,5 @@ pub const ROOMS: &[Room] = &[
     Room { name: "oracle", path: "src/oracle", tests: &["reading", "hostile_rows"], live: &[] },
     Room { name: "disk", path: "src/disk", tests: &["store", "checkpoint"], live: &[] },
     Room { name: "store", path: "src/store", tests: &["store"], live: &[] },
-    Room {
-        name: "rules",
-        path: "",
-        tests: &["reading", "telemetry"],
-        live: &["postgres_checkpoints::tls"],
-    },
+    Room { name: "rules", path: "", tests: &["reading", "telemetry"], live: &["postgres_checkpoints::tls"] },
 ];
