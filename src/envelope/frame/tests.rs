@@ -237,3 +237,24 @@ fn a_row_that_can_not_be_framed_leaves_the_ones_before_it_whole() {
         assert!(serde_json::from_slice::<serde_json::Value>(&event.body).is_ok(), "{event:?}");
     }
 }
+
+/// What all rows of a batch share is hashed once for them. The ids are those of the rows by themselves.
+#[test]
+fn an_event_id_does_not_depend_on_what_the_rows_of_a_batch_share() {
+    for kinds in [["a", "a", "a"], ["a", "b", "a"]] {
+        for key in [["id", "kind"], ["kind", "id"]] {
+            let ids: ArrayRef = Arc::new(Int64Array::from(vec![7, 7, 8]));
+            let rows = RecordBatch::try_from_iter([("id", ids), ("kind", texts(&kinds.map(str::to_owned)))]).unwrap();
+            let ids_of = |from: usize, length: usize| {
+                let output = OutputFrame { primary_key: key.map(str::to_owned).to_vec(), ..output() };
+                let rows = rows.slice(from, length);
+                let batch = Arc::new(RowBatch::new(0, 0, from as u64, 0, vec![Micros(0); length], rows));
+                let (chunks, refusal) = framed(Framer::new(&pins(), vec![output]), &batch);
+                assert_eq!(refusal, None);
+                chunks.concat().iter().map(|event| event.event_id).collect::<Vec<_>>()
+            };
+            let one_by_one: Vec<_> = (0..3).flat_map(|row| ids_of(row, 1)).collect();
+            assert_eq!(ids_of(0, 3), one_by_one, "{kinds:?} by {key:?}");
+        }
+    }
+}
