@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 
 use crate::checkpoint::{CheckpointStore, FileCheckpoints, FileShards, PostgresCheckpoints, PostgresShards};
 use crate::clock::Clock;
-use crate::model::{Hex64, PlatformRunId, Refusal, ShardPosition};
+use crate::model::{Hex64, Lane, LaneKey, PlatformRunId, Refusal, ShardPosition};
 use crate::oracle::{Resume, View};
 use crate::profile::{CheckpointBackend, KinesisWiring, Profile, run_scoped};
 use crate::ready::ShardPositions;
@@ -55,17 +55,23 @@ pub fn shard_positions<C: Clock + std::fmt::Debug>(
     active: Option<&PlatformRunId>,
     clock: C,
 ) -> Result<Arc<dyn ShardPositions>, Refusal> {
-    let run = active.map(PlatformRunId::as_str).unwrap_or_default();
-    let region = wiring.region.as_deref().unwrap_or_default();
-    let KinesisWiring { stream, group_id, .. } = wiring;
-    let (topic, lane) = (&profile.topic, profile.lane);
-    let scope = Hex64::sha256(format!("{stream}|{region}|{topic}|{group_id}|{run}|{}|{}", lane.count(), lane.index()));
+    let scope = readers_scope(&profile.topic, profile.lane, wiring, active);
     Ok(match &profile.checkpoint.backend {
         CheckpointBackend::File { root } => Arc::new(InFiles(FileShards::new(&run_scoped(root, active), &scope))),
         CheckpointBackend::Postgres { dsn, .. } => {
             Arc::new(InPostgres(PostgresCheckpoints::new(dsn, clock)?.shards(scope)))
         }
     })
+}
+
+/// Who reads what for which run. Lanes of both kinds have the contract's fields, those by order key one more.
+fn readers_scope(topic: &str, lane: Lane, wiring: &KinesisWiring, active: Option<&PlatformRunId>) -> Hex64 {
+    let run = active.map(PlatformRunId::as_str).unwrap_or_default();
+    let region = wiring.region.as_deref().unwrap_or_default();
+    let KinesisWiring { stream, group_id, .. } = wiring;
+    let by = if lane.is_whole() || lane.by() == LaneKey::EventId { "" } else { "|order_key" };
+    let (count, index) = (lane.count(), lane.index());
+    Hex64::sha256(format!("{stream}|{region}|{topic}|{group_id}|{run}|{count}|{index}{by}"))
 }
 
 struct InFiles(FileShards);
@@ -88,5 +94,39 @@ impl<C: Clock> ShardPositions for InPostgres<C> {
 
     fn save<'a>(&'a self, positions: &'a [ShardPosition]) -> BoxFuture<'a, Result<(), Refusal>> {
         self.0.save(positions).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn each_lane_of_each_run_has_positions_of_its_own() {
+        let wiring = |stream: &str| KinesisWiring {
+            stream: stream.to_owned(),
+            region: None,
+            endpoint_url: None,
+            group_id: "g".to_owned(),
+        };
+        let two = NonZeroU32::new(2).unwrap();
+        let lane = |index, by| Lane::new(two, index, by).unwrap();
+        let runs: [Option<PlatformRunId>; 2] = [None, Some("platform_20260101T000000Z".parse().unwrap())];
+        let lanes = [
+            Lane::WHOLE,
+            lane(0, LaneKey::EventId),
+            lane(1, LaneKey::EventId),
+            lane(0, LaneKey::OrderKey),
+            lane(1, LaneKey::OrderKey),
+        ];
+        let scopes: BTreeSet<Hex64> = runs
+            .iter()
+            .flat_map(|run| lanes.map(|lane| readers_scope("t", lane, &wiring("s"), run.as_ref())))
+            .chain([readers_scope("t", Lane::WHOLE, &wiring("other"), None)])
+            .collect();
+        assert_eq!(scopes.len(), 11);
     }
 }

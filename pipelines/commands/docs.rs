@@ -135,6 +135,8 @@ fn of_the_command_line() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     #[test]
@@ -155,5 +157,42 @@ mod tests {
             include_str!("../../docs/matrix.md") == page(DocsPage::Matrix),
             "write it again: wsp docs matrix > docs/matrix.md"
         );
+    }
+
+    fn markdown(folder: &Path) -> Vec<(PathBuf, String)> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let pages = entries.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+        pages.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+    }
+
+    /// A clause that names a test which is gone is held by nothing.
+    #[test]
+    fn each_test_that_a_specification_names_is_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut named = 0;
+        for (page, text) in markdown(&root.join("docs/spec")) {
+            for (file, test) in text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs::")) {
+                let Ok(source) = std::fs::read_to_string(root.join(format!("{file}.rs"))) else { continue };
+                let there =
+                    source.split("fn ").any(|rest| rest.strip_prefix(test).is_some_and(|rest| rest.starts_with('(')));
+                assert!(there, "{}: {file}.rs has no test {test}", page.display());
+                named += 1;
+            }
+        }
+        assert!(named > 400, "{named}: the pages name no tests, or in another form");
+    }
+
+    #[test]
+    fn each_decision_is_in_the_index() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/adr");
+        let index = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        for (page, text) in markdown(&folder) {
+            let name = page.file_name().unwrap().to_str().unwrap();
+            if name == "README.md" {
+                continue;
+            }
+            assert!(text.starts_with(&format!("# {}: ", &name[..4])), "{name}: its first line is `# NNNN: Title`");
+            assert_eq!(index.matches(&format!("]({name})")).count(), 1, "{name} has no line in the index, or two");
+        }
     }
 }

@@ -78,10 +78,15 @@ pub fn describe(answer: &Answer) -> String {
     text
 }
 
-/// Whether the gate may have admitted the event although the attempt brought no answer.
+/// Whether the gate may have admitted the event although the attempt brought no decision: there was no answer, it may have
+/// been cut short, or it is of a middle box that had none from the gate.
 #[must_use]
 pub fn is_ambiguous(attempt: &Attempt) -> bool {
-    matches!(attempt, Attempt::ConnectionLost(_) | Attempt::TimedOut)
+    match attempt {
+        Attempt::ConnectionLost(_) | Attempt::TimedOut => true,
+        Attempt::Answered(answer) => matches!(answer.status(), 502 | 504) || !answer.is_whole(),
+        Attempt::ConnectFailed(_) => false,
+    }
 }
 
 /// Whether the gate, or what is before it, says or shows that it has too much to do.
@@ -295,6 +300,16 @@ mod tests {
         assert_eq!(judge(&closed(400, r#"{"decision":"QUARANTINE"}"#)), Verdict::Decided(Decision::Quarantine));
         for status in [201, 301, 401, 413] {
             assert!(is_rejected(&judge(&closed(status, ""))), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_the_gate_may_hold_is_ambiguous() {
+        for attempt in [Attempt::TimedOut, answer(502, "x"), answer(504, ""), closed(200, r#"{"decision":"ADM"#)] {
+            assert!(is_ambiguous(&attempt), "{attempt:?}");
+        }
+        for attempt in [answer(503, ""), answer(500, "{}"), answer(429, ""), Attempt::ConnectFailed("refused".into())] {
+            assert!(!is_ambiguous(&attempt), "{attempt:?}");
         }
     }
 

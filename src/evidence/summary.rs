@@ -5,7 +5,7 @@
 //! Summary  all that, and counts, times, digests, the end, and the run over time
 //! ```
 //!
-//! The JSON Schemas are `docs/schema/wsp_start.v2.schema.json` and `wsp_summary.v2.schema.json`; a key more is a
+//! The JSON Schemas are `docs/schema/wsp_start.v2.schema.json` and `wsp_summary.v3.schema.json`; a key more is a
 //! version more. The types are read back by the report and by `wsp verify`.
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::model::{
 /// The version of `wsp_start.json`.
 pub const START_SCHEMA: &str = "wsp_start.v2";
 /// The version of `wsp_summary.json`.
-pub const SUMMARY_SCHEMA: &str = "wsp_summary.v2";
+pub const SUMMARY_SCHEMA: &str = "wsp_summary.v3";
 
 /// Where READY came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -96,7 +96,7 @@ reasons! {
     PackManifestInvalid = "PACK_MANIFEST_INVALID", "Seal the world again; the detail names the key.";
     /// No seal, a failed seal, or the seal of another pack.
     PackNotSealed = "PACK_NOT_SEALED", "Seal the world. A local try-out may set `policy.require_seal: false`, and its evidence says so.";
-    /// The policy names no traffic output, or not exactly one.
+    /// The policy names no traffic output.
     NoTrafficOutputs = "NO_TRAFFIC_OUTPUTS", "Set `policy.traffic_output_ids` to one output.";
     /// The catalogue or the gate map can't be read, or has no usable entry for an output of the run.
     CatalogueInvalid = "CATALOGUE_INVALID", "Check `wiring.engine_catalogue_path` and the gate map beside it; the detail names the entry.";
