@@ -72,7 +72,8 @@ impl<'a> Streaming<'a> {
         command.args(["--log", "error", "run", "--once", "--profile"]).arg(&profile);
         command.current_dir(stage::folder_of(&profile)?).envs(self.env.iter().map(|(name, value)| (name, value)));
         let (output, cost) = Running::start(command)?.end()?;
-        let verdict: serde_json::Value = serde_json::from_str(&output)?;
+        let verdicts: serde_json::Value = serde_json::from_str(&output)?;
+        let verdict = &verdicts[0];
         let (Some("STREAMED"), Some(events)) = (verdict["status"].as_str(), verdict["emitted"].as_u64()) else {
             return Err(format!("the run was not streamed: {output}").into());
         };

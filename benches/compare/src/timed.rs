@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
-use wsp::deliver::{Attempt, Endpoint, Gate, GateConnection, HttpGate};
+use wsp::deliver::{Attempt, Gate, GateConnection, HttpGate};
 use wsp::evidence::Status;
 use wsp::model::{Event, Position};
 use wsp::pipelines::producer::{Caps, Settings};
@@ -23,7 +23,7 @@ use wsp::ready::{FileFeed, FileFeedOptions};
 use wsp::reference::world::run_files::CONTROL_TOPIC;
 use wsp::stop::Stop;
 
-use crate::stage::{self, KEY, folder_of};
+use crate::stage::{self, folder_of};
 use crate::{Result, parts};
 
 /// One event: when it was sent, nanoseconds on the sender's clock, its event time, microseconds, how long after it was

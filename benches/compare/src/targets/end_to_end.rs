@@ -36,7 +36,9 @@ impl EndToEnd {
                         rounds.rate.0.push(rate(&sample)?);
                         rounds.cpu.0.push(sample.cpu);
                     }
-                    1 => rounds.bare.0.push(rate(&Streaming::new(bench.program(), stage).bare(events, CONNECTIONS)?.0)?),
+                    1 => {
+                        rounds.bare.0.push(rate(&Streaming::new(bench.program(), stage).bare(events, CONNECTIONS)?.0)?)
+                    }
                     _ => rounds.wrk.0.push(parts::wrk(bench.program(), &bodies, seconds, CONNECTIONS)?),
                 }
             }

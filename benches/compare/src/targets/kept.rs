@@ -1,6 +1,7 @@
 //! Target 18: what of its rate a run keeps before a gate that refuses some requests and loses some answers.
 
 use wsp::reference::LocalRun;
+use wsp::reference::world::WorldSpec;
 
 use super::Bench;
 use super::end_to_end::rate;
@@ -12,8 +13,9 @@ const FAULTS: &str = "status=503:5%,cut-after=1%";
 const WINDOW: u32 = 65_536;
 
 pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let stage = bench.world()?;
-    let sound = Streaming::new(bench.program(), stage);
+    // Of a favourite merchant, each event would wait for the retries of all before it.
+    let stage = bench.stage("kept", &WorldSpec { evenness: 70, ..WorldSpec::new(bench.options.events) })?;
+    let sound = Streaming::new(bench.program(), &stage);
     let faulty = Streaming { gate: &["--faults", FAULTS], ..sound };
     let [mut with, mut without] = <[Spread; 2]>::default();
     for round in 0..bench.options.rounds {

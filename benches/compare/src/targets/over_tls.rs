@@ -2,7 +2,7 @@
 
 use super::Bench;
 use super::end_to_end::rate;
-use super::table::{Met, Row, Spread};
+use super::table::{Row, Spread};
 use crate::Result;
 use crate::parts::{Streaming, certificate};
 
