@@ -35,6 +35,7 @@ pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 /// An error and its causes in one line.
+#[cfg(feature = "kafka")]
 pub(crate) fn causes_of(error: &(dyn Error + 'static)) -> String {
     told(chain(error))
 }
