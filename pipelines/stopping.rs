@@ -32,14 +32,10 @@ pub fn longest(profile: &Profile) -> Duration {
 
 /// What `work` comes to. It is given up, for `None`, when it takes longer than `limit` once `stop` is requested.
 pub async fn within<T, C: Clock>(stop: &Stop, clock: &C, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        stop.wait().await;
-        clock.sleep_until(clock.now() + limit).await;
-    };
     tokio::select! {
         biased;
         done = work => Some(done),
-        () = late => None,
+        () = stop.overdue(clock.clone(), limit) => None,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod deliver;
 pub mod disk;
 pub mod envelope;
 pub mod evidence;
+mod io_thread;
 pub mod merge;
 pub mod model;
 pub mod oracle;

@@ -1,8 +1,11 @@
 //! The wish to stop, shared by all who have to hear of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+
+use crate::clock::Clock;
 
 /// A request to stop that any number of stages watch. Clones share it; once requested it stays.
 #[derive(Debug, Clone)]
@@ -36,6 +39,17 @@ impl Stop {
             // The sender lives as long as this future, so the only end is the request itself.
             let _ = receiver.wait_for(|requested| *requested).await;
             drop(sender);
+        }
+    }
+}
+
+impl Stop {
+    /// Resolves once `limit` has passed since a stop was requested, or since now if it was requested before.
+    pub fn overdue<C: Clock>(&self, clock: C, limit: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let requested = self.wait();
+        async move {
+            requested.await;
+            clock.sleep_until(clock.now() + limit).await;
         }
     }
 }

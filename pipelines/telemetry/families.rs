@@ -101,9 +101,7 @@ fn of_run(run: Option<&RunMeter>, clock: &impl Clock) -> Vec<Family> {
         Family::single(&c::GATE_DOWN, gate_down.as_secs_f64()),
         Family::single(&c::CHECKPOINT_AGE, run.checkpoint_age(clock.now()).as_secs_f64()),
     ];
-    if let Some(key) = parts.pushes.hot_key()
-        && let Some(column) = parts.outputs.get(usize::from(key.rank)).and_then(|output| output.order_key)
-    {
+    if let Some((key, column)) = run.hot_key() {
         let of_column = |metric, figure| Family::labelled(metric, [(vec![column.to_owned()], figure)]);
         all.push(of_column(&c::HOT_KEY_EVENTS, key.events as f64));
         all.push(of_column(&c::HOT_KEY_TIME, key.alone.as_secs_f64()));

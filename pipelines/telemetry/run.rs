@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::checkpoint::{Lease, Unsaved};
-use crate::deliver::{Bottleneck, PushStats};
+use crate::deliver::{Bottleneck, HotKey, PushStats};
 use crate::model::{Decision, Delivered, Hex64, Micros, OutputId, PlatformRunId};
 use crate::oracle::Resume;
 use crate::telemetry::Counter;
@@ -196,11 +196,17 @@ impl RunMeter {
         &self.shared.parts
     }
 
+    /// The order key that held the run up for longest, with the column that has it.
+    pub(super) fn hot_key(&self) -> Option<(HotKey, &'static str)> {
+        let parts = &self.shared.parts;
+        let key = parts.pushes.hot_key()?;
+        Some((key, parts.outputs.get(usize::from(key.rank))?.order_key?))
+    }
+
     /// The order key that bounds the run, if one does.
     pub(crate) fn bottleneck(&self, now: Duration) -> Option<Bottleneck> {
         let parts = &self.shared.parts;
-        let key = parts.pushes.hot_key()?;
-        let column = parts.outputs.get(usize::from(key.rank))?.order_key?;
+        let (key, column) = self.hot_key()?;
         key.bottleneck(column, parts.pushes.counts().decided(), now.saturating_sub(parts.started_at))
     }
 

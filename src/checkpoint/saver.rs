@@ -173,13 +173,7 @@ impl<C: Clock> Saver<C> {
             return Poll::Ready(ended);
         }
         let CheckpointOptions { clock, stop, .. } = &self.options;
-        let too_late = self.too_late.get_or_insert_with(|| {
-            let (clock, stopped) = (clock.clone(), stop.wait());
-            Box::pin(async move {
-                stopped.await;
-                clock.sleep_until(clock.now() + LAST_SAVE).await;
-            })
-        });
+        let too_late = self.too_late.get_or_insert_with(|| Box::pin(stop.overdue(clock.clone(), LAST_SAVE)));
         ready!(too_late.as_mut().poll(cx));
         self.scope = Scope::Failed;
         let detail = format!(

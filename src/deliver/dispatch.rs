@@ -152,12 +152,12 @@ impl<T> Dispatch<T> {
     /// connection rested meanwhile.
     pub(super) fn settle(&self, connection: usize, line: Option<u64>) -> Option<bool> {
         self.change(|state| {
-            let held_up = line.filter(|line| state.lines.has_more(*line)).map(|_| !state.resting.is_empty());
+            let rested = !state.resting.is_empty();
             state.on_the_way -= 1;
             state.stand(connection, Standing::Woken);
-            state.lines.settle(line);
+            let held_up = state.lines.settle(line);
             state.end_if_done();
-            held_up
+            held_up.then_some(rested)
         })
     }
 

@@ -24,7 +24,7 @@ use super::gate::{Answer, Attempt, Gate, GateConnection};
 use super::health::Probe;
 use super::http1::{Exchanged, Link, RequestHead};
 use super::retry_after::retry_after;
-use super::tls;
+use super::tls::{TlsError, TlsFiles};
 use super::wire::{Dialer, Wire};
 use crate::clock::{Clock, Timer};
 use crate::model::{Event, Hex64};
@@ -54,8 +54,8 @@ impl<C: Clock> HttpGate<C> {
     /// # Errors
     ///
     /// If the platform's trust can't be loaded.
-    pub fn new(endpoint: Endpoint, clock: C) -> Result<Self, rustls::Error> {
-        let tls = if endpoint.tls { Some(Arc::new(tls::platform_tls()?)) } else { None };
+    pub fn new(endpoint: Endpoint, clock: C) -> Result<Self, TlsError> {
+        let tls = if endpoint.tls { Some(Arc::new(TlsFiles::default().client_config()?)) } else { None };
         Ok(Self::build(endpoint, clock, tls))
     }
 

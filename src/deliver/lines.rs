@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
+use super::backoff::mix;
+
 /// An item behind so many others of its line waits long enough to be prepared for it: that many answers have to come first.
 const LONG: usize = 16;
 /// Emptied queues with at most this capacity are used again.
@@ -94,7 +96,7 @@ impl Hasher for LineHasher {
     }
 
     fn write_u64(&mut self, line: u64) {
-        self.0 = line.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        self.0 = mix(line);
     }
 }
 
@@ -166,24 +168,20 @@ impl<T> Lines<T> {
         self.due.insert((due, numbered.seq), numbered);
     }
 
-    /// Whether items of `line` wait behind its first one.
-    pub(super) fn has_more(&self, line: u64) -> bool {
-        self.taken.get(&line).is_some_and(|behind| !behind.items.is_empty())
-    }
-
-    /// The first item of `line` was answered: the next one is ready, or the line is free.
-    pub(super) fn settle(&mut self, line: Option<u64>) {
-        let Some(Entry::Occupied(mut taken)) = line.map(|line| self.taken.entry(line)) else { return };
+    /// The first item of `line` was answered: the next one is ready, or the line is free. Says whether it held up a next one.
+    pub(super) fn settle(&mut self, line: Option<u64>) -> bool {
+        let Some(Entry::Occupied(mut taken)) = line.map(|line| self.taken.entry(line)) else { return false };
         if let Some(next) = taken.get_mut().items.pop_front() {
             taken.get_mut().first_failed = false;
             self.released.push(Oldest(next));
-            return;
+            return true;
         }
         let items = taken.remove().items;
         // No more than there are lines at once; a queue that was long once gives its memory back.
         if (1..=SPARE).contains(&items.capacity()) {
             self.spare.push(items);
         }
+        false
     }
 
     /// Whether nothing waits: no item is ready or due. Items may still stand behind one that is on the way.

@@ -47,5 +47,5 @@ pub use http::{HttpConnection, HttpGate};
 pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
 pub use stats::{PushCounts, PushStats};
-pub use tls::{ClientFiles, TlsError, TlsFiles, platform_tls, unused_tls};
+pub use tls::{ClientFiles, TlsError, TlsFiles, unused_tls};
 pub use window::Window;

@@ -11,19 +11,14 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::thread::Builder;
 
-use tokio::runtime::{self, Handle};
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// The threads of one stage. They end when this is dropped, and with them what still runs there.
+use crate::io_thread::IoThread;
+
+/// The threads of one stage, beside the caller's. They end when this is dropped, and with them what still runs there.
 #[derive(Debug)]
-pub(super) struct Threads {
-    others: Vec<Handle>,
-    /// Dropped, each ends its thread.
-    _ends: Vec<oneshot::Sender<()>>,
-}
+pub(super) struct Threads(Vec<IoThread>);
 
 impl Threads {
     /// `all` threads, the caller's included.
@@ -32,28 +27,14 @@ impl Threads {
     ///
     /// If the system gives no thread, or no runtime can be made on it.
     pub(super) fn start(all: NonZeroUsize) -> io::Result<Self> {
-        let (mut others, mut ends) = (Vec::new(), Vec::new());
-        for nth in 1..all.get() {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-            others.push(runtime.handle().clone());
-            let (end, ended) = oneshot::channel::<()>();
-            ends.push(end);
-            let logs = tracing::dispatcher::get_default(Clone::clone);
-            let run = move || {
-                // The sender is dropped, never used.
-                let _ = runtime.block_on(ended);
-            };
-            let logged = move || tracing::dispatcher::with_default(&logs, run);
-            Builder::new().name(format!("push-{nth}")).spawn(logged)?;
-        }
-        Ok(Self { others, _ends: ends })
+        (1..all.get()).map(|nth| IoThread::start(&format!("push-{nth}"))).collect::<io::Result<_>>().map(Self)
     }
 
     /// Runs the `nth` task on its thread: they take turns.
     pub(super) fn spawn(&self, tasks: &mut JoinSet<()>, nth: usize, task: impl Future<Output = ()> + Send + 'static) {
-        match nth % (self.others.len() + 1) {
+        match nth % (self.0.len() + 1) {
             0 => tasks.spawn(task),
-            other => tasks.spawn_on(task, &self.others[other - 1]),
+            other => tasks.spawn_on(task, self.0[other - 1].handle()),
         };
     }
 }

@@ -79,17 +79,6 @@ impl TlsFiles {
     }
 }
 
-/// TLS with the platform's trust and no certificate of ours.
-///
-/// # Errors
-///
-/// If the platform's trust can't be loaded.
-pub fn platform_tls() -> Result<ClientConfig, rustls::Error> {
-    let mut config = builder()?.with_platform_verifier()?.with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 /// TLS that trusts nobody, for where a configuration is asked for and none is used: the platform's trust need not even
 /// be there.
 ///

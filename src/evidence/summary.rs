@@ -310,9 +310,7 @@ impl Summary {
             ended,
         }
     }
-}
 
-impl Summary {
     /// The same, with the order key that bounded it.
     #[must_use]
     pub fn bounded_by(self, bottleneck: Option<Bottleneck>) -> Self {

@@ -25,8 +25,9 @@ use tokio::sync::{mpsc, watch};
 
 use self::context::{Tokens, Trouble, Watch};
 use self::poller::{Offered, Poller, State};
-use super::{FeedCounts, Incoming, Met, Probe, thread};
+use super::{FeedCounts, Incoming, Met, Probe};
 use crate::clock::Clock;
+use crate::io_thread::thread;
 use crate::model::{Reason, Refusal};
 
 pub use options::KafkaOptions;

@@ -32,8 +32,9 @@ use tokio::sync::{mpsc, watch};
 use self::api::Api;
 use self::client::Service;
 use self::poller::{Offered, Poller};
-use super::{FeedCounts, Incoming, Met, Probe, ShardPositions, thread};
+use super::{FeedCounts, Incoming, Met, Probe, ShardPositions};
 use crate::clock::Clock;
+use crate::io_thread::thread;
 use crate::model::{Reason, Refusal};
 
 pub use options::KinesisOptions;

@@ -102,14 +102,6 @@ fn look_at(bytes: &[u8], topic: &str, name: &str, met: &Met) -> Option<Ready> {
     None
 }
 
-/// Does `work` on a thread of its own, whose logs go where those of this one go.
-#[cfg(any(feature = "kafka", feature = "kinesis"))]
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let logs = tracing::dispatcher::get_default(Clone::clone);
-    let logged = move || tracing::dispatcher::with_default(&logs, work);
-    std::thread::Builder::new().name(name.to_owned()).spawn(logged).map(drop)
-}
-
 /// How a READY was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {

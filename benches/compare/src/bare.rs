@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,12 +12,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use wsp::deliver::TlsFiles;
 
 use crate::process::{Of, cpu};
 use crate::{Result, parts, stage};
@@ -87,12 +86,8 @@ impl Target {
             return Ok(Self { address: address.parse()?, tls: None });
         }
         let address = url.strip_prefix("https://").ok_or("a URL of another scheme")?.parse()?;
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(parts::certificate("root.pem"))?)?;
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let config = builder.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { address, tls: Some(TlsConnector::from(std::sync::Arc::new(config))) })
+        let files = TlsFiles { ca: Some(parts::certificate("root.pem")), client: None };
+        Ok(Self { address, tls: Some(TlsConnector::from(Arc::new(files.client_config()?))) })
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Streaming<'a> {
     pub(crate) program: &'a Path,
     pub(crate) stage: &'a Stage,
     pub(crate) env: &'a [(&'a str, String)],
-    /// What the gate is told beside its address and key.
+    /// Further arguments of `wsp gate`, beside its address and key.
     pub(crate) gate: &'a [&'a str],
 }
 

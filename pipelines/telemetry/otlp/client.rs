@@ -15,7 +15,7 @@ use super::encode;
 use super::env::{Endpoint, Settings};
 use super::layer::SpanData;
 use crate::clock::{Clock, SystemClock};
-use crate::deliver;
+use crate::deliver::{TlsFiles, unused_tls};
 use crate::model::Micros;
 use crate::telemetry::Family;
 
@@ -47,7 +47,7 @@ pub(super) struct Client {
 impl Client {
     /// Starts the thread; it ends when the last clone is dropped.
     pub(super) fn start(settings: Settings) -> Result<Self, String> {
-        let tls = deliver::platform_tls().or_else(|_| deliver::unused_tls()).map_err(|error| error.to_string())?;
+        let tls = TlsFiles::default().client_config().or_else(|_| unused_tls()).map_err(|error| error.to_string())?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())

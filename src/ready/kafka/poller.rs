@@ -403,7 +403,7 @@ fn leave(consumer: Arc<BaseConsumer<Watch>>, topic: &str) {
         drop(leaving);
     };
     // Where there is no thread for it, it is dropped right here.
-    if crate::ready::thread("ready-kafka-leave", drop_it).is_ok()
+    if crate::io_thread::thread("ready-kafka-leave", drop_it).is_ok()
         && left.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout)
     {
         tracing::warn!(%topic, "no broker answers, so the group of the control topic is left without telling it; it hands our partitions on when the session ends");

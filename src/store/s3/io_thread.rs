@@ -9,35 +9,14 @@
 //! Callers on several runtimes share the connections. On the runtime of one caller they would stall while that caller
 //! decodes, and all would lose them when it ends. Here bytes keep arriving while a row group is decoded.
 
-use std::future::Future;
-use std::io;
-
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// The thread's handle; dropping it ends the thread and whatever it still does.
-#[derive(Debug)]
-pub(super) struct IoThread {
-    handle: Handle,
-    _stop: oneshot::Sender<()>,
-}
+use crate::io_thread::IoThread;
 
 impl IoThread {
-    pub(super) fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        std::thread::Builder::new().name("s3".to_owned()).spawn(move || {
-            // Ends by the sender's drop.
-            let _ = runtime.block_on(stopped);
-        })?;
-        Ok(Self { handle, _stop: stop })
-    }
-
     /// Runs `work` there. Dropping the result stops it.
     pub(super) fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Running<T> {
-        Running(self.handle.spawn(work))
+        Running(self.handle().spawn(work))
     }
 }
 
@@ -60,11 +39,13 @@ impl<T> Drop for Running<T> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[tokio::test]
     async fn work_runs_elsewhere_and_ends_with_its_taker() {
-        let io = IoThread::start().unwrap();
+        let io = IoThread::start("s3").unwrap();
         let there = io.run(async { std::thread::current().name().map(str::to_owned) }).done().await;
         assert_eq!(there.unwrap().as_deref(), Some("s3"));
 
@@ -79,7 +60,7 @@ mod tests {
 
     #[tokio::test]
     async fn broken_work_is_told_and_the_thread_goes_on() {
-        let io = IoThread::start().unwrap();
+        let io = IoThread::start("s3").unwrap();
         assert_eq!(io.run(async { assert!(std::env::args().count() == 0) }).done().await, None);
         assert_eq!(io.run(async { 1 }).done().await, Some(1));
     }

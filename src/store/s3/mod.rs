@@ -27,8 +27,8 @@ use futures::future::BoxFuture;
 
 use super::s3_root::Location;
 use super::{Holds, Key, ObjectMeta, ObjectStore, S3Options, S3RootError, StoreError, Version};
+use crate::io_thread::IoThread;
 use bucket::Bucket;
-use io_thread::IoThread;
 
 /// A bucket's prefix as an object store. Clones share it.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl S3Store {
     {
         async move {
             let failed = |message| StoreError::Io { object: self.root().to_owned(), message };
-            let thread = self.thread.get_or_init(|| IoThread::start().map_err(|error| error.to_string()));
+            let thread = self.thread.get_or_init(|| IoThread::start("s3").map_err(|error| error.to_string()));
             let thread = thread.as_ref().map_err(|error| failed(format!("has no thread: {error}")))?;
             let done = thread.run(work(self.bucket.clone())).done().await;
             done.unwrap_or_else(|| Err(failed("the request was broken off".to_owned())))
