@@ -5,7 +5,7 @@
 //!            │   (Parquet to answers, checkpoints)    ├──► wsp gate, a process and a ledger of its own each time
 //!            └─► bodies in memory ─► bare hyper client┤
 //!                                                     └──► bare hyper server
-//! compare targets ─► a Markdown table of the nine targets, with wrk, DataFusion and arrow-json as further partners
+//! compare targets ─► a Markdown table of the targets, further partners are wrk, DataFusion, arrow-json, peers
 //! ```
 //!
 //! Every round runs all sides, one after the other, on the same machine; ratios are taken within a round, and their
@@ -15,6 +15,7 @@
 mod bare;
 mod figures;
 mod parts;
+mod peers;
 mod process;
 mod rows;
 mod servers;
@@ -68,7 +69,7 @@ struct Options {
 /// The table, and the other processes of a round, which the driver starts.
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// Measures the nine targets and prints their table (Markdown).
+    /// Measures the targets and prints their table (Markdown).
     Targets(targets::Options),
     /// Sends the bodies of a profile's run to an address.
     #[command(hide = true)]

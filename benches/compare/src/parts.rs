@@ -16,6 +16,9 @@ use crate::figures::Sample;
 use crate::process::Running;
 use crate::stage::{self, Stage};
 
+/// What a gate says at its end if it only admitted.
+const NOTHING_ELSE: &str = " 0 duplicates, 0 quarantined, 0 unauthorized, 0 unreadable";
+
 /// The repository.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -66,6 +69,12 @@ impl<'a> Streaming<'a> {
 
     /// `wsp run --once` into a new gate: the whole process, start and end included; and the gate.
     pub(crate) fn run(&self, change: impl Fn(&mut LocalRun<'_>)) -> Result<(Sample, Sample)> {
+        let (sample, gate, events) = self.streamed(change)?;
+        Ok((sample, served(gate, events)?))
+    }
+
+    /// The same, with the gate still running and the number of events that the verdict counts.
+    pub(crate) fn streamed(&self, change: impl Fn(&mut LocalRun<'_>)) -> Result<(Sample, Running, u64)> {
         let (gate, url) = gate(self.program, self.gate)?;
         let profile = self.stage.run(&url, change)?;
         let mut command = Command::new(self.program);
@@ -78,7 +87,7 @@ impl<'a> Streaming<'a> {
             return Err(format!("the run was not streamed: {output}").into());
         };
         self.stage.clear(&profile)?;
-        Ok((Sample::of(&cost, events), served(gate, events)?))
+        Ok((Sample::of(&cost, events), gate, events))
     }
 }
 
@@ -138,7 +147,7 @@ pub(crate) fn wrk(program: &Path, bodies: &Path, seconds: u64, connections: u32)
     let [requests, micros, failed] = numbers[..] else { return Err(format!("wrk: {told}").into()) };
     gate.terminate()?;
     let (served, _) = gate.end()?;
-    if failed > 0.0 || !served.contains(" 0 duplicates, 0 quarantined, 0 unauthorized, 0 unreadable") {
+    if failed > 0.0 || !served.contains(NOTHING_ELSE) {
         return Err(format!("wrk was not answered as a run is: {failed} failed, {served}").into());
     }
     Ok(requests * 1e6 / micros)
@@ -158,4 +167,14 @@ pub(crate) fn served(server: Running, events: u64) -> Result<Sample> {
     server.terminate()?;
     let (_, cost) = server.end()?;
     Ok(Sample::of(&cost, events).without_rate())
+}
+
+/// Ends a gate that must have admitted so many events, each once, and refused nothing.
+pub(crate) fn admitted(gate: Running, events: u64) -> Result<()> {
+    gate.terminate()?;
+    let (told, _) = gate.end()?;
+    if told.contains(&format!(": {events} admitted,{NOTHING_ELSE}")) {
+        return Ok(());
+    }
+    Err(format!("the gate should have admitted {events} events, each once: {}", told.trim()).into())
 }

@@ -19,9 +19,9 @@ use crate::timed::{self, Sent};
 use crate::{Result, stage};
 
 /// Merchants as evenly busy as in a world of millions.
-const EVENNESS: u32 = 70;
+pub(super) const EVENNESS: u32 = 70;
 /// Connections, and the events of the world that they are measured on: some ten seconds each.
-const SIZES: [(u32, u64); 3] = [(64, 60_000), (256, 160_000), (1_024, 1_000_000)];
+pub(super) const SIZES: [(u32, u64); 3] = [(64, 60_000), (256, 160_000), (1_024, 1_000_000)];
 
 pub(super) fn constant(bench: &Bench) -> Result<Vec<Row>> {
     rows(bench, (11, "latency=const(10ms)", 0.97, 0.010))

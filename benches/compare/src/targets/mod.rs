@@ -1,4 +1,4 @@
-//! The targets of speed, measured on this machine, as a Markdown table: 1 to 9 are the program's, 11 to 18 are delivery's at real
+//! The targets of speed, measured on this machine, as a Markdown table: 1 to 9 are the program's, 11 to 19 are delivery's at real
 //! latencies.
 //!
 //! ```text
@@ -14,6 +14,7 @@ mod kept;
 mod one_in_flight;
 mod over_tls;
 mod paced;
+mod peers;
 mod start;
 mod table;
 
@@ -79,7 +80,7 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
         Bench { program, folder: folder.canonicalize()?, options, world: OnceCell::new(), end_to_end: OnceCell::new() };
     let Options { events, rounds, hours, pace_seconds, .. } = &bench.options;
     table::head(&format!("{events} events, {rounds} rounds, {hours} hours of event time, {pace_seconds} s of pace"))?;
-    let targets: [(u8, fn(&Bench) -> Result<Vec<Row>>); 14] = [
+    let targets: [(u8, fn(&Bench) -> Result<Vec<Row>>); 15] = [
         (1, end_to_end::ratios),
         (2, before_socket::rows),
         (3, end_to_end::per_core),
@@ -94,6 +95,7 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
         (15, paced::bursts),
         (17, over_tls::rows),
         (18, kept::rows),
+        (19, peers::rows),
     ];
     let only = &bench.options.only;
     for (target, rows) in targets {
