@@ -17,7 +17,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use data_path::{framer, parquet, view_of};
 use futures::StreamExt as _;
 use wsp::envelope::Framer;
-use wsp::model::{Micros, RowBatch, Run};
+use wsp::model::{Micros, RowBatch, RowSlice};
 use wsp::oracle::{Scan, View};
 
 const ROWS: usize = 65_536;
@@ -60,9 +60,9 @@ async fn decoded(view: &View) -> Vec<Arc<RowBatch>> {
     view.batches(Scan::new()).map(|batch| Arc::new(batch.unwrap())).collect().await
 }
 
-fn chunks(batch: &Arc<RowBatch>) -> impl Iterator<Item = Run> + '_ {
+fn chunks(batch: &Arc<RowBatch>) -> impl Iterator<Item = RowSlice> + '_ {
     let rows = batch.times().len();
-    (0..rows).step_by(CHUNK).map(move |from| Run { batch: batch.clone(), from, to: (from + CHUNK).min(rows) })
+    (0..rows).step_by(CHUNK).map(move |from| RowSlice { batch: batch.clone(), from, to: (from + CHUNK).min(rows) })
 }
 
 fn frame_all(framer: &mut Framer, batches: &[Arc<RowBatch>]) -> usize {
@@ -75,7 +75,7 @@ fn benches(criterion: &mut Criterion) {
     let part: Bytes = parquet(&[rows(ROWS)], ROWS / 2);
     let view = runtime.block_on(view_of(vec![part], ROWS as u64).1.inspect()).unwrap();
     let batches = runtime.block_on(decoded(&view));
-    let first = new_framer().frame(&[Run { batch: batches[0].clone(), from: 0, to: 1 }]);
+    let first = new_framer().frame(&[RowSlice { batch: batches[0].clone(), from: 0, to: 1 }]);
     println!("an envelope has {} bytes", first.events[0].body.len());
 
     let mut group = criterion.benchmark_group("frame");
@@ -88,12 +88,12 @@ fn benches(criterion: &mut Criterion) {
         );
     });
     group.bench_function("frame, one row a run", |bencher| {
-        let chunks: Vec<Vec<Run>> = batches
+        let chunks: Vec<Vec<RowSlice>> = batches
             .iter()
-            .flat_map(|batch| (0..batch.times().len()).map(|i| Run { batch: batch.clone(), from: i, to: i + 1 }))
+            .flat_map(|batch| (0..batch.times().len()).map(|i| RowSlice { batch: batch.clone(), from: i, to: i + 1 }))
             .collect::<Vec<_>>()
             .chunks(CHUNK)
-            .map(<[Run]>::to_vec)
+            .map(<[RowSlice]>::to_vec)
             .collect();
         let mut framer = new_framer();
         bencher.iter(|| chunks.iter().map(|chunk| black_box(framer.frame(chunk)).events.len()).sum::<usize>());

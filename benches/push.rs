@@ -27,6 +27,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use wsp::clock::SystemClock;
 use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions};
+use wsp::ig::IgJudge;
 use wsp::model::Secret;
 
 /// One sender a connection, each with its connection in a task: what hyper's own examples do.
@@ -66,8 +67,11 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, mode: DeliveryMode
     let clock = SystemClock::new();
     let endpoint = Endpoint::new(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("k")).unwrap();
     let gate = HttpGate::new(endpoint, clock).unwrap();
-    let answers =
-        futures::stream::iter((0..events).map(|i| Ok(event(i, body)))).push(gate, PushOptions::new(clock).mode(mode));
+    let answers = futures::stream::iter((0..events).map(|i| Ok(event(i, body)))).push(
+        gate,
+        IgJudge::default(),
+        PushOptions::new(clock).mode(mode),
+    );
     let answered = answers.fold(0, async |n, answer| n + u64::from(answer.is_ok())).await;
     assert_eq!(answered, events);
 }

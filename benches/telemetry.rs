@@ -27,6 +27,7 @@ use wsp::checkpoint::{Lease, Unsaved};
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions, PushStats};
 use wsp::evidence::Tally;
+use wsp::ig::IgJudge;
 use wsp::model::Secret;
 use wsp::pipelines::producer::ReadCounts;
 use wsp::pipelines::telemetry::{RunOutput, RunParts, Telemetry};
@@ -81,7 +82,7 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
     });
     let mode = DeliveryMode::Keyed(NonZeroUsize::new(CONNECTIONS).unwrap());
     let bodies = futures::stream::iter((0..events).map(|i| Ok(event(i, body))));
-    let mut answers = bodies.push(gate, PushOptions::new(clock).mode(mode).stats(stats));
+    let mut answers = bodies.push(gate, IgJudge::default(), PushOptions::new(clock).mode(mode).stats(stats));
     let mut tally = Tally::new(1).unwrap();
     while let Some(answer) = answers.next().await {
         let delivered = answer.unwrap();

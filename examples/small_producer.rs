@@ -1,67 +1,148 @@
-//! A producer of one's own from three stages: sensor readings, replayed at sixty times their speed, at most fifty a
-//! second, in order per sensor, into a gate.
+//! A producer of another trade: readings from two CSV files (`time,sensor,value`), replayed at 600 times their speed and at
+//! most 500 a second, in order per sensor, into an intake that answers `201 Created`. A file's cursor is a line number.
 //!
 //! ```text
-//! readings ──► pace ──► throttle ──► push ──► answers
+//! north.csv ─┐
+//! south.csv ─┴─► merge ──► pace ──► throttle ──► push ──► cursors
 //! ```
 //!
-//! Run it with `cargo run --example small_producer`. The gate here is the one in memory; `wsp::deliver::HttpGate` takes
-//! its place for a real one, and `.checkpoint(…)` or a stage of one's own goes behind the push.
+//! `cargo run --example small_producer -- http://HOST/PATH FOLDER`
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::num::NonZeroUsize;
-use std::pin::pin;
+use std::{num::NonZeroUsize, path::Path, pin::pin, time::Duration};
 
-use futures::{Stream, TryStreamExt, stream};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
+use wsp::checkpoint::Contiguous;
 use wsp::clock::SystemClock;
-use wsp::deliver::memory::MemoryGate;
-use wsp::deliver::{DeliveryMode, PushExt, PushOptions};
-use wsp::model::{Event, Micros, Position, Refusal};
-use wsp::pace::{PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
+use wsp::deliver::{
+    Attempt, Cause, Decided, Delivery, DeliveryMode, Endpoint, HttpGate, Item, Judge, PushError, PushExt, PushOptions,
+    Stray, Verdict,
+};
+use wsp::merge::{Batch, merge};
+use wsp::model::Micros;
+use wsp::pace::{PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt, Timed};
 
-const IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+const FILES: [&str; 2] = ["north.csv", "south.csv"];
+type Any = Box<dyn std::error::Error>;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let clock = SystemClock::new();
-    let gate = MemoryGate::new(clock);
-    let rate = RatePlan::steady(RateLimit::new(50.0, None, None)?);
-    let push = PushOptions::new(clock).mode(DeliveryMode::Keyed(IN_FLIGHT));
-
-    let answers = readings(120)
-        // A minute of readings takes a second.
-        .pace(clock, Pacing::new(60.0)?)
-        // Whatever their times say, no more than fifty a second.
-        .throttle(clock, Some(rate), None)
-        // Four on the way at once, never two of one sensor.
-        .push(gate, push);
-
-    let mut answers = pin!(answers);
-    let mut sent = 0;
-    while let Some(answer) = answers.try_next().await? {
-        sent += 1;
-        println!("{}  {}  {} attempt(s)", answer.ts, answer.decision.as_str(), answer.attempts);
-    }
-    println!("{sent} readings sent");
-    Ok(())
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0} line {1}: {2}")]
+    Line(&'static str, u64, String),
+    #[error(transparent)]
+    Push(#[from] PushError),
 }
 
-/// One reading a second of event time, from three sensors in turn.
-fn readings(n: u64) -> impl Stream<Item = Result<Event, Refusal>> {
-    stream::iter((0..n).map(|i| {
-        let sensor = format!("sensor-{}", i % 3);
-        let ts = Micros(1_767_225_600_000_000 + i.cast_signed() * 1_000_000);
-        let body = format!(r#"{{"sensor":"{sensor}","ts":"{ts}","value":{}}}"#, i * 7 % 11);
-        let mut key = DefaultHasher::new();
-        sensor.hash(&mut key);
-        Ok(Event {
-            position: Position { rank: 0, file: 0, row: i, seq: i },
-            ts,
-            order_key: key.finish(),
-            event_id: Sha256::digest(format!("{sensor}|{ts}")).into(),
-            body: body.into(),
-            due: None,
+#[derive(Clone)]
+struct Reading {
+    file_line: (usize, u64),
+    ts: Micros,
+    sensor: u64,
+    id: [u8; 32],
+    body: Bytes,
+}
+
+impl Timed for Reading {
+    fn ts(&self) -> Micros {
+        self.ts
+    }
+    fn set_due(&mut self, _: Duration) {}
+}
+
+impl Item for Reading {
+    fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+    fn line(&self) -> u64 {
+        self.sensor
+    }
+    fn body(&self) -> &Bytes {
+        &self.body
+    }
+    fn set_body(&mut self, body: Bytes) {
+        self.body = body;
+    }
+}
+
+/// A batch of one row.
+impl Batch for Reading {
+    type Key = (usize, u64);
+    fn times(&self) -> &[Micros] {
+        std::slice::from_ref(&self.ts)
+    }
+    fn key(&self, _: usize) -> (usize, u64) {
+        self.file_line
+    }
+}
+
+/// 201 is delivered, 409 was delivered before; a busy server is tried again.
+struct Created;
+
+impl Judge<Reading> for Created {
+    type Delivered = (usize, u64);
+    type Error = Error;
+
+    fn judge(&self, _: &Reading, attempt: &Attempt) -> Result<Verdict, Stray> {
+        let why = format!("{attempt:?}");
+        let Attempt::Answered(answer) = attempt else { return Ok(Verdict::Retry { why, retry_after: None }) };
+        Ok(match answer.status() {
+            201 => Verdict::Decided(Decided::Accepted),
+            409 => Verdict::Decided(Decided::Duplicate),
+            429 | 500..=599 => Verdict::Retry { why, retry_after: answer.retry_after() },
+            _ => Verdict::Rejected { why },
         })
+    }
+
+    fn delivered(&self, reading: &Reading, _: &Decided, _: Delivery) -> (usize, u64) {
+        reading.file_line
+    }
+
+    fn failed(&self, reading: &Reading, _: Cause, why: &str) -> Error {
+        Error::Line(FILES[reading.file_line.0], reading.file_line.1 + 1, why.to_owned())
+    }
+}
+
+/// The readings of a file's text, from a line on.
+fn readings(file: usize, from: u64, text: String) -> impl Stream<Item = Result<Reading, Error>> {
+    let lines: Vec<_> = text.lines().map(str::to_owned).zip(0..).skip(from as usize).collect();
+    stream::iter(lines.into_iter().map(move |(text, line)| {
+        let row = text.split_once(',').and_then(|(ts, rest)| {
+            let (ts, (sensor, value)) = (Micros::parse(ts.as_bytes())?, rest.split_once(',')?);
+            let body = format!(r#"{{"ts":"{ts}","sensor":{sensor},"value":{value}}}"#).into();
+            let id = Sha256::digest(format!("{file}:{line}")).into();
+            Some(Reading { file_line: (file, line), ts, sensor: sensor.parse().ok()?, id, body })
+        });
+        row.ok_or_else(|| Error::Line(FILES[file], line + 1, format!("no reading: {text}")))
     }))
+}
+
+/// Replays what is not delivered yet, and says how much that was.
+pub async fn replay(url: &str, folder: &Path) -> Result<u64, Any> {
+    let clock = SystemClock::new();
+    let cursor = |file: usize| folder.join(FILES[file]).with_extension("cursor");
+    let from = [0, 1].map(|file| std::fs::read_to_string(cursor(file)).map_or(0, |text| text.parse().unwrap_or(0)));
+    let texts = FILES.map(|file| std::fs::read_to_string(folder.join(file)));
+    let sources = texts.into_iter().zip(from).enumerate().map(|(i, (text, from))| Ok(readings(i, from, text?)));
+    let gate = HttpGate::new(Endpoint::post(&url.parse()?, hyper::HeaderMap::new())?, clock)?;
+    let delivered = merge(sources.collect::<Result<Vec<_>, std::io::Error>>()?)
+        .map_ok(|rows| stream::iter(rows.into_iter().map(|row| Ok((*row.batch).clone()))))
+        .try_flatten()
+        .pace(clock, Pacing::new(600.0)?)
+        .throttle(clock, Some(RatePlan::steady(RateLimit::new(500.0, None, None)?)), None)
+        .push(gate, Created, PushOptions::new(clock).mode(DeliveryMode::Keyed(NonZeroUsize::new(4).ok_or("0")?)));
+    let (mut delivered, mut sent, mut lines) = (pin!(delivered), 0, [Contiguous::new(), Contiguous::new()]);
+    while let Some((file, line)) = delivered.next().await.transpose()? {
+        sent += 1;
+        lines[file].give(line - from[file], (), |()| {});
+        std::fs::write(cursor(file), (from[file] + lines[file].taken()).to_string())?;
+    }
+    Ok(sent)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Any> {
+    let arg = |n| std::env::args().nth(n).ok_or("usage: small_producer URL FOLDER");
+    println!("{} readings delivered", replay(&arg(1)?, Path::new(&arg(2)?)).await?);
+    Ok(())
 }

@@ -232,7 +232,7 @@ async fn look_ahead(
     meter: &RunMeter,
     clock: &impl Clock,
 ) -> Result<PlannedRun, Refusal> {
-    use crate::merge::RunsExt;
+    use crate::merge::SlicesExt;
     let mut merged = merge(look_at(settings, run, from)?).take_rows(settings.max_events.unwrap_or(u64::MAX));
     let (mut events, mut first, mut last) = (0, None, None);
     let mut answered_earlier = 0;

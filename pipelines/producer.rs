@@ -14,10 +14,11 @@ use crate::checkpoint::{
 use crate::clock::Clock;
 use crate::credit::Credit;
 use crate::deliver::{
-    Adaptive, CircuitPolicy, DeliveryMode, Gate, PushExt, PushOptions, PushStats, RetryBudget, RetryPolicy,
+    Adaptive, CircuitPolicy, DeliveryMode, Gate, PushExt, PushOptions, PushStats, RetryBudget, RetryPolicy, Takes,
 };
 use crate::envelope::FrameExt;
-use crate::merge::{RunsExt, merge};
+use crate::ig::IgJudge;
+use crate::merge::{SlicesExt, merge};
 use crate::model::{Delivered, Event, Micros, Refusal};
 use crate::oracle::{Resume, Scan};
 use crate::pace::{Anchor, PaceExt, Pacing, RatePlan, ThrottleExt};
@@ -188,7 +189,7 @@ pub fn stream<G, C, F>(
     on_saved: F,
 ) -> impl Stream<Item = Result<Delivered, Refusal>> + use<G, C, F>
 where
-    G: Gate,
+    G: Gate<Connection: Takes<Event>>,
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
@@ -242,7 +243,7 @@ pub fn delivered<S, G, C, F>(
 ) -> impl Stream<Item = Result<Delivered, Refusal>> + use<S, G, C, F>
 where
     S: Stream<Item = Result<Vec<Event>, Refusal>>,
-    G: Gate,
+    G: Gate<Connection: Takes<Event>>,
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
@@ -256,7 +257,6 @@ where
         .window(settings.window)
         .held(settings.held)
         .bodies(bodies)
-        .names(run.names())
         .event_deadline(settings.event_deadline)
         .budget(settings.budget)
         .circuit(settings.circuit)
@@ -289,7 +289,7 @@ where
         // Who lost the hold on the run's checkpoint sends nothing more.
         .while_held(lease, clock)
         // Retries happen inside, so that events of the key keep their order.
-        .push(gate, push)
+        .push(gate, IgJudge::new(run.names()), push)
         // Here it counts again: for the cursors, and for the digest.
         .rejoin(answered_earlier)
         // Last: only what IG has answered moves a cursor.

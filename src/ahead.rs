@@ -5,6 +5,7 @@
 //!      a thread of its own                       the delivery's thread
 //! ```
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
@@ -12,18 +13,31 @@ use std::thread::JoinHandle;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::model::{Reason, Refusal};
+/// Why a boundary itself ended a stream.
+#[derive(Debug, thiserror::Error)]
+pub enum AheadError {
+    /// The system gave no thread.
+    #[error("a thread could not be started: {0}")]
+    Thread(io::Error),
+    /// The system gave no runtime.
+    #[error("a runtime could not be started: {0}")]
+    Runtime(io::Error),
+    /// A stage on the other side of the boundary panicked.
+    #[error("a stage before the delivery panicked")]
+    Panicked,
+}
 
 /// Puts a stage boundary between two threads.
-pub trait AheadExt<T>: Stream<Item = Result<T, Refusal>> + Send + Sized + 'static
+pub trait AheadExt<T, E>: Stream<Item = Result<T, E>> + Send + Sized + 'static
 where
     T: Send + 'static,
+    E: From<AheadError> + Send + 'static,
 {
     /// Drives this stream on a new thread called `name`, up to `items` (at least 1) ahead of the taker.
     /// Dropping the result ends the thread at its next item.
     ///
-    /// A panic in the stream, or a thread that can't be started, is an `INTERNAL_ERROR` at the end.
-    fn ahead(self, name: &str, items: usize) -> Ahead<T> {
+    /// A panic in the stream, or a thread that can't be started, is an [`AheadError`] at the end.
+    fn ahead(self, name: &str, items: usize) -> Ahead<T, E> {
         let (sender, receiver) = mpsc::channel(items.max(1));
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -41,22 +55,23 @@ where
     }
 }
 
-impl<S, T> AheadExt<T> for S
+impl<S, T, E> AheadExt<T, E> for S
 where
-    S: Stream<Item = Result<T, Refusal>> + Send + 'static,
+    S: Stream<Item = Result<T, E>> + Send + 'static,
     T: Send + 'static,
+    E: From<AheadError> + Send + 'static,
 {
 }
 
 /// The taker's end of [`AheadExt::ahead`].
 #[derive(Debug)]
-pub struct Ahead<T> {
-    receiver: mpsc::Receiver<Result<T, Refusal>>,
-    thread: Option<std::io::Result<JoinHandle<std::io::Result<()>>>>,
+pub struct Ahead<T, E> {
+    receiver: mpsc::Receiver<Result<T, E>>,
+    thread: Option<io::Result<JoinHandle<io::Result<()>>>>,
 }
 
-impl<T> Stream for Ahead<T> {
-    type Item = Result<T, Refusal>;
+impl<T, E: From<AheadError>> Stream for Ahead<T, E> {
+    type Item = Result<T, E>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = ready!(self.receiver.poll_recv(cx));
@@ -66,14 +81,14 @@ impl<T> Stream for Ahead<T> {
         // The sender is gone, so the thread is at its end and joining it does not wait.
         let failure = match self.thread.take() {
             None => None,
-            Some(Err(error)) => Some(format!("a thread could not be started: {error}")),
+            Some(Err(error)) => Some(AheadError::Thread(error)),
             Some(Ok(thread)) => match thread.join() {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(format!("a runtime could not be started: {error}")),
-                Err(_) => Some("a stage before the delivery panicked".to_owned()),
+                Ok(Err(error)) => Some(AheadError::Runtime(error)),
+                Err(_) => Some(AheadError::Panicked),
             },
         };
-        Poll::Ready(failure.map(|detail| Err(Refusal::new(Reason::InternalError, detail))))
+        Poll::Ready(failure.map(|failure| Err(failure.into())))
     }
 }
 
@@ -84,16 +99,17 @@ mod tests {
 
     #[tokio::test]
     async fn items_arrive_in_order_and_the_end_is_the_end() {
-        let taken: Vec<_> = stream::iter((0..1000).map(Ok)).ahead("test", 3).collect().await;
-        assert_eq!(taken, (0..1000).map(Ok).collect::<Vec<_>>());
+        let items = stream::iter((0..1000).map(Ok::<_, AheadError>));
+        let taken: Vec<_> = items.ahead("test", 3).map(Result::unwrap).collect().await;
+        assert_eq!(taken, (0..1000).collect::<Vec<_>>());
     }
 
     #[tokio::test]
     async fn a_panic_is_an_error_after_what_came_before_it() {
         let source = stream::iter(0..5).map(|n| if n == 3 { panic!("on purpose") } else { Ok(n) });
-        let taken: Vec<_> = source.ahead("test", 1).collect().await;
+        let taken: Vec<Result<_, AheadError>> = source.ahead("test", 1).collect().await;
         assert_eq!(taken.len(), 4);
-        assert_eq!(taken[3].as_ref().unwrap_err().reason, Reason::InternalError);
+        assert!(matches!(taken[3], Err(AheadError::Panicked)));
     }
 
     #[tokio::test]
@@ -101,10 +117,10 @@ mod tests {
         let (alive, ended) = tokio::sync::oneshot::channel::<()>();
         let source = stream::repeat(0).map(move |n| {
             let _ = &alive;
-            Ok(n)
+            Ok::<_, AheadError>(n)
         });
         let mut ahead = source.ahead("test", 1);
-        assert_eq!(ahead.next().await, Some(Ok(0)));
+        assert!(matches!(ahead.next().await, Some(Ok(0))));
         drop(ahead);
         assert!(ended.await.is_err(), "the stream, and with it the sender, was dropped");
     }

@@ -14,6 +14,7 @@ pub mod deliver;
 pub mod disk;
 pub mod envelope;
 pub mod evidence;
+pub mod ig;
 mod io_thread;
 pub mod merge;
 pub mod model;

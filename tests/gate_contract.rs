@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures::poll;
 use serde_json::Value;
 use wsp::clock::SystemClock;
-use wsp::deliver::memory::MemoryGate;
-use wsp::deliver::taxonomy::{Verdict, judge};
-use wsp::deliver::{Endpoint, Gate, GateConnection, HttpGate, Lookup};
+use wsp::deliver::{Endpoint, Gate, GateConnection, HttpGate, Lookup, Takes, Verdict};
+use wsp::ig::judge::judge;
+use wsp::ig::memory::MemoryGate;
 use wsp::model::{Decision, Event, Hex64, Micros, Position, Secret};
 use wsp::reference::gate::{GateOptions, GateServer, GateStyle};
 
@@ -31,16 +31,16 @@ fn events() -> Vec<Event> {
     (0..).zip(common::canonical()).map(event).collect()
 }
 
-async fn decision(connection: &mut impl GateConnection, event: &Event) -> Decision {
+async fn decision(connection: &mut impl Takes<Event>, event: &Event) -> Decision {
     let attempt = connection.push(event).await;
     match judge(&attempt) {
-        Verdict::Decided(decision) => decision,
+        Verdict::Decided(decided) => (&decided).into(),
         other => panic!("{attempt:?}: {other:?}"),
     }
 }
 
 /// Runs the suite on a gate that has seen none of the golden events.
-async fn holds(gate: &impl Gate) {
+async fn holds(gate: &impl Gate<Connection: Takes<Event>>) {
     let events = events();
     let (mut one, mut other) = (gate.connection(), gate.connection());
 

@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use wsp::clock::SystemClock;
 use wsp::deliver::http1::{AnswerReader, BODY_LIMIT, BadAnswer, Received};
-use wsp::deliver::taxonomy::{self, Verdict};
-use wsp::deliver::{Answer, Attempt, Endpoint, Gate, GateConnection, HttpGate};
-use wsp::model::{Event, Micros, Position, Secret};
+use wsp::deliver::{Answer, Attempt, Endpoint, Gate, HttpGate, Judge, Takes, Verdict};
+use wsp::ig::judge::{self, IgJudge};
+use wsp::model::{Decision, Event, Micros, Position, Secret};
 
 use super::assert_sayable;
 
@@ -18,19 +18,24 @@ pub(crate) fn decision(bytes: &[u8]) {
     let [a, b, body @ ..] = bytes else { return };
     let status = 100 + (u16::from(*a) << 8 | u16::from(*b)) % 500;
     let answer = Answer::new(status, Bytes::copy_from_slice(body));
-    assert_sayable(&taxonomy::describe(&answer));
-    assert!(!(answer.is_about(&[0; 32]) && answer.is_about(&[1; 32])) || answer.is_about(&[2; 32]), "it names one");
-    let cut = taxonomy::judge(&Attempt::Answered(answer.clone().perhaps_cut()));
+    assert_sayable(&judge::describe(&answer));
+    let is_about = |byte| {
+        let event = Event { event_id: [byte; 32], ..event() };
+        IgJudge::default().judge(&event, &Attempt::Answered(answer.clone())).is_ok()
+    };
+    assert!(!(is_about(0) && is_about(1)) || is_about(2), "it names one");
+    let cut = judge::judge(&Attempt::Answered(answer.clone().perhaps_cut()));
     match &cut {
-        Verdict::Decided(_) => assert_eq!(cut, taxonomy::judge(&Attempt::Answered(answer.clone()))),
+        Verdict::Decided(_) => assert_eq!(cut, judge::judge(&Attempt::Answered(answer.clone()))),
         Verdict::Retry { why, .. } => {
             assert!(matches!(status, 200 | 202 | 400 | 408 | 429 | 500..=599));
             assert_sayable(why);
         }
         Verdict::Rejected { why } => assert_sayable(why),
     }
-    match taxonomy::judge(&Attempt::Answered(answer)) {
-        Verdict::Decided(decision) => {
+    match judge::judge(&Attempt::Answered(answer)) {
+        Verdict::Decided(decided) => {
+            let decision = Decision::from(&decided);
             assert!(matches!(status, 200 | 202 | 400), "{decision:?} with {status}");
             // Half a surrogate pair in some other text (Python writes them) is no reason not to see the decision.
             if let Ok(said) = serde_json::from_slice::<serde_json::Value>(body) {
@@ -94,7 +99,7 @@ pub(crate) fn http_answer(bytes: &[u8]) {
         match &attempt {
             Attempt::Answered(answer) => {
                 assert!(answer.body().len() <= 1 << 20);
-                assert_sayable(&taxonomy::describe(answer));
+                assert_sayable(&judge::describe(answer));
             }
             Attempt::ConnectionLost(cause) => assert_sayable(cause),
             other => panic!("the server was there and closed: {other:?}"),

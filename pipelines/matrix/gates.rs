@@ -1,6 +1,6 @@
 //! The sending side of the matrix: shut for doctored READYs, counted for the real one.
 
-use crate::deliver::{Answer, Attempt, Gate, GateConnection};
+use crate::deliver::{Answer, Attempt, Gate, GateConnection, Takes};
 use crate::model::Event;
 use crate::stop::Stop;
 use crate::telemetry::Counter;
@@ -26,7 +26,9 @@ impl Gate for ShutGate {
     }
 }
 
-impl GateConnection for ShutGate {
+impl GateConnection for ShutGate {}
+
+impl Takes<Event> for ShutGate {
     async fn push(&mut self, _: &Event) -> Attempt {
         self.attempts.add(1);
         Attempt::Answered(Answer::new(403, br#"{"error":"SHUT"}"#.as_slice()))
@@ -59,7 +61,7 @@ impl<G> CountedGate<G> {
     }
 }
 
-impl<G: Gate> Gate for CountedGate<G> {
+impl<G: Gate<Connection: Takes<Event>>> Gate for CountedGate<G> {
     type Connection = CountedGate<G::Connection>;
 
     fn connection(&self) -> Self::Connection {
@@ -68,6 +70,24 @@ impl<G: Gate> Gate for CountedGate<G> {
 }
 
 impl<C: GateConnection> GateConnection for CountedGate<C> {
+    fn rest(&mut self) -> impl Future<Output = ()> + Send {
+        self.gate.rest()
+    }
+
+    fn sent_again(&self) -> bool {
+        self.gate.sent_again()
+    }
+
+    fn close(&mut self) {
+        self.gate.close();
+    }
+
+    fn ask(&mut self) -> impl Future<Output = Result<(), String>> + Send {
+        self.gate.ask()
+    }
+}
+
+impl<C: Takes<Event>> Takes<Event> for CountedGate<C> {
     async fn push(&mut self, event: &Event) -> Attempt {
         let attempt = self.gate.push(event).await;
         self.attempts.add(1);
@@ -77,17 +97,5 @@ impl<C: GateConnection> GateConnection for CountedGate<C> {
             stop.request();
         }
         attempt
-    }
-
-    fn rest(&mut self) -> impl Future<Output = ()> + Send {
-        self.gate.rest()
-    }
-
-    fn sent_again(&self) -> bool {
-        self.gate.sent_again()
-    }
-
-    fn ask(&mut self) -> impl Future<Output = Result<(), String>> + Send {
-        self.gate.ask()
     }
 }

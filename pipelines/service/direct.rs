@@ -14,9 +14,9 @@ use super::stream::{Opened, Run, Streamed};
 use super::{Service, prepare};
 use crate::checkpoint::{CheckpointScope, SharedScope};
 use crate::clock::Clock;
-use crate::deliver::Gate;
+use crate::deliver::{Gate, Takes};
 use crate::evidence::{SessionEvent, SessionLog, Status, Summary, reason_words};
-use crate::model::{CheckList, Hex32, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, json};
+use crate::model::{CheckList, Event, Hex32, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, json};
 use crate::pipelines::prepare::Prepared;
 use crate::profile::{ConfigError, Profile};
 
@@ -118,7 +118,7 @@ impl Directed {
     }
 }
 
-impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
+impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     /// Streams a run without READY, once.
     ///
     /// # Errors

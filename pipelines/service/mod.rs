@@ -19,12 +19,12 @@ use tracing::{Instrument, info_span};
 
 use crate::checkpoint::{CheckpointScope, CheckpointStore, SharedScope};
 use crate::clock::Clock;
-use crate::deliver::Gate;
+use crate::deliver::{Gate, Takes};
 use crate::evidence::{
     Cancelled, Facts, LastWords, Pins, Records, RunEvidence, SessionEvent, SessionLog, Spool, Started, Status, Summary,
     Verdict,
 };
-use crate::model::{CheckList, PlatformRunId, Reason, Refusal};
+use crate::model::{CheckList, Event, PlatformRunId, Reason, Refusal};
 use crate::profile::{ConfigError, Profile, active_run};
 use crate::ready::{Incoming, Ready, Source};
 use crate::run::identity::RunIdentity;
@@ -70,7 +70,7 @@ pub struct Taken {
     pub unwritten: Option<Refusal>,
 }
 
-impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
+impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     /// A service on the profile's stores.
     ///
     /// # Errors

@@ -11,9 +11,9 @@ use futures::TryStreamExt;
 use crate::byte_budget::ByteBudget;
 use crate::checkpoint::{CheckpointScope, CheckpointStore, Unsaved};
 use crate::clock::Clock;
-use crate::deliver::{Gate, PushStats};
+use crate::deliver::{Gate, PushStats, Takes};
 use crate::evidence::{End, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
-use crate::model::{CheckList, Lane, Reason, Refusal};
+use crate::model::{CheckList, Event, Lane, Reason, Refusal};
 use crate::oracle::Resume;
 use crate::telemetry::Counter;
 
@@ -61,7 +61,7 @@ impl Streamed {
     }
 }
 
-impl<G: Gate + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
+impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Service<G, C> {
     /// Takes hold of the run's checkpoint and finds where it goes on.
     pub(super) async fn open_scope(&self, prepared: &Prepared) -> Result<Opened, Refusal> {
         let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::*;
 use crate::checkpoint::{CheckpointStore, FileCheckpoints};
 use crate::clock::SystemClock;
-use crate::deliver::memory::{MemoryGate, Step};
+use crate::ig::memory::{MemoryGate, Step};
 use crate::model::Hex64;
 use crate::pipelines::producer::Caps;
 use crate::profile::RequiredPacks;

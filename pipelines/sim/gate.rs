@@ -17,7 +17,7 @@ use super::hub::{Hub, ProcessId, Slot};
 use super::judge::Judge;
 use super::plan::GatePlan;
 use super::totals::Totals;
-use crate::deliver::{Answer, Attempt, Gate, GateConnection};
+use crate::deliver::{Answer, Attempt, Gate, GateConnection, Takes};
 use crate::model::{Decision, Event};
 use crate::reference::Random;
 
@@ -232,6 +232,25 @@ impl Gate for Reached {
 }
 
 impl GateConnection for Reached {
+    async fn ask(&mut self) -> Result<(), String> {
+        let Self { gate, process, .. } = &*self;
+        let hub = &gate.hub;
+        if !hub.step(*process) {
+            return std::future::pending().await;
+        }
+        let down = gate.out_of_order(hub.now());
+        let (slot, after) = (hub.slot(*process), hub.draw(|r| gate.plan.delay(r)));
+        slot.fill_after(after, move || if down { Err("simulated".to_owned()) } else { Ok(()) });
+        let answer = slot.reply().await;
+        if !hub.step(*process) {
+            return std::future::pending().await;
+        }
+        hub.note(format_args!("p{process} asks the gate: {answer:?}"));
+        answer
+    }
+}
+
+impl Takes<Event> for Reached {
     async fn push(&mut self, event: &Event) -> Attempt {
         let Self { gate, process, run } = &*self;
         let ModelGate { hub, judge, .. } = gate;
@@ -250,23 +269,6 @@ impl GateConnection for Reached {
         judge.count(|totals| totals.quarantined += u64::from(decided == Some(Decision::Quarantine)));
         judge.answers(*process, n, &attempt, decided);
         attempt
-    }
-
-    async fn ask(&mut self) -> Result<(), String> {
-        let Self { gate, process, .. } = &*self;
-        let hub = &gate.hub;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        let down = gate.out_of_order(hub.now());
-        let (slot, after) = (hub.slot(*process), hub.draw(|r| gate.plan.delay(r)));
-        slot.fill_after(after, move || if down { Err("simulated".to_owned()) } else { Ok(()) });
-        let answer = slot.reply().await;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        hub.note(format_args!("p{process} asks the gate: {answer:?}"));
-        answer
     }
 }
 

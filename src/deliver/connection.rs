@@ -1,15 +1,15 @@
-//! One connection: it sends one event after the other, whichever may go first.
+//! One connection: it sends one item after the other, whichever may go first.
 //!
 //! ```text
-//! Dispatch ──next──► permit ──► attempt ──► taxonomy ─┬─ decided, rejected ──► settle, Done ──► push
-//!     ▲                                               └─ retry ──► hold ──┐
+//! Dispatch ──next──► permit ──► attempt ──► Judge ─┬─ decided, rejected ──► settle, Done ──► push
+//!     ▲                                            └─ retry ──► hold ──┐
 //!     └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Events of one line (order key; in strict order all of them) never overtake each other: an event that waits for
+//! Items of one line (order key; in strict order all of them) never overtake each other: an item that waits for
 //! another attempt keeps its line, and those behind it wait in [`Dispatch`]. Its connection goes on with other lines.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,60 +21,59 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::admission::{Admission, Way};
 use super::backoff::RetryPolicy;
 use super::dispatch::{Dispatch, Rules};
-use super::gate::{Attempt, GateConnection};
+use super::gate::{Attempt, Takes};
+use super::item::Item;
+use super::judge::{Cause, Decided, Delivery, Judge, Stray, Verdict};
 use super::lines::Numbered;
 use super::options::DeliveryMode;
 use super::regulator::{Failure, Permit};
 use super::retry_log::RetryLog;
 use super::stats::PushStats;
-use super::taxonomy::{self, Verdict};
 use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
-use crate::model::{Decision, Delivered, Event, Names, Reason, Refusal};
 use crate::stop::Stop;
 
-/// What a connection reports of an event.
-pub(super) struct Done {
+/// What a connection reports of an item.
+pub(super) struct Done<D, E> {
     pub(super) seq: u64,
-    pub(super) outcome: Result<Delivered, Refusal>,
+    pub(super) outcome: Result<D, E>,
 }
 
 /// What all connections of a stage share.
-pub(super) struct Shared<C> {
+pub(super) struct Shared<T, J, C> {
+    pub(super) judge: J,
     pub(super) clock: C,
     pub(super) retry: RetryPolicy,
-    /// No attempt of an event starts later than this after its first one.
+    /// No attempt of an item starts later than this after its first one.
     pub(super) event_deadline: Option<Duration>,
     pub(super) mode: DeliveryMode,
     pub(super) stop_on_quarantine: bool,
     pub(super) admission: Admission,
     pub(super) stats: PushStats,
-    pub(super) dispatch: Dispatch<Parcel>,
+    pub(super) dispatch: Dispatch<Parcel<T>>,
     /// What bodies in memory are counted against.
     pub(super) bodies: ByteBudget,
-    /// What refusals call outputs and files.
-    pub(super) names: Names,
     /// The run's wish to stop.
     pub(super) stop: Stop,
-    /// The stage's own: some event failed, or nobody wants more.
+    /// The stage's own: some item failed, or nobody wants more.
     pub(super) halt: Stop,
     pub(super) retry_log: RetryLog,
 }
 
-impl<C> Shared<C> {
+impl<T: Item, J, C> Shared<T, J, C> {
     fn halted(&self) -> bool {
         self.halt.requested() || self.stop.requested()
     }
 
-    /// Takes in the stream's next event.
-    pub(super) fn hand(&self, seq: u64, event: Event) {
+    /// Takes in the stream's next item.
+    pub(super) fn hand(&self, seq: u64, item: T) {
         let line = match self.mode {
             DeliveryMode::Strict => Some(0),
-            DeliveryMode::Keyed(_) => Some(event.order_key),
+            DeliveryMode::Keyed(_) => Some(item.line()),
             DeliveryMode::Free(_) => None,
         };
         self.stats.handed();
-        self.dispatch.add(Numbered { seq, line, item: Parcel::new(event) }, |parcel| parcel.detach(&self.bodies));
+        self.dispatch.add(Numbered { seq, line, item: Parcel::new(item) }, |parcel| parcel.detach(&self.bodies));
     }
 
     /// Wakes connections for what comes with time, until nothing is sent any more.
@@ -92,7 +91,7 @@ impl<C> Shared<C> {
     }
 }
 
-impl<C: Clock> Rules for Shared<C> {
+impl<T: Item, J: Send + Sync, C: Clock> Rules for Shared<T, J, C> {
     fn halted(&self) -> bool {
         self.halted()
     }
@@ -106,54 +105,60 @@ impl<C: Clock> Rules for Shared<C> {
     }
 }
 
-/// An event with what became of its attempts so far.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    event: Event,
+/// An item with what became of its attempts so far.
+pub(super) struct Parcel<T> {
+    item: T,
     attempts: u32,
-    /// Some attempt may have been admitted although it brought no answer.
+    /// The gate may have taken the item by some attempt although it brought no answer.
     ambiguous: bool,
     /// When its first attempt began.
     started: Duration,
+    /// From then to the gate's decision.
+    took: Duration,
     /// Its body has memory of its own.
     detached: bool,
 }
 
-impl Parcel {
-    fn new(event: Event) -> Self {
-        Self { event, attempts: 0, ambiguous: false, started: Duration::ZERO, detached: false }
+impl<T: Item> Parcel<T> {
+    fn new(item: T) -> Self {
+        Self { item, attempts: 0, ambiguous: false, started: Duration::ZERO, took: Duration::ZERO, detached: false }
     }
 
-    /// Gives it a body of its own: the one it came with shares its memory with hundreds of other events, all of which
+    /// Gives it a body of its own: the one it came with shares its memory with hundreds of other items, all of which
     /// would stay as long as this one waits.
     fn detach(&mut self, budget: &ByteBudget) {
         if !self.detached {
-            self.event.body = budget.hold(self.event.body.to_vec());
+            self.item.set_body(budget.hold(self.item.body().to_vec()));
             self.detached = true;
         }
     }
 }
 
 /// What an attempt led to.
-enum Outcome {
-    Over(Result<Delivered, Refusal>),
+enum Outcome<D, E> {
+    Over(Result<D, E>),
     /// Another attempt at this time.
     Again(Duration),
 }
 
-pub(super) struct Connection<G, C> {
+pub(super) struct Connection<T, G, J: Judge<T>, C> {
     number: usize,
     gate: G,
-    done: UnboundedSender<Done>,
-    shared: Arc<Shared<C>>,
+    done: UnboundedSender<Done<J::Delivered, J::Error>>,
+    shared: Arc<Shared<T, J, C>>,
 }
 
-impl<G: GateConnection, C: Clock> Connection<G, C> {
-    pub(super) fn new(number: usize, gate: G, done: UnboundedSender<Done>, shared: Arc<Shared<C>>) -> Self {
+impl<T: Item, G: Takes<T>, J: Judge<T>, C: Clock> Connection<T, G, J, C> {
+    pub(super) fn new(
+        number: usize,
+        gate: G,
+        done: UnboundedSender<Done<J::Delivered, J::Error>>,
+        shared: Arc<Shared<T, J, C>>,
+    ) -> Self {
         Self { number, gate, done, shared }
     }
 
-    /// Delivers events until there will be no more, an event fails, or sending has to stop. Events that wait then are
+    /// Delivers items until there will be no more, one fails, or sending has to stop. Items that wait then are
     /// dropped unsent.
     pub(super) async fn run(mut self) {
         while let Some(mut next) = self.next().await {
@@ -164,7 +169,7 @@ impl<G: GateConnection, C: Clock> Connection<G, C> {
             };
             match outcome {
                 Outcome::Again(due) => {
-                    let detach = |parcel: &mut Parcel| parcel.detach(&self.shared.bodies);
+                    let detach = |parcel: &mut Parcel<T>| parcel.detach(&self.shared.bodies);
                     self.shared.dispatch.hold(self.number, next, due, detach);
                 }
                 Outcome::Over(outcome) => {
@@ -174,8 +179,9 @@ impl<G: GateConnection, C: Clock> Connection<G, C> {
                         self.shared.halt.request();
                     }
                     let held_up = self.shared.dispatch.settle(self.number, next.line);
-                    if let (Some(alone), Ok(Delivered { latency, position, .. })) = (held_up, &outcome) {
-                        self.shared.stats.held_up(next.item.event.order_key, position.rank, *latency, alone);
+                    if let (Some(alone), false) = (held_up, failed) {
+                        let Parcel { item, took, .. } = &next.item;
+                        self.shared.stats.held_up(item.line(), item.source(), *took, alone);
                     }
                     if self.done.send(Done { seq: next.seq, outcome }).is_err() || failed {
                         return;
@@ -185,8 +191,8 @@ impl<G: GateConnection, C: Clock> Connection<G, C> {
         }
     }
 
-    /// The next event. Until there is one, the connection rests.
-    async fn next(&mut self) -> Option<Numbered<Parcel>> {
+    /// The next item. Until there is one, the connection rests.
+    async fn next(&mut self) -> Option<Numbered<Parcel<T>>> {
         let mut next = pin!(self.shared.dispatch.next(self.number, &*self.shared));
         let mut rest = pin!(self.gate.rest().fuse());
         poll_fn(|cx| {
@@ -200,7 +206,7 @@ impl<G: GateConnection, C: Clock> Connection<G, C> {
     }
 
     /// The right to make an attempt. `None` if sending has to stop.
-    async fn permit(&mut self, parcel: &Parcel) -> Result<Option<Permit>, Refusal> {
+    async fn permit(&mut self, parcel: &Parcel<T>) -> Result<Option<Permit>, J::Error> {
         let shared = &self.shared;
         if let Some(permit) = shared.admission.calm() {
             return Ok(Some(permit));
@@ -232,14 +238,14 @@ impl<G: GateConnection, C: Clock> Connection<G, C> {
                 Way::GivenUp(since, why) => {
                     let seconds = shared.clock.now().saturating_sub(since).as_secs();
                     let detail = format!("nothing was taken for {seconds} s; last: {why}");
-                    return Err(shared.refusal(Reason::IgUnavailable, &parcel.event, &detail));
+                    return Err(shared.judge.failed(&parcel.item, Cause::Unavailable, &detail));
                 }
             }
         }
         Ok(None)
     }
 
-    async fn attempt(&mut self, parcel: &mut Parcel, permit: Permit) -> Outcome {
+    async fn attempt(&mut self, parcel: &mut Parcel<T>, permit: Permit) -> Outcome<J::Delivered, J::Error> {
         let shared = &self.shared;
         let started = shared.clock.now();
         if parcel.attempts == 0 {
@@ -247,88 +253,84 @@ impl<G: GateConnection, C: Clock> Connection<G, C> {
         }
         parcel.attempts += 1;
         shared.stats.started();
-        let attempt = self.gate.push(&parcel.event).await;
+        let mut attempt = self.gate.push(&parcel.item).await;
+        let verdict = shared.judge.judge(&parcel.item, &attempt).unwrap_or_else(|Stray(why)| {
+            tracing::warn!(event_id = %hex(parcel.item.id()), "{why}; the connection is closed");
+            self.gate.close();
+            attempt = Attempt::ConnectionLost(why.to_owned());
+            Verdict::Retry { why: format!("connection lost: {why}"), retry_after: None }
+        });
         shared.stats.attempt(parcel.attempts, &attempt);
         if self.gate.sent_again() {
             shared.stats.sent_again();
             parcel.ambiguous = true;
         }
         let now = shared.clock.now();
-        match taxonomy::judge(&attempt) {
-            Verdict::Decided(decision) => {
+        match verdict {
+            Verdict::Decided(decided) => {
                 shared.admission.good(permit, started, now);
-                Outcome::Over(shared.decided(parcel, decision, &attempt, now))
+                parcel.took = now.saturating_sub(parcel.started);
+                Outcome::Over(shared.decided(parcel, &decided))
             }
             Verdict::Rejected { why } => {
                 shared.admission.good(permit, started, now);
                 shared.stats.rejected();
-                Outcome::Over(Err(shared.failed(Reason::IgPushRejected, parcel, &why)))
+                Outcome::Over(Err(shared.failed(Cause::Rejected, parcel, &why)))
             }
             Verdict::Retry { why, retry_after } => {
                 let retry_after = retry_after.map(|wish| wish.min(shared.retry.max_retry_after));
-                let failure = Failure { started, overload: taxonomy::is_overload(&attempt), retry_after };
+                let failure = Failure { started, overload: attempt.is_overload(), retry_after };
                 if shared.admission.bad(permit, now, failure, &why) {
                     shared.stats.circuit_opened();
                 }
-                parcel.ambiguous |= taxonomy::is_ambiguous(&attempt);
+                parcel.ambiguous |= attempt.is_ambiguous();
                 shared.again(parcel, now, retry_after, &why)
             }
         }
     }
 }
 
-impl<C: Clock> Shared<C> {
-    /// What the gate decided about an event.
-    fn decided(
-        &self,
-        parcel: &Parcel,
-        decision: Decision,
-        attempt: &Attempt,
-        now: Duration,
-    ) -> Result<Delivered, Refusal> {
-        self.stats.decided(decision);
-        let event = &parcel.event;
-        if decision == Decision::Quarantine {
-            let differs = taxonomy::payload_differs(attempt);
-            if differs {
-                self.stats.payload_mismatch();
-            }
-            // After an attempt without an answer it is our own event that the gate may hold, and holds otherwise: no
+impl<T: Item, J: Judge<T>, C: Clock> Shared<T, J, C> {
+    /// What the gate decided about an item.
+    fn decided(&self, parcel: &Parcel<T>, decided: &Decided) -> Result<J::Delivered, J::Error> {
+        let Parcel { item, attempts, ambiguous, started, took, .. } = parcel;
+        self.stats.decided(decided);
+        if let Decided::Quarantined { why, differs } = decided {
+            // After an attempt without an answer it is our own item that the gate may hold, and holds otherwise: no
             // policy makes that good.
-            if self.stop_on_quarantine || (differs && parcel.ambiguous) {
-                let reason = if differs { Reason::IgPayloadMismatch } else { Reason::IgPushRejected };
-                return Err(self.failed(reason, parcel, &describe(attempt)));
+            if self.stop_on_quarantine || (*differs && *ambiguous) {
+                let cause = if *differs { Cause::Differs } else { Cause::Rejected };
+                return Err(self.failed(cause, parcel, why));
             }
         }
-        Ok(Delivered {
-            position: event.position,
-            ts: event.ts,
-            event_id: event.event_id,
-            decision,
-            attempts: parcel.attempts,
-            ambiguous: parcel.ambiguous,
-            latency: now.saturating_sub(parcel.started),
-            lag: event.due.map_or_else(Default::default, |due| parcel.started.saturating_sub(due)),
-        })
+        let lag = item.due().map_or_else(Default::default, |due| started.saturating_sub(due));
+        let delivery = Delivery { attempts: *attempts, ambiguous: *ambiguous, latency: *took, lag };
+        Ok(self.judge.delivered(item, decided, delivery))
     }
 
-    /// Whether and when an event whose attempt failed is tried again.
-    fn again(&self, parcel: &Parcel, now: Duration, retry_after: Option<Duration>, why: &str) -> Outcome {
-        let Parcel { event, attempts, .. } = parcel;
+    /// Whether and when an item whose attempt failed is tried again.
+    fn again(
+        &self,
+        parcel: &Parcel<T>,
+        now: Duration,
+        retry_after: Option<Duration>,
+        why: &str,
+    ) -> Outcome<J::Delivered, J::Error> {
+        let Parcel { item, attempts, .. } = parcel;
         let exhausted = |why: &str| {
             self.stats.exhausted();
-            Outcome::Over(Err(self.failed(Reason::IgPushRetryExhausted, parcel, why)))
+            Outcome::Over(Err(self.failed(Cause::Exhausted, parcel, why)))
         };
         if !self.retry.allows_another(*attempts) {
             return exhausted(why);
         }
-        let due = now + self.retry.delay(&event.event_id, *attempts, retry_after);
+        let due = now + self.retry.delay(item.id(), *attempts, retry_after);
         if self.event_deadline.is_some_and(|deadline| due > parcel.started + deadline) {
             return exhausted(&format!("{why}; another attempt would come after the event's deadline"));
         }
         if let Some(more) = self.retry_log.due(now) {
             let (max, delay) = (self.retry.max_attempts, due.saturating_sub(now).as_secs_f64());
-            let event_id = hex(&event.event_id);
+            let event_id = hex(item.id());
             tracing::info!(
                 "WSP IG push retry attempt={attempts}/{max} delay={delay:.3}s reason={why} event_id={event_id} more={more}"
             );
@@ -336,31 +338,15 @@ impl<C: Clock> Shared<C> {
         Outcome::Again(due)
     }
 
-    /// What ends the run for an event after its attempts.
-    fn failed(&self, reason: Reason, parcel: &Parcel, why: &str) -> Refusal {
-        let Parcel { event, attempts, .. } = parcel;
+    /// What ends the run for an item after its attempts.
+    fn failed(&self, cause: Cause, parcel: &Parcel<T>, why: &str) -> J::Error {
+        let Parcel { item, attempts, .. } = parcel;
         let plural = if *attempts == 1 { "" } else { "s" };
-        self.refusal(reason, event, &format!("after {attempts} attempt{plural}: {why}"))
-    }
-
-    /// What ends the run at an event.
-    fn refusal(&self, reason: Reason, event: &Event, why: &str) -> Refusal {
-        let (output, id) = (self.names.output(event.position), hex(&event.event_id));
-        self.names.at(event.position, Refusal::new(reason, format!("{why} ({output}, {}, event {id})", event.ts)))
+        self.judge.failed(item, cause, &format!("after {attempts} attempt{plural}: {why}"))
     }
 }
 
-fn describe(attempt: &Attempt) -> String {
-    match attempt {
-        Attempt::Answered(answer) => taxonomy::describe(answer),
-        other => format!("{other:?}"),
-    }
-}
-
-fn hex(id: &[u8; 32]) -> String {
-    id.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// An item's id for logs.
+pub(super) fn hex(id: &[u8; 32]) -> impl fmt::Display {
+    fmt::from_fn(|f| id.iter().try_for_each(|byte| write!(f, "{byte:02x}")))
 }

@@ -1,7 +1,8 @@
-//! Where the gate is: its URL and the headers of every request (contract, section 6).
+//! Where the gate is: its URL and the headers of every request.
 //!
 //! ```text
-//! HttpUrl, KeyHeader, ApiKey ──► host, port, path, headers
+//! IG (contract, section 6): HttpUrl, KeyHeader, ApiKey ─┐
+//! any other intake: HttpUrl, headers ───────────────────┴─► host, port, paths, headers
 //! ```
 
 use std::fmt;
@@ -126,11 +127,13 @@ pub struct Endpoint {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) path: PathAndQuery,
-    pub(super) health: PathAndQuery,
+    /// Where the gate is asked how it is, if it can be.
+    pub(super) health: Option<PathAndQuery>,
     pub(super) headers: HeaderMap,
-    lookup: String,
+    /// Where it is asked for an event, if it can be.
+    lookup: Option<String>,
     base: HttpUrl,
-    key_header: KeyHeader,
+    key_header: Option<HeaderName>,
 }
 
 impl Endpoint {
@@ -155,31 +158,48 @@ impl Endpoint {
     ///
     /// If the URL's path can't be sent.
     pub fn of(base: &HttpUrl, key_header: &KeyHeader, key: &ApiKey) -> Result<Self, EndpointError> {
-        let host = base.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let root = base.path().strip_suffix(PUSH).unwrap_or(base.path());
         let below = |path: &str| format!("{root}{path}").parse().map_err(|_| EndpointError::Path);
         let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(HOST, HeaderValue::from_str(&base.authority()).map_err(|_| HttpUrlError::Syntax)?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(key_header.0.clone(), key.0.clone());
         Ok(Self {
-            tls: !base.is_plain(),
-            host,
-            port: base.port(),
             path: below(PUSH)?,
-            health: below(HEALTH)?,
-            headers,
-            lookup: format!("{root}{LOOKUP}"),
-            base: base.clone(),
-            key_header: key_header.clone(),
+            health: Some(below(HEALTH)?),
+            lookup: Some(format!("{root}{LOOKUP}")),
+            key_header: Some(key_header.0.clone()),
+            ..Self::post(base, headers)?
         })
     }
 
-    /// The same gate with another key.
+    /// Any intake that takes a `POST` of each item at `url`, with these headers. It can't be asked how it is, nor for an item.
+    ///
+    /// # Errors
+    ///
+    /// If the URL's path can't be sent.
+    pub fn post(url: &HttpUrl, mut headers: HeaderMap) -> Result<Self, EndpointError> {
+        headers.insert(HOST, HeaderValue::from_str(&url.authority()).map_err(|_| HttpUrlError::Syntax)?);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let path = if url.path().is_empty() { "/" } else { url.path() };
+        Ok(Self {
+            tls: !url.is_plain(),
+            host: url.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: url.port(),
+            path: path.parse().map_err(|_| EndpointError::Path)?,
+            health: None,
+            headers,
+            lookup: None,
+            base: url.clone(),
+            key_header: None,
+        })
+    }
+
+    /// The same gate with another key, if it has one.
     #[must_use]
     pub fn with_key(mut self, key: &ApiKey) -> Self {
-        self.headers.insert(self.key_header.0.clone(), key.0.clone());
+        if let Some(header) = self.key_header.clone() {
+            self.headers.insert(header, key.0.clone());
+        }
         self
     }
 
@@ -189,11 +209,11 @@ impl Endpoint {
         &self.base
     }
 
-    /// Where the gate says what became of an event; `None` for an id that no path can carry.
+    /// Where the gate says what became of an event; `None` if it does not, and for an id that no path can carry.
     pub(super) fn lookup(&self, event_id: &str) -> Option<PathAndQuery> {
         let query: String =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("event_id", event_id).finish();
-        format!("{}?{query}", self.lookup).parse().ok()
+        format!("{}?{query}", self.lookup.as_ref()?).parse().ok()
     }
 }
 
@@ -222,7 +242,7 @@ mod tests {
         ] {
             let endpoint = endpoint(base);
             assert_eq!(endpoint.path.as_str(), format!("{root}/v1/ingest/push"), "{base}");
-            assert_eq!(endpoint.health.as_str(), format!("{root}/v1/ops/health"), "{base}");
+            assert_eq!(endpoint.health.as_ref().unwrap().as_str(), format!("{root}/v1/ops/health"), "{base}");
             let lookup = endpoint.lookup("a&b").unwrap();
             assert_eq!(lookup.as_str(), format!("{root}/v1/ops/lookup?event_id=a%26b"), "{base}");
         }

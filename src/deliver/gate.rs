@@ -1,7 +1,7 @@
-//! The port to the Ingestion Gate.
+//! The port to the receiver.
 //!
 //! ```text
-//! push ──body──► GateConnection ──► http (one connection) · memory (tests) ──Attempt──► taxonomy
+//! push ──item──► Takes, GateConnection ──► http (one connection) · in memory (tests) ──Attempt──► judge
 //! ```
 
 use std::future::Future;
@@ -9,30 +9,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::said::Said;
-use crate::model::{Decision, Event};
+use super::item::Item;
 
-/// What one attempt to push an event came to, before anybody judges it.
+/// What one attempt to push an item came to, before anybody judges it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
     /// The gate answered.
     Answered(Answer),
-    /// No connection could be made: the gate never saw the event.
+    /// No connection could be made: the gate never saw the item.
     ConnectFailed(String),
-    /// The connection ended before a whole answer to this event: the gate may have admitted the event.
+    /// The connection ended before a whole answer: the gate may have taken the item.
     ConnectionLost(String),
-    /// No answer within the attempt's time: the gate may have admitted the event.
+    /// No answer within the attempt's time: the gate may have taken the item.
     TimedOut,
 }
 
-/// An HTTP answer. Its body is read once, when it is made.
+/// An HTTP answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     body: Bytes,
     whole: bool,
-    said: Said,
+    early: bool,
 }
 
 impl Answer {
@@ -40,9 +39,7 @@ impl Answer {
     /// either).
     #[must_use]
     pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        let body = body.into();
-        let said = Said::read(&body);
-        Self { status, retry_after: None, body, whole: true, said }
+        Self { status, retry_after: None, body: body.into(), whole: true, early: false }
     }
 
     /// The same with `Retry-After`, read against the wall clock where it is a date; not clamped.
@@ -56,6 +53,13 @@ impl Answer {
     #[must_use]
     pub fn perhaps_cut(mut self) -> Self {
         self.whole = false;
+        self
+    }
+
+    /// The same, come before the request was all sent.
+    #[must_use]
+    pub fn early(mut self) -> Self {
+        self.early = true;
         self
     }
 
@@ -83,20 +87,37 @@ impl Answer {
         self.whole
     }
 
-    /// The decision in the body, whatever the status.
+    /// Whether it came before the request was all sent: it can't decide about what its sender had not read.
     #[must_use]
-    pub fn decision(&self) -> Option<Decision> {
-        self.said.decision
-    }
-
-    /// Whether it can be the answer to this event: it names this one (`event_id`, `receipt.event_id`), or none.
-    #[must_use]
-    pub fn is_about(&self, event_id: &[u8; 32]) -> bool {
-        self.said.is_about(event_id)
+    pub fn is_early(&self) -> bool {
+        self.early
     }
 }
 
-/// Where events are pushed to.
+impl Attempt {
+    /// Whether the gate may have taken the item although the attempt brought no decision: there was no answer, it may have
+    /// been cut short, or it is of a middle box that had none from the gate.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::ConnectionLost(_) | Self::TimedOut => true,
+            Self::Answered(answer) => matches!(answer.status(), 502 | 504) || !answer.is_whole(),
+            Self::ConnectFailed(_) => false,
+        }
+    }
+
+    /// Whether the gate, or what is before it, says or shows that it has too much to do.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        match self {
+            Self::Answered(answer) => matches!(answer.status(), 408 | 429 | 503),
+            Self::TimedOut => true,
+            Self::ConnectFailed(_) | Self::ConnectionLost(_) => false,
+        }
+    }
+}
+
+/// Where items are pushed to.
 pub trait Gate: Send + Sync + 'static {
     /// One way to it.
     type Connection: GateConnection;
@@ -105,26 +126,25 @@ pub trait Gate: Send + Sync + 'static {
     fn connection(&self) -> Self::Connection;
 }
 
-/// One way to the gate with at most one request on it: its own connection, kept open between events.
+/// One way to the gate with at most one request on it: its own connection, kept open between items.
 pub trait GateConnection: Send + 'static {
-    /// Makes one attempt, within the gate's attempt timeout. Who keeps the body longer than that copies it: its memory
-    /// may be counted against a [`ByteBudget`](crate::byte_budget::ByteBudget) that framing waits for.
-    fn push(&mut self, event: &Event) -> impl Future<Output = Attempt> + Send;
-
     /// Looks after the connection while there is nothing to send: closes it when it has been idle for too long, or its peer
     /// has ended it. Dropped when there is something to send.
     fn rest(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// Whether the last attempt sent the event a second time, because the connection that it used had been closed by
-    /// then. The gate may have the event from the first time.
+    /// Whether the last attempt sent the item a second time, because the connection that it used had been closed by
+    /// then. The gate may have the item from the first time.
     fn sent_again(&self) -> bool {
         false
     }
 
-    /// Asks a gate that seemed down whether events may be tried again, in bounded time: no if it answers nothing or
-    /// says itself that it takes none. A gate that can't be asked is tried with an event at once.
+    /// Ends the connection, if there is one: what came over it was not the answer to its request.
+    fn close(&mut self) {}
+
+    /// Asks a gate that seemed down whether items may be tried again, in bounded time: no if it answers nothing or
+    /// says itself that it takes none. A gate that can't be asked is tried with an item at once.
     ///
     /// # Errors
     ///
@@ -132,4 +152,11 @@ pub trait GateConnection: Send + 'static {
     fn ask(&mut self) -> impl Future<Output = Result<(), String>> + Send {
         async { Ok(()) }
     }
+}
+
+/// A connection that takes items of a kind.
+pub trait Takes<T: Item>: GateConnection {
+    /// Makes one attempt, within the gate's attempt timeout. Who keeps the body longer than that copies it: its memory
+    /// may be counted against a [`ByteBudget`](crate::byte_budget::ByteBudget) that framing waits for.
+    fn push(&mut self, item: &T) -> impl Future<Output = Attempt> + Send;
 }

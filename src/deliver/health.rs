@@ -125,7 +125,7 @@ impl<C: Clock> Probe<C> {
     ///
     /// If the gate gives no 2xx with a JSON object in it within 10 s.
     pub async fn health(&self) -> Result<Health, ProbeError> {
-        let Received { status, body, .. } = self.receive(&self.dialer.endpoint.health, PATIENCE).await?;
+        let Received { status, body, .. } = self.receive(self.dialer.endpoint.health.as_ref().ok_or(ProbeError::Question)?, PATIENCE).await?;
         if !(200..300).contains(&status) {
             return Err(ProbeError::Status(status));
         }
@@ -162,7 +162,8 @@ impl<C: Clock> Probe<C> {
     ///
     /// What is wrong with it, for a person.
     pub(super) async fn ask(&self) -> Result<(), String> {
-        let received = self.receive(&self.dialer.endpoint.health, ASK_PATIENCE).await;
+        let Some(path) = &self.dialer.endpoint.health else { return Ok(()) };
+        let received = self.receive(path, ASK_PATIENCE).await;
         let Received { status, body, .. } = received.map_err(|error| format!("health: {error}"))?;
         match Health::read(&body) {
             _ if matches!(status, 408 | 429 | 500..=599) => Err(format!("health: status {status}")),

@@ -17,9 +17,9 @@ const NAMED_FROM: f64 = 0.5;
 /// An order key whose events waited for one another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HotKey {
-    /// [`Event::order_key`](crate::model::Event::order_key).
+    /// [`Item::line`](super::Item::line).
     pub order_key: u64,
-    /// The rank of an output that has it.
+    /// [`Item::source`](super::Item::source) of an item that has it: the rank of the output.
     pub rank: u16,
     /// Its events answered while others of the key waited.
     pub events: u64,

@@ -1,7 +1,7 @@
 //! The gate over HTTP: connections of our own, each driven by the task that sends over it.
 //!
 //! ```text
-//! Event ──► RequestHead, body ──► Link over Wire ──► status, Retry-After, body ──► Attempt
+//! Item ──► RequestHead, body ──► Link over Wire ──► status, Retry-After, body ──► Attempt
 //! circuit ──ask──► Probe: GET health, on a connection of its own ──► up, or what is wrong
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! wake-ups per answer that go through a connection task. A connection that its peer ends while it rests is closed at once.
 //!
 //! Whatever is not plainly the answer to the request at hand ends the connection, so that no answer can be taken for
-//! that of another event.
+//! that of another item.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,22 +19,23 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
+use super::connection::hex;
 use super::endpoint::Endpoint;
-use super::gate::{Answer, Attempt, Gate, GateConnection};
+use super::gate::{Answer, Attempt, Gate, GateConnection, Takes};
 use super::health::Probe;
 use super::http1::{Exchanged, Link, RequestHead};
+use super::item::Item;
 use super::retry_after::retry_after;
 use super::tls::{TlsError, TlsFiles};
 use super::wire::{Dialer, Wire};
 use crate::clock::{Clock, Timer};
-use crate::model::{Event, Hex64};
 use crate::telemetry::TraceMark;
 
 /// How soon the end of a kept connection has to come after a request for it to be a close that crossed the request.
-/// Later, the gate may have failed over the event.
+/// Later, the gate may have failed over the item.
 const CROSSED: Duration = Duration::from_secs(1);
 
-/// An Ingestion Gate over HTTP/1.1, plain or TLS. Clones are the same gate.
+/// A gate over HTTP/1.1, plain or TLS. Clones are the same gate.
 #[derive(Debug, Clone)]
 pub struct HttpGate<C> {
     settings: Arc<Settings<C>>,
@@ -132,18 +133,6 @@ struct Kept {
 }
 
 impl<C: Clock> GateConnection for HttpConnection<C> {
-    async fn push(&mut self, event: &Event) -> Attempt {
-        let Self { settings, head, slot, timer, sent_again } = self;
-        *sent_again = false;
-        let started = settings.dialer.clock.now();
-        let deadline = started + settings.attempt_timeout;
-        let sending = Sending { settings, event, started, deadline, sent_again };
-        // An attempt that is given up takes its connection with it: the answer may still come, and must not be taken
-        // for that of the next event.
-        let answered = within(timer, deadline, sending.attempt(slot, head)).await;
-        answered.unwrap_or(Attempt::TimedOut)
-    }
-
     async fn rest(&mut self) {
         let Self { settings, slot, timer, .. } = self;
         let Some(Kept { link, used }) = slot else { return };
@@ -156,9 +145,27 @@ impl<C: Clock> GateConnection for HttpConnection<C> {
         self.sent_again
     }
 
+    fn close(&mut self) {
+        self.slot = None;
+    }
+
     /// Over another connection: this one may be what is wrong.
     async fn ask(&mut self) -> Result<(), String> {
         Probe::new(self.settings.dialer.clone()).ask().await
+    }
+}
+
+impl<T: Item, C: Clock> Takes<T> for HttpConnection<C> {
+    async fn push(&mut self, item: &T) -> Attempt {
+        let Self { settings, head, slot, timer, sent_again } = self;
+        *sent_again = false;
+        let started = settings.dialer.clock.now();
+        let deadline = started + settings.attempt_timeout;
+        let sending = Sending { settings, item, started, deadline, sent_again };
+        // An attempt that is given up takes its connection with it: the answer may still come, and must not be taken
+        // for that of the next item.
+        let answered = within(timer, deadline, sending.attempt(slot, head)).await;
+        answered.unwrap_or(Attempt::TimedOut)
     }
 }
 
@@ -173,15 +180,15 @@ async fn within<C: Clock, T>(timer: &mut Timer<C>, deadline: Duration, work: imp
 }
 
 /// An attempt under way.
-struct Sending<'a, C> {
+struct Sending<'a, T, C> {
     settings: &'a Settings<C>,
-    event: &'a Event,
+    item: &'a T,
     started: Duration,
     deadline: Duration,
     sent_again: &'a mut bool,
 }
 
-impl<C: Clock> Sending<'_, C> {
+impl<T: Item, C: Clock> Sending<'_, T, C> {
     async fn attempt(self, slot: &mut Option<Kept>, head: &mut RequestHead) -> Attempt {
         let Settings { dialer, idle_limit, trace, .. } = self.settings;
         // Taken out of its slot, the connection is closed by every way out of here but the last.
@@ -194,9 +201,10 @@ impl<C: Clock> Sending<'_, C> {
                 Err(error) => return Attempt::ConnectFailed(error),
             },
         };
-        let mark = trace.header(&self.event.event_id);
-        let head = head.before_body(self.event.body.len(), mark.as_ref());
-        let mut exchanged = link.exchange(head, &self.event.body).await;
+        let body = self.item.body();
+        let mark = trace.header(self.item.id());
+        let head = head.before_body(body.len(), mark.as_ref());
+        let mut exchanged = link.exchange(head, body).await;
         if let Err(lost) = &exchanged
             && was_kept
             && lost.silent
@@ -205,12 +213,12 @@ impl<C: Clock> Sending<'_, C> {
             // The peer closed the connection while the request was on its way, which is nobody's fault: the same bytes go
             // out once more. It may have read them the first time all the same, so what comes of it stays ambiguous.
             *self.sent_again = true;
-            tracing::debug!(event_id = %hex(self.event), %lost, "the connection had been closed; the event is sent again");
+            tracing::debug!(event_id = %hex(self.item.id()), %lost, "the connection had been closed; the event is sent again");
             link = match dialer.connect(self.deadline).await {
                 Ok(wire) => Link::new(wire),
                 Err(error) => return Attempt::ConnectionLost(format!("{lost}; then no connection: {error}")),
             };
-            exchanged = link.exchange(head, &self.event.body).await;
+            exchanged = link.exchange(head, body).await;
         }
         match exchanged {
             Ok(exchanged) => self.answered(exchanged, link, slot),
@@ -218,32 +226,18 @@ impl<C: Clock> Sending<'_, C> {
         }
     }
 
-    /// The answer, if it is to this event; the connection is kept then.
+    /// The answer; the connection is kept for the next item if it can be.
     fn answered(&self, Exchanged { received, sent }: Exchanged, link: Link<Wire>, slot: &mut Option<Kept>) -> Attempt {
         let clock = &self.settings.dialer.clock;
-        let keep = received.keep;
-        let later = received.later;
+        let (keep, later) = (received.keep, received.later);
         let later = later.and_then(|later| retry_after(&later.retry_after, later.date.as_deref(), || clock.utc()));
         let answer = Answer::new(received.status, received.body).after(later);
         let answer = if received.whole { answer } else { answer.perhaps_cut() };
-        let stray = if !answer.is_about(&self.event.event_id) {
-            "the answer names another event"
-        } else if !sent && answer.decision().is_some() {
-            "the answer decides about an event that was not all sent"
-        } else {
-            if keep {
-                *slot = Some(Kept { link, used: clock.now() });
-            }
-            return Attempt::Answered(answer);
-        };
-        // Something between us and the gate gives answers to the wrong request.
-        tracing::warn!(event_id = %hex(self.event), status = answer.status(), "{stray}; the connection is closed");
-        Attempt::ConnectionLost(stray.to_owned())
+        if keep {
+            *slot = Some(Kept { link, used: clock.now() });
+        }
+        Attempt::Answered(if sent { answer } else { answer.early() })
     }
-}
-
-fn hex(event: &Event) -> Hex64 {
-    Hex64::of_digest(event.event_id)
 }
 
 async fn usable(kept: Option<Kept>, now: Duration, idle_limit: Duration) -> Option<Link<Wire>> {

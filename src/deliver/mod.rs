@@ -1,10 +1,10 @@
-//! Delivery of events to a gate: in order per key, retried, answered one by one.
+//! Delivery of items to a gate: in order per key, retried, answered one by one. What an answer means, a [`Judge`] says.
 //!
 //! ```text
 //!             window    lines     admission: circuit, adaptive limit
-//! Event ──► push ──► dispatch ──► connection (one request) ──► gate: http (http1, wire) · memory
-//!             ▲                     │ taxonomy, backoff, budget
-//!   Delivered ┴──────────┘
+//!  Item ──► push ──► dispatch ──► connection (one request) ──► gate: http (http1, wire)
+//!             ▲                     │ Judge, backoff, budget
+//!   Delivered ┴─────────────────────┘
 //! ```
 
 mod admission;
@@ -20,16 +20,15 @@ mod health;
 mod hot_key;
 mod http;
 pub mod http1;
+mod item;
+mod judge;
 mod lines;
-pub mod memory;
 mod options;
 mod push;
 mod regulator;
 mod retry_after;
 mod retry_log;
-mod said;
 mod stats;
-pub mod taxonomy;
 mod threads;
 mod tls;
 mod window;
@@ -40,10 +39,12 @@ pub use backoff::RetryPolicy;
 pub use budget::RetryBudget;
 pub use circuit::CircuitPolicy;
 pub use endpoint::{ApiKey, ApiKeyError, Endpoint, EndpointError, KeyHeader, KeyHeaderError};
-pub use gate::{Answer, Attempt, Gate, GateConnection};
+pub use gate::{Answer, Attempt, Gate, GateConnection, Takes};
 pub use health::{Health, Lookup, Probe, ProbeError};
 pub use hot_key::{Bottleneck, HotKey};
 pub use http::{HttpConnection, HttpGate};
+pub use item::Item;
+pub use judge::{Cause, Decided, Delivery, Judge, PushError, Stray, Verdict};
 pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
 pub use stats::{PushCounts, PushStats};

@@ -15,7 +15,6 @@ use super::stats::PushStats;
 use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::credit::Credit;
-use crate::model::Names;
 use crate::stop::Stop;
 
 /// Which order the gate sees.
@@ -56,7 +55,6 @@ pub struct PushOptions<C> {
     pub(super) held: usize,
     pub(super) bodies: ByteBudget,
     pub(super) credit: Option<Credit>,
-    pub(super) names: Names,
     pub(super) stop: Stop,
     pub(super) drain_deadline: Duration,
     pub(super) stop_on_quarantine: bool,
@@ -81,7 +79,6 @@ impl<C: Clock> PushOptions<C> {
             held: usize::MAX,
             bodies: ByteBudget::unlimited(),
             credit: None,
-            names: Names::default(),
             stop: Stop::new(),
             drain_deadline: Duration::from_secs(20),
             stop_on_quarantine: true,
@@ -161,13 +158,6 @@ impl<C: Clock> PushOptions<C> {
     #[must_use]
     pub fn bodies(mut self, budget: ByteBudget) -> Self {
         self.bodies = budget;
-        self
-    }
-
-    /// What refusals call outputs and files; numbers where they have no name.
-    #[must_use]
-    pub fn names(mut self, names: Names) -> Self {
-        self.names = names;
         self
     }
 

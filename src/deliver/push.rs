@@ -1,8 +1,8 @@
-//! The push stage: events in, the gate's answers out.
+//! The push stage: items in, the gate's answers out.
 //!
 //! ```text
 //!          window                 ┌─► connection ─┐
-//! events ────┬───► Dispatch ──────┼─► connection ─┼──► answers, as they come
+//!  items ────┬───► Dispatch ──────┼─► connection ─┼──► answers, as they come
 //!                  order, credit  └─► connection ─┘
 //! ```
 //!
@@ -25,58 +25,63 @@ use super::admission::Admission;
 use super::budget::Purse;
 use super::connection::{Connection, Done, Shared};
 use super::dispatch::Dispatch;
-use super::gate::Gate;
+use super::gate::{Gate, Takes};
+use super::item::Item;
+use super::judge::{Judge, PushError};
 use super::options::{DeliveryMode, PushOptions};
 use super::regulator::Regulator;
 use super::retry_log::RetryLog;
 use super::threads::Threads;
 use super::window::Window;
 use crate::clock::Clock;
-use crate::model::{Delivered, Event, Reason, Refusal};
 use crate::stop::Stop;
 
-/// How many events may be taken before the connections get their turn, on a runtime of one thread.
+/// How many items may be taken before the connections get their turn, on a runtime of one thread.
 const TAKE_AT_ONCE: usize = 64;
 
-/// Streams of events that can be pushed.
-pub trait PushExt: Stream<Item = Result<Event, Refusal>> + Sized {
-    /// Pushes every event to `gate` and yields its answers as they come, not in the order of the events.
+/// Streams of items that can be pushed.
+pub trait PushExt<T: Item, E>: Stream<Item = Result<T, E>> + Sized {
+    /// Pushes every item to `gate` and yields what `judge` makes of its answers as they come, not in the order of the items.
     ///
     /// The stream ends after the last answer, or with one error as its last item:
-    /// - an error of the stream before it, after the answers of all events that precede it;
-    /// - `IG_PUSH_REJECTED`, `IG_PAYLOAD_MISMATCH`, `IG_PUSH_RETRY_EXHAUSTED` or `IG_UNAVAILABLE`: nothing more is
-    ///   sent, answers on the way come first;
-    /// - `RUN_STOPPED` after a stop, unless everything was answered all the same;
-    /// - `INTERNAL_ERROR` if a connection panicked, or the system gave no thread.
+    /// - an error of the stream before it, after the answers of all items that precede it;
+    /// - an item's own ([`Cause`](super::Cause)): nothing more is sent, answers on the way come first;
+    /// - [`PushError::Stopped`] after a stop, unless everything was answered all the same;
+    /// - another [`PushError`] if a connection panicked, or the system gave no thread.
     ///
     /// It needs a tokio runtime when first polled. Dropping the stage aborts the requests on the way.
-    fn push<G: Gate, C: Clock>(self, gate: G, options: PushOptions<C>) -> Push<Self, G, C> {
-        Push { upstream: self, core: Core::Idle { gate, options: Box::new(options) } }
+    fn push<G, J, C>(self, gate: G, judge: J, options: PushOptions<C>) -> Push<Self, T, G, J, C>
+    where
+        G: Gate<Connection: Takes<T>>,
+        J: Judge<T, Error = E>,
+        C: Clock,
+    {
+        Push { upstream: self, core: Core::Idle { gate, judge, options: Box::new(options) } }
     }
 }
 
-impl<S: Stream<Item = Result<Event, Refusal>> + Sized> PushExt for S {}
+impl<T: Item, E, S: Stream<Item = Result<T, E>> + Sized> PushExt<T, E> for S {}
 
 pin_project! {
     /// The stage that [`PushExt::push`] makes.
     #[must_use = "streams do nothing unless polled"]
-    pub struct Push<S, G, C> {
+    pub struct Push<S, T, G, J: Judge<T>, C> {
         #[pin]
         upstream: S,
-        core: Core<G, C>,
+        core: Core<T, G, J, C>,
     }
 }
 
-enum Core<G, C> {
-    Idle { gate: G, options: Box<PushOptions<C>> },
-    Running(Box<Running<C>>),
+enum Core<T, G, J: Judge<T>, C> {
+    Idle { gate: G, judge: J, options: Box<PushOptions<C>> },
+    Running(Box<Running<T, J, C>>),
     Over,
 }
 
 /// Where the stage stands with its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Events are taken.
+    /// Items are taken.
     Taking,
     /// The input is over; what was handed over is delivered, retries included.
     Finishing,
@@ -84,9 +89,9 @@ enum Phase {
     Draining,
 }
 
-struct Running<C> {
-    shared: Arc<Shared<C>>,
-    done: UnboundedReceiver<Done>,
+struct Running<T, J: Judge<T>, C> {
+    shared: Arc<Shared<T, J, C>>,
+    done: UnboundedReceiver<Done<J::Delivered, J::Error>>,
     tasks: JoinSet<()>,
     /// Where they run; kept until the stage ends.
     _threads: Threads,
@@ -97,18 +102,19 @@ struct Running<C> {
     phase: Phase,
     upstream_ended: bool,
     /// What the stream before this one ended with.
-    upstream_error: Option<Refusal>,
-    error: Option<Refusal>,
+    upstream_error: Option<J::Error>,
+    error: Option<J::Error>,
 }
 
-impl<C: Clock> Running<C> {
-    fn start<G: Gate>(gate: &G, options: PushOptions<C>) -> io::Result<Self> {
+impl<T: Item, J: Judge<T>, C: Clock> Running<T, J, C> {
+    fn start<G: Gate<Connection: Takes<T>>>(gate: &G, judge: J, options: PushOptions<C>) -> io::Result<Self> {
         let n = options.mode.in_flight();
         let (report, done) = mpsc::unbounded_channel();
         let stop_wait: BoxFuture<'static, ()> = Box::pin(options.stop.wait());
         let connections = u32::try_from(n).unwrap_or(u32::MAX);
         let regulator = Regulator::new(options.circuit, options.adaptive, connections);
         let shared = Arc::new(Shared {
+            judge,
             clock: options.clock,
             retry: options.retry,
             event_deadline: options.event_deadline,
@@ -118,7 +124,6 @@ impl<C: Clock> Running<C> {
             stats: options.stats,
             dispatch: Dispatch::new(n, options.credit),
             bodies: options.bodies,
-            names: options.names,
             stop: options.stop,
             halt: Stop::new(),
             retry_log: RetryLog::default(),
@@ -148,7 +153,7 @@ impl<C: Clock> Running<C> {
     }
 
     /// What is answered, or the end with its error once every connection has ended.
-    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered, Refusal>>> {
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<J::Delivered, J::Error>>> {
         loop {
             match self.done.poll_recv(cx) {
                 Poll::Ready(Some(Done { seq, outcome })) => match outcome {
@@ -156,7 +161,7 @@ impl<C: Clock> Running<C> {
                         self.window.answer(seq);
                         return Poll::Ready(Some(Ok(delivered)));
                     }
-                    Err(refusal) => self.fail(refusal),
+                    Err(error) => self.fail(error),
                 },
                 Poll::Ready(None) => return Poll::Ready(self.conclude().map(Err)),
                 Poll::Pending => return Poll::Pending,
@@ -164,11 +169,11 @@ impl<C: Clock> Running<C> {
         }
     }
 
-    /// Takes events as far as window and input allow, and says whether it broke off only to let
+    /// Takes items as far as window and input allow, and says whether it broke off only to let
     /// others run.
     fn take_events<S>(&mut self, mut upstream: Pin<&mut S>, cx: &mut Context<'_>) -> bool
     where
-        S: Stream<Item = Result<Event, Refusal>>,
+        S: Stream<Item = Result<T, J::Error>>,
     {
         if self.shared.stop.requested() || self.shared.halt.requested() {
             self.drain();
@@ -179,9 +184,9 @@ impl<C: Clock> Running<C> {
                 return false;
             }
             match upstream.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(event))) => self.hand(event),
-                Poll::Ready(Some(Err(refusal))) => {
-                    self.upstream_error = Some(refusal);
+                Poll::Ready(Some(Ok(item))) => self.hand(item),
+                Poll::Ready(Some(Err(error))) => {
+                    self.upstream_error = Some(error);
                     self.finish();
                     return false;
                 }
@@ -196,9 +201,9 @@ impl<C: Clock> Running<C> {
         true
     }
 
-    fn hand(&mut self, event: Event) {
+    fn hand(&mut self, item: T) {
         let seq = self.window.send();
-        self.shared.hand(seq, event);
+        self.shared.hand(seq, item);
     }
 
     fn finish(&mut self) {
@@ -206,8 +211,8 @@ impl<C: Clock> Running<C> {
         self.shared.dispatch.close();
     }
 
-    fn fail(&mut self, refusal: Refusal) {
-        self.error.get_or_insert(refusal);
+    fn fail(&mut self, error: J::Error) {
+        self.error.get_or_insert(error);
         self.drain();
     }
 
@@ -228,7 +233,7 @@ impl<C: Clock> Running<C> {
             if let Err(error) = ended
                 && error.is_panic()
             {
-                self.fail(Refusal::new(Reason::InternalError, format!("a push connection's task panicked: {error}")));
+                self.fail(PushError::Panicked(error.to_string()).into());
                 changed = true;
             }
         }
@@ -247,42 +252,42 @@ impl<C: Clock> Running<C> {
     }
 
     /// The last item, once every connection has ended.
-    fn conclude(&mut self) -> Option<Refusal> {
+    fn conclude(&mut self) -> Option<J::Error> {
         if let Some(error) = self.error.take() {
             return Some(error);
         }
         if self.window.all_answered() {
-            // An event that failed stands before what the stream before this one failed at, so it was told of first.
+            // An item that failed stands before what the stream before this one failed at, so it was told of first.
             if self.upstream_ended || self.upstream_error.is_some() {
                 return self.upstream_error.take();
             }
         }
         if self.shared.stop.requested() {
-            let detail = format!("{} events were handed over, not all are answered or sent", self.window.sent());
-            return Some(Refusal::new(Reason::RunStopped, detail));
+            return Some(PushError::Stopped(self.window.sent()).into());
         }
-        Some(Refusal::new(Reason::InternalError, "the push connections ended before the events did"))
+        Some(PushError::Ended.into())
     }
 }
 
-impl<S, G, C> Stream for Push<S, G, C>
+impl<S, T, G, J, C> Stream for Push<S, T, G, J, C>
 where
-    S: Stream<Item = Result<Event, Refusal>>,
-    G: Gate,
+    S: Stream<Item = Result<T, J::Error>>,
+    T: Item,
+    G: Gate<Connection: Takes<T>>,
+    J: Judge<T>,
     C: Clock,
 {
-    type Item = Result<Delivered, Refusal>;
+    type Item = Result<J::Delivered, J::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         if matches!(this.core, Core::Idle { .. })
-            && let Core::Idle { gate, options } = std::mem::replace(this.core, Core::Over)
+            && let Core::Idle { gate, judge, options } = std::mem::replace(this.core, Core::Over)
         {
-            match Running::start(&gate, *options) {
+            match Running::start(&gate, judge, *options) {
                 Ok(running) => *this.core = Core::Running(Box::new(running)),
                 Err(error) => {
-                    let refusal = Refusal::new(Reason::InternalError, format!("no thread for the push stage: {error}"));
-                    return Poll::Ready(Some(Err(refusal)));
+                    return Poll::Ready(Some(Err(PushError::Thread(error).into())));
                 }
             }
         }

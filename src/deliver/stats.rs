@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use super::gate::Attempt;
 use super::hot_key::{HotKey, HotKeys};
-use super::taxonomy;
-use crate::model::Decision;
+use super::judge::Decided;
 
 /// Of so many events that hold up others while no connection rests, one is looked at.
 const SAMPLED: u64 = 16;
@@ -73,11 +72,11 @@ pub struct PushCounts {
     pub throttled: u64,
     /// Answers 500 to 599.
     pub server_errors: u64,
-    /// Events answered ADMIT.
+    /// Events that the gate took (ADMIT).
     pub admitted: u64,
-    /// Events answered DUPLICATE.
+    /// Events that it had already (DUPLICATE).
     pub duplicates: u64,
-    /// Events answered QUARANTINE, whether or not that stopped the run.
+    /// Events that it set aside (QUARANTINE), whether or not that stopped the run.
     pub quarantined: u64,
     /// Events refused for good.
     pub rejected: u64,
@@ -210,7 +209,7 @@ impl PushStats {
             Attempt::ConnectionLost(_) => add(&c.connection_lost),
             Attempt::TimedOut => add(&c.timed_out),
         }
-        if taxonomy::is_ambiguous(attempt) {
+        if attempt.is_ambiguous() {
             add(&c.ambiguous);
         }
     }
@@ -220,13 +219,16 @@ impl PushStats {
         add(&self.counters.sent_again);
     }
 
-    pub(super) fn decided(&self, decision: Decision) {
-        add(match decision {
-            Decision::Admit => &self.counters.admitted,
-            Decision::Duplicate => &self.counters.duplicates,
-            Decision::Quarantine => &self.counters.quarantined,
-            // No answer of the gate says so.
-            Decision::Earlier => return,
+    pub(super) fn decided(&self, decided: &Decided) {
+        add(match decided {
+            Decided::Accepted => &self.counters.admitted,
+            Decided::Duplicate => &self.counters.duplicates,
+            Decided::Quarantined { differs, .. } => {
+                if *differs {
+                    add(&self.counters.payload_mismatches);
+                }
+                &self.counters.quarantined
+            }
         });
     }
 
@@ -236,10 +238,6 @@ impl PushStats {
 
     pub(super) fn exhausted(&self) {
         add(&self.counters.exhausted);
-    }
-
-    pub(super) fn payload_mismatch(&self) {
-        add(&self.counters.payload_mismatches);
     }
 
     pub(super) fn retry_delayed(&self) {
@@ -277,8 +275,9 @@ mod tests {
         stats.attempt(1, &Attempt::TimedOut);
         assert_eq!(stats.firsts(), 2);
         stats.sent_again();
-        for decision in [Decision::Admit, Decision::Duplicate, Decision::Quarantine, Decision::Earlier] {
-            stats.decided(decision);
+        let quarantined = Decided::Quarantined { why: String::new(), differs: false };
+        for decided in [Decided::Accepted, Decided::Duplicate, quarantined] {
+            stats.decided(&decided);
         }
         stats.rejected();
         stats.exhausted();

@@ -1,7 +1,7 @@
 //! The frame stage: turns rows in canonical order into events with their request bodies.
 //!
 //! ```text
-//! Vec<Run> ──► key columns ─► event_id, order key ─┐
+//! Vec<RowSlice> ──► key columns ─► event_id, order key ─┐
 //!         └──► columns or payload_json ─► payload ─┴─► opening · payload · closing, with id and time ──► Vec<Event>
 //! ```
 
@@ -21,7 +21,7 @@ use crate::byte_budget::ByteBudget;
 use crate::model::event::MAX_BODY_BYTES;
 use crate::model::minute::TimeWriter;
 use crate::model::time::TEXT_LEN;
-use crate::model::{Event, Hex32, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, Run, WorldKey};
+use crate::model::{Event, Hex32, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, RowSlice, WorldKey};
 
 /// Expected length of a body before the first chunk has shown it, in bytes.
 const FIRST_BODY_BYTES: usize = 1_536;
@@ -132,7 +132,7 @@ impl Framer {
 
     /// Frames a chunk, or its first rows where the bodies are large. They lie in one buffer, which lives as long as the
     /// last of them.
-    pub fn frame(&mut self, runs: &[Run]) -> Framed {
+    pub fn frame(&mut self, runs: &[RowSlice]) -> Framed {
         let rows: usize = runs.iter().map(|run| run.to - run.from).sum();
         // Room for the body that takes it over the bound.
         let mut out = Vec::with_capacity((rows * self.body_bytes).min(CHUNK_BYTES + self.body_bytes));
@@ -164,7 +164,7 @@ impl Framer {
     /// Appends the run's bodies to `out` until that is full, where each ends to `ends`, and events that lack their body.
     fn frame_run(
         &mut self,
-        run: &Run,
+        run: &RowSlice,
         out: &mut Vec<u8>,
         ends: &mut Vec<usize>,
         events: &mut Vec<Event>,
@@ -247,7 +247,7 @@ impl Output {
 }
 
 /// Framing as a stage.
-pub trait FrameExt: Stream<Item = Result<Vec<Run>, Refusal>> + Sized {
+pub trait FrameExt: Stream<Item = Result<Vec<RowSlice>, Refusal>> + Sized {
     /// Frames each chunk. The first row that can't be framed ends the stream with its refusal, behind
     /// the events before it (`PRIMARY_KEY_MISSING`, `VALUE_NOT_ENCODABLE`, `COLUMN_NOT_ENCODABLE`, `WORLD_KEY_MISMATCH`,
     /// `EVENT_TOO_LARGE`, with file, row and column); a refusal from above passes and ends it too. Nothing is framed, and
@@ -257,7 +257,7 @@ pub trait FrameExt: Stream<Item = Result<Vec<Run>, Refusal>> + Sized {
     }
 }
 
-impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> FrameExt for S {}
+impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> FrameExt for S {}
 
 pin_project! {
     /// The stream behind [`FrameExt::frame`].
@@ -267,13 +267,13 @@ pin_project! {
         chunks: S,
         framer: Framer,
         // Rows of the chunk taken last that are not framed yet.
-        left: Vec<Run>,
+        left: Vec<RowSlice>,
         refusal: Option<Refusal>,
         done: bool,
     }
 }
 
-impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> Stream for Frames<S> {
+impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> Stream for Frames<S> {
     type Item = Result<Vec<Event>, Refusal>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -306,7 +306,7 @@ impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> Stream for Frames<S> {
 }
 
 /// Takes the first `rows` rows off.
-fn skip_rows(runs: &mut Vec<Run>, mut rows: usize) {
+fn skip_rows(runs: &mut Vec<RowSlice>, mut rows: usize) {
     let whole = runs.iter().take_while(|run| {
         let taken = run.to - run.from <= rows;
         rows -= if taken { run.to - run.from } else { 0 };
@@ -319,7 +319,7 @@ fn skip_rows(runs: &mut Vec<Run>, mut rows: usize) {
     }
 }
 
-impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> FusedStream for Frames<S> {
+impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> FusedStream for Frames<S> {
     fn is_terminated(&self) -> bool {
         self.done && self.refusal.is_none()
     }

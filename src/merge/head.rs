@@ -1,7 +1,7 @@
 //! One output as the merge sees it: the current batch and the next row in it.
 //!
 //! ```text
-//! stream ──RowBatch──► Source { batch, next row } ──rows before another head──► Run
+//! stream ──batch──► Source { batch, next row } ──rows before another head──► Slice
 //! ```
 
 use std::cmp::Ordering;
@@ -11,10 +11,11 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 
-use crate::model::{Micros, Position, Refusal, RowBatch, Run};
+use super::batch::{Batch, Slice};
+use crate::model::Micros;
 
 /// Where one output stands.
-pub(super) enum Source<S> {
+pub(super) enum Source<S, B, E> {
     /// It has to be asked for its next batch.
     Empty(Pin<Box<S>>),
     /// It has a batch with at least one row left.
@@ -22,19 +23,20 @@ pub(super) enum Source<S> {
         /// The rest of the output.
         stream: Pin<Box<S>>,
         /// The batch at hand.
-        batch: Arc<RowBatch>,
+        batch: Arc<B>,
         /// The next row's index in it.
         next: usize,
     },
     /// It ended with a refusal.
-    Failed(Refusal),
+    Failed(E),
     /// It has no more rows.
     Done,
 }
 
-impl<S> Source<S>
+impl<S, B, E> Source<S, B, E>
 where
-    S: Stream<Item = Result<RowBatch, Refusal>>,
+    S: Stream<Item = Result<B, E>>,
+    B: Batch,
 {
     /// Asks an empty source for its next batch; pending as long as it has none.
     pub(super) fn refill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -48,7 +50,7 @@ where
         };
         *self = match batch {
             None => Source::Done,
-            Some(Err(refusal)) => Source::Failed(refusal),
+            Some(Err(error)) => Source::Failed(error),
             Some(Ok(batch)) => match std::mem::replace(self, Source::Done) {
                 Source::Empty(stream) => Source::Held { stream, batch: Arc::new(batch), next: 0 },
                 other => other,
@@ -66,27 +68,27 @@ where
     }
 
     /// The rest of its key: what decides among rows of one time.
-    pub(super) fn position(&self) -> Option<Position> {
+    pub(super) fn key(&self) -> Option<B::Key> {
         match self {
-            Source::Held { batch, next, .. } => Some(batch.position(*next)),
+            Source::Held { batch, next, .. } => Some(batch.key(*next)),
             _ => None,
         }
     }
 
     /// Appends the rows that come before the next row of `other`, at most `room` of them and at least one; gives how many.
-    pub(super) fn take(&mut self, other: Option<&Self>, room: usize, runs: &mut Vec<Run>) -> usize {
+    pub(super) fn take(&mut self, other: Option<&Self>, room: usize, slices: &mut Vec<Slice<B>>) -> usize {
         let Source::Held { batch, next, .. } = self else { return 0 };
         let from = *next;
         let cap = batch.times().len().min(from.saturating_add(room.max(1)));
         let to = match other.and_then(|other| Some((other.time()?, other))) {
             // The rest of a key is only asked for where the time doesn't decide.
             Some((time, other)) => end_before(from, cap, |i| match batch.times()[i].cmp(&time) {
-                Ordering::Equal => Some(batch.position(i)) < other.position(),
+                Ordering::Equal => Some(batch.key(i)) < other.key(),
                 order => order.is_lt(),
             }),
             None => cap,
         };
-        runs.push(Run { batch: batch.clone(), from, to });
+        slices.push(Slice { batch: batch.clone(), from, to });
         if to < batch.times().len() {
             *next = to;
         } else if let Source::Held { stream, .. } = std::mem::replace(self, Source::Done) {

@@ -1,14 +1,15 @@
-//! Merges outputs into one stream in canonical order: (`ts_utc`, output rank, file, row).
+//! Merges sources into one stream in canonical order: event time, then the batches' own key.
 //!
 //! ```text
-//! output 0 ──RowBatch──┐
-//! output 1 ──RowBatch──┼─► merge ──Vec<Run>──► take_rows ──Vec<Run>──►
-//! output k ──RowBatch──┘
+//! source 0 ──batch──┐
+//! source 1 ──batch──┼─► merge ──Vec<Slice>──► take_rows ──Vec<Slice>──►
+//! source k ──batch──┘
 //! ```
 //!
-//! Rows are never copied. The merge emits ranges of batches (row runs, [`Run`]), each as long as the other outputs
+//! Rows are never copied. The merge emits ranges of batches ([`Slice`]), each as long as the other sources
 //! allow, so it compares heads once for each range, not for each row.
 
+mod batch;
 mod head;
 mod take;
 
@@ -19,29 +20,31 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 
-use crate::model::{Micros, Refusal, RowBatch, Run};
+use crate::model::Micros;
 
+pub use batch::{Batch, Slice};
 use head::Source;
-pub use take::{RunsExt, TakeRows};
+pub use take::{SlicesExt, TakeRows};
 
 /// Rows a chunk holds where nothing else is asked for.
 pub const DEFAULT_CHUNK_ROWS: usize = 256;
 
-/// Merges outputs into one stream of runs. Each source is one output whose batches come in (file, row) order with
-/// times that never go back, which the reader before it has checked.
+/// Merges sources into one stream of slices. The batches of a source come in order, with times that never go back: whoever
+/// reads them checks that.
 ///
 /// The rows and their order depend on the batches alone, never on which source was ready first; where one
 /// chunk ends and the next begins does depend on it. Ties go by the full key.
 #[must_use = "streams do nothing unless polled"]
-pub fn merge<S>(sources: Vec<S>) -> Merge<S>
+pub fn merge<S, B, E>(sources: Vec<S>) -> Merge<S, B, E>
 where
-    S: Stream<Item = Result<RowBatch, Refusal>>,
+    S: Stream<Item = Result<B, E>>,
+    B: Batch,
 {
     Merge {
         sources: sources.into_iter().map(|stream| Source::Empty(Box::pin(stream))).collect(),
         order: Vec::new(),
         chunk_rows: DEFAULT_CHUNK_ROWS,
-        last_runs: 0,
+        last_slices: 0,
         refill: true,
         ended: false,
     }
@@ -49,24 +52,24 @@ where
 
 /// The stream behind [`merge`].
 ///
-/// When a source fails, everything that comes before its missing rows is still emitted, then its refusal, then
+/// When a source fails, everything that comes before its missing rows is still emitted, then its error, then
 /// the end: nothing that might have to stand behind a missing row gets out. Where several fail at one point the
 /// first of them in the order of the sources is reported.
 #[must_use = "streams do nothing unless polled"]
-pub struct Merge<S> {
-    sources: Vec<Source<S>>,
+pub struct Merge<S, B, E> {
+    sources: Vec<Source<S, B, E>>,
     /// The sources that have a row at hand, each behind that row's time, in the order of those rows; right unless
     /// `refill` is set.
     order: Vec<(Micros, usize)>,
     chunk_rows: usize,
-    /// Runs of the last chunk: the next one will have about as many.
-    last_runs: usize,
+    /// Slices of the last chunk: the next one will have about as many.
+    last_slices: usize,
     /// Some source has to be asked for its next batch, or has failed.
     refill: bool,
     ended: bool,
 }
 
-impl<S> Merge<S> {
+impl<S, B, E> Merge<S, B, E> {
     /// Rows a chunk holds at most (at least 1; [`DEFAULT_CHUNK_ROWS`] where not set). A chunk is shorter when
     /// a source that has to be heard first is not ready.
     pub fn chunk_rows(mut self, rows: usize) -> Self {
@@ -75,12 +78,13 @@ impl<S> Merge<S> {
     }
 }
 
-impl<S> Merge<S>
+impl<S, B, E> Merge<S, B, E>
 where
-    S: Stream<Item = Result<RowBatch, Refusal>>,
+    S: Stream<Item = Result<B, E>>,
+    B: Batch,
 {
-    /// Takes maximal runs while every source has a head, up to the chunk's size.
-    fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Vec<Run>) -> Filled {
+    /// Takes maximal slices while every source has a head, up to the chunk's size.
+    fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Vec<Slice<B>>) -> Filled {
         let mut room = self.chunk_rows;
         loop {
             if self.refill {
@@ -139,22 +143,23 @@ where
         self.order[at] = moved;
     }
 
-    fn first_failure(&mut self) -> Option<Refusal> {
+    fn first_failure(&mut self) -> Option<E> {
         let failed = self.sources.iter().position(|source| matches!(source, Source::Failed(_)))?;
         match std::mem::replace(&mut self.sources[failed], Source::Done) {
-            Source::Failed(refusal) => Some(refusal),
+            Source::Failed(error) => Some(error),
             _ => None,
         }
     }
 }
 
 /// How the next rows of two sources stand to each other: by time, by the rest of their keys, by the sources' order.
-fn compare<S>(sources: &[Source<S>], one: (Micros, usize), other: (Micros, usize)) -> Ordering
+fn compare<S, B, E>(sources: &[Source<S, B, E>], one: (Micros, usize), other: (Micros, usize)) -> Ordering
 where
-    S: Stream<Item = Result<RowBatch, Refusal>>,
+    S: Stream<Item = Result<B, E>>,
+    B: Batch,
 {
-    let position = |(_, source): (Micros, usize)| sources[source].position();
-    one.0.cmp(&other.0).then_with(|| position(one).cmp(&position(other))).then(one.1.cmp(&other.1))
+    let key = |(_, source): (Micros, usize)| sources[source].key();
+    one.0.cmp(&other.0).then_with(|| key(one).cmp(&key(other))).then(one.1.cmp(&other.1))
 }
 
 /// Why a chunk got no further rows.
@@ -169,21 +174,22 @@ enum Filled {
     Over,
 }
 
-impl<S> Stream for Merge<S>
+impl<S, B, E> Stream for Merge<S, B, E>
 where
-    S: Stream<Item = Result<RowBatch, Refusal>>,
+    S: Stream<Item = Result<B, E>>,
+    B: Batch,
 {
-    type Item = Result<Vec<Run>, Refusal>;
+    type Item = Result<Vec<Slice<B>>, E>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         if this.ended {
             return Poll::Ready(None);
         }
-        let mut chunk = Vec::with_capacity(this.last_runs);
+        let mut chunk = Vec::with_capacity(this.last_slices);
         let filled = this.fill(cx, &mut chunk);
         if !chunk.is_empty() {
-            this.last_runs = chunk.len();
+            this.last_slices = chunk.len();
             // What stopped the chunk is found again by the next poll.
             return Poll::Ready(Some(Ok(chunk)));
         }
@@ -202,7 +208,7 @@ where
     }
 }
 
-impl<S> Merge<S> {
+impl<S, B, E> Merge<S, B, E> {
     /// Lets go of all batches and readers.
     fn end(&mut self) {
         self.ended = true;
@@ -212,9 +218,9 @@ impl<S> Merge<S> {
 }
 
 // Sources sit in boxes, so moving the merge moves none of them.
-impl<S> Unpin for Merge<S> {}
+impl<S, B, E> Unpin for Merge<S, B, E> {}
 
-impl<S> fmt::Debug for Merge<S> {
+impl<S, B, E> fmt::Debug for Merge<S, B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Merge")
             .field("sources", &self.sources.len())

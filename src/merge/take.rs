@@ -6,59 +6,59 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use pin_project_lite::pin_project;
 
-use crate::model::{Refusal, Run};
+use super::batch::Slice;
 
 /// Stages on a stream of merged rows.
-pub trait RunsExt: Stream<Item = Result<Vec<Run>, Refusal>> + Sized {
+pub trait SlicesExt<B, E>: Stream<Item = Result<Vec<Slice<B>>, E>> + Sized {
     /// Ends after `rows` rows, cutting the last [`Run`] exactly. Once they are through, what comes before is not
     /// polled again, so neither a later failure nor a slow read is seen.
     fn take_rows(self, rows: u64) -> TakeRows<Self> {
-        TakeRows { runs: self, left: rows }
+        TakeRows { slices: self, left: rows }
     }
 }
 
-impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> RunsExt for S {}
+impl<S: Stream<Item = Result<Vec<Slice<B>>, E>>, B, E> SlicesExt<B, E> for S {}
 
 pin_project! {
-    /// The stream behind [`RunsExt::take_rows`].
+    /// The stream behind [`SlicesExt::take_rows`].
     #[derive(Debug)]
     #[must_use = "streams do nothing unless polled"]
     pub struct TakeRows<S> {
         #[pin]
-        runs: S,
+        slices: S,
         left: u64,
     }
 }
 
-impl<S: Stream<Item = Result<Vec<Run>, Refusal>>> Stream for TakeRows<S> {
-    type Item = Result<Vec<Run>, Refusal>;
+impl<S: Stream<Item = Result<Vec<Slice<B>>, E>>, B, E> Stream for TakeRows<S> {
+    type Item = Result<Vec<Slice<B>>, E>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
         if *this.left == 0 {
             return Poll::Ready(None);
         }
-        let item = std::task::ready!(this.runs.poll_next(cx));
+        let item = std::task::ready!(this.slices.poll_next(cx));
         Poll::Ready(item.map(|item| {
-            item.map(|mut runs| {
-                cut(&mut runs, this.left);
-                runs
+            item.map(|mut slices| {
+                cut(&mut slices, this.left);
+                slices
             })
         }))
     }
 }
 
 /// Keeps the first `left` rows of `runs` and counts them off.
-fn cut(runs: &mut Vec<Run>, left: &mut u64) {
+fn cut<B>(slices: &mut Vec<Slice<B>>, left: &mut u64) {
     let mut keep = 0;
-    for run in runs.iter_mut() {
+    for slice in slices.iter_mut() {
         if *left == 0 {
             break;
         }
-        let rows = ((run.to - run.from) as u64).min(*left);
-        run.to = run.from + rows as usize;
+        let rows = ((slice.to - slice.from) as u64).min(*left);
+        slice.to = slice.from + rows as usize;
         *left -= rows;
         keep += 1;
     }
-    runs.truncate(keep);
+    slices.truncate(keep);
 }

@@ -1,14 +1,11 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use futures::StreamExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Micros, Position, Reason};
 
-/// What a source says, in turn: nothing yet, a batch, or a refusal.
+/// What a source says, in turn: nothing yet, a batch, or a failure.
 #[derive(Debug, Clone)]
 enum Word {
     Wait,
@@ -22,14 +19,35 @@ struct Script {
     seq: u64,
 }
 
-fn batch(rank: u16, file: u32, first_row: u64, seq: u64, times: &[i64]) -> RowBatch {
-    let column: ArrayRef = Arc::new(Int64Array::from(times.to_vec()));
-    let rows = RecordBatch::try_from_iter([("ts", column)]).unwrap();
-    RowBatch::new(rank, file, first_row, seq, times.iter().copied().map(Micros).collect(), rows)
+/// Rows of one file of a source.
+#[derive(Debug)]
+struct Rows {
+    rank: u16,
+    file: u32,
+    first_row: u64,
+    /// How many rows of the source came before.
+    first_seq: u64,
+    times: Vec<Micros>,
 }
 
+impl Batch for Rows {
+    type Key = (u16, u32, u64);
+
+    fn times(&self) -> &[Micros] {
+        &self.times
+    }
+
+    fn key(&self, row: usize) -> Self::Key {
+        (self.rank, self.file, self.first_row + row as u64)
+    }
+}
+
+/// The failure of the source of this rank.
+#[derive(Debug, PartialEq)]
+struct Failed(u16);
+
 impl Stream for Script {
-    type Item = Result<RowBatch, Refusal>;
+    type Item = Result<Rows, Failed>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let rank = self.rank;
@@ -39,18 +57,15 @@ impl Stream for Script {
                 Poll::Pending
             }
             Some(Word::Batch { file, first_row, times }) => {
-                let item = batch(rank, file, first_row, self.seq, &times);
+                let first_seq = self.seq;
                 self.seq += times.len() as u64;
-                Poll::Ready(Some(Ok(item)))
+                let times = times.into_iter().map(Micros).collect();
+                Poll::Ready(Some(Ok(Rows { rank, file, first_row, first_seq, times })))
             }
-            Some(Word::Fail) => Poll::Ready(Some(Err(failure(rank)))),
+            Some(Word::Fail) => Poll::Ready(Some(Err(Failed(rank)))),
             None => Poll::Ready(None),
         }
     }
-}
-
-fn failure(rank: u16) -> Refusal {
-    Refusal::new(Reason::StreamViewChanged, format!("output {rank}"))
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -59,23 +74,24 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 type Key = (i64, u16, u32, u64);
 
-fn keys_of(runs: &[Run]) -> Vec<Key> {
-    runs.iter()
-        .flat_map(|run| {
-            (run.from..run.to).map(|i| {
-                let Position { rank, file, row, .. } = run.batch.position(i);
-                (run.batch.times()[i].0, rank, file, row)
+fn keys_of(slices: &[Slice<Rows>]) -> Vec<Key> {
+    slices
+        .iter()
+        .flat_map(|slice| {
+            (slice.from..slice.to).map(|i| {
+                let (rank, file, row) = slice.batch.key(i);
+                (slice.batch.times()[i].0, rank, file, row)
             })
         })
         .collect()
 }
 
-/// All rows that come out, and the refusal that ended them.
+/// All rows that come out, and the failure that ended them.
 fn drain(
     scripts: Vec<VecDeque<Word>>,
     chunk_rows: usize,
-    check: impl Fn(&[Run]),
-) -> (Vec<Key>, Vec<u64>, Option<Refusal>) {
+    check: impl Fn(&[Slice<Rows>]),
+) -> (Vec<Key>, Vec<u64>, Option<Failed>) {
     let count = scripts.len();
     let sources =
         scripts.into_iter().enumerate().map(|(rank, words)| Script { rank: rank as u16, words, seq: 0 }).collect();
@@ -84,22 +100,18 @@ fn drain(
     let end = block_on(async {
         while let Some(item) = merged.next().await {
             match item {
-                Ok(runs) => {
-                    check(&runs);
-                    for run in &runs {
-                        let first = run.batch.position(run.from);
-                        assert_eq!(
-                            first.seq,
-                            next_seq[usize::from(first.rank)],
-                            "rows of an output come without a gap"
-                        );
-                        next_seq[usize::from(first.rank)] += (run.to - run.from) as u64;
+                Ok(slices) => {
+                    check(&slices);
+                    for Slice { batch, from, to } in &slices {
+                        let next = &mut next_seq[usize::from(batch.rank)];
+                        assert_eq!(batch.first_seq + *from as u64, *next, "rows of a source come without a gap");
+                        *next += (to - from) as u64;
                     }
-                    keys.extend(keys_of(&runs));
+                    keys.extend(keys_of(&slices));
                 }
-                Err(refusal) => {
-                    assert!(merged.next().await.is_none(), "nothing follows a refusal");
-                    return Some(refusal);
+                Err(failed) => {
+                    assert!(merged.next().await.is_none(), "nothing follows a failure");
+                    return Some(failed);
                 }
             }
         }
@@ -109,7 +121,7 @@ fn drain(
     (keys, next_seq, end)
 }
 
-/// One output: batches over a few files with times that rarely move, waits strewn in.
+/// One source: batches over a few files with times that rarely move, waits strewn in.
 fn script() -> impl Strategy<Value = Vec<Word>> {
     let step = prop_oneof![6 => Just(0_i64), 3 => 1_i64..3, 1 => 3_i64..40];
     let piece = (proptest::collection::vec(step, 0..12), any::<bool>(), 0_usize..3);
@@ -135,8 +147,8 @@ fn script() -> impl Strategy<Value = Vec<Word>> {
     })
 }
 
-/// The same rows by a plain sort; behind a failure only what precedes the output's missing rows.
-fn expected(scripts: &[Vec<Word>]) -> (Vec<Key>, Option<Refusal>) {
+/// The same rows by a plain sort; behind a failure only what precedes the source's missing rows.
+fn expected(scripts: &[Vec<Word>]) -> (Vec<Key>, Option<Failed>) {
     let mut all = Vec::new();
     let mut cuts: Vec<(Option<Key>, u16)> = Vec::new();
     for (rank, words) in scripts.iter().enumerate() {
@@ -164,7 +176,7 @@ fn expected(scripts: &[Vec<Word>]) -> (Vec<Key>, Option<Refusal>) {
         None => (all, None),
         Some((cut, rank)) => {
             all.retain(|key| Some(*key) <= cut);
-            (all, Some(failure(rank)))
+            (all, Some(Failed(rank)))
         }
     }
 }
@@ -176,10 +188,10 @@ proptest! {
         chunk_rows in 1_usize..20,
     ) {
         let (expected, _) = expected(&scripts);
-        let (keys, _, end) = drain(scripts.into_iter().map(VecDeque::from).collect(), chunk_rows, |runs| {
-            let rows: usize = runs.iter().map(|run| run.to - run.from).sum();
+        let (keys, _, end) = drain(scripts.into_iter().map(VecDeque::from).collect(), chunk_rows, |slices| {
+            let rows: usize = slices.iter().map(|slice| slice.to - slice.from).sum();
             assert!((1..=chunk_rows).contains(&rows));
-            assert!(runs.iter().all(|run| run.from < run.to));
+            assert!(slices.iter().all(|slice| slice.from < slice.to));
         });
         prop_assert_eq!(keys, expected);
         prop_assert_eq!(end, None);
@@ -239,10 +251,10 @@ proptest! {
             .collect();
         let taken = merge(sources).chunk_rows(chunk_rows).take_rows(rows);
         let chunks: Vec<_> = block_on(taken.collect());
-        let chunks: Vec<Vec<Run>> = chunks.into_iter().map(Result::unwrap).collect();
-        prop_assert!(chunks.iter().flatten().all(|run| run.from < run.to));
+        let chunks: Vec<Vec<Slice<Rows>>> = chunks.into_iter().map(Result::unwrap).collect();
+        prop_assert!(chunks.iter().flatten().all(|slice| slice.from < slice.to));
         expected.truncate(rows as usize);
-        prop_assert_eq!(chunks.iter().flat_map(|runs| keys_of(runs)).collect::<Vec<_>>(), expected);
+        prop_assert_eq!(chunks.iter().flat_map(|slices| keys_of(slices)).collect::<Vec<_>>(), expected);
     }
 }
 
@@ -259,15 +271,15 @@ fn words(batches: &[&[i64]]) -> VecDeque<Word> {
 }
 
 #[test]
-fn runs_are_as_long_as_the_others_allow() {
+fn slices_are_as_long_as_the_others_allow() {
     let sources = vec![words(&[&[1, 2, 5, 5, 9]]), words(&[&[5, 5, 8]])]
         .into_iter()
         .enumerate()
         .map(|(rank, words)| Script { rank: rank as u16, words, seq: 0 })
         .collect();
     let chunks: Vec<_> = block_on(merge(sources).collect());
-    let [Ok(runs)] = chunks.as_slice() else { panic!("one chunk, not {}", chunks.len()) };
-    let ranges: Vec<_> = runs.iter().map(|run| (run.batch.rank(), run.from, run.to)).collect();
+    let [Ok(slices)] = chunks.as_slice() else { panic!("one chunk, not {}", chunks.len()) };
+    let ranges: Vec<_> = slices.iter().map(|slice| (slice.batch.rank, slice.from, slice.to)).collect();
     assert_eq!(ranges, [(0, 0, 4), (1, 0, 3), (0, 4, 5)]);
 }
 
@@ -297,8 +309,8 @@ fn exhausted_sources_are_polled_together() {
     let mut merged = merge(sources);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(merged.poll_next_unpin(&mut cx).is_pending());
-    let Poll::Ready(Some(Ok(runs))) = merged.poll_next_unpin(&mut cx) else { panic!("one wait for all three") };
-    assert_eq!(runs.len(), 3);
+    let Poll::Ready(Some(Ok(slices))) = merged.poll_next_unpin(&mut cx) else { panic!("one wait for all three") };
+    assert_eq!(slices.len(), 3);
 }
 
 #[test]
@@ -307,7 +319,7 @@ fn a_cap_reached_hides_a_later_failure() {
     failing.push_back(Word::Fail);
     let taken = merge(vec![Script { rank: 0, words: failing, seq: 0 }]).take_rows(2);
     let chunks: Vec<_> = block_on(taken.collect());
-    assert!(matches!(chunks.as_slice(), [Ok(runs)] if runs[0].to == 2));
+    assert!(matches!(chunks.as_slice(), [Ok(slices)] if slices[0].to == 2));
 }
 
 #[test]
@@ -315,7 +327,9 @@ fn a_chunk_is_as_large_as_it_may_be() {
     for (most, expected) in [(0, vec![1; 7]), (1, vec![1; 7]), (3, vec![3, 3, 1]), (7, vec![7]), (100, vec![7])] {
         let script = |times: &[i64]| VecDeque::from([Word::Batch { file: 0, first_row: 0, times: times.to_vec() }]);
         let sizes = std::cell::RefCell::new(Vec::new());
-        let check = |runs: &[Run]| sizes.borrow_mut().push(runs.iter().map(|run| run.to - run.from).sum::<usize>());
+        let check = |slices: &[Slice<Rows>]| {
+            sizes.borrow_mut().push(slices.iter().map(|slice| slice.to - slice.from).sum::<usize>());
+        };
         let (keys, _, end) = drain(vec![script(&[0, 2, 4, 6]), script(&[1, 3, 5])], most, check);
         assert_eq!((keys.len(), end, sizes.into_inner()), (7, None, expected), "{most}");
     }

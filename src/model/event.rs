@@ -1,16 +1,16 @@
-//! The items of the chain: `RowBatch` → `Run` (a row run: rows in canonical order) → `Event` → `Delivered`.
+//! The items of the chain: `RowBatch` → `RowSlice` (rows in canonical order) → `Event` → `Delivered`.
 //!
 //! ```text
-//! oracle ──RowBatch──► merge ──Vec<Run>──► envelope ──Vec<Event>──► pace, throttle ──Event──► push ──Delivered──► checkpoint
+//! oracle ──RowBatch──► merge ──Vec<RowSlice>──► envelope ──Vec<Event>──► pace, throttle ──Event──► push ──Delivered──► checkpoint
 //! ```
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 
 use super::time::Micros;
+use crate::merge::Slice;
 
 /// The largest body that IG takes, in bytes; a larger one is answered with 413 (contract, section 6).
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -117,16 +117,8 @@ impl RowBatch {
     }
 }
 
-/// Consecutive rows `from..to` of one batch that stand next to each other in canonical order.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// The batch.
-    pub batch: Arc<RowBatch>,
-    /// First row, an index into the batch.
-    pub from: usize,
-    /// One past the last row; never `from` itself.
-    pub to: usize,
-}
+/// Consecutive rows of one batch that stand next to each other in canonical order.
+pub type RowSlice = Slice<RowBatch>;
 
 /// One event, framed and ready to be sent.
 #[derive(Debug, Clone)]

@@ -12,12 +12,13 @@ pub mod names;
 pub mod reason;
 pub mod secret;
 pub mod shard;
+mod stages;
 pub mod strict;
 pub mod time;
 pub mod topic;
 
 pub use check::{Check, CheckList, Verdict};
-pub use event::{Decision, Delivered, Event, Position, RowBatch, Run};
+pub use event::{Decision, Delivered, Event, Position, RowBatch, RowSlice};
 pub use http_url::{HttpUrl, HttpUrlError};
 pub use identity::{Hex32, Hex64, IdentityError, OutputId, PIN_NAMES, Pin, PlatformRunId, ScenarioId, WorldKey};
 pub use lane::{Lane, LaneKey};

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use super::first_wait::FirstWait;
 use super::schedule::{Pacing, Schedule};
 use crate::clock::{Alarm, Clock};
-use crate::model::{Event, Micros, Refusal};
+use crate::model::Micros;
 
 /// An item with an event time.
 pub trait Timed {
@@ -25,18 +25,8 @@ pub trait Timed {
     fn set_due(&mut self, due: Duration);
 }
 
-impl Timed for Event {
-    fn ts(&self) -> Micros {
-        self.ts
-    }
-
-    fn set_due(&mut self, due: Duration) {
-        self.due = Some(due);
-    }
-}
-
 /// Streams that can be played back on time.
-pub trait PaceExt<T: Timed>: Stream<Item = Result<T, Refusal>> + Sized {
+pub trait PaceExt<T: Timed, E>: Stream<Item = Result<T, E>> + Sized {
     /// Holds each item until it is due by `pacing`, as exactly as the clock's alarm goes and never less, and tells it when
     /// that was. Items that are late go on at once and may move those behind them ([`Late`](super::Late)); errors go on at
     /// once. Nothing is read ahead of the item that is held.
@@ -54,7 +44,7 @@ pub trait PaceExt<T: Timed>: Stream<Item = Result<T, Refusal>> + Sized {
     }
 }
 
-impl<T: Timed, S: Stream<Item = Result<T, Refusal>> + Sized> PaceExt<T> for S {}
+impl<T: Timed, E, S: Stream<Item = Result<T, E>> + Sized> PaceExt<T, E> for S {}
 
 pin_project! {
     /// The stage that [`PaceExt::pace`] makes.
@@ -78,13 +68,13 @@ struct Held<T> {
     release: Duration,
 }
 
-impl<S, T, C> Stream for Pace<S, T, C>
+impl<S, T, E, C> Stream for Pace<S, T, C>
 where
-    S: Stream<Item = Result<T, Refusal>>,
+    S: Stream<Item = Result<T, E>>,
     T: Timed,
     C: Clock,
 {
-    type Item = Result<T, Refusal>;
+    type Item = Result<T, E>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
@@ -129,7 +119,6 @@ where
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::model::{Position, Reason};
     use crate::pace::Late;
     use futures::{StreamExt, stream};
 
@@ -145,17 +134,8 @@ mod tests {
         }
     }
 
-    fn ticks(times: &[i64]) -> impl Stream<Item = Result<Tick, Refusal>> + Unpin {
+    fn ticks(times: &[i64]) -> impl Stream<Item = Result<Tick, &'static str>> + Unpin {
         stream::iter(times.iter().map(|ts| Ok(Tick(*ts, None))).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn an_event_keeps_when_it_is_due() {
-        let position = Position { rank: 0, file: 0, row: 0, seq: 0 };
-        let mut event =
-            Event { position, ts: Micros(7), order_key: 0, event_id: [0; 32], body: bytes::Bytes::new(), due: None };
-        event.set_due(Duration::from_secs(3));
-        assert_eq!((event.ts(), event.due), (Micros(7), Some(Duration::from_secs(3))));
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,10 +197,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_pacing_nothing_waits_and_errors_pass() {
         let clock = SystemClock::new();
-        let items = ticks(&[0, i64::MAX / 2]).chain(stream::iter([Err(Refusal::new(Reason::TsUtcInvalid, ""))]));
+        let items = ticks(&[0, i64::MAX / 2]).chain(stream::iter([Err("broken")]));
         let all: Vec<_> = items.pace(clock, Pacing::off()).collect().await;
         assert_eq!(all[1], Ok(Tick(i64::MAX / 2, None)));
-        assert_eq!(all[2].as_ref().unwrap_err().reason, Reason::TsUtcInvalid);
+        assert_eq!(all[2], Err("broken"));
         assert_eq!(clock.now(), Duration::ZERO);
     }
 }

@@ -15,10 +15,10 @@ use super::first_wait::FirstWait;
 use super::plan::RatePlan;
 use super::rate::{Admission, Governor};
 use crate::clock::{Alarm, Clock};
-use crate::model::{Micros, Refusal};
+use crate::model::Micros;
 
 /// Streams that can be throttled.
-pub trait ThrottleExt<T>: Stream<Item = Result<T, Refusal>> + Sized {
+pub trait ThrottleExt<T, E>: Stream<Item = Result<T, E>> + Sized {
     /// Lets items through by `plan`, which starts at wall time `start` (`WSP_RATE_PLAN_START_UTC`), or with
     /// the first item where there is none. Without a plan everything passes, and errors always do. One item is held while it waits, and none
     /// is read ahead of it; no item leaves early.
@@ -38,7 +38,7 @@ pub trait ThrottleExt<T>: Stream<Item = Result<T, Refusal>> + Sized {
     }
 }
 
-impl<T, S: Stream<Item = Result<T, Refusal>> + Sized> ThrottleExt<T> for S {}
+impl<T, E, S: Stream<Item = Result<T, E>> + Sized> ThrottleExt<T, E> for S {}
 
 pin_project! {
     /// The stage that [`ThrottleExt::throttle`] makes.
@@ -57,12 +57,12 @@ pin_project! {
     }
 }
 
-impl<S, T, C> Stream for Throttle<S, T, C>
+impl<S, T, E, C> Stream for Throttle<S, T, C>
 where
-    S: Stream<Item = Result<T, Refusal>>,
+    S: Stream<Item = Result<T, E>>,
     C: Clock,
 {
-    type Item = Result<T, Refusal>;
+    type Item = Result<T, E>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
@@ -101,11 +101,10 @@ where
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::model::Reason;
     use crate::pace::rate::RateLimit;
     use futures::{StreamExt, stream};
 
-    fn numbers(n: u64) -> impl Stream<Item = Result<u64, Refusal>> + Unpin {
+    fn numbers(n: u64) -> impl Stream<Item = Result<u64, &'static str>> + Unpin {
         stream::iter((0..n).map(Ok))
     }
 
@@ -147,7 +146,7 @@ mod tests {
     async fn errors_need_no_token() {
         let clock = SystemClock::new();
         let plan = RatePlan::steady(RateLimit::new(0.001, None, None).unwrap());
-        let items = numbers(1).chain(stream::iter([Err(Refusal::new(Reason::TsUtcInvalid, ""))]));
+        let items = numbers(1).chain(stream::iter([Err("broken")]));
         let all: Vec<_> = items.throttle(clock, Some(plan), None).collect().await;
         assert_eq!((all.len(), clock.now()), (2, Duration::ZERO));
     }

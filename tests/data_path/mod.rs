@@ -15,7 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 use wsp::envelope::{FrameExt as _, Framer, OutputFrame, RunPins};
-use wsp::model::{Event, Refusal, RowBatch, Run, WorldKey};
+use wsp::model::{Event, Refusal, RowBatch, RowSlice, WorldKey};
 use wsp::oracle::{Scan, View, ViewFile, ViewFiles};
 use wsp::store::{Key, Layer, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
 
@@ -130,12 +130,12 @@ pub(crate) async fn read(view: &View, scan: Scan) -> (Vec<RowBatch>, Option<Refu
 }
 
 /// Chunks of rows in canonical order, by sorting all of them.
-pub(crate) fn merged(batches: Vec<RowBatch>, chunk_rows: usize) -> Vec<Vec<Run>> {
-    let mut rows: Vec<(_, u16, u32, u64, Run)> = Vec::new();
+pub(crate) fn merged(batches: Vec<RowBatch>, chunk_rows: usize) -> Vec<Vec<RowSlice>> {
+    let mut rows: Vec<(_, u16, u32, u64, RowSlice)> = Vec::new();
     for batch in batches.into_iter().map(Arc::new) {
         for (i, ts) in batch.times().iter().enumerate() {
             let position = batch.position(i);
-            let run = Run { batch: batch.clone(), from: i, to: i + 1 };
+            let run = RowSlice { batch: batch.clone(), from: i, to: i + 1 };
             rows.push((*ts, position.rank, position.file, position.row, run));
         }
     }
@@ -144,7 +144,7 @@ pub(crate) fn merged(batches: Vec<RowBatch>, chunk_rows: usize) -> Vec<Vec<Run>>
 }
 
 /// The events of these chunks, and the refusal that ended them.
-pub(crate) async fn framed(framer: Framer, chunks: Vec<Vec<Run>>) -> (Vec<Event>, Option<Refusal>) {
+pub(crate) async fn framed(framer: Framer, chunks: Vec<Vec<RowSlice>>) -> (Vec<Event>, Option<Refusal>) {
     let (mut events, mut refusal) = (Vec::new(), None);
     let mut stream = futures::stream::iter(chunks.into_iter().map(Ok)).frame(framer);
     while let Some(item) = stream.next().await {

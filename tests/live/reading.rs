@@ -139,7 +139,7 @@ async fn read(store: &Arc<S3Store>, expected_rows: u64) -> u64 {
     let wishes: Vec<u64> = views.iter().map(|view| view.memory_wish(Resume::default())).collect();
     let scans = shares(MEMORY, &wishes).into_iter().map(|share| Scan::new().memory(share));
     let sources = views.iter().zip(scans).map(|(view, scan)| Box::pin(view.batches(scan))).collect();
-    let count = |sum: u64, runs: Vec<wsp::model::Run>| async move {
+    let count = |sum: u64, runs: Vec<wsp::model::RowSlice>| async move {
         Ok(sum + runs.iter().map(|run| (run.to - run.from) as u64).sum::<u64>())
     };
     assert_eq!(merge(sources).try_fold(0, count).await.unwrap(), expected_rows * u64::from(OUTPUTS));

@@ -17,7 +17,7 @@ use futures::executor::block_on_stream;
 use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
 use wsp::merge::merge;
-use wsp::model::{Refusal, RowBatch, Run};
+use wsp::model::{Refusal, RowBatch, RowSlice};
 use wsp::oracle::{Scan, View};
 use wsp::pipelines::prepare::Prepared;
 
@@ -57,7 +57,7 @@ pub(crate) fn run(way: Way, profiles: &[PathBuf]) -> Result<()> {
             let run = stage::prepared(first)?;
             let _context = runtime.enter();
             let sources = run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
-            let chunks: Vec<Vec<Run>> = block_on_stream(merge(sources)).collect::<std::result::Result<_, Refusal>>()?;
+            let chunks: Vec<Vec<RowSlice>> = block_on_stream(merge(sources)).collect::<std::result::Result<_, Refusal>>()?;
             let mut framer = run.framer();
             let started = clock.now();
             let rows = chunks.iter().map(|chunk| black_box(framer.frame(chunk)).events.len() as u64).sum();
@@ -107,6 +107,6 @@ fn lines(batches: &[Arc<RowBatch>]) -> Result<u64> {
     Ok(rows)
 }
 
-fn count(runs: &[Run]) -> u64 {
+fn count(runs: &[RowSlice]) -> u64 {
     runs.iter().map(|run| (run.to - run.from) as u64).sum()
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::executor::block_on_stream;
 use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
-use wsp::merge::{RunsExt, merge};
+use wsp::merge::{SlicesExt, merge};
 use wsp::model::Event;
 use wsp::oracle::Scan;
 use wsp::pipelines::prepare::{self, Prepared};

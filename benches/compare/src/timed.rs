@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
-use wsp::deliver::{Attempt, Gate, GateConnection, HttpGate};
+use wsp::deliver::{Attempt, Gate, GateConnection, HttpGate, Takes};
 use wsp::evidence::Status;
 use wsp::model::{Event, Position};
 use wsp::pipelines::producer::{Caps, Settings};
@@ -74,7 +74,7 @@ impl<G: Clone> Clone for Noted<G> {
     }
 }
 
-impl<G: Gate> Gate for Noted<G> {
+impl<G: Gate<Connection: Takes<Event>>> Gate for Noted<G> {
     type Connection = NotedConnection<G::Connection>;
 
     fn connection(&self) -> Self::Connection {
@@ -83,6 +83,16 @@ impl<G: Gate> Gate for Noted<G> {
 }
 
 impl<H: GateConnection> GateConnection for NotedConnection<H> {
+    fn close(&mut self) {
+        self.connection.close();
+    }
+
+    fn rest(&mut self) -> impl Future<Output = ()> + Send {
+        self.connection.rest()
+    }
+}
+
+impl<H: Takes<Event>> Takes<Event> for NotedConnection<H> {
     fn push(&mut self, event: &Event) -> impl Future<Output = Attempt> + Send {
         let now = self.clock.now();
         let lag = event.due.map_or(0, |due| now.as_nanos() as i64 - due.as_nanos() as i64);
@@ -90,10 +100,6 @@ impl<H: GateConnection> GateConnection for NotedConnection<H> {
         let sent = Sent { at: now.as_nanos() as u64, ts: event.ts.0, lag, row: (rank, file, row) };
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
         self.connection.push(event)
-    }
-
-    fn rest(&mut self) -> impl Future<Output = ()> + Send {
-        self.connection.rest()
     }
 }
 

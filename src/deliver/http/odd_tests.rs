@@ -5,11 +5,27 @@ use tokio::net::TcpListener;
 
 use super::tests::{OK, Reply, answered, connections, event, gate, request, server};
 use super::*;
+use crate::clock::SystemClock;
+use crate::deliver::{Judge, Stray};
+use crate::ig::IgJudge;
+use crate::model::{Event, Hex64};
 
 /// An answer that names an event, in a receipt.
 fn naming(event_id: [u8; 32], status: &str, decision: &str) -> String {
     let body = format!(r#"{{"decision":"{decision}","receipt":{{"event_id":"{}"}}}}"#, Hex64::of_digest(event_id));
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// What the push stage makes of an attempt: an answer to another event ends the connection.
+async fn pushed(connection: &mut HttpConnection<SystemClock>, event: &Event) -> Attempt {
+    let attempt = connection.push(event).await;
+    match IgJudge::default().judge(event, &attempt) {
+        Ok(_) => attempt,
+        Err(Stray(why)) => {
+            connection.close();
+            Attempt::ConnectionLost(why.to_owned())
+        }
+    }
 }
 
 #[tokio::test]
@@ -26,7 +42,7 @@ async fn an_answer_to_another_event_is_no_answer_and_ends_the_connection() {
     let mut connection = gate(address).connection();
     let mut came = Vec::new();
     for _ in 0..6 {
-        came.push(match connection.push(&event()).await {
+        came.push(match pushed(&mut connection, &event()).await {
             Attempt::Answered(answer) => answer.status(),
             Attempt::ConnectionLost(why) => {
                 assert!(why.contains("another event"), "{why}");
@@ -88,7 +104,7 @@ async fn a_decision_about_an_event_that_was_not_all_sent_is_somebody_elses() {
             stream.write_all(answer.as_bytes()).await.unwrap();
             stream
         };
-        let (attempt, _stream) = tokio::join!(connection.push(&large), serve);
+        let (attempt, _stream) = tokio::join!(pushed(&mut connection, &large), serve);
         match attempt {
             Attempt::ConnectionLost(why) => assert!(lost && why.contains("not all sent"), "{answer}: {why}"),
             Attempt::Answered(_) => assert!(!lost, "{answer}"),

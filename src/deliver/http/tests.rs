@@ -12,7 +12,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::deliver::health::{Health, Lookup, ProbeError};
 use crate::deliver::http1::BODY_LIMIT;
-use crate::model::{Micros, Position, Secret};
+use crate::model::{Event, Micros, Position, Secret};
 
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
 

@@ -10,11 +10,12 @@ use crate::clock::SystemClock;
 use crate::credit::Credit;
 use crate::deliver::backoff::{RetryPolicy, mix};
 use crate::deliver::circuit::CircuitPolicy;
-use crate::deliver::gate::{Answer, Attempt};
-use crate::deliver::memory::{Ending, Journal, MemoryGate, Step};
+use crate::deliver::gate::{Answer, Attempt, GateConnection, Takes};
 use crate::deliver::stats::{PushCounts, PushStats};
 use crate::deliver::{Adaptive, RetryBudget};
-use crate::model::Decision;
+use crate::ig::IgJudge;
+use crate::ig::memory::{Ending, Journal, MemoryGate, Step};
+use crate::model::{Decision, Delivered, Event, Reason, Refusal};
 
 /// As elsewhere, under an id whose every byte counts: delays hang on it.
 fn event(i: u64, key: u64) -> Event {
@@ -43,7 +44,7 @@ async fn run(n: u64, gate: &MemoryGate<SystemClock>, options: PushOptions<System
     let clock = options.clock;
     let started = clock.now();
     let input = stream::iter((0..n).map(|i| Ok(event(i, i / 3))));
-    let mut answers = std::pin::pin!(input.push(gate.clone(), options.stats(stats.clone())));
+    let mut answers = std::pin::pin!(input.push(gate.clone(), IgJudge::default(), options.stats(stats.clone())));
     let (mut delivered, mut error, mut most_took) = (Vec::new(), None, Duration::ZERO);
     while let Some(answer) = answers.next().await {
         match answer {
@@ -213,7 +214,7 @@ async fn events_that_wait_for_leave_do_not_hold_up_the_retries_that_it_hangs_on(
     let credit = Credit::new(4);
     let never = CircuitPolicy { failures: 0, ..CircuitPolicy::default() };
     let options = PushOptions::new(clock).mode(keyed(2)).circuit(never).credit(credit.clone());
-    let mut answers = stream::iter((0..40).map(|i| Ok(event(i, i)))).push(gate.clone(), options);
+    let mut answers = stream::iter((0..40).map(|i| Ok(event(i, i)))).push(gate.clone(), IgJudge::default(), options);
     for answered in 1..=40 {
         let answer = tokio::time::timeout(Duration::from_mins(5), answers.next()).await;
         assert_eq!(answer.expect("it stands still").unwrap().unwrap().attempts, 2);
@@ -238,7 +239,7 @@ async fn requests_in_flight_follow_what_the_gate_takes() {
     let options = PushOptions::new(clock).mode(keyed(64)).window(65_536).stats(stats.clone()).circuit(circuit(0));
     let input = stream::iter((0..20_000).map(|i| Ok(event(i, i / 3))));
     let retry = RetryPolicy { max_attempts: 100, ..RetryPolicy::default() };
-    let answers: Vec<_> = input.push(gate, options.adaptive(adaptive).retry(retry)).collect().await;
+    let answers: Vec<_> = input.push(gate, IgJudge::default(), options.adaptive(adaptive).retry(retry)).collect().await;
     assert!(answers.len() == 20_000 && answers.iter().all(Result::is_ok));
     let counts = stats.counts();
     // Fixed at 64, five in six would be refused.
@@ -270,7 +271,8 @@ async fn another_payload_under_the_same_id_ends_the_run_under_its_own_name() {
         });
         let stats = PushStats::new();
         let options = PushOptions::new(clock).stop_on_quarantine(stop).stats(stats.clone());
-        let answers: Vec<_> = stream::iter((0..6).map(|i| Ok(event(i, i)))).push(gate, options).collect().await;
+        let answers: Vec<_> =
+            stream::iter((0..6).map(|i| Ok(event(i, i)))).push(gate, IgJudge::default(), options).collect().await;
         let counts = stats.counts();
         assert_eq!((counts.payload_mismatches, counts.ambiguous), (1, u64::from(lost)));
         if let Err(refusal) = answers.last().unwrap() {
@@ -297,7 +299,9 @@ impl Gate for Crowded {
     }
 }
 
-impl crate::deliver::GateConnection for Crowded {
+impl GateConnection for Crowded {}
+
+impl Takes<Event> for Crowded {
     async fn push(&mut self, event: &Event) -> Attempt {
         let attempt = self.gate.push(event);
         self.inside.fetch_add(1, Ordering::Relaxed);

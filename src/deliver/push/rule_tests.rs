@@ -15,11 +15,12 @@ use crate::clock::SystemClock;
 use crate::credit::Credit;
 use crate::deliver::backoff::{RetryPolicy, mix};
 use crate::deliver::circuit::CircuitPolicy;
-use crate::deliver::gate::{Answer, Attempt, GateConnection};
-use crate::deliver::memory::{Ending, MemoryGate, Step};
+use crate::deliver::gate::{Answer, Attempt, GateConnection, Takes};
 use crate::deliver::stats::PushStats;
-use crate::deliver::taxonomy::{self, Verdict};
-use crate::deliver::{Adaptive, RetryBudget};
+use crate::deliver::{Adaptive, RetryBudget, Verdict};
+use crate::ig::memory::{Ending, MemoryGate, Step};
+use crate::ig::{IgJudge, judge::judge};
+use crate::model::Event;
 
 #[derive(Debug, Clone, Copy)]
 enum What {
@@ -66,7 +67,9 @@ impl Gate for Logged {
     }
 }
 
-impl GateConnection for Logged {
+impl GateConnection for Logged {}
+
+impl Takes<Event> for Logged {
     async fn push(&mut self, event: &Event) -> Attempt {
         let seq = event.position.seq;
         self.log.note(What::Begins(seq));
@@ -77,7 +80,7 @@ impl GateConnection for Logged {
             *nth += 1;
             *nth
         };
-        self.log.note(match taxonomy::judge(&attempt) {
+        self.log.note(match judge(&attempt) {
             Verdict::Retry { retry_after, .. } => {
                 What::Failed(seq, self.log.clock.now() + self.retry.delay(&event.event_id, nth, retry_after))
             }
@@ -95,7 +98,7 @@ enum Stands {
     Answered,
 }
 
-struct Judge {
+struct Watch {
     mode: DeliveryMode,
     lines: Vec<Option<u64>>,
     handed: usize,
@@ -107,7 +110,7 @@ struct Judge {
     held_up: bool,
 }
 
-impl Judge {
+impl Watch {
     fn line_is_free(&self, seq: usize) -> bool {
         self.lines[seq].is_none()
             || (0..seq).all(|older| self.lines[older] != self.lines[seq] || self.stands[older] == Stands::Answered)
@@ -258,7 +261,7 @@ async fn run(case: &Case) -> Result<(), TestCaseError> {
             credit.settle(total);
         }
     };
-    let answers = input.push(gate, options).collect::<Vec<_>>();
+    let answers = input.push(gate, IgJudge::default(), options).collect::<Vec<_>>();
     let answers = tokio::select! {
         answers = answers => answers,
         () = saver => unreachable!(),
@@ -271,7 +274,7 @@ async fn run(case: &Case) -> Result<(), TestCaseError> {
         DeliveryMode::Keyed(_) => Some(key(i)),
         DeliveryMode::Free(_) => None,
     };
-    let mut judge = Judge {
+    let mut judge = Watch {
         mode,
         lines: (0..n).map(line).collect(),
         handed: 0,
@@ -307,8 +310,10 @@ async fn the_key_that_bounds_a_run_is_named_with_the_rate_it_allows() {
         let stats = PushStats::new();
         let options = PushOptions::new(clock).mode(keyed(64)).window(window).held(window).stats(stats.clone());
         let key = move |i: u64| if hot && mix(i).is_multiple_of(10) { 7 } else { 1_000 + i };
-        let answers: Vec<_> =
-            stream::iter((0..6_000).map(|i| Ok(event(i, key(i))))).push(gate, options).collect().await;
+        let answers: Vec<_> = stream::iter((0..6_000).map(|i| Ok(event(i, key(i)))))
+            .push(gate, IgJudge::default(), options)
+            .collect()
+            .await;
         assert!(answers.len() == 6_000 && answers.iter().all(Result::is_ok));
         let named =
             stats.hot_key().and_then(|hot| hot.bottleneck("merchant_id", stats.counts().decided(), clock.now()));

@@ -12,9 +12,10 @@ use crate::credit::Credit;
 use crate::deliver::backoff::{RetryPolicy, mix};
 use crate::deliver::circuit::CircuitPolicy;
 use crate::deliver::gate::{Answer, Attempt};
-use crate::deliver::memory::{Ending, MemoryGate, Step};
 use crate::deliver::stats::PushStats;
-use crate::model::{Decision, Micros, Names, Position};
+use crate::ig::IgJudge;
+use crate::ig::memory::{Ending, MemoryGate, Step};
+use crate::model::{Decision, Delivered, Event, Micros, Names, Position, Reason, Refusal};
 
 pub(super) fn event(i: u64, key: u64) -> Event {
     let mut event_id = [0; 32];
@@ -85,7 +86,8 @@ async fn strict_order_survives_retries() {
         (5, 1) => Step { delay: ms(5), ending: Ending::After(Attempt::ConnectionLost("reset".into())) },
         _ => Step::work(some_delay(event, nth)),
     });
-    let (delivered, error) = outcome(events(100, 9).push(gate.clone(), PushOptions::new(clock))).await;
+    let (delivered, error) =
+        outcome(events(100, 9).push(gate.clone(), IgJudge::default(), PushOptions::new(clock))).await;
     assert_eq!(error, None);
     assert_eq!(rows(&delivered), (0..100).collect::<Vec<_>>());
     let journal = gate.journal();
@@ -105,7 +107,8 @@ async fn strict_order_survives_retries() {
 async fn free_uses_every_connection_and_bounds_displacement() {
     let clock = SystemClock::new();
     let gate = MemoryGate::scripted(clock, |event, nth| Step::work(some_delay(event, nth) + ms(1)));
-    let (delivered, error) = outcome(events(500, 500).push(gate.clone(), PushOptions::new(clock).mode(free(8)))).await;
+    let (delivered, error) =
+        outcome(events(500, 500).push(gate.clone(), IgJudge::default(), PushOptions::new(clock).mode(free(8)))).await;
     assert_eq!((delivered.len(), error), (500, None));
     let journal = gate.journal();
     assert_eq!(journal.most_in_flight, 8);
@@ -119,7 +122,8 @@ async fn a_stalled_event_holds_the_window_and_no_more() {
     let clock = SystemClock::new();
     let gate =
         MemoryGate::scripted(clock, |event, _| Step::work(ms(if event.position.seq == 10 { 10_000 } else { 1 })));
-    let answers = events(1000, 1000).push(gate.clone(), PushOptions::new(clock).mode(keyed(4)).window(50));
+    let answers =
+        events(1000, 1000).push(gate.clone(), IgJudge::default(), PushOptions::new(clock).mode(keyed(4)).window(50));
     let watcher = {
         let gate = gate.clone();
         async move {
@@ -139,7 +143,11 @@ async fn credit_bounds_what_is_sent_beyond_the_saved() {
     let clock = SystemClock::new();
     let gate = MemoryGate::new(clock);
     let credit = Credit::new(20);
-    let mut answers = events(100, 7).push(gate.clone(), PushOptions::new(clock).mode(keyed(3)).credit(credit.clone()));
+    let mut answers = events(100, 7).push(
+        gate.clone(),
+        IgJudge::default(),
+        PushOptions::new(clock).mode(keyed(3)).credit(credit.clone()),
+    );
     for answered in 0..100_u64 {
         answers.next().await.unwrap().unwrap();
         assert!(gate.journal().admitted.len() as u64 <= answered / 20 * 20 + 20);
@@ -158,7 +166,8 @@ async fn an_upstream_error_comes_after_all_that_precedes_it() {
     });
     let input =
         events(30, 30).chain(stream::iter([Err(Refusal::new(Reason::TsUtcInvalid, "null"))])).chain(events(5, 5));
-    let (delivered, error) = outcome(input.push(gate.clone(), PushOptions::new(clock).mode(keyed(4)))).await;
+    let (delivered, error) =
+        outcome(input.push(gate.clone(), IgJudge::default(), PushOptions::new(clock).mode(keyed(4)))).await;
     assert_eq!(delivered.len(), 30);
     assert_eq!(error.unwrap().reason, Reason::TsUtcInvalid);
     assert_eq!(gate.journal().admitted.len(), 30);
@@ -169,7 +178,7 @@ async fn an_event_that_fails_is_told_of_before_the_fault_of_a_later_row() {
     let clock = SystemClock::new();
     let gate = MemoryGate::scripted(clock, |_, _| Step { delay: ms(10), ..Step::answer(422, "") });
     let upstream = events(1, 1).chain(stream::iter([Err(Refusal::new(Reason::TsUtcInvalid, ""))]));
-    let (delivered, error) = outcome(upstream.push(gate, PushOptions::new(clock))).await;
+    let (delivered, error) = outcome(upstream.push(gate, IgJudge::default(), PushOptions::new(clock))).await;
     assert_eq!((delivered.len(), error.unwrap().reason), (0, Reason::IgPushRejected));
 }
 
@@ -182,8 +191,8 @@ async fn a_rejected_event_lets_the_answers_on_the_way_come_first() {
     });
     let stats = PushStats::new();
     let names = Names::new([("arrival_events_5B".parse().unwrap(), vec!["w/part-000000.parquet".to_owned()])]);
-    let options = PushOptions::new(clock).mode(free(4)).stats(stats.clone()).names(names);
-    let (delivered, error) = outcome(events(100, 100).push(gate.clone(), options)).await;
+    let options = PushOptions::new(clock).mode(free(4)).stats(stats.clone());
+    let (delivered, error) = outcome(events(100, 100).push(gate.clone(), IgJudge::new(names), options)).await;
     let (error, id) = (error.unwrap(), format!("{:016x}{}", 5, "0".repeat(48)));
     assert_eq!((error.reason, error.place.row, error.place.field.as_deref()), (Reason::IgPushRejected, Some(5), None));
     assert_eq!(error.place.file.as_deref(), Some("w/part-000000.parquet"));
@@ -207,7 +216,7 @@ async fn exhausted_attempts_end_the_run_and_stop_retries_elsewhere() {
     let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
     let circuit = CircuitPolicy { failures: 21, ..CircuitPolicy::default() };
     let options = PushOptions::new(clock).mode(keyed(4)).retry(retry).circuit(circuit).stats(stats.clone());
-    let (delivered, error) = outcome(events(1000, 1000).push(gate.clone(), options)).await;
+    let (delivered, error) = outcome(events(1000, 1000).push(gate.clone(), IgJudge::default(), options)).await;
     assert!(delivered.is_empty());
     let error = error.unwrap();
     assert_eq!(error.reason, Reason::IgPushRetryExhausted);
@@ -227,14 +236,15 @@ async fn quarantine_ends_the_run_or_flows_on_as_policy_says() {
         _ => Step::work(Duration::ZERO),
     };
     let gate = MemoryGate::scripted(clock, quarantine);
-    let (delivered, error) = outcome(events(5, 5).push(gate, PushOptions::new(clock))).await;
+    let (delivered, error) = outcome(events(5, 5).push(gate, IgJudge::default(), PushOptions::new(clock))).await;
     assert_eq!(rows(&delivered), [0, 1]);
     let error = error.unwrap();
     assert_eq!(error.reason, Reason::IgPushRejected);
     assert!(error.detail.contains("QUARANTINE, SCHEMA_FAIL"), "{}", error.detail);
 
     let gate = MemoryGate::scripted(clock, quarantine);
-    let (delivered, error) = outcome(events(5, 5).push(gate, PushOptions::new(clock).stop_on_quarantine(false))).await;
+    let (delivered, error) =
+        outcome(events(5, 5).push(gate, IgJudge::default(), PushOptions::new(clock).stop_on_quarantine(false))).await;
     assert_eq!(error, None);
     assert_eq!(
         delivered.iter().map(|answer| answer.decision == Decision::Quarantine).collect::<Vec<_>>(),
@@ -256,7 +266,8 @@ async fn after_a_stop_nothing_is_sent_and_answers_on_the_way_are_awaited() {
         clock.sleep_until(ms(50)).await;
         stop.request();
     };
-    let ((delivered, error), ()) = tokio::join!(outcome(events(100, 100).push(gate.clone(), options)), stopper);
+    let ((delivered, error), ()) =
+        tokio::join!(outcome(events(100, 100).push(gate.clone(), IgJudge::default(), options)), stopper);
     assert_eq!(rows(&delivered), [0]);
     assert_eq!(error.unwrap().reason, Reason::RunStopped);
     assert_eq!(gate.journal().attempts, 2);
@@ -279,7 +290,8 @@ async fn what_is_queued_is_dropped_unsent_by_a_stop_and_by_a_failure() {
                 stop.request();
             }
         };
-        let ((delivered, error), ()) = tokio::join!(outcome(events(100, 100).push(gate.clone(), options)), stopper);
+        let ((delivered, error), ()) =
+            tokio::join!(outcome(events(100, 100).push(gate.clone(), IgJudge::default(), options)), stopper);
         assert_eq!(error.unwrap().reason, if fails { Reason::IgPushRejected } else { Reason::RunStopped });
         // Each connection had one request on the way, and all but the failed one were answered.
         assert_eq!((gate.journal().attempts, delivered.len()), (4, if fails { 3 } else { 4 }));
@@ -292,7 +304,7 @@ async fn a_stop_does_not_wait_for_answers_beyond_its_deadline() {
     let gate = MemoryGate::scripted(clock, |_, _| Step::work(ms(60_000)));
     let stop = Stop::new();
     let options = PushOptions::new(clock).mode(keyed(2)).stop(stop.clone()).drain_deadline(ms(3_000));
-    let mut answers = std::pin::pin!(events(100, 100).push(gate.clone(), options));
+    let mut answers = std::pin::pin!(events(100, 100).push(gate.clone(), IgJudge::default(), options));
     assert!(tokio::time::timeout(ms(10), answers.next()).await.is_err());
     stop.request();
     let (delivered, error) = outcome(answers).await;
@@ -310,7 +322,7 @@ async fn a_stop_after_the_last_answer_is_no_stop() {
         clock.sleep_until(ms(50)).await;
         stop.request();
     };
-    let ((delivered, error), ()) = tokio::join!(outcome(events(3, 3).push(gate, options)), stopper);
+    let ((delivered, error), ()) = tokio::join!(outcome(events(3, 3).push(gate, IgJudge::default(), options)), stopper);
     assert_eq!((delivered.len(), error), (3, None));
 }
 
@@ -321,7 +333,8 @@ async fn a_panic_in_a_connection_is_an_internal_error() {
         4 => Step { delay: ms(1), ending: Ending::Panic },
         _ => Step::work(ms(2)),
     });
-    let (delivered, error) = outcome(events(100, 100).push(gate, PushOptions::new(clock).mode(free(3)))).await;
+    let (delivered, error) =
+        outcome(events(100, 100).push(gate, IgJudge::default(), PushOptions::new(clock).mode(free(3)))).await;
     assert_eq!(error.unwrap().reason, Reason::InternalError);
     assert!(!rows(&delivered).contains(&4) && delivered.len() >= 3);
 }
@@ -330,12 +343,12 @@ async fn a_panic_in_a_connection_is_an_internal_error() {
 async fn requests_move_on_while_nobody_looks_and_end_with_the_stage() {
     let clock = SystemClock::new();
     let gate = MemoryGate::scripted(clock, |_, _| Step::work(ms(10)));
-    let mut answers = std::pin::pin!(events(100, 100).push(gate.clone(), PushOptions::new(clock)));
+    let mut answers = std::pin::pin!(events(100, 100).push(gate.clone(), IgJudge::default(), PushOptions::new(clock)));
     assert!(tokio::time::timeout(ms(1), answers.next()).await.is_err());
     clock.sleep_until(ms(205)).await;
     assert_eq!(gate.journal().admitted.len(), 20);
 
-    let mut dropped = Box::pin(events(100, 100).push(gate.clone(), PushOptions::new(clock)));
+    let mut dropped = Box::pin(events(100, 100).push(gate.clone(), IgJudge::default(), PushOptions::new(clock)));
     assert!(tokio::time::timeout(ms(1), dropped.next()).await.is_err());
     drop(dropped);
     let attempts = gate.journal().attempts;
@@ -355,7 +368,8 @@ async fn lag_counts_from_the_due_time_and_latency_from_the_first_attempt() {
     let mut late = event(0, 0);
     late.due = Some(ms(480));
     let retry = RetryPolicy { base_delay: Duration::ZERO, ..RetryPolicy::default() };
-    let (delivered, _) = outcome(stream::iter([Ok(late)]).push(gate, PushOptions::new(clock).retry(retry))).await;
+    let (delivered, _) =
+        outcome(stream::iter([Ok(late)]).push(gate, IgJudge::default(), PushOptions::new(clock).retry(retry))).await;
     assert_eq!(delivered[0].lag, ms(20));
     assert!((ms(10)..=ms(12)).contains(&delivered[0].latency), "{:?}", delivered[0].latency);
 }
@@ -386,7 +400,7 @@ proptest! {
             let clock = SystemClock::new();
             let gate = MemoryGate::scripted(clock, move |event, nth| fault(seed, event, nth));
             let mode = if free_mode { free(connections) } else { keyed(connections) };
-            let answers = events(n, keys).push(gate.clone(), PushOptions::new(clock).mode(mode).window(window));
+            let answers = events(n, keys).push(gate.clone(), IgJudge::default(), PushOptions::new(clock).mode(mode).window(window));
             (outcome(answers).await, gate.journal())
         });
         let ((delivered, error), journal) = run();

@@ -54,9 +54,9 @@ fn texts(values: &[String]) -> ArrayRef {
 }
 
 /// The rows of `batch` as the merge gives them, in runs of two.
-fn chunk(batch: &Arc<RowBatch>) -> Vec<Run> {
+fn chunk(batch: &Arc<RowBatch>) -> Vec<RowSlice> {
     let rows = batch.times().len();
-    (0..rows).step_by(2).map(|from| Run { batch: batch.clone(), from, to: rows.min(from + 2) }).collect()
+    (0..rows).step_by(2).map(|from| RowSlice { batch: batch.clone(), from, to: rows.min(from + 2) }).collect()
 }
 
 /// All that comes of a batch: the events of each chunk, and the refusal.
@@ -185,7 +185,7 @@ fn a_body_larger_than_the_whole_budget_passes() {
 fn a_foreign_row_is_refused_with_the_run_that_it_is_in() {
     let seeds: ArrayRef = Arc::new(Int64Array::from(vec![42, 42, 7, 42]));
     let batch = batch(vec![("seed", seeds)]);
-    let run = |from, to| vec![Run { batch: batch.clone(), from, to }];
+    let run = |from, to| vec![RowSlice { batch: batch.clone(), from, to }];
     let mut framer = framer();
     let before = framer.frame(&run(0, 2));
     assert_eq!((before.events.len(), before.refusal), (2, None));

@@ -1,7 +1,7 @@
 //! What an answer's JSON says about an event: the decision, and which event it names.
 //!
 //! ```text
-//! body ──one pass──► Said { decision, names } ──► taxonomy (the decision) · http (is the answer ours?)
+//! body ──one pass──► Said { decision, names } ──► judge: the decision, and whether the answer is ours
 //! ```
 //!
 //! Only an object decides. A derived `Deserialize` would also accept an array of the fields in order, so that

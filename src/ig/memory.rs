@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::gate::{Answer, Attempt, Gate, GateConnection};
 use crate::clock::Clock;
+use crate::deliver::{Answer, Attempt, Gate, GateConnection, Takes};
 use crate::model::{Decision, Event, Position};
 
 /// How one attempt goes.
@@ -130,6 +130,13 @@ impl<C: Clock> Gate for MemoryGate<C> {
 }
 
 impl<C: Clock> GateConnection for MemoryGate<C> {
+    async fn ask(&mut self) -> Result<(), String> {
+        self.lock().asked += 1;
+        (self.health)(self.clock.now())
+    }
+}
+
+impl<C: Clock> Takes<Event> for MemoryGate<C> {
     #[allow(clippy::panic, reason = "a test asked for it")]
     async fn push(&mut self, event: &Event) -> Attempt {
         let nth = self.lock().begin(event);
@@ -153,11 +160,6 @@ impl<C: Clock> GateConnection for MemoryGate<C> {
             }
             Ending::Panic => panic!("the script wants a panic"),
         }
-    }
-
-    async fn ask(&mut self) -> Result<(), String> {
-        self.lock().asked += 1;
-        (self.health)(self.clock.now())
     }
 }
 

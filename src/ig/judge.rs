@@ -1,35 +1,15 @@
-//! What an attempt means: an answer, another try, or the end (contract, section 6).
+//! What an attempt to push an event to IG means: an answer, another try, or the end (contract, section 6).
 //!
 //! ```text
-//! Attempt ──judge──► Decided(ADMIT | DUPLICATE | QUARANTINE) · Retry · Rejected
+//! Attempt ──judge──► Decided (ADMIT, DUPLICATE, QUARANTINE) · Retry · Rejected
 //! ```
-
-use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::gate::{Answer, Attempt};
-use crate::model::Decision;
-
-/// What becomes of an event after an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The gate decided.
-    Decided(Decision),
-    /// The same bytes may be sent again.
-    Retry {
-        /// What happened, for a person.
-        why: String,
-        /// The gate's `Retry-After`, not clamped.
-        retry_after: Option<Duration>,
-    },
-    /// No further attempt can help.
-    Rejected {
-        /// What happened, for a person.
-        why: String,
-    },
-}
+use super::said::Said;
+use crate::deliver::{Answer, Attempt, Cause, Decided, Delivery, Judge, Stray, Verdict};
+use crate::model::{Decision, Delivered, Event, Hex64, Names, Reason, Refusal};
 
 /// The codes with which a 400 asks for another try: the service wrapper says 400 where the managed edge says 503.
 const RETRYABLE_400: [&str; 3] = ["PUBLISH_IN_FLIGHT_RETRY", "PUBLISH_AMBIGUOUS_RETRY", "IG_UNHEALTHY"];
@@ -40,11 +20,69 @@ const PAYLOAD_MISMATCH: &str = "PAYLOAD_HASH_MISMATCH";
 /// How much of a gate's own words is repeated in a message, in characters.
 const QUOTE: usize = 200;
 
-/// Judges an attempt.
+/// IG's judge.
+#[derive(Debug, Clone, Default)]
+pub struct IgJudge {
+    names: Names,
+}
+
+impl IgJudge {
+    /// Its refusals call outputs and files by `names`.
+    #[must_use]
+    pub fn new(names: Names) -> Self {
+        Self { names }
+    }
+}
+
+impl Judge<Event> for IgJudge {
+    type Delivered = Delivered;
+    type Error = Refusal;
+
+    fn judge(&self, event: &Event, attempt: &Attempt) -> Result<Verdict, Stray> {
+        let Attempt::Answered(answer) = attempt else { return Ok(judge(attempt)) };
+        let said = Said::read(answer.body());
+        if !said.is_about(&event.event_id) {
+            return Err(Stray("the answer names another event"));
+        }
+        if answer.is_early() && said.decision.is_some() {
+            return Err(Stray("the answer decides about an event that was not all sent"));
+        }
+        Ok(judge_answer(answer, said.decision))
+    }
+
+    fn delivered(&self, event: &Event, decided: &Decided, delivery: Delivery) -> Delivered {
+        let Event { position, ts, event_id, .. } = *event;
+        let Delivery { attempts, ambiguous, latency, lag } = delivery;
+        Delivered { position, ts, event_id, decision: decided.into(), attempts, ambiguous, latency, lag }
+    }
+
+    fn failed(&self, event: &Event, cause: Cause, why: &str) -> Refusal {
+        let reason = match cause {
+            Cause::Rejected => Reason::IgPushRejected,
+            Cause::Differs => Reason::IgPayloadMismatch,
+            Cause::Exhausted => Reason::IgPushRetryExhausted,
+            Cause::Unavailable => Reason::IgUnavailable,
+        };
+        let (output, id) = (self.names.output(event.position), Hex64::of_digest(event.event_id));
+        self.names.at(event.position, Refusal::new(reason, format!("{why} ({output}, {}, event {id})", event.ts)))
+    }
+}
+
+impl From<&Decided> for Decision {
+    fn from(decided: &Decided) -> Self {
+        match decided {
+            Decided::Accepted => Self::Admit,
+            Decided::Duplicate => Self::Duplicate,
+            Decided::Quarantined { .. } => Self::Quarantine,
+        }
+    }
+}
+
+/// Judges an attempt, whatever event its answer names.
 #[must_use]
 pub fn judge(attempt: &Attempt) -> Verdict {
     match attempt {
-        Attempt::Answered(answer) => judge_answer(answer),
+        Attempt::Answered(answer) => judge_answer(answer, Said::read(answer.body()).decision),
         Attempt::ConnectFailed(cause) => retry(format!("no connection: {cause}")),
         Attempt::ConnectionLost(cause) => retry(format!("connection lost: {cause}")),
         Attempt::TimedOut => retry("no answer in time".to_owned()),
@@ -78,31 +116,8 @@ pub fn describe(answer: &Answer) -> String {
     text
 }
 
-/// Whether the gate may have admitted the event although the attempt brought no decision: there was no answer, it may have
-/// been cut short, or it is of a middle box that had none from the gate.
-#[must_use]
-pub fn is_ambiguous(attempt: &Attempt) -> bool {
-    match attempt {
-        Attempt::ConnectionLost(_) | Attempt::TimedOut => true,
-        Attempt::Answered(answer) => matches!(answer.status(), 502 | 504) || !answer.is_whole(),
-        Attempt::ConnectFailed(_) => false,
-    }
-}
-
-/// Whether the gate, or what is before it, says or shows that it has too much to do.
-#[must_use]
-pub fn is_overload(attempt: &Attempt) -> bool {
-    match attempt {
-        Attempt::Answered(answer) => matches!(answer.status(), 408 | 429 | 503),
-        Attempt::TimedOut => true,
-        Attempt::ConnectFailed(_) | Attempt::ConnectionLost(_) => false,
-    }
-}
-
 /// Whether a QUARANTINE says that the gate holds another payload under the event's id.
-#[must_use]
-pub fn payload_differs(attempt: &Attempt) -> bool {
-    let Attempt::Answered(answer) = attempt else { return false };
+fn payload_differs(answer: &Answer) -> bool {
     let Ok(body) = serde_json::from_slice::<Value>(answer.body()) else { return false };
     let mut codes = [body.get("reason_codes"), body.pointer("/receipt/reason_codes")]
         .into_iter()
@@ -112,12 +127,15 @@ pub fn payload_differs(attempt: &Attempt) -> bool {
     codes.any(|code| code == PAYLOAD_MISMATCH)
 }
 
-fn judge_answer(answer: &Answer) -> Verdict {
-    match (answer.status(), answer.decision()) {
-        (200 | 202, Some(decision)) => Verdict::Decided(decision),
-        (400, Some(Decision::Quarantine)) => Verdict::Decided(Decision::Quarantine),
-        (200 | 202, None) if !answer.is_whole() => again(answer, ", no decision in it, perhaps cut short"),
-        (200 | 202, None) => Verdict::Rejected { why: describe(answer) + ", no decision in it" },
+fn judge_answer(answer: &Answer, decision: Option<Decision>) -> Verdict {
+    match (answer.status(), decision) {
+        (200 | 202, Some(Decision::Admit)) => Verdict::Decided(Decided::Accepted),
+        (200 | 202, Some(Decision::Duplicate)) => Verdict::Decided(Decided::Duplicate),
+        (200 | 202 | 400, Some(Decision::Quarantine)) => {
+            Verdict::Decided(Decided::Quarantined { why: describe(answer), differs: payload_differs(answer) })
+        }
+        (200 | 202, _) if !answer.is_whole() => again(answer, ", no decision in it, perhaps cut short"),
+        (200 | 202, _) => Verdict::Rejected { why: describe(answer) + ", no decision in it" },
         (400, _) if asks_for_retry(answer.body()) => again(answer, ""),
         (400, None) if !answer.is_whole() && !is_json(answer.body()) => again(answer, ", perhaps cut short"),
         (408 | 429 | 500..=599, _) => again(answer, ""),
@@ -155,6 +173,7 @@ fn quote(text: &mut String, word: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Micros, Position};
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -169,6 +188,11 @@ mod tests {
 
     fn is_retry(verdict: &Verdict) -> bool {
         matches!(verdict, Verdict::Retry { .. })
+    }
+
+    fn decision(verdict: &Verdict) -> Option<Decision> {
+        let Verdict::Decided(decided) = verdict else { return None };
+        Some(decided.into())
     }
 
     fn is_rejected(verdict: &Verdict) -> bool {
@@ -188,8 +212,7 @@ mod tests {
             let expected = sample.pointer("/json/decision").and_then(Value::as_str);
             match (status, expected) {
                 (200, Some(word)) => {
-                    let Verdict::Decided(decision) = verdict else { unreachable!("{case}: {verdict:?}") };
-                    assert_eq!(decision.as_str(), word, "{case}");
+                    assert_eq!(decision(&verdict).unwrap().as_str(), word, "{case}: {verdict:?}");
                     decided += 1;
                 }
                 (429 | 500..=599, _) => assert!(is_retry(&verdict), "{case}: {verdict:?}"),
@@ -218,38 +241,36 @@ mod tests {
         for body in ["", "[]", r#"{"error":"OTHER"}"#, r#"{"error":7}"#, r#"{"decision":"ADMIT"}"#] {
             assert!(is_rejected(&judge(&answer(400, body))), "{body}");
         }
-        assert_eq!(judge(&answer(400, r#"{"decision":"QUARANTINE"}"#)), Verdict::Decided(Decision::Quarantine));
-        assert_eq!(
-            judge(&answer(202, r#"{"receipt":{},"decision":"DUPLICATE"}"#)),
-            Verdict::Decided(Decision::Duplicate)
-        );
+        let decided = |attempt| decision(&judge(&attempt));
+        assert_eq!(decided(answer(400, r#"{"decision":"QUARANTINE"}"#)), Some(Decision::Quarantine));
+        assert_eq!(decided(answer(202, r#"{"receipt":{},"decision":"DUPLICATE"}"#)), Some(Decision::Duplicate));
     }
 
     #[test]
     fn overload_is_told_from_other_failures() {
         for status in [408, 429, 503] {
-            assert!(is_overload(&answer(status, "")), "{status}");
+            assert!(answer(status, "").is_overload(), "{status}");
         }
-        assert!(is_overload(&Attempt::TimedOut));
+        assert!(Attempt::TimedOut.is_overload());
         for other in [answer(500, ""), answer(200, ""), Attempt::ConnectionLost("reset".into())] {
-            assert!(!is_overload(&other), "{other:?}");
+            assert!(!other.is_overload(), "{other:?}");
         }
     }
 
     #[test]
     fn another_payload_is_told_from_other_quarantines() {
+        let differs = |status, body: &str| payload_differs(&Answer::new(status, body.as_bytes().to_vec()));
         for body in [
             r#"{"decision":"QUARANTINE","receipt":{"reason_codes":["X","PAYLOAD_HASH_MISMATCH"]}}"#,
             r#"{"decision":"QUARANTINE","reason_codes":["PAYLOAD_HASH_MISMATCH"]}"#,
         ] {
-            assert!(payload_differs(&answer(200, body)), "{body}");
+            assert!(differs(200, body), "{body}");
         }
         for body in
             ["", r#"{"receipt":{"reason_codes":["SCHEMA_FAIL"]}}"#, r#"{"reason_codes":"PAYLOAD_HASH_MISMATCH"}"#]
         {
-            assert!(!payload_differs(&answer(400, body)), "{body}");
+            assert!(!differs(400, body), "{body}");
         }
-        assert!(!payload_differs(&Attempt::TimedOut));
     }
 
     #[test]
@@ -296,8 +317,9 @@ mod tests {
         }
         // What decides came, cut or not; and a status that needs no body.
         let admit = r#"{"decision":"ADMIT"}"#;
-        assert_eq!(judge(&closed(202, admit)), Verdict::Decided(Decision::Admit));
-        assert_eq!(judge(&closed(400, r#"{"decision":"QUARANTINE"}"#)), Verdict::Decided(Decision::Quarantine));
+        let decided = |attempt| decision(&judge(&attempt));
+        assert_eq!(decided(closed(202, admit)), Some(Decision::Admit));
+        assert_eq!(decided(closed(400, r#"{"decision":"QUARANTINE"}"#)), Some(Decision::Quarantine));
         for status in [201, 301, 401, 413] {
             assert!(is_rejected(&judge(&closed(status, ""))), "{status}");
         }
@@ -306,11 +328,30 @@ mod tests {
     #[test]
     fn an_event_that_the_gate_may_hold_is_ambiguous() {
         for attempt in [Attempt::TimedOut, answer(502, "x"), answer(504, ""), closed(200, r#"{"decision":"ADM"#)] {
-            assert!(is_ambiguous(&attempt), "{attempt:?}");
+            assert!(attempt.is_ambiguous(), "{attempt:?}");
         }
         for attempt in [answer(503, ""), answer(500, "{}"), answer(429, ""), Attempt::ConnectFailed("refused".into())] {
-            assert!(!is_ambiguous(&attempt), "{attempt:?}");
+            assert!(!attempt.is_ambiguous(), "{attempt:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_to_this_event_is_a_stray() {
+        let event = Event {
+            position: Position { rank: 0, file: 0, row: 0, seq: 0 },
+            ts: Micros(0),
+            order_key: 0,
+            event_id: [7; 32],
+            body: Bytes::new(),
+            due: None,
+        };
+        let verdict = |attempt| IgJudge::default().judge(&event, &attempt);
+        let named = |byte: &str| answer(200, &format!(r#"{{"decision":"ADMIT","event_id":"{}"}}"#, byte.repeat(32)));
+        assert_eq!(verdict(named("07")), Ok(Verdict::Decided(Decided::Accepted)));
+        assert!(verdict(named("08")).is_err());
+        let early = |status, body: &str| Attempt::Answered(Answer::new(status, body.as_bytes().to_vec()).early());
+        assert!(verdict(early(200, r#"{"decision":"ADMIT"}"#)).is_err(), "it was not all sent");
+        assert!(is_retry(&verdict(early(503, "")).unwrap()) && is_rejected(&verdict(early(413, "")).unwrap()));
     }
 
     #[test]
