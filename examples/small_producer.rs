@@ -104,7 +104,7 @@ impl Judge<Reading> for Created {
 }
 
 /// The readings of a file's text, from a line on.
-fn readings(file: usize, from: u64, text: String) -> impl Stream<Item = Result<Reading, Error>> {
+fn readings(file: usize, from: u64, text: &str) -> impl Stream<Item = Result<Reading, Error>> + use<> {
     let lines: Vec<_> = text.lines().map(str::to_owned).zip(0..).skip(from as usize).collect();
     stream::iter(lines.into_iter().map(move |(text, line)| {
         let row = text.split_once(',').and_then(|(ts, rest)| {
@@ -123,7 +123,7 @@ pub async fn replay(url: &str, folder: &Path) -> Result<u64, Any> {
     let cursor = |file: usize| folder.join(FILES[file]).with_extension("cursor");
     let from = [0, 1].map(|file| std::fs::read_to_string(cursor(file)).map_or(0, |text| text.parse().unwrap_or(0)));
     let texts = FILES.map(|file| std::fs::read_to_string(folder.join(file)));
-    let sources = texts.into_iter().zip(from).enumerate().map(|(i, (text, from))| Ok(readings(i, from, text?)));
+    let sources = texts.into_iter().zip(from).enumerate().map(|(i, (text, from))| Ok(readings(i, from, &text?)));
     let gate = HttpGate::new(Endpoint::post(&url.parse()?, hyper::HeaderMap::new())?, clock)?;
     let delivered = merge(sources.collect::<Result<Vec<_>, std::io::Error>>()?)
         .map_ok(|rows| stream::iter(rows.into_iter().map(|row| Ok((*row.batch).clone()))))

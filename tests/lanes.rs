@@ -28,7 +28,7 @@ use wsp::ig::memory::{MemoryGate, Step};
 use wsp::model::{Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
 use wsp::oracle::{Resume, RowFilter, Scan, View};
 use wsp::pipelines::prepare::{self, Prepared};
-use wsp::pipelines::producer::{self, Caps, Parts, ReadCounts, Settings};
+use wsp::pipelines::producer::{self, Caps, Framing, Parts, ReadCounts, Settings};
 use wsp::profile::Profile;
 use wsp::ready::{Parsed, message};
 use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
@@ -343,6 +343,7 @@ async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duratio
         framed: framed.clone(),
         unsaved: Unsaved::new(),
         bodies: ByteBudget::unlimited(),
+        framing: Framing::OwnThread,
     };
     let from = vec![Resume::default(); run.outputs.len()];
     let reasons = Arc::new(Mutex::new(Vec::new()));

@@ -22,7 +22,7 @@ use crate::pipelines::account::{self, Account};
 use crate::pipelines::evidence::{By, saved_logger, start_of, world_outputs};
 use crate::pipelines::positions::{checkpoints, resumed_at};
 use crate::pipelines::prepare::Prepared;
-use crate::pipelines::producer::{self, Parts, ReadCounts, Settings};
+use crate::pipelines::producer::{self, Framing, Parts, ReadCounts, Settings};
 use crate::pipelines::resuming::{self, Resumed};
 use crate::pipelines::telemetry::{RunOutput, RunParts, spans};
 
@@ -118,6 +118,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             framed: framed.clone(),
             unsaved,
             bodies: ByteBudget::new(self.settings.body_memory),
+            framing: Framing::OwnThread,
         };
         let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
         let saved = meter.clone();

@@ -26,7 +26,7 @@ use crate::deliver::{PushCounts, PushStats};
 use crate::model::Refusal;
 use crate::pipelines::account::{self, Account};
 use crate::pipelines::prepare::Prepared;
-use crate::pipelines::producer::{self, Parts, ReadCounts, Settings};
+use crate::pipelines::producer::{self, Framing, Parts, ReadCounts, Settings};
 use crate::pipelines::resuming::{self, Resumed};
 use crate::pipelines::telemetry::RunOutput;
 use crate::stop::Stop;
@@ -188,13 +188,23 @@ async fn stream(
     hub.note(format_args!("p{id} goes on at {from:?}, {due} rows"));
     let (framed, read) = (Counter::new(), ReadCounts::default());
     let bodies = ByteBudget::new(settings.body_memory);
-    let chunks = producer::framed(&run, &from, &settings, &read, framed.clone(), &bodies);
     let (clock_too, stats) = (clock.clone(), pushes.clone());
     let unsaved = Unsaved::new();
-    let parts =
-        Parts { gate, clock: clock_too, scope, earlier, stop, stats, read, framed: framed.clone(), unsaved, bodies };
+    let parts = Parts {
+        gate,
+        clock: clock_too,
+        scope,
+        earlier,
+        stop,
+        stats,
+        read,
+        framed: framed.clone(),
+        unsaved,
+        bodies,
+        framing: Framing::SameThread,
+    };
     let saved = hub.clone();
-    let answers = producer::delivered(&run, chunks, &settings, parts, move |cursor| {
+    let answers = producer::stream(&run, &from, &settings, parts, move |cursor| {
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);
         saved.note(format_args!("p{id} has saved {output} row {row}: {}", cursor.reason.as_str()));
     });

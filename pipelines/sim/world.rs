@@ -136,7 +136,7 @@ impl World {
         let mut events: Vec<Event> = Vec::new();
         // All of them are kept, which no run does.
         let bodies = ByteBudget::unlimited();
-        let reading = producer::framed(&whole, &from, &plan.settings, &ReadCounts::default(), Counter::new(), &bodies);
+        let reading = producer::events(&whole, &from, &plan.settings, &ReadCounts::default(), Counter::new(), &bodies);
         let reading = reading.try_for_each(|chunk| {
             events.extend(chunk);
             std::future::ready(Ok(()))

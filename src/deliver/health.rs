@@ -125,7 +125,8 @@ impl<C: Clock> Probe<C> {
     ///
     /// If the gate gives no 2xx with a JSON object in it within 10 s.
     pub async fn health(&self) -> Result<Health, ProbeError> {
-        let Received { status, body, .. } = self.receive(self.dialer.endpoint.health.as_ref().ok_or(ProbeError::Question)?, PATIENCE).await?;
+        let Received { status, body, .. } =
+            self.receive(self.dialer.endpoint.health.as_ref().ok_or(ProbeError::Question)?, PATIENCE).await?;
         if !(200..300).contains(&status) {
             return Err(ProbeError::Status(status));
         }
