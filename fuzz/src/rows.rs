@@ -131,9 +131,9 @@ fn framed(rows: Vec<RowBatch>, primary_key: &[&str]) -> (Vec<Event>, Option<Refu
         trace_id: "3d5fb4472a41f3ed4a050989c2c536c026e0e38f95677bc7a4e455128097672b".to_owned(),
         span_id: Some("engine-local-r1".to_owned()),
     };
-    let runs =
+    let slices =
         rows.into_iter().map(Arc::new).map(|batch| Ok(vec![RowSlice { from: 0, to: batch.times().len(), batch }]));
-    let chunks: Vec<_> = block_on(futures::stream::iter(runs).frame(Framer::new(&pins, vec![output])).collect());
+    let chunks: Vec<_> = block_on(futures::stream::iter(slices).frame(Framer::new(&pins, vec![output])).collect());
     let (mut events, mut refusal) = (Vec::new(), None);
     for chunk in chunks {
         match chunk {

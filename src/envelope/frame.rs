@@ -132,15 +132,15 @@ impl Framer {
 
     /// Frames a chunk, or its first rows where the bodies are large. They lie in one buffer, which lives as long as the
     /// last of them.
-    pub fn frame(&mut self, runs: &[RowSlice]) -> Framed {
-        let rows: usize = runs.iter().map(|run| run.to - run.from).sum();
+    pub fn frame(&mut self, slices: &[RowSlice]) -> Framed {
+        let rows: usize = slices.iter().map(|slice| slice.to - slice.from).sum();
         // Room for the body that takes it over the bound.
         let mut out = Vec::with_capacity((rows * self.body_bytes).min(CHUNK_BYTES + self.body_bytes));
         let mut events = Vec::with_capacity(rows);
         let mut ends = Vec::with_capacity(rows);
         let mut refusal = None;
-        for run in runs {
-            refusal = self.frame_run(run, &mut out, &mut ends, &mut events).err();
+        for slice in slices {
+            refusal = self.frame_slice(slice, &mut out, &mut ends, &mut events).err();
             if refusal.is_some() || out.len() >= CHUNK_BYTES {
                 break;
             }
@@ -161,27 +161,27 @@ impl Framer {
         Framed { events, refusal }
     }
 
-    /// Appends the run's bodies to `out` until that is full, where each ends to `ends`, and events that lack their body.
-    fn frame_run(
+    /// Appends the slice's bodies to `out` until that is full, where each ends to `ends`, and events that lack their body.
+    fn frame_slice(
         &mut self,
-        run: &RowSlice,
+        slice: &RowSlice,
         out: &mut Vec<u8>,
         ends: &mut Vec<usize>,
         events: &mut Vec<Event>,
     ) -> Result<(), Refusal> {
         let Self { outputs, names, times, preimage, .. } = self;
-        let batch = &run.batch;
+        let batch = &slice.batch;
         let Some(output) = outputs.get_mut(usize::from(batch.rank())) else {
             let detail = format!("a row of output {}, of which the run has none", batch.rank());
             return Err(Refusal::new(Reason::InternalError, detail));
         };
-        output.bind(batch).map_err(|refusal| names.at(batch.position(run.from), refusal))?;
+        output.bind(batch).map_err(|refusal| names.at(batch.position(slice.from), refusal))?;
         let Some(bound) = &output.bound else {
             return Err(Refusal::new(Reason::InternalError, "a row of a batch that was not resolved"));
         };
         // Found when the batch was resolved, so that rows before it cost nothing.
-        let foreign = bound.foreign.as_ref().filter(|foreign| foreign.row < run.to);
-        for row in run.from..foreign.map_or(run.to, |foreign| foreign.row) {
+        let foreign = bound.foreign.as_ref().filter(|foreign| foreign.row < slice.to);
+        for row in slice.from..foreign.map_or(slice.to, |foreign| foreign.row) {
             let (position, ts) = (batch.position(row), batch.times()[row]);
             let start = out.len();
             if start >= CHUNK_BYTES {
@@ -285,7 +285,7 @@ impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> Stream for Frames<S> {
             ready!(this.framer.budget.poll_room(cx));
             if this.left.is_empty() {
                 match ready!(this.chunks.as_mut().poll_next(cx)) {
-                    Some(Ok(runs)) => *this.left = runs,
+                    Some(Ok(slices)) => *this.left = slices,
                     Some(Err(refusal)) => {
                         *this.done = true;
                         return Poll::Ready(Some(Err(refusal)));
@@ -306,15 +306,15 @@ impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> Stream for Frames<S> {
 }
 
 /// Takes the first `rows` rows off.
-fn skip_rows(runs: &mut Vec<RowSlice>, mut rows: usize) {
-    let whole = runs.iter().take_while(|run| {
-        let taken = run.to - run.from <= rows;
-        rows -= if taken { run.to - run.from } else { 0 };
+fn skip_rows(slices: &mut Vec<RowSlice>, mut rows: usize) {
+    let whole = slices.iter().take_while(|slice| {
+        let taken = slice.to - slice.from <= rows;
+        rows -= if taken { slice.to - slice.from } else { 0 };
         taken
     });
     let whole = whole.count();
-    runs.drain(..whole);
-    if let Some(first) = runs.first_mut() {
+    slices.drain(..whole);
+    if let Some(first) = slices.first_mut() {
         first.from += rows;
     }
 }

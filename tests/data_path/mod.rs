@@ -135,12 +135,12 @@ pub(crate) fn merged(batches: Vec<RowBatch>, chunk_rows: usize) -> Vec<Vec<RowSl
     for batch in batches.into_iter().map(Arc::new) {
         for (i, ts) in batch.times().iter().enumerate() {
             let position = batch.position(i);
-            let run = RowSlice { batch: batch.clone(), from: i, to: i + 1 };
-            rows.push((*ts, position.rank, position.file, position.row, run));
+            let slice = RowSlice { batch: batch.clone(), from: i, to: i + 1 };
+            rows.push((*ts, position.rank, position.file, position.row, slice));
         }
     }
     rows.sort_by_key(|(ts, rank, file, row, _)| (*ts, *rank, *file, *row));
-    rows.chunks(chunk_rows).map(|chunk| chunk.iter().map(|(.., run)| run.clone()).collect()).collect()
+    rows.chunks(chunk_rows).map(|chunk| chunk.iter().map(|(.., slice)| slice.clone()).collect()).collect()
 }
 
 /// The events of these chunks, and the refusal that ended them.

@@ -107,6 +107,6 @@ fn lines(batches: &[Arc<RowBatch>]) -> Result<u64> {
     Ok(rows)
 }
 
-fn count(runs: &[RowSlice]) -> u64 {
-    runs.iter().map(|run| (run.to - run.from) as u64).sum()
+fn count(slices: &[RowSlice]) -> u64 {
+    slices.iter().map(|slice| (slice.to - slice.from) as u64).sum()
 }

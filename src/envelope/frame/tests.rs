@@ -53,7 +53,7 @@ fn texts(values: &[String]) -> ArrayRef {
     Arc::new(StringViewArray::from_iter_values(values))
 }
 
-/// The rows of `batch` as the merge gives them, in runs of two.
+/// The rows of `batch` as the merge gives them, in slices of two.
 fn chunk(batch: &Arc<RowBatch>) -> Vec<RowSlice> {
     let rows = batch.times().len();
     (0..rows).step_by(2).map(|from| RowSlice { batch: batch.clone(), from, to: rows.min(from + 2) }).collect()
@@ -185,11 +185,11 @@ fn a_body_larger_than_the_whole_budget_passes() {
 fn a_foreign_row_is_refused_with_the_run_that_it_is_in() {
     let seeds: ArrayRef = Arc::new(Int64Array::from(vec![42, 42, 7, 42]));
     let batch = batch(vec![("seed", seeds)]);
-    let run = |from, to| vec![RowSlice { batch: batch.clone(), from, to }];
+    let slice = |from, to| vec![RowSlice { batch: batch.clone(), from, to }];
     let mut framer = framer();
-    let before = framer.frame(&run(0, 2));
+    let before = framer.frame(&slice(0, 2));
     assert_eq!((before.events.len(), before.refusal), (2, None));
-    let with = framer.frame(&run(2, 4));
+    let with = framer.frame(&slice(2, 4));
     assert_eq!((with.events.len(), with.refusal.map(|refusal| refusal.place.row)), (0, Some(Some(102))));
 }
 
