@@ -9,7 +9,6 @@
 //! Items of one line (order key; in strict order all of them) never overtake each other: an item that waits for
 //! another attempt keeps its line, and those behind it wait in [`Dispatch`]. Its connection goes on with other lines.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -255,7 +254,7 @@ impl<T: Item, G: Takes<T>, J: Judge<T>, C: Clock> Connection<T, G, J, C> {
         shared.stats.started();
         let mut attempt = self.gate.push(&parcel.item).await;
         let verdict = shared.judge.judge(&parcel.item, &attempt).unwrap_or_else(|Stray(why)| {
-            tracing::warn!(event_id = %hex(parcel.item.id()), "{why}; the connection is closed");
+            tracing::warn!(event_id = %const_hex::encode(parcel.item.id()), "{why}; the connection is closed");
             self.gate.close();
             attempt = Attempt::ConnectionLost(why.to_owned());
             Verdict::Retry { why: format!("connection lost: {why}"), retry_after: None }
@@ -330,7 +329,7 @@ impl<T: Item, J: Judge<T>, C: Clock> Shared<T, J, C> {
         }
         if let Some(more) = self.retry_log.due(now) {
             let (max, delay) = (self.retry.max_attempts, due.saturating_sub(now).as_secs_f64());
-            let event_id = hex(item.id());
+            let event_id = const_hex::encode(item.id());
             tracing::info!(
                 "WSP IG push retry attempt={attempts}/{max} delay={delay:.3}s reason={why} event_id={event_id} more={more}"
             );
@@ -344,9 +343,4 @@ impl<T: Item, J: Judge<T>, C: Clock> Shared<T, J, C> {
         let plural = if *attempts == 1 { "" } else { "s" };
         self.judge.failed(item, cause, &format!("after {attempts} attempt{plural}: {why}"))
     }
-}
-
-/// An item's id for logs.
-pub(super) fn hex(id: &[u8; 32]) -> impl fmt::Display {
-    fmt::from_fn(|f| id.iter().try_for_each(|byte| write!(f, "{byte:02x}")))
 }

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use super::connection::hex;
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateConnection, Takes};
 use super::health::Probe;
@@ -213,7 +212,7 @@ impl<T: Item, C: Clock> Sending<'_, T, C> {
             // The peer closed the connection while the request was on its way, which is nobody's fault: the same bytes go
             // out once more. It may have read them the first time all the same, so what comes of it stays ambiguous.
             *self.sent_again = true;
-            tracing::debug!(event_id = %hex(self.item.id()), %lost, "the connection had been closed; the event is sent again");
+            tracing::debug!(event_id = %const_hex::encode(self.item.id()), %lost, "the connection had been closed; the event is sent again");
             link = match dialer.connect(self.deadline).await {
                 Ok(wire) => Link::new(wire),
                 Err(error) => return Attempt::ConnectionLost(format!("{lost}; then no connection: {error}")),

@@ -5,14 +5,9 @@
 //! "Sun, 06 Nov 1994 08:49:37 GMT" − the answer's `Date`, else our wall clock ──► 7 s
 //! ```
 
-use std::time::Duration;
-
-use chrono::{DateTime, NaiveDateTime};
+use std::time::{Duration, SystemTime};
 
 use crate::model::Micros;
-
-/// The two older forms of a date that RFC 9110 (5.6.7) has everybody read.
-const OLD_FORMS: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
 
 /// Reads `Retry-After`; not clamped, nothing if it can't be read. A date counts from the answer's own `Date`, so that
 /// a wall clock that differs from the gate's does no harm; `utc` is asked where there is none.
@@ -22,18 +17,14 @@ pub(super) fn retry_after(text: &str, date: Option<&str>, utc: impl FnOnce() -> 
         return Some(Duration::from_secs(seconds));
     }
     let at = http_date(text)?;
-    let now = date.and_then(http_date).unwrap_or_else(|| utc().0);
-    Some(Duration::from_micros(u64::try_from(at.saturating_sub(now)).unwrap_or(0)))
+    let now = date
+        .and_then(http_date)
+        .unwrap_or_else(|| SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(utc().0).unwrap_or(0)));
+    Some(at.duration_since(now).unwrap_or_default())
 }
 
-/// Microseconds since 1970.
-fn http_date(text: &str) -> Option<i64> {
-    let text = text.trim();
-    if let Ok(at) = DateTime::parse_from_rfc2822(text) {
-        return Some(at.timestamp_micros());
-    }
-    let old = OLD_FORMS.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
-    old.map(|at| at.and_utc().timestamp_micros())
+fn http_date(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text.trim()).ok()
 }
 
 #[cfg(test)]

@@ -197,7 +197,8 @@ impl Framer {
                         return Err(names.at(position, refusal));
                     }
                     let body = &mut out[start..];
-                    body[ID_LEAD.len()..][..ID_LEN].copy_from_slice(&text::hex(&event_id));
+                    // Thirty-two bytes into sixty-four places.
+                    let _ = const_hex::encode_to_slice(event_id, &mut body[ID_LEAD.len()..][..ID_LEN]);
                     body[output.time_at..][..TEXT_LEN].copy_from_slice(times.write(ts));
                     ends.push(out.len());
                     events.push(Event { position, ts, order_key, event_id, body: Bytes::new(), due: None });

@@ -12,17 +12,6 @@ const HEX: [[u8; 2]; 256] = {
     table
 };
 
-/// A hash as 64 lower-case hex digits. Without a table, so that the compiler makes vector code of it.
-pub(super) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
-    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
-    let (high, low) = (bytes.map(|byte| digit(byte >> 4)), bytes.map(|byte| digit(byte & 15)));
-    let mut out = [0; 64];
-    for (i, pair) in out.as_chunks_mut().0.iter_mut().enumerate() {
-        *pair = [high[i], low[i]];
-    }
-    out
-}
-
 /// Whether a byte can't stand in a JSON string as it is. Not ASCII is fine: the text is UTF-8.
 pub(super) fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
@@ -219,14 +208,6 @@ mod tests {
                 let value = value.cast_signed();
                 prop_assert_eq!(written(|out| signed(value, out)), value.to_string());
             }
-        }
-
-        #[test]
-        fn hashes_are_written_in_hex(hash in any::<[u8; 32]>()) {
-            let text = String::from_utf8(hex(&hash).to_vec()).unwrap();
-            let back: Vec<u8> = (0..32).map(|i| u8::from_str_radix(&text[2 * i..][..2], 16).unwrap()).collect();
-            prop_assert_eq!(back, hash);
-            prop_assert_eq!(text.to_lowercase(), text);
         }
 
         #[test]

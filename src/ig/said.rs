@@ -82,23 +82,7 @@ impl Names {
 
 /// An event id from its 64 hex digits.
 fn event_id(text: &[u8]) -> Option<[u8; 32]> {
-    if text.len() != 64 {
-        return None;
-    }
-    let mut id = [0; 32];
-    for (byte, pair) in id.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(id)
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+    (text.len() == 64).then(|| const_hex::decode_to_array(text).ok()).flatten()
 }
 
 /// What stands as a decision somewhere.

@@ -90,9 +90,7 @@ impl Hex64 {
     /// A digest in hex.
     #[must_use]
     pub fn of_digest(digest: [u8; 32]) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-        Self(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>().into())
+        Self(const_hex::encode(digest).into())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod json;
 pub mod lane;
 pub mod minute;
 pub mod names;
+pub mod percent;
 pub mod reason;
 pub mod secret;
 pub mod shard;

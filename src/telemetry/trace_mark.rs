@@ -37,18 +37,13 @@ impl TraceMark {
             return None;
         }
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-01";
-        hex(&high.to_be_bytes(), &mut out[3..19]);
-        hex(&low.to_be_bytes(), &mut out[19..35]);
-        hex(&event_id[..8], &mut out[36..52]);
+        let parts =
+            [(3, high.to_be_bytes()), (19, low.to_be_bytes()), (36, *event_id.first_chunk().unwrap_or(&[0; 8]))];
+        for (at, bytes) in parts {
+            // Eight bytes into sixteen places.
+            let _ = const_hex::encode_to_slice(bytes, &mut out[at..at + 16]);
+        }
         Some(out)
-    }
-}
-
-fn hex(bytes: &[u8], out: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

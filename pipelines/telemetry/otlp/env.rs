@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{HttpUrl, Secret};
+use crate::model::{HttpUrl, Secret, percent};
 use crate::profile::{ConfigError, Environment};
 
 const SERVICE_NAME: &str = "service.name";
@@ -104,7 +104,7 @@ impl Reader<'_> {
         let Some((name, text)) = self.first(names) else { return Vec::new() };
         let mut pairs = Vec::new();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=').and_then(|(key, value)| Some((key.trim(), decoded(value.trim())?))) {
+            match pair.split_once('=').and_then(|(key, value)| Some((key.trim(), percent::decode(value.trim())?))) {
                 Some((key, value)) if !key.is_empty() => pairs.push((key.to_owned(), value)),
                 // Without the text: it may be a token.
                 _ => self.problems.push(format!("{name}: it has to be `name=value,…`, percent-encoded")),
@@ -123,24 +123,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// The text behind its percent-encoding.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, more @ ..] = rest {
-        rest = more;
-        let byte = if *first == b'%' {
-            let (digits, behind) = more.split_at_checked(2)?;
-            rest = behind;
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?
-        } else {
-            *first
-        };
-        bytes.push(byte);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -206,9 +188,9 @@ mod tests {
 
     #[test]
     fn percent_encoding_is_undone_or_refused() {
-        assert_eq!(decoded("a%20b%C3%A9").as_deref(), Some("a b\u{e9}"));
+        assert_eq!(percent::decode("a%20b%C3%A9").as_deref(), Some("a b\u{e9}"));
         for bad in ["%", "%2", "%zz", "%ff"] {
-            assert_eq!(decoded(bad), None, "{bad}");
+            assert_eq!(percent::decode(bad), None, "{bad}");
         }
     }
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-use crate::model::{Reason, Refusal, Secret};
+use crate::model::{Reason, Refusal, Secret, percent};
 
 /// What the server's certificate has to be, where TLS is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,27 +214,14 @@ fn take_from_url<'a>(text: &'a str, tls: &mut Tls) -> Result<Cow<'a, str>, Refus
     let mut kept = Vec::new();
     for pair in text[at + 1..].split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decode(value).ok_or_else(|| refuse("a value in its query is not percent-encoded UTF-8"))?;
+        let value =
+            percent::decode(value).ok_or_else(|| refuse("a value in its query is not percent-encoded UTF-8"))?;
         if !tls.take(key, &value)? {
             kept.push(pair);
         }
     }
     let base = &text[..at];
     Ok(if kept.is_empty() { base.into() } else { format!("{base}?{}", kept.join("&")).into() })
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-        } else {
-            byte
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Takes the TLS settings out of key=value pairs; the rest is written anew.

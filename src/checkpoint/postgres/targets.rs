@@ -8,10 +8,10 @@
 //! The client library bounds the TCP handshake alone: a host that accepts and then says nothing would take the time of all
 //! others.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rand::seq::SliceRandom;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 
@@ -69,7 +69,7 @@ impl Targets {
     {
         let mut hosts: Vec<(usize, &Target)> = self.hosts.iter().enumerate().collect();
         if self.shuffled {
-            hosts.shuffle(&mut rand::rng());
+            shuffle(&mut hosts);
         }
         let end = clock.now() + timeout;
         let mut faults = Vec::new();
@@ -99,6 +99,15 @@ impl Targets {
     }
 }
 
+/// Puts items in an order by chance: keys of the standard library's hasher, which no two runs share.
+fn shuffle<T>(items: &mut [T]) {
+    let (chance, mut nth) = (RandomState::new(), 0_usize);
+    items.sort_by_cached_key(|_| {
+        nth += 1;
+        chance.hash_one(nth)
+    });
+}
+
 impl Target {
     /// The addresses of its name; one that needs no look-up stands for itself.
     async fn addresses(&self, shuffled: bool) -> Result<Vec<Option<IpAddr>>, Fault> {
@@ -107,7 +116,7 @@ impl Target {
         let found = found.map_err(|error| Fault::Away(format!("its name can't be looked up: {error}")))?;
         let mut addresses: Vec<_> = found.map(|address: SocketAddr| Some(address.ip())).collect();
         if shuffled {
-            addresses.shuffle(&mut rand::rng());
+            shuffle(&mut addresses);
         }
         if addresses.is_empty() { Err(Fault::Away("its name has no address".to_owned())) } else { Ok(addresses) }
     }
@@ -196,6 +205,20 @@ mod tests {
     /// Where a connection would go, and with how much time on the clock.
     fn place(config: &Config) -> String {
         format!("{:?} {:?} {:?}", config.get_hosts(), config.get_hostaddrs(), config.get_ports())
+    }
+
+    #[tokio::test]
+    async fn hosts_are_tried_in_their_order_unless_the_dsn_wants_chance() {
+        let clock = SystemClock::new();
+        for (more, expected) in [("", vec![1]), (" load_balance_hosts=random", vec![1, 2, 3])] {
+            let targets = targets(&format!("host=127.0.0.1,127.0.0.2,127.0.0.3 port=1,2,3 user=u{more}"));
+            let mut first = std::collections::BTreeSet::new();
+            for _ in 0..200 {
+                let open = |config: Config| std::future::ready(Ok::<_, Fault>(config.get_ports()[0]));
+                first.insert(targets.try_each(&clock, Duration::from_secs(6), open).await.unwrap());
+            }
+            assert_eq!(first.into_iter().collect::<Vec<_>>(), expected, "{more}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

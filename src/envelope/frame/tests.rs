@@ -204,7 +204,7 @@ fn an_envelope_has_every_pin_of_the_run_and_the_whole_row() {
         for (event, x) in events.iter().zip(["y", "\""]) {
             let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
             for (name, expected) in [
-                ("event_id", String::from_utf8(text::hex(&event.event_id).to_vec()).unwrap().into()),
+                ("event_id", const_hex::encode(event.event_id).into()),
                 ("ts_utc", "1970-01-01T00:00:00.000000Z".into()),
                 ("manifest_fingerprint", "a".repeat(64).into()),
                 ("parameter_hash", "b".repeat(64).into()),

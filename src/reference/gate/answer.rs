@@ -5,7 +5,7 @@ use std::io::Write;
 use sha2::{Digest, Sha256};
 
 use super::class::EventClass;
-use super::envelope::{Envelope, hex};
+use super::envelope::Envelope;
 use super::ledger::Verdict;
 
 /// A decision with its receipt.
@@ -20,7 +20,7 @@ pub(super) fn decision(class: EventClass, envelope: &Envelope<'_>, verdict: Verd
     };
     let receipt = receipt_id(&dedupe, word);
     put(&mut out, &[r#"{"decision":""#, word, r#"","receipt":{"decision":""#, word, r#"","dedupe_key":""#]);
-    put(&mut out, &[&hex(&dedupe)]);
+    put(&mut out, &[&const_hex::encode(dedupe)]);
     if let Verdict::Admit { seq } | Verdict::Duplicate { seq } = verdict {
         put(&mut out, &[r#"","eb_ref":{"offset":""#, itoa::Buffer::new().format(seq)]);
         put(
@@ -30,7 +30,7 @@ pub(super) fn decision(class: EventClass, envelope: &Envelope<'_>, verdict: Verd
     } else {
         put(&mut out, &[r#"","event_class":""#]);
     }
-    put(&mut out, &[class.name(), r#"","event_id":""#, &hex(&envelope.event_id), r#"","event_type":"#]);
+    put(&mut out, &[class.name(), r#"","event_id":""#, &const_hex::encode(envelope.event_id), r#"","event_type":"#]);
     text(&mut out, &envelope.event_type);
     match verdict {
         Verdict::Admit { .. } => hash(&mut out, envelope.payload_hash),
@@ -55,7 +55,15 @@ pub(super) fn decision(class: EventClass, envelope: &Envelope<'_>, verdict: Verd
 pub(super) fn lookup(run: &str, class: EventClass, event_id: &[u8; 32]) -> Vec<u8> {
     let receipt = receipt_id(&dedupe_key(run, class, event_id), "ADMIT");
     let mut out = Vec::with_capacity(512);
-    put(&mut out, &[r#"{"decision":"ADMIT","event_id":""#, &hex(event_id), r#"","event_type":""#, class.event_type()]);
+    put(
+        &mut out,
+        &[
+            r#"{"decision":"ADMIT","event_id":""#,
+            &const_hex::encode(event_id),
+            r#"","event_type":""#,
+            class.event_type(),
+        ],
+    );
     put(&mut out, &[r#"","receipt_id":""#, &receipt, r#"","receipt_ref":""#, &receipt_ref(run, &receipt), r#""}"#]);
     out
 }
@@ -78,7 +86,7 @@ fn dedupe_key(run: &str, class: EventClass, event_id: &[u8; 32]) -> [u8; 32] {
     sha.update(":");
     sha.update(class.name());
     sha.update(":");
-    sha.update(hex(event_id));
+    sha.update(const_hex::encode(event_id));
     sha.finalize().into()
 }
 
@@ -88,7 +96,7 @@ fn receipt_id(dedupe: &[u8; 32], decision: &str) -> String {
     for (byte, pair) in id.iter_mut().zip(dedupe.chunks_exact(2)) {
         *byte = pair[0] ^ pair[1].rotate_left(decision.len() as u32 % 8);
     }
-    hex(&id)
+    const_hex::encode(id)
 }
 
 fn receipt_ref(run: &str, receipt: &str) -> String {

@@ -20,7 +20,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::class::EventClass;
-use super::envelope::{Envelope, hex, hex32};
+use super::envelope::{Envelope, hex32};
 use super::ledger::{Ledger, Verdict};
 
 /// The file, open for more lines.
@@ -83,7 +83,7 @@ impl JournalFile {
                 write!(line, r#"{{"decision":"QUARANTINE","reason":"{}""#, flaw.code())?;
             }
         }
-        write!(line, r#","event_id":"{}","event_type":"#, hex(&envelope.event_id))?;
+        write!(line, r#","event_id":"{}","event_type":"#, const_hex::encode(envelope.event_id))?;
         serde_json::to_writer(&mut *line, &envelope.event_type)?;
         line.extend_from_slice(br#","ts_utc":"#);
         serde_json::to_writer(&mut *line, &envelope.ts_utc)?;
