@@ -5,8 +5,8 @@
 #![allow(clippy::cast_possible_wrap, reason = "small numbers")]
 #![allow(clippy::unwrap_used, reason = "a test that can't set up fails")]
 
-#[path = "../tests/data_path/mod.rs"]
-mod data_path;
+#[path = "../tests/kit/views.rs"]
+mod views;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use data_path::{framer, parquet, view_of};
 use futures::StreamExt as _;
+use views::{framer, parquet, view_of};
 use wsp::envelope::Framer;
 use wsp::model::{Micros, RowBatch, RowSlice};
 use wsp::oracle::{Scan, View};

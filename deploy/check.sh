@@ -2,7 +2,7 @@
 # Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the image by
 # building its last stage and starting the program in it, the alerts by their unit tests, and the dashboard by Grafana's own
 # types. Fetches the validators into target/deploy.
-# What all of this says of the program is checked by `cargo test --test deploy --test operate`.
+# What all of this says of the program is checked by `cargo test --test program -- deploy:: operate::`.
 # Usage: deploy/check.sh [PROGRAM]; without one, the debug build that the tests made, if there is one.
 set -euo pipefail
 cd "$(dirname "$0")/.."

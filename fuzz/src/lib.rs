@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their bytes, and `cargo test --test corpora` with the ones that are committed.
+//! What the fuzz targets do with their bytes, and `cargo test --test data corpora::` with the ones that are committed.
 //!
 //! ```text
 //! bytes ──► run(target) ──► a reader of WSP's public API ──► value or refusal; a panic or a broken promise is a find

@@ -172,7 +172,12 @@ mod tests {
         let mut named = 0;
         for (page, text) in markdown(&root.join("docs/spec")) {
             for (file, test) in text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs::")) {
-                let Ok(source) = std::fs::read_to_string(root.join(format!("{file}.rs"))) else { continue };
+                // The page that describes this form has a pattern of it.
+                if file.contains('(') {
+                    continue;
+                }
+                let source = std::fs::read_to_string(root.join(format!("{file}.rs")));
+                let source = source.unwrap_or_else(|error| panic!("{}: {file}.rs: {error}", page.display()));
                 let there =
                     source.split("fn ").any(|rest| rest.strip_prefix(test).is_some_and(|rest| rest.starts_with('(')));
                 assert!(there, "{}: {file}.rs has no test {test}", page.display());

@@ -91,7 +91,7 @@ async fn store<C: Clock>(m: &Matrix<C>) -> Result<String, Refusal> {
 
 fn remote<C>(m: &Matrix<C>) -> Seen {
     if m.profile.is_strict() {
-        // A strict profile with a path of this machine in it is not even read: `wsp validate`, `tests/profiles`.
+        // A strict profile with a path of this machine in it is not even read: `wsp validate`, `tests/program/profiles`.
         return Seen::green(format!(
             "{}: object store, control bus, checkpoint and gate are remote",
             m.profile.profile_id

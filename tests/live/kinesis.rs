@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use wsp::model::Secret;
 use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
 
-use crate::common::live::{Running, nap};
-use crate::common::{KEY, MESSAGE, RUN, Ran, Stage, TOPIC, golden, json_lines, read};
-use crate::matrix_rows::rows;
+use crate::kit::live::{Running, nap};
+use crate::kit::matrix_rows::rows;
+use crate::kit::{KEY, MESSAGE, RUN, Ran, Stage, TOPIC, golden, json_lines, read};
 use crate::servers::kinesis::{Kind, Kinesis};
 
 const STREAM: &str = "fp-control";

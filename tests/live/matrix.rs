@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wsp::reference::world::WorldSpec;
 
-use crate::common::live::Running;
-use crate::matrix_rows::{dependants, rows};
+use crate::kit::live::Running;
+use crate::kit::matrix_rows::{dependants, rows};
 use crate::parts::{Parts, Run, SECRETS};
 use crate::servers::kafka::{PASSWORD, USER};
 

@@ -14,7 +14,7 @@ use wsp::clock::{Clock, SystemClock};
 use wsp::model::Hex64;
 use wsp::reference::world::WorldSpec;
 
-use crate::common::live::{Running, nap};
+use crate::kit::live::{Running, nap};
 use crate::parts::{Parts, Run, bound, events};
 
 /// How often a run's process is killed.

@@ -25,9 +25,9 @@ use wsp::reference::world::run_files::{RunFiles, publish_ready};
 use wsp::reference::world::{WorldSpec, WorldSummary, generate};
 use wsp::store::ObjectStore;
 
-use crate::common::live::{Due, Running, due, nap, prepared, publish_world};
-use crate::common::{Stage, read};
 use crate::evidence::Evidence;
+use crate::kit::live::{Due, Running, due, nap, prepared, publish_world};
+use crate::kit::{self, Stage, read};
 use crate::servers::kafka::Kafka;
 use crate::servers::postgres::Postgres;
 use crate::servers::s3::S3Server;
@@ -227,7 +227,7 @@ impl Parts {
 
     /// Events that the process believes to be saved, by its session log.
     pub(crate) fn durable(&self, run: &Run) -> u64 {
-        let log = crate::common::json_lines(&self.session_log(run));
+        let log = kit::json_lines(&self.session_log(run));
         let saved = |output: &OutputFiles| {
             let mine = |line: &&Value| {
                 line["event_kind"] == "checkpoint_saved" && line["details"]["output_id"] == output.output_id.as_str()

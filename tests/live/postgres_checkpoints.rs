@@ -8,7 +8,7 @@ use wsp::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints, Po
 use wsp::clock::{Clock, SystemClock};
 use wsp::model::{Hex64, Reason, Refusal, Secret, ShardPosition};
 
-use crate::checkpoint_contract::{self, cursor, output, scope};
+use crate::kit::checkpoint_contract::{self, cursor, output, scope};
 use crate::servers::postgres::{Database, Postgres};
 
 /// Checkpoints with times that suit a test.

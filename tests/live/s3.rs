@@ -7,8 +7,8 @@ use bytes::Bytes;
 use wsp::clock::{Clock, SystemClock};
 use wsp::store::{Backoff, Key, ObjectStore, S3Options, S3Store, StoreError};
 
+use crate::kit::store_contract;
 use crate::servers::s3::{Kind, S3Server};
-use crate::store_contract;
 
 fn key(text: &str) -> Key {
     text.parse().unwrap()

@@ -15,7 +15,7 @@ use wsp::clock::{Clock, SystemClock};
 use wsp::model::Secret;
 use wsp::reference::world::WorldSpec;
 
-use crate::common::live::{Running, nap};
+use crate::kit::live::{Running, nap};
 use crate::outages::{until_streamed, until_verdict, verdicts};
 use crate::parts::{Parts, Run, bound, events};
 

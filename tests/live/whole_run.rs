@@ -6,9 +6,9 @@ use serde_json::Value;
 use wsp::clock::{Clock, SystemClock};
 use wsp::reference::world::WorldSpec;
 
-use crate::common::Ran;
-use crate::common::live::Running;
 use crate::identities::{Altered, altered};
+use crate::kit::Ran;
+use crate::kit::live::Running;
 use crate::parts::{Parts, Run, SECRETS, bound, events};
 
 /// `wsp run --once` to its end.

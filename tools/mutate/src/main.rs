@@ -124,6 +124,7 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             },
         }
     }
+    wanted.choice.rooms = wanted.rooms.iter().flat_map(|room| room.tests).copied().collect();
     if wanted.live {
         wanted.choice.live = wanted.rooms.iter().flat_map(|room| room.live).copied().collect();
     }

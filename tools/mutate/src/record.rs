@@ -49,6 +49,8 @@ impl Test {
 pub struct Choice {
     /// The library's unit tests alone.
     pub lib_only: bool,
+    /// Beginnings of `program test`: the integration tests of the rooms.
+    pub rooms: Vec<&'static str>,
     /// Beginnings of the names of live tests.
     pub live: Vec<&'static str>,
     /// Parts of `program test`, one of which it has to hold; none for all tests.
@@ -58,8 +60,12 @@ pub struct Choice {
 impl Choice {
     fn wants(&self, program: &Program, test: &str) -> bool {
         let name = format!("{} {test}", program.name);
-        (program.name != LIVE || self.live.iter().any(|prefix| test.starts_with(prefix)))
-            && (self.tests.is_empty() || self.tests.iter().any(|part| name.contains(part)))
+        let of_rooms = match program.name.as_str() {
+            LIBRARY | SIMULATE => true,
+            LIVE => self.live.iter().any(|prefix| test.starts_with(prefix)),
+            _ => self.rooms.iter().any(|prefix| name.starts_with(prefix)),
+        };
+        of_rooms && (self.tests.is_empty() || self.tests.iter().any(|part| name.contains(part)))
     }
 }
 
@@ -71,7 +77,7 @@ pub fn record(target: &Path, programs: &[Program], mutants: &[Mutant], choice: &
             continue;
         }
         let kept = target.join("reach").join(&program.name);
-        let stamp = stamp(programs, program, mutants)?;
+        let stamp = stamp(programs, program, mutants, choice)?;
         let kept_text = fs::read_to_string(&kept).ok().filter(|_| choice.tests.is_empty());
         let known = kept_text.and_then(|text| text.strip_prefix(&stamp).map(str::to_owned));
         let text = if let Some(text) = known {
@@ -114,9 +120,10 @@ fn of_program(target: &Path, program: &Program, choice: &Choice) -> Result<Strin
     Ok(text)
 }
 
-/// What the record of a program depends on: the mutants and the programs that its tests run.
-fn stamp(programs: &[Program], program: &Program, mutants: &[Mutant]) -> Result<String, String> {
+/// What the record of a program depends on: the mutants, the choice of tests, and the programs that its tests run.
+fn stamp(programs: &[Program], program: &Program, mutants: &[Mutant], choice: &Choice) -> Result<String, String> {
     let mut hasher = DefaultHasher::new();
+    (&choice.rooms, &choice.live).hash(&mut hasher);
     mutants.iter().for_each(|mutant| mutant.key.hash(&mut hasher));
     for program in programs.iter().filter(|other| other.name == program.name || other.name == SIMULATE) {
         let meta = fs::metadata(&program.path).map_err(|error| format!("{}: {error}", program.path.display()))?;

@@ -1,0 +1,13 @@
+//! From Parquet to request bodies, and everything that parses what others wrote. No process, no server.
+
+#![allow(clippy::cast_possible_wrap, reason = "small numbers")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
+
+mod corpora;
+mod framing;
+mod golden_bodies;
+#[path = "../kit/mod.rs"]
+mod kit;
+mod lanes;
+mod reading;
+mod reading_ahead;
