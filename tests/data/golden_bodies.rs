@@ -1,7 +1,6 @@
 //! Every body that the producer in place sent is sent by this one: same ids, equal JSON.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::Value;
 use wsp::envelope::{Framer, OutputFrame, RunPins, check_schema};
@@ -9,6 +8,7 @@ use wsp::model::Event;
 use wsp::oracle::Scan;
 
 use crate::kit::views::{Objects, assert_same, files, framed, merged, pins, read};
+use crate::kit::{by_id, golden, golden_lines};
 
 const FRAUD: [&str; 4] =
     ["arrival_events_5B", "s1_arrival_entities_6B", "s3_flow_anchor_with_fraud_6B", "s3_event_stream_with_fraud_6B"];
@@ -24,7 +24,7 @@ fn keys_of(output: &str) -> &'static [&'static str] {
 }
 
 async fn events(outputs: [&str; 4], pins: &RunPins, chunk_rows: usize) -> Vec<Event> {
-    let views = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/world/stream_view/ts_utc");
+    let views = golden().join("world/stream_view/ts_utc");
     let (mut frames, mut batches) = (Vec::new(), Vec::new());
     for (rank, output) in outputs.iter().enumerate() {
         let folder = views.join(format!("output_id={output}"));
@@ -49,18 +49,8 @@ async fn events(outputs: [&str; 4], pins: &RunPins, chunk_rows: usize) -> Vec<Ev
     events
 }
 
-fn bodies(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn by_id(bodies: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
-    bodies.into_iter().map(|body| (body["event_id"].as_str().unwrap().to_owned(), body)).collect()
-}
-
 async fn reproduces(file: &str, outputs: [&str; 4], pins: RunPins) {
-    let theirs = by_id(bodies(file));
+    let theirs = by_id(golden_lines(file));
     assert_eq!(theirs.len(), 250);
     for chunk_rows in [1, 256] {
         let events = events(outputs, &pins, chunk_rows).await;
@@ -85,7 +75,7 @@ async fn the_ready_run() {
 
 #[tokio::test]
 async fn the_baseline_run() {
-    let theirs = bodies("baseline/bodies.sorted.jsonl");
+    let theirs = golden_lines("baseline/bodies.sorted.jsonl");
     let scenario_run_id = theirs[0]["scenario_run_id"].as_str().unwrap().parse().unwrap();
     reproduces("baseline/bodies.sorted.jsonl", BASELINE, RunPins { scenario_run_id, ..pins() }).await;
 }

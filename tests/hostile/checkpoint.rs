@@ -15,7 +15,6 @@ use crate::kit::{self, FRAUD, OUTPUTS, Ran, Stage, copy_tree, golden};
 
 /// The scope of the golden run.
 const SCOPE: &str = "99244ea4c111f8bd0f218f542701b02e21a4057324c319250b7c46eaf8eaf9e7";
-const ADMIT: &str = r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#;
 
 fn cursor(output: &str) -> String {
     format!("checkpoints/{SCOPE}/output_id={output}/cursor.json")
@@ -178,7 +177,7 @@ fn rows_answered_beyond_a_cursor_are_not_sent_again() {
         let ran = stage.run_once();
         assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{case}: {}", ran.stderr);
         assert_eq!((gate.requests() as u64, &ran.verdicts[0]["emitted"]), (*sent, &json!(sent)), "{case}");
-        let summary: Value = serde_json::from_slice(&kit::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+        let summary = stage.summary();
         let outputs = summary["outputs"].as_array().unwrap();
         let traffic = outputs.iter().find(|output| output["output_id"] == FRAUD).unwrap();
         assert_eq!(traffic["answered_earlier"], json!(earlier), "{case}");
@@ -239,10 +238,10 @@ fn holding(n: usize) -> (CaptureGate, mpsc::Receiver<()>) {
     let (arrived, arrival) = mpsc::channel();
     let gate = CaptureGate::scripted(move |push, _| {
         if push != n {
-            return Reply::Answer(200, ADMIT.to_owned());
+            return Reply::admit();
         }
         arrived.send(()).unwrap();
-        Reply::Held(200, ADMIT.to_owned())
+        Reply::admit_held()
     });
     (gate, arrival)
 }
@@ -396,8 +395,7 @@ fn a_database_that_is_away_when_ready_comes_defers_the_run() {
     let ran = stage.run_once();
     assert_eq!(ran.verdict(), ("DEFERRED_DOWNSTREAM_NOT_READY", "CHECKPOINT_UNAVAILABLE"), "{}", ran.stderr);
     assert_eq!((gate.requests(), stage.record(), stage.ends().len()), (0, vec![], 0), "nothing is recorded of it");
-    let deferral = stage.evidence(&format!("wsp/deferrals/{}.json", kit::MESSAGE));
-    let deferral: Value = serde_json::from_slice(&kit::read(&deferral)).unwrap();
+    let deferral = stage.document(&format!("wsp/deferrals/{}.json", kit::MESSAGE));
     assert_eq!(deferral["stretches"][0]["reasons"], json!(["CHECKPOINT_UNAVAILABLE:checkpoint"]));
     assert!(deferral["stretches"][0]["looked_at"]["found"].as_str().unwrap().contains("refused"), "{deferral}");
     let left = stage.files().into_iter().filter(|name| name != "profile.yaml");

@@ -11,18 +11,14 @@ use wsp::reference::world::WorldSpec;
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::Live;
 use crate::kit::refused::{Came, Refused, assert_prefix};
-use crate::kit::{self, Stage, canonical};
+use crate::kit::{Stage, canonical};
 
 /// Pushes that are admitted before the gate changes its mind.
 const GOOD: usize = 120;
 
-fn admit() -> Reply {
-    Reply::Answer(200, r#"{"decision":"ADMIT","receipt":{},"receipt_ref":"x"}"#.to_owned())
-}
-
 /// A gate that admits [`GOOD`] pushes and answers all others by `reply`.
 fn turning(reply: impl Fn() -> Reply + Send + Sync + 'static) -> CaptureGate {
-    CaptureGate::scripted(move |n, _| if n < GOOD { admit() } else { reply() })
+    CaptureGate::scripted(move |n, _| if n < GOOD { Reply::admit() } else { reply() })
 }
 
 /// Rows that the cursors say were answered.
@@ -108,7 +104,7 @@ fn a_gate_that_quarantines_everything_took_nothing() {
     let ran = stage.run_once();
     assert_eq!((ran.code, ran.verdict(), gate.requests()), (Some(0), ("STREAMED", ""), 250), "{}", ran.stderr);
     assert_eq!(ran.verdicts[0]["emitted"], 0, "emitted is what IG took");
-    let summary: Value = serde_json::from_slice(&kit::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = stage.summary();
     let text = summary.to_string();
     assert!(text.contains(r#""quarantined":250"#), "{text}");
 }
@@ -219,7 +215,7 @@ fn a_run_that_failed_and_then_streams_tells_both_ends() {
     let gate = CaptureGate::scripted(|n, _| match n {
         GOOD => Reply::Answer(413, String::new()),
         200 => quarantined(200),
-        _ => admit(),
+        _ => Reply::admit(),
     });
     let stage = Stage::golden(&gate.url);
     let verdicts: Vec<_> = (0..3).map(|_| stage.run_once().verdicts.remove(0)).collect();
@@ -253,7 +249,7 @@ fn a_lost_answer_is_a_duplicate_of_our_own_and_told_as_one() {
     let ran = live.start().end();
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
     assert!(live.audit(&live.events).is_clean());
-    let summary: Value = serde_json::from_slice(&kit::read(&live.stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = live.stage.summary();
     let count = |at: &str| summary.pointer(at).and_then(Value::as_u64).unwrap();
     let (events, stats) = (live.events.len() as u64, live.gate.stats());
     assert!(stats.faults.cut_after > 40 && stats.faults.half > 20, "{stats:?}");
@@ -279,7 +275,7 @@ fn another_payload_under_an_id_ends_the_run_whatever_the_policy() {
     // The kept connection is cut, so that the event goes out again at once; then the new one too.
     for cuts in [1, 2] {
         let gate = CaptureGate::scripted(move |n, _| match n {
-            0..GOOD => admit(),
+            0..GOOD => Reply::admit(),
             n if n < GOOD + cuts => Reply::Cut,
             _ => mismatch(),
         });
@@ -297,7 +293,7 @@ fn another_payload_under_an_id_ends_the_run_whatever_the_policy() {
         let bodies = gate.bodies();
         assert_eq!((bodies.len(), saved(&stage)), (GOOD + cuts + 1, GOOD));
         assert!(bodies[GOOD..].iter().all(|body| *body == bodies[GOOD]), "the resend is the same bytes");
-        let summary: Value = serde_json::from_slice(&kit::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+        let summary = stage.summary();
         let pushes = &summary["pushes"];
         assert_eq!((&pushes["payload_mismatches"], &summary["failures"]), (&1.into(), &1.into()));
         assert_eq!((&pushes["ambiguous"], &pushes["sent_again"]), (&(cuts - 1).into(), &1.into()));
@@ -316,7 +312,7 @@ fn a_gate_that_stays_away_is_given_up_after_the_limit() {
     let ran = stage.run_once();
     Refused { reason: "IG_UNAVAILABLE", came: Came::Started, emitted: 0, names: &["nothing was taken for", "health"] }
         .assert(&stage, &ran, "nobody listens");
-    let summary: Value = serde_json::from_slice(&kit::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = stage.summary();
     // Three in a row opened it; the channels had one on the way each.
     let attempts = summary["pushes"]["attempts"].as_u64().unwrap();
     assert!((3..=7).contains(&attempts) && summary["pushes"]["circuit_opened"] == 1, "{summary}");

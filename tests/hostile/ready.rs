@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::kit::capture::CaptureGate;
-use crate::kit::{self, MESSAGE, Stage, TOPIC, golden};
+use crate::kit::{self, MESSAGE, Stage, TOPIC, golden, ready_file};
 
 const BAD: &str = "a message that can't be read is passed over";
 const NOT_OURS: &str = "a message that is not for us is passed over";
@@ -165,7 +165,7 @@ fn a_ready_that_can_not_be_read_is_no_success() {
     {
         let gate = CaptureGate::admitting();
         let stage = Stage::golden(&gate.url);
-        stage.put(&format!("control_bus/{TOPIC}/{MESSAGE}.json"), half);
+        stage.put(&ready_file(MESSAGE), half);
         let ran = stage.run_once();
         assert_eq!((ran.code, ran.verdicts.len(), gate.requests()), (Some(1), 0, 0), "{}", ran.stderr);
         assert!(ran.stderr.contains("wsp: 1 message on the control topic"), "{}", ran.stderr);
@@ -197,10 +197,7 @@ fn a_failed_ready_is_looked_at_again_while_its_cause_may_pass() {
     let mut wsp = Running::start(&stage, "service", &args);
     wsp.until("a failure", || stage.record().len() == 1);
     let again = "f".repeat(64);
-    stage.republish(|message| {
-        message["message_id"] = again.clone().into();
-        message["payload"]["message_id"] = again.clone().into();
-    });
+    stage.republish_as(&again, |_| {});
     let other = stage.evidence(&format!("wsp/ready_runs/{again}.jsonl"));
     wsp.until("the next one", || other.exists());
     wsp.signal("TERM");

@@ -393,19 +393,13 @@ fn a_row_of_text_that_is_no_object_or_lacks_its_key_is_refused_at_its_row() {
     assert_prefix(&gate.bodies(), 250, "text rows");
 }
 
-/// The most memory that a process has had resident, in MiB.
-#[cfg(target_os = "linux")]
-fn peak_mib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
-}
-
 /// Rows of 400 kB, stored once each row group: bodies of 400 MB in all before a gate that answers nothing.
 #[cfg(target_os = "linux")]
 #[test]
 fn large_rows_before_a_slow_gate_stay_within_the_memory_that_is_set() {
     use std::time::{Duration, Instant};
+
+    use crate::kit::process::peak_mib;
 
     const REACHED_MIB: u64 = 250;
     let gate = CaptureGate::scripted(|_, _| Reply::admit_held());

@@ -14,11 +14,7 @@ use crate::kit::capture::CaptureGate;
 use crate::kit::live::Running;
 use crate::kit::parquet::{as_json, with_foreign_seed, with_text, with_texts};
 use crate::kit::refused::{Came, all_refused};
-use crate::kit::{self, FRAUD, Stage, canonical};
-
-fn zeros(n: usize) -> Value {
-    "0".repeat(n).into()
-}
+use crate::kit::{self, FRAUD, Stage, canonical, zeros};
 
 const RECEIPT: &str = "world/run_receipt.json";
 const PACK: &str = "world/_oracle_pack_manifest.json";

@@ -107,7 +107,7 @@ impl Live {
     }
 
     pub fn record(&self) -> Vec<Value> {
-        json_lines(&self.stage.evidence(&format!("wsp/ready_runs/{}.jsonl", self.message_id)))
+        self.stage.record_of(&self.message_id)
     }
 
     /// The `RUN_ENDED` facts, after checking that each has the id that the contract gives the n-th end.
@@ -142,7 +142,7 @@ pub fn prepared(stage: &Stage, message_id: &str) -> Prepared {
     let profile = stage.path("absolute.yaml");
     super::write(&profile, absolute.to_string().as_bytes());
     let profile = Profile::load(&profile, &env).unwrap();
-    let file = stage.path(&format!("control_bus/{}/{message_id}.json", super::TOPIC));
+    let file = stage.path(&super::ready_file(message_id));
     let Parsed::Ready(ready) = message::parse(&super::read(&file), super::TOPIC).unwrap() else { panic!("no READY") };
     block_on(prepare::of_ready(&profile, &ready)).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
@@ -387,6 +387,7 @@ pub fn created_at(pid: u32) -> f64 {
     boot + ticks / 100.0
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+/// Runs a future to its end, on a runtime of this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

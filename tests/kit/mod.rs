@@ -12,6 +12,7 @@ pub(crate) mod checkpoint_contract;
 pub mod live;
 pub(crate) mod matrix_rows;
 pub mod parquet;
+pub mod process;
 pub(crate) mod proxy;
 pub mod refused;
 pub(crate) mod schema;
@@ -25,6 +26,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wsp::model::Secret;
+use wsp::reference::gate::{GateHandle, GateOptions, GateServer, GateStyle};
 
 pub const KEY: &str = "test-key";
 pub const TOPIC: &str = "fp.bus.control.v1";
@@ -34,6 +37,7 @@ pub const MESSAGE: &str = "02e20a21892478b1c1fa3b7b8c86ad3fe80d5b07774862a145037
 pub const FACTS: &str =
     "fraud-platform/platform_20260101T000000Z/sr/run_facts_view/cf7aa18247008796acc2e74d9e8c3eba.json";
 pub const FRAUD: &str = "s3_event_stream_with_fraud_6B";
+pub const RUN_ONCE: &[&str] = &["run", "--profile", "profile.yaml", "--once"];
 
 /// A folder to run `wsp` in.
 pub struct Stage {
@@ -61,8 +65,7 @@ impl Stage {
 
     /// Puts a message on the control bus, as the file `<message_id>.json`.
     pub fn publish(&self, message: &Value) {
-        let name = format!("control_bus/{TOPIC}/{}.json", message["message_id"].as_str().unwrap_or("no-id"));
-        write(&self.path(&name), message.to_string().as_bytes());
+        self.put(&ready_file(message["message_id"].as_str().unwrap_or("no-id")), message.to_string());
     }
 
     /// A file of an output's stream view, below the folder.
@@ -107,6 +110,15 @@ impl Stage {
         self.publish(&message);
     }
 
+    /// The golden READY under another id, its payload changed.
+    pub fn republish_as(&self, message_id: &str, change: impl FnOnce(&mut Value)) {
+        self.republish(|message| {
+            message["message_id"] = message_id.into();
+            message["payload"]["message_id"] = message_id.into();
+            change(&mut message["payload"]);
+        });
+    }
+
     /// Changes a JSON file below the folder.
     pub fn edit(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let path = self.path(name);
@@ -117,7 +129,7 @@ impl Stage {
 
     /// Writes `profile.yaml` (JSON is YAML), changed.
     pub fn profile(&self, gate: &str, change: impl FnOnce(&mut Value)) {
-        let catalogue = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/oracle/engine_outputs.catalogue.yaml");
+        let catalogue = repository("config/oracle/engine_outputs.catalogue.yaml");
         write(&self.path("producers.txt"), b"svc:world_stream_producer\n");
         let mut profile = serde_json::json!({
             "profile_id": "local_test",
@@ -147,7 +159,7 @@ impl Stage {
 
     /// `wsp run --once` to its end.
     pub fn run_once(&self) -> Ran {
-        Ran::of(self.wsp(&["run", "--profile", "profile.yaml", "--once"]).output().unwrap())
+        Ran::of(self.wsp(RUN_ONCE).output().unwrap())
     }
 
     /// A file of the run's evidence, below `store/fraud-platform/<run>/`.
@@ -155,9 +167,24 @@ impl Stage {
         self.path("store/fraud-platform").join(RUN).join(name)
     }
 
+    /// A JSON document of the run's evidence.
+    pub fn document(&self, name: &str) -> Value {
+        serde_json::from_slice(&read(&self.evidence(name))).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// What the latest start to come to its end left as its summary.
+    pub fn summary(&self) -> Value {
+        self.document("wsp/wsp_summary.json")
+    }
+
     /// The lines of the golden READY's record.
     pub fn record(&self) -> Vec<Value> {
-        json_lines(&self.evidence(&format!("wsp/ready_runs/{MESSAGE}.jsonl")))
+        self.record_of(MESSAGE)
+    }
+
+    /// The lines of a READY's record.
+    pub fn record_of(&self, message_id: &str) -> Vec<Value> {
+        json_lines(&self.evidence(&format!("wsp/ready_runs/{message_id}.jsonl")))
     }
 
     /// All governance facts, in the order they were told.
@@ -207,8 +234,62 @@ impl Ran {
     }
 }
 
+/// A file or folder of this repository.
+pub fn repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The text of a file of this repository.
+pub fn text_of(name: &str) -> String {
+    let path = repository(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 pub fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    repository("tests/golden")
+}
+
+/// The lines of a golden file.
+pub fn golden_lines(name: &str) -> Vec<Value> {
+    String::from_utf8(read(&golden().join(name)))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Where the READY with this id lies on a stage's control bus.
+pub fn ready_file(message_id: &str) -> String {
+    format!("control_bus/{TOPIC}/{message_id}.json")
+}
+
+/// A reference gate without faults that lets [`KEY`] in.
+pub fn gate() -> GateHandle {
+    gate_of(GateStyle::Service)
+}
+
+/// The same before this front.
+pub fn gate_of(style: GateStyle) -> GateHandle {
+    GateServer::start(GateOptions { style, ..GateOptions::new(Secret::new(KEY)) }).unwrap()
+}
+
+/// A hash or id of this many zeros.
+pub fn zeros(n: usize) -> Value {
+    "0".repeat(n).into()
+}
+
+/// Bodies by their event ids.
+pub fn by_id(bodies: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
+    bodies.into_iter().map(|body| (body["event_id"].as_str().unwrap().to_owned(), body)).collect()
+}
+
+/// The event ids of bodies.
+pub fn event_ids(bodies: &[Vec<u8>]) -> Vec<String> {
+    let id = |body: &Vec<u8>| {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        body["event_id"].as_str().unwrap().to_owned()
+    };
+    bodies.iter().map(id).collect()
 }
 
 /// The outputs of the golden run, by rank.
@@ -216,7 +297,7 @@ pub const OUTPUTS: [&str; 4] = ["arrival_events_5B", "s1_arrival_entities_6B", "
 
 /// The bodies of the golden run in canonical order: over outputs by time and then rank, within one as they came.
 pub fn canonical() -> Vec<Value> {
-    let mut bodies = json_lines(&golden().join("ready/bodies_in_arrival_order.jsonl"));
+    let mut bodies = golden_lines("ready/bodies_in_arrival_order.jsonl");
     bodies.sort_by_key(|body| {
         let rank = OUTPUTS.iter().position(|output| body["event_type"] == *output);
         (body["ts_utc"].as_str().unwrap().to_owned(), rank)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::capture::CaptureGate;
-use super::{FACTS, MESSAGE, Ran, Stage, canonical, json_lines};
+use super::{FACTS, MESSAGE, Ran, Stage, canonical, event_ids};
 
 /// How far a run came before it was refused, as its governance facts tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +68,8 @@ impl Refused<'_> {
             }
         }
         // A run that got as far as streaming has a summary, which tells the same.
-        if let Ok(summary) = std::fs::read(stage.evidence("wsp/wsp_summary.json")) {
-            let summary: Value = serde_json::from_slice(&summary).unwrap();
+        if stage.evidence("wsp/wsp_summary.json").exists() {
+            let summary = stage.summary();
             assert_eq!((&summary["status"], &summary["reason"]), (&"FAILED".into(), &self.reason.into()), "{case}");
             assert_eq!(
                 (summary["emitted"].as_u64(), summary["refusal"].as_str()),
@@ -121,9 +121,8 @@ pub fn all_refused(came: Came, cases: &[Case]) {
 /// The first `count` events of the golden run, and nothing else, reached the gate, in canonical order.
 pub fn assert_prefix(bodies: &[Vec<u8>], count: usize, case: &str) {
     let id = |body: &Value| body["event_id"].as_str().unwrap().to_owned();
-    let sent: Vec<_> = bodies.iter().map(|body| id(&serde_json::from_slice(body).unwrap())).collect();
     let expected: Vec<_> = canonical().iter().take(count).map(id).collect();
-    assert_eq!(sent, expected, "{case}");
+    assert_eq!(event_ids(bodies), expected, "{case}");
 }
 
 impl Ran {
@@ -154,7 +153,7 @@ impl Stage {
 
     /// The ends that were told of the golden READY, in order: (status, reason, emitted).
     pub fn ends(&self) -> Vec<(String, Option<String>, u64)> {
-        let ended = json_lines(&self.evidence("obs/governance/events.jsonl"));
+        let ended = self.governance();
         let ended = ended.iter().filter(|fact| fact["event_family"] == "RUN_ENDED").map(|fact| &fact["details"]);
         ended
             .filter(|details| details["message_id"] == MESSAGE)

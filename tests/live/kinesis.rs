@@ -4,12 +4,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wsp::model::Secret;
-use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
+use wsp::reference::gate::GateHandle;
 
 use crate::kit::live::{Running, nap};
 use crate::kit::matrix_rows::rows;
-use crate::kit::{KEY, MESSAGE, RUN, Ran, Stage, TOPIC, golden, json_lines, read};
+use crate::kit::{self, MESSAGE, RUN, Ran, Stage, TOPIC, golden, json_lines, read};
 use crate::servers::kinesis::{Kind, Kinesis};
 
 const STREAM: &str = "fp-control";
@@ -27,7 +26,7 @@ struct Set {
 impl Set {
     async fn of(kind: Kind) -> Self {
         let kinesis = Kinesis::start(kind).await;
-        let gate = GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap();
+        let gate = kit::gate();
         let stage = Stage::golden(&gate.base_url());
         let bus = json!({"kind": "kinesis", "stream": STREAM, "endpoint_url": kinesis.endpoint(), "topic": TOPIC});
         stage.profile(&gate.base_url(), |profile| profile["wiring"]["control_bus"] = bus);

@@ -20,6 +20,7 @@ use wsp::model::Micros;
 use wsp::oracle::{Resume, Scan, View, ViewFile, ViewFiles, shares};
 use wsp::store::{Key, ObjectStore, S3Options, S3Store};
 
+use crate::kit::process::peak_mib;
 use crate::servers::s3::{Kind, S3Server};
 
 const OUTPUTS: u16 = 4;
@@ -106,9 +107,8 @@ async fn measured_apart() {
         rows => read(&store, rows).await,
     };
     let seconds = clock.now().saturating_sub(start).as_secs_f64();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
-    println!("measured {bytes} {seconds} {}", peak.parse::<u64>().unwrap() / 1024);
+    let peak = peak_mib(std::process::id());
+    println!("measured {bytes} {seconds} {peak}");
 }
 
 /// All bytes, in pieces as the reader asks for them and as many at once.

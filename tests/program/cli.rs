@@ -8,28 +8,13 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::kit::capture::CaptureGate;
+use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::Running;
-use crate::kit::{self, KEY, MESSAGE, Stage, read};
-
-struct Told {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn told(command: impl std::borrow::BorrowMut<Command>) -> Told {
-    let mut command = command;
-    let output = command.borrow_mut().output().unwrap();
-    Told {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
+use crate::kit::process::Told;
+use crate::kit::{self, KEY, MESSAGE, RUN_ONCE, Stage, read, ready_file};
 
 fn wsp(stage: &Stage, args: &[&str]) -> Told {
-    told(stage.wsp(args))
+    Told::of(stage.wsp(args))
 }
 
 /// A golden run behind a gate that must not be asked for anything.
@@ -83,7 +68,7 @@ fn a_plan_expects_the_time_that_speed_and_rate_give() {
     let plan = |env: &[(&str, &str)]| {
         let mut command = stage.wsp(PLAN_JSON);
         command.envs(env.iter().copied());
-        serde_json::from_str::<Value>(&told(command).out).unwrap()["run"].clone()
+        Told::of(command).json()["run"].clone()
     };
     let real = plan(&[("WSP_STREAM_SPEEDUP", "1")])["paced_seconds"].as_f64().unwrap();
     let fast = plan(&[("WSP_STREAM_SPEEDUP", "60"), ("WSP_TARGET_EPS", "50")]);
@@ -103,7 +88,7 @@ fn a_plan_shows_when_a_campaign_that_is_still_to_come_begins() {
     let plan = |args: &[&str], env: &[(&str, &str)]| {
         let mut command = stage.wsp(args);
         command.envs(env.iter().copied());
-        told(command).out
+        Told::of(command).out
     };
     let run = |env: &[(&str, &str)]| serde_json::from_str::<Value>(&plan(PLAN_JSON, env)).unwrap()["run"].clone();
     let campaign = ("WSP_CAMPAIGN_START_UTC", "2099-01-01T00:00:00Z");
@@ -127,7 +112,7 @@ fn a_simulation_tells_what_happened_and_how_much() {
     let simulated = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wsp"));
         command.arg("simulate").args(args);
-        told(command)
+        Told::of(command)
     };
     let first = simulated(&["--seed", "7", "--trace"]);
     assert_eq!((first.code, first.err.as_str()), (Some(0), ""), "{}", first.out);
@@ -153,11 +138,8 @@ fn a_plan_of_a_run_that_was_streamed_refuses_it() {
     // The message itself is a duplicate; another one of the same run is refused by name.
     assert_eq!(refused(), (Some(1), vec![json!("RUN_ALREADY_STREAMED")]));
     let another = MESSAGE.replace('0', "1");
-    stage.republish(|message| {
-        message["message_id"] = another.as_str().into();
-        message["payload"]["message_id"] = another.as_str().into();
-    });
-    std::fs::remove_file(stage.path(&format!("control_bus/{}/{MESSAGE}.json", kit::TOPIC))).unwrap();
+    stage.republish_as(&another, |_| {});
+    std::fs::remove_file(stage.path(&ready_file(MESSAGE))).unwrap();
     assert_eq!(refused(), (Some(1), vec![json!("RUN_ALREADY_STREAMED")]));
     assert_eq!(stage.run_once().verdict(), ("FAILED", "RUN_ALREADY_STREAMED"));
     assert_eq!(gate.requests(), 250);
@@ -190,7 +172,7 @@ fn a_plan_of_a_run_that_would_be_refused_says_why_and_exits_1() {
 fn a_plan_takes_the_ready_it_is_given_and_none_that_is_not_there() {
     let (_gate, stage) = unsent();
     let ready = stage.path("elsewhere.json");
-    std::fs::rename(stage.path(&format!("control_bus/{}/{MESSAGE}.json", kit::TOPIC)), &ready).unwrap();
+    std::fs::rename(stage.path(&ready_file(MESSAGE)), &ready).unwrap();
     let plan = wsp(&stage, &[PLAN, &["--ready", "elsewhere.json"]].concat());
     assert_eq!(plan.code, Some(0), "{}", plan.err);
     let none = wsp(&stage, PLAN);
@@ -210,7 +192,7 @@ fn plan_and_checkpoint_follow_a_run() {
     let nothing = json!({"cursors": [], "beyond": [], "views": null});
     assert_eq!(serde_json::from_str::<Value>(&wsp(&stage, show_json).out).unwrap(), nothing);
 
-    let capped = told(stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events", "100"]));
+    let capped = Told::of(stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events", "100"]));
     assert_eq!((capped.code, gate.requests()), (Some(0), 100), "{}", capped.err);
     let kept: Value = serde_json::from_str(&wsp(&stage, show_json).out).unwrap();
     let saved: BTreeMap<_, _> =
@@ -238,8 +220,8 @@ fn plan_and_checkpoint_follow_a_run() {
 #[test]
 fn a_plan_shows_where_a_run_goes_on() {
     let gate = CaptureGate::scripted(|n, _| match n {
-        120 => kit::capture::Reply::Answer(413, r#"{"error":"PAYLOAD_TOO_LARGE"}"#.to_owned()),
-        _ => kit::capture::Reply::admit(),
+        120 => Reply::Answer(413, r#"{"error":"PAYLOAD_TOO_LARGE"}"#.to_owned()),
+        _ => Reply::admit(),
     });
     let stage = Stage::golden(&gate.url);
     assert_eq!(stage.run_once().verdict(), ("FAILED", "IG_PUSH_REJECTED"));
@@ -306,7 +288,7 @@ fn wrong_usage_exits_2_and_says_nothing_on_stdout() {
 #[test]
 fn once_prints_its_results_on_stdout_and_its_log_as_json_lines_on_stderr() {
     let (_gate, stage) = unsent();
-    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    let ran = wsp(&stage, RUN_ONCE);
     let recorded = std::fs::read_to_string(stage.evidence(&format!("wsp/ready_runs/{MESSAGE}.jsonl"))).unwrap();
     let results = format!("[{}]\n", recorded.trim_end());
     assert_eq!(ran.out, results, "one array of what is on record, as the legacy producer prints it");
@@ -349,7 +331,7 @@ fn the_legacy_command_line_and_its_log_lines_are_understood() {
     let (gate, stage) = unsent();
     stage.profile(&gate.url, |profile| profile["wiring"]["wsp_delivery"] = json!({"in_flight": 4}));
     let mut capped = stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events-per-output", "60"]);
-    let ran = told(capped.env("WSP_STREAM_SPEEDUP", "1000000").env("WSP_LOG", "info"));
+    let ran = Told::of(capped.env("WSP_STREAM_SPEEDUP", "1000000").env("WSP_LOG", "info"));
     let said = lines(&ran.err);
     let start = |output| {
         format!(
@@ -364,13 +346,12 @@ fn the_legacy_command_line_and_its_log_lines_are_understood() {
 
 #[test]
 fn a_retry_is_said_at_info_once_a_second_at_most() {
-    use crate::kit::capture::Reply;
     let gate = CaptureGate::scripted(|n, _| match n {
         0..40 if n % 2 == 0 => Reply::Answer(503, r#"{"error":"PUBLISH_IN_FLIGHT_RETRY"}"#.to_owned()),
         _ => Reply::admit(),
     });
     let stage = Stage::golden(&gate.url);
-    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    let ran = wsp(&stage, RUN_ONCE);
     assert_eq!((ran.code, gate.requests()), (Some(0), 270), "{}", ran.err);
     let lines = ran.err.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let retries: Vec<_> =
@@ -415,7 +396,7 @@ fn a_world_is_the_same_for_the_same_seed_and_never_overwritten() {
         let args = ["world", "--out", "w", "--events", "300", "--parts", "2", "--days", "0.5", "--seed", seed];
         let mut command = stage.wsp(&args);
         command.current_dir(&folder);
-        let told = told(command);
+        let told = Told::of(command);
         let mut files = BTreeMap::new();
         tree(&folder, &folder, &mut files);
         (told, files)
@@ -460,7 +441,7 @@ fn a_gate_says_where_it_is_answers_and_ends_in_peace() {
 
         // A run into it, so that there is something to tell; the second gate knows the first one's journal.
         stage.profile(&url, |profile| profile["wiring"]["wsp_checkpoint"]["root"] = signal.into());
-        let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+        let ran = wsp(&stage, RUN_ONCE);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         std::fs::remove_dir_all(stage.evidence("wsp")).unwrap();
 
@@ -487,14 +468,14 @@ fn a_run_trusts_the_authorities_of_its_ca_file() {
     let url = gate.out().trim_end().to_owned();
     assert!(url.starts_with("https://"), "{url}");
     stage.profile(&url, |profile| profile["wiring"]["wsp_delivery"] = json!({"ca_file": file("other-root")}));
-    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    let ran = wsp(&stage, RUN_ONCE);
     assert!(ran.code == Some(1) && ran.out.contains("IG_PUSH_RETRY_EXHAUSTED"), "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("ca_file"), "{}", ran.err);
     stage.profile(&url, |profile| profile["wiring"]["wsp_delivery"] = json!({"ca_file": file("root")}));
-    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    let ran = wsp(&stage, RUN_ONCE);
     assert!(ran.code == Some(0) && ran.out.contains("STREAMED"), "{}{}", ran.out, ran.err);
     stage.profile(&url, |profile| profile["wiring"]["wsp_delivery"] = json!({"ca_file": "none.pem"}));
-    let ran = wsp(&stage, &["run", "--profile", "profile.yaml", "--once"]);
+    let ran = wsp(&stage, RUN_ONCE);
     assert!(ran.code == Some(2) && ran.err.contains("none.pem"), "{:?} {}", ran.code, ran.err);
     gate.signal("TERM");
     assert_eq!(gate.exit().0, Some(0));

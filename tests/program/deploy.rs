@@ -9,9 +9,10 @@ use wsp::pipelines::stopping;
 use wsp::profile::Profile;
 use wsp::run::packs::Spec;
 
+use crate::kit;
+
 fn text(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    kit::text_of(&format!("deploy/{name}"))
 }
 
 fn yaml(name: &str) -> Vec<Value> {

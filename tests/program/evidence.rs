@@ -1,6 +1,8 @@
 //! What a run leaves, by the program: start and summary as their schemas have them, the report, and `wsp verify` on
 //! evidence that is whole and on evidence with one thing wrong.
 
+mod refused;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,29 +10,19 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use wsp::evidence::{Start, Summary};
-use wsp::model::Secret;
-use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
+use wsp::reference::gate::GateHandle;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::Running;
 use crate::kit::parquet::with_foreign_seed;
 use crate::kit::schema;
-use crate::kit::{self, FACTS, FRAUD, KEY, MESSAGE, RUN, Ran, Stage, copy_tree, json_lines, read, write};
+use crate::kit::{self, FRAUD, KEY, MESSAGE, RUN, Ran, Stage, copy_tree, json_lines, read, write};
 
 const SUMMARY: &str = "wsp/wsp_summary.json";
 const START: &str = "wsp/wsp_start.json";
 
-fn document(stage: &Stage, name: &str) -> Value {
-    serde_json::from_slice(&read(&stage.evidence(name))).unwrap()
-}
-
 fn schema_of(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema").join(name);
-    serde_json::from_slice(&read(&path)).unwrap()
-}
-
-fn gate() -> GateHandle {
-    GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap()
+    serde_json::from_str(&kit::text_of(&format!("docs/schema/{name}"))).unwrap()
 }
 
 /// A run of the golden world that was streamed to its end.
@@ -58,7 +50,7 @@ fn verify(stage: &Stage, more: &[&str]) -> (Option<i32>, Vec<(String, String)>) 
 fn start_and_summary_are_as_their_schemas_say() {
     let stage = streamed(&CaptureGate::admitting().url);
     for (name, schema_name) in [(START, "wsp_start.v2.schema.json"), (SUMMARY, "wsp_summary.v3.schema.json")] {
-        let (document, schema) = (document(&stage, name), schema_of(schema_name));
+        let (document, schema) = (stage.document(name), schema_of(schema_name));
         schema::check(&schema, &schema, &document, "").unwrap();
         // The schema says something: a key less, a key more and another type are each refused.
         let keys: Vec<_> = document.as_object().unwrap().keys().cloned().collect();
@@ -74,8 +66,8 @@ fn start_and_summary_are_as_their_schemas_say() {
         more["more"] = json!(1);
         schema::check(&schema, &schema, &more, "").unwrap_err();
     }
-    serde_json::from_value::<Start>(document(&stage, START)).unwrap();
-    let summary: Summary = serde_json::from_value(document(&stage, SUMMARY)).unwrap();
+    serde_json::from_value::<Start>(stage.document(START)).unwrap();
+    let summary: Summary = serde_json::from_value(stage.document(SUMMARY)).unwrap();
     assert_eq!(summary.series.wall.admitted.iter().sum::<u64>(), 250);
     assert_eq!(summary.ready.as_ref().unwrap().topic, kit::TOPIC);
 }
@@ -87,7 +79,7 @@ fn a_capped_run_is_told_from_a_complete_one_and_both_hold_together() {
     let capped = stage.wsp(&["run", "--profile", "profile.yaml", "--once", "--max-events", "70"]).output().unwrap();
     assert_eq!(Ran::of(capped).verdict(), ("STREAMED", ""));
     assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
-    let summary = document(&stage, SUMMARY);
+    let summary = stage.document(SUMMARY);
     assert_eq!((&summary["end"], &summary["totals"]["answered"]), (&json!("capped"), &json!(70)));
     let facts = stage.governance();
     assert_eq!(facts[1]["details"]["limits"]["max_events"], 70);
@@ -211,7 +203,7 @@ fn edit_lines(path: &Path, change: impl Fn(usize, &mut Value)) {
 }
 
 fn edit(stage: &Stage, name: &str, change: impl FnOnce(&mut Value)) {
-    let mut value = document(stage, name);
+    let mut value = stage.document(name);
     change(&mut value);
     write(&stage.evidence(name), value.to_string().as_bytes());
 }
@@ -321,134 +313,6 @@ fn each_check_sees_what_is_its_own_to_see() {
     }
 }
 
-/// Changes a record.
-type Change = fn(&Stage, &Path);
-
-/// What is refused, its reason, and the change to the stage that brings it about.
-type Refused = (&'static str, &'static str, fn(&Stage));
-
-/// Refusals at each step of the admission.
-const REFUSALS: &[Refused] = &[
-    ("no facts", "RUN_FACTS_INVALID", |stage| stage.remove(&format!("store/{FACTS}"))),
-    ("facts of another run", "RUN_FACTS_MISMATCH", |stage| {
-        stage.edit_facts(|facts| facts["pins"]["run_id"] = json!("0".repeat(32)));
-    }),
-    ("no scenario", "SCENARIO_ID_MISSING", |stage| {
-        stage.edit_ready(|ready| drop(ready.as_object_mut().unwrap().remove("scenario_id")));
-    }),
-    ("no engine root", "ENGINE_ROOT_MISSING", |stage| {
-        stage.edit_ready(|ready| drop(ready.as_object_mut().unwrap().remove("oracle_pack_ref")));
-        stage.edit_facts(|facts| drop(facts.as_object_mut().unwrap().remove("oracle_pack_ref")));
-    }),
-    ("a ref that leaves its root", "REF_OUTSIDE_ROOT", |stage| {
-        let up = |object: &mut Value| object["oracle_pack_ref"]["engine_run_root"] = json!("../world");
-        stage.edit_ready(up);
-        stage.edit_facts(up);
-    }),
-    ("a producer nobody knows", "PRODUCER_NOT_ALLOWED", |stage| stage.put("producers.txt", "svc:another\n")),
-    ("no seal", "PACK_NOT_SEALED", |stage| stage.remove("world/_SEALED.json")),
-    ("a part missing", "STREAM_VIEW_EMPTY", |stage| stage.remove(&Stage::in_view(FRAUD, "part-000000.parquet"))),
-    ("rows of another world", "WORLD_KEY_MISMATCH", |stage| {
-        stage.change_rows(FRAUD, |rows| with_foreign_seed(&rows, 0));
-    }),
-];
-
-/// Names and verdicts of the checks of `wsp verify`, with the texts of those that are waived.
-fn verified(stage: &Stage) -> (Option<i32>, Vec<(String, String)>, String) {
-    let output = stage.wsp(&["verify", "--profile", "profile.yaml", "--json"]).output().unwrap();
-    let told: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    let checks = told["checks"].as_array().unwrap();
-    let text = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
-    let waived = checks.iter().filter(|check| check["status"] == "waived").map(|check| text(check, "detail"));
-    let names = checks.iter().map(|check| (text(check, "name"), text(check, "status")));
-    (output.status.code(), names.collect(), waived.collect::<Vec<_>>().join("; "))
-}
-
-#[test]
-fn evidence_of_a_run_refused_before_its_start_holds_together_and_says_what_is_not_there() {
-    for (case, reason, doctor) in REFUSALS {
-        let gate = CaptureGate::admitting();
-        let stage = Stage::golden(&gate.url);
-        doctor(&stage);
-        assert_eq!(stage.run_once().verdict(), ("FAILED", *reason), "{case}");
-        let (code, checks, waived) = verified(&stage);
-        let named = |name: &str, status: &str| (name.to_owned(), status.to_owned());
-        let expected =
-            [named("start", "waived"), named("summary", "waived"), named("record", "passed"), named("facts", "passed")];
-        assert_eq!((code, checks), (Some(0), expected.to_vec()), "{case}");
-        for part in [MESSAGE, "no wsp_start.json", "no wsp_summary.json"] {
-            assert!(waived.contains(part), "{case}: {waived}");
-        }
-    }
-}
-
-#[test]
-fn evidence_of_a_refused_run_that_somebody_changed_does_not_hold_together() {
-    let gate = CaptureGate::admitting();
-    let refused = Stage::golden(&gate.url);
-    refused.remove("world/_SEALED.json");
-    assert_eq!(refused.run_once().verdict(), ("FAILED", "PACK_NOT_SEALED"));
-    let record = |stage: &Stage| stage.evidence(&format!("wsp/ready_runs/{MESSAGE}.jsonl"));
-    let cases: &[(&str, &str, &str, Change)] = &[
-        ("streamed without a start", "record", "EVIDENCE_MISSING", |_, record| {
-            let line = String::from_utf8(read(record)).unwrap().replace("FAILED", "STREAMED");
-            write(record, line.as_bytes());
-        }),
-        ("sent without a start", "record", "EVIDENCE_MISSING", |_, record| {
-            let line = String::from_utf8(read(record)).unwrap().replace("\"emitted\":0", "\"emitted\":7");
-            write(record, line.as_bytes());
-        }),
-        ("a fact without its marker", "facts", "EVIDENCE_MISSING", |stage, _| {
-            std::fs::remove_file(stage.evidence(&format!("obs/governance/markers/{}.json", fact(stage, 2)))).unwrap();
-        }),
-        ("a fact without its body", "facts", "EVIDENCE_MISSING", |stage, _| {
-            std::fs::remove_file(stage.evidence(&format!("obs/governance/events/{}.json", fact(stage, 0)))).unwrap();
-        }),
-        ("an end that is not listed", "facts", "EVIDENCE_MISMATCH", |stage, _| {
-            let list = stage.evidence("obs/governance/events.jsonl");
-            let lines: Vec<String> = String::from_utf8(read(&list)).unwrap().lines().map(str::to_owned).collect();
-            write(&list, (lines[..2].join("\n") + "\n").as_bytes());
-        }),
-    ];
-    for (case, check, reason, change) in cases {
-        let stage = Stage { folder: tempfile::tempdir().unwrap() };
-        copy_tree(refused.folder.path(), stage.folder.path());
-        change(&stage, &record(&stage));
-        let (code, refusals) = verify(&stage, &[]);
-        assert_eq!(code, Some(1), "{case}");
-        assert!(refusals.contains(&((*check).to_owned(), (*reason).to_owned())), "{case}: {refusals:?}");
-    }
-    refused.remove("store/fraud-platform");
-    let output = refused.wsp(&["verify", "--profile", "profile.yaml"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("EVIDENCE_MISSING"), "there is nothing at all");
-}
-
-/// A run fails at an event, is refused at its next start, and is streamed to its end at a third.
-#[test]
-fn a_refusal_behind_a_start_leaves_the_evidence_of_that_start_whole() {
-    let gate = CaptureGate::scripted(|n, _| match n {
-        100 => Reply::Answer(422, r#"{"error":"NOT_NOW"}"#.to_owned()),
-        _ => Reply::admit(),
-    });
-    let stage = Stage::golden(&gate.url);
-    assert_eq!(stage.run_once().verdict(), ("FAILED", "IG_PUSH_REJECTED"));
-    assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
-    let seal = read(&stage.path("world/_SEALED.json"));
-    stage.remove("world/_SEALED.json");
-    for _ in 0..2 {
-        assert_eq!(stage.run_once().verdict(), ("FAILED", "PACK_NOT_SEALED"));
-        // What is wrong is the world, and nothing else.
-        let oracle = vec![("oracle".to_owned(), "PACK_NOT_SEALED".to_owned())];
-        assert_eq!(verify(&stage, &[]), (Some(1), oracle));
-    }
-    stage.put("world/_SEALED.json", seal);
-    assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
-    assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
-    assert_eq!(verify(&stage, &[]), (Some(0), Vec::new()));
-}
-
 #[test]
 fn rows_are_compared_with_the_receipts() {
     let stage = streamed(&CaptureGate::admitting().url);
@@ -476,10 +340,10 @@ fn the_content_that_a_start_read_is_compared_with_the_view() {
 
 #[test]
 fn a_gate_is_asked_for_a_sample() {
-    let gate = gate();
+    let gate = kit::gate();
     let stage = streamed(&gate.base_url());
     assert_eq!(verify(&stage, &["--sample", "20"]), (Some(0), Vec::new()));
-    let empty = self::gate();
+    let empty = kit::gate();
     stage.profile(&empty.base_url(), |_| {});
     let refused = vec![("gate".to_owned(), "EVIDENCE_MISMATCH".to_owned())];
     assert_eq!(verify(&stage, &["--sample", "20"]), (Some(1), refused));
@@ -515,11 +379,11 @@ fn a_sample_allows_for_as_many_quarantines_as_the_run_tells_of() {
     let stage = Stage::golden(&capture.url);
     stage.profile(&capture.url, go_on);
     assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
-    assert_eq!(document(&stage, SUMMARY)["totals"]["quarantined"], 25);
+    assert_eq!(stage.document(SUMMARY)["totals"]["quarantined"], 25);
 
     let admitted: Vec<_> =
         capture.bodies().into_iter().enumerate().filter(|(nth, _)| nth % 10 != 7).map(|(_, body)| body).collect();
-    let whole = gate();
+    let whole = kit::gate();
     for body in &admitted {
         push(&whole, body);
     }
@@ -527,7 +391,7 @@ fn a_sample_allows_for_as_many_quarantines_as_the_run_tells_of() {
     assert_eq!(verify(&stage, &["--sample", "250"]), (Some(0), Vec::new()));
 
     // One more that the gate has not is one too many.
-    let lacking = gate();
+    let lacking = kit::gate();
     admitted.iter().skip(1).for_each(|body| push(&lacking, body));
     stage.profile(&lacking.base_url(), go_on);
     let refused = vec![("gate".to_owned(), "EVIDENCE_MISMATCH".to_owned())];

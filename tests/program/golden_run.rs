@@ -5,19 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::kit::capture::CaptureGate;
-use crate::kit::{self, FRAUD, MESSAGE, OUTPUTS, Stage, copy_tree, golden, json_lines, read};
+use crate::kit::{self, FRAUD, MESSAGE, OUTPUTS, Stage, by_id, copy_tree, golden, golden_lines, json_lines, read};
 
 fn without_time(mut value: Value) -> Value {
     value.as_object_mut().unwrap().remove("ts_utc");
     value
-}
-
-fn bodies(path: &str) -> Vec<Value> {
-    json_lines(&golden().join(path))
-}
-
-fn by_id(bodies: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
-    bodies.into_iter().map(|body| (body["event_id"].as_str().unwrap().to_owned(), body)).collect()
 }
 
 #[test]
@@ -28,12 +20,12 @@ fn record_facts_session_and_checkpoints_are_those_of_the_producer_in_place() {
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
 
     let sent = by_id(gate.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()));
-    assert_eq!(sent, by_id(bodies("ready/bodies_in_arrival_order.jsonl")));
+    assert_eq!(sent, by_id(golden_lines("ready/bodies_in_arrival_order.jsonl")));
 
     let without_times = |lines: Vec<Value>| lines.into_iter().map(without_time).collect::<Vec<_>>();
-    assert_eq!(without_times(stage.record()), without_times(bodies("ready/ready_record.jsonl")));
+    assert_eq!(without_times(stage.record()), without_times(golden_lines("ready/ready_record.jsonl")));
     let facts = stage.governance();
-    assert_eq!(without_times(facts.clone()), without_times(bodies("ready/governance_events.jsonl")));
+    assert_eq!(without_times(facts.clone()), without_times(golden_lines("ready/governance_events.jsonl")));
     for fact in &facts {
         let id = fact["event_id"].as_str().unwrap();
         let body: Value =
@@ -45,7 +37,7 @@ fn record_facts_session_and_checkpoints_are_those_of_the_producer_in_place() {
     }
 
     let session = json_lines(&stage.path("runs/fraud-platform").join(kit::RUN).join("session.jsonl"));
-    let golden_session = bodies("ready/session.jsonl");
+    let golden_session = golden_lines("ready/session.jsonl");
     // For each kind the keys that lines of it have, and for all but the periodic saves the lines themselves.
     let shape = |lines: &[Value]| {
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
@@ -83,7 +75,7 @@ fn the_gate_sees_canonical_order_with_one_in_flight() {
         _ => 3,
     };
     // The file's order within an output is the old producer's; over outputs, time and then rank.
-    let mut expected = bodies("ready/bodies_in_arrival_order.jsonl");
+    let mut expected = golden_lines("ready/bodies_in_arrival_order.jsonl");
     expected
         .sort_by_key(|body| (body["ts_utc"].as_str().unwrap().to_owned(), rank(body["event_type"].as_str().unwrap())));
     let ids = |bodies: Vec<Value>| bodies.into_iter().map(|body| body["event_id"].clone()).collect::<Vec<_>>();
@@ -106,14 +98,14 @@ fn a_run_that_the_producer_in_place_left_half_done_is_finished() {
         let line = std::fs::read_to_string(folder.join("cursor.jsonl")).unwrap().lines().nth(19).unwrap().to_owned();
         std::fs::write(folder.join("cursor.json"), &line).unwrap();
         let row = serde_json::from_str::<Value>(&line).unwrap()["last_row_index"].as_u64().unwrap() as usize;
-        let of_output = bodies("ready/bodies_in_arrival_order.jsonl")
+        let of_output = golden_lines("ready/bodies_in_arrival_order.jsonl")
             .into_iter()
             .filter(|body| body["event_type"] == output.as_str());
         done.extend(of_output.take(row + 1).map(|body| body["event_id"].as_str().unwrap().to_owned()));
     }
     let ran = stage.run_once();
     assert_eq!(ran.verdict(), ("STREAMED", ""), "{}", ran.stderr);
-    let mut expected = by_id(bodies("ready/bodies_in_arrival_order.jsonl"));
+    let mut expected = by_id(golden_lines("ready/bodies_in_arrival_order.jsonl"));
     expected.retain(|id, _| !done.contains(id));
     let sent = gate.bodies();
     assert_eq!(sent.len(), expected.len());
@@ -143,7 +135,7 @@ fn a_baseline_run_sends_the_baseline_bodies() {
     assert_eq!(ran.verdict(), ("STREAMED", ""), "{}", ran.stderr);
     let sent = by_id(gate.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()));
     // The sample's run had other run ids; everything else is the same.
-    let expected = by_id(bodies("baseline/bodies.sorted.jsonl"));
+    let expected = by_id(golden_lines("baseline/bodies.sorted.jsonl"));
     assert_eq!(sent.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (id, body) in &sent {
         assert_eq!(body["payload"], expected[id]["payload"]);
@@ -180,7 +172,7 @@ fn a_run_without_ready_sends_the_golden_bodies_and_leaves_neither_record_nor_fac
         "{log}"
     );
     let sent = by_id(gate.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()));
-    assert_eq!(sent, by_id(bodies("direct/bodies.sorted.jsonl")));
+    assert_eq!(sent, by_id(golden_lines("direct/bodies.sorted.jsonl")));
 
     let files: Vec<_> = stage.files().into_iter().filter(|name| name.starts_with("store/")).collect();
     let prefix = format!("store/fraud-platform/{}/wsp", kit::RUN);
@@ -219,8 +211,9 @@ fn a_run_without_ready_streams_the_outputs_that_it_is_asked_for() {
     let stage = Stage::golden(&gate.url);
     let (code, result, log) = direct(&stage, &["--output-ids", "s3_event_stream_with_fraud_6B,arrival_events_5B"]);
     assert_eq!((code, &result["output_ids"]), (Some(0), &json!(["arrival_events_5B", FRAUD])), "{log}");
-    let of =
-        |output: &str| bodies("direct/bodies.sorted.jsonl").into_iter().filter(|b| b["event_type"] == output).collect();
+    let of = |output: &str| {
+        golden_lines("direct/bodies.sorted.jsonl").into_iter().filter(|b| b["event_type"] == output).collect()
+    };
     let expected: Vec<Value> =
         ["arrival_events_5B", FRAUD].into_iter().flat_map(of as fn(&str) -> Vec<Value>).collect();
     let sent = by_id(gate.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()));
@@ -284,8 +277,8 @@ fn two_traffics_are_streamed_in_one_run_each_after_the_context_of_both() {
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
     let sent: Vec<Value> = gate.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
     assert!(sent.is_sorted_by_key(|body| body["ts_utc"].as_str().unwrap().to_owned()));
-    let baseline = bodies("baseline/bodies.sorted.jsonl");
-    let expected: BTreeSet<_> = bodies("ready/bodies_in_arrival_order.jsonl")
+    let baseline = golden_lines("baseline/bodies.sorted.jsonl");
+    let expected: BTreeSet<_> = golden_lines("ready/bodies_in_arrival_order.jsonl")
         .iter()
         .chain(&baseline)
         .map(|body| body["event_id"].as_str().unwrap().to_owned())

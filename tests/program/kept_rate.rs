@@ -12,12 +12,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use wsp::clock::{Clock, SystemClock};
 use wsp::reference::world::WorldSpec;
 
 use crate::kit::live::{Running, nap, prepared, publish_world};
-use crate::kit::{self, KEY, RUN, Stage};
+use crate::kit::{KEY, RUN, Stage, process};
 
 const FAULTS: &str = "status=503:5%,cut-after=1%";
 
@@ -91,7 +91,7 @@ fn the_rate_that_is_kept_with_faults() {
 }
 
 fn setting((name, default): (&str, u64)) -> u64 {
-    std::env::var(format!("WSP_KEPT_{name}")).map_or(default, |text| text.parse().unwrap())
+    process::setting(&format!("WSP_KEPT_{name}"), default)
 }
 
 /// One run from the beginning, as if there had been none before.
@@ -117,7 +117,7 @@ fn run(stage: &Stage, program: &str, due: u64) -> Cost {
     let took = clock.now().as_secs_f64();
     let ran = running.end();
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
-    let summary: Value = serde_json::from_slice(&kit::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = stage.summary();
     let (ticks, peak) = last;
     Cost {
         rate: due as f64 / took,
@@ -130,8 +130,7 @@ fn run(stage: &Stage, program: &str, due: u64) -> Cost {
 
 /// Ticks of CPU and largest resident memory, KiB; `None` where the process is gone.
 fn of_process(id: u32) -> Option<(u64, u64)> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()?;
+    let peak = process::status(id, "VmHWM")?;
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name is in parentheses; the state follows it as the third field, user and system time are the 14th and 15th.
     let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();

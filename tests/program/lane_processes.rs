@@ -4,58 +4,29 @@ use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use futures::executor::block_on_stream;
 use serde_json::Value;
-use wsp::ahead::AheadExt as _;
-use wsp::envelope::FrameExt as _;
-use wsp::merge::merge;
-use wsp::model::{Micros, Secret};
-use wsp::oracle::{Resume, Scan};
-use wsp::pipelines::prepare::{self, Prepared};
-use wsp::profile::Profile;
-use wsp::ready::{Parsed, message};
-use wsp::reference::gate::audit::{AuditReport, Expected, audit};
-use wsp::reference::gate::{EventClass, GateHandle, GateOptions, GateServer};
-use wsp::reference::world::run_files::{PublishedReady, RunFiles, publish_ready};
-use wsp::reference::world::{WorldSpec, generate};
+use wsp::reference::gate::audit::AuditReport;
+use wsp::reference::world::WorldSpec;
 
-use crate::kit::{FRAUD, KEY, RUN, Ran, Stage, TOPIC, json_lines, read, write};
+use crate::kit::live::{Live, nap};
+use crate::kit::{FRAUD, RUN_ONCE, Ran, json_lines, read, ready_file};
 
 const EVENTS: u64 = 1_200;
 
 /// A generated world, its READY, and a gate that remembers what it admitted.
 struct Spread {
-    stage: Stage,
-    gate: GateHandle,
-    ready: PublishedReady,
+    live: Live,
 }
 
 impl Spread {
     fn new() -> Self {
-        let gate = GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap();
-        let stage = Stage { folder: tempfile::tempdir().unwrap() };
-        let root = stage.path("world");
         let spec = WorldSpec { parts: 2, row_group_rows: 100, ..WorldSpec::new(EVENTS) };
-        let world = generate(&root, root.to_str().unwrap(), &spec).unwrap();
-        let ready = publish_ready(&RunFiles {
-            world: &world,
-            platform_run_id: &RUN.parse().unwrap(),
-            run_id: &"d".repeat(32).parse().unwrap(),
-            object_store_root: &stage.path("store"),
-            control_root: &stage.path("control_bus"),
-            topic: TOPIC,
-            published_at: Micros(1_767_225_600_000_000),
-        });
-        let store = stage.path("store");
-        stage.profile(&gate.base_url(), |profile| {
-            profile["wiring"]["object_store"]["root"] = store.to_str().unwrap().into();
-        });
-        Self { stage, gate, ready: ready.unwrap() }
+        Self { live: Live::new(&spec, "", |_| {}) }
     }
 
     fn lane(&self, index: u32, by: &str, args: &[&str]) -> Command {
-        let all = [&["run", "--profile", "profile.yaml", "--once"], args].concat();
-        let mut command = self.stage.wsp(&all);
+        let all = [RUN_ONCE, args].concat();
+        let mut command = self.live.stage.wsp(&all);
         command.env("WSP_LANE_COUNT", "3").env("WSP_LANE_INDEX", index.to_string()).env("WSP_LANE_BY", by);
         command
     }
@@ -66,40 +37,20 @@ impl Spread {
         children.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap())).collect()
     }
 
-    fn prepared(&self) -> Prepared {
-        let env = |_: &str| None;
-        let profile = Profile::load(&self.stage.path("profile.yaml"), &env).unwrap();
-        let profile = Profile { producer_allowlist: self.stage.path("producers.txt"), ..profile };
-        let Ok(Parsed::Ready(ready)) = message::parse(&read(&self.ready.ready_file), TOPIC) else {
-            unreachable!("it is a READY")
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(prepare::of_ready(&profile, &ready)).unwrap()
-    }
-
     /// What the gate admitted against the whole world.
     fn audit(&self) -> AuditReport {
-        let run = self.prepared();
-        let classes: Vec<_> = run.output_ids().iter().map(|id| EventClass::of(id.as_str())).collect();
-        let rows = merge(run.batches(Scan::new(), &vec![Resume::default(); run.outputs.len()]));
-        let events = block_on_stream(rows.frame(run.framer()).ahead("audit", 8));
-        let expected = events.flat_map(Result::unwrap).map(|event| Expected {
-            class: classes[usize::from(event.position.rank)],
-            event_id: event.event_id,
-            order_key: event.order_key,
-        });
-        self.gate.journal(|ledger| audit(ledger, RUN, expected))
+        self.live.audit(&self.live.events)
     }
 
     /// The record of a lane.
     fn record(&self, lane: &str) -> Vec<Value> {
-        json_lines(&self.stage.evidence(&format!("wsp/ready_lanes/{}.{lane}.jsonl", self.ready.message_id)))
+        json_lines(&self.live.stage.evidence(&format!("wsp/ready_lanes/{}.{lane}.jsonl", self.live.message_id)))
     }
 
     /// What readers of the platform's come to who add up what was emitted, by every line that says STREAMED in
     /// `ready_runs`; and those who take the last such line of a message.
     fn emitted(&self) -> (u64, u64) {
-        let folder = self.stage.evidence("wsp/ready_runs");
+        let folder = self.live.stage.evidence("wsp/ready_runs");
         let files = std::fs::read_dir(folder).map(|files| files.map(|file| file.unwrap().path()).collect());
         let mut files: Vec<_> = files.unwrap_or_default();
         files.sort();
@@ -115,7 +66,7 @@ impl Spread {
 
     /// The keys that cursors are kept under.
     fn scopes(&self) -> BTreeSet<String> {
-        let entries = std::fs::read_dir(self.stage.path("checkpoints")).unwrap();
+        let entries = std::fs::read_dir(self.live.stage.path("checkpoints")).unwrap();
         let names = entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir());
         names.map(|entry| entry.file_name().into_string().unwrap()).collect()
     }
@@ -135,15 +86,12 @@ fn three_processes_send_each_event_once_and_leave_their_own_evidence() {
     let emitted: Vec<u64> = ran.iter().map(|ran| ran.verdicts[0]["emitted"].as_u64().unwrap()).collect();
     assert_eq!(emitted.iter().sum::<u64>(), EVENTS);
     assert!(emitted.iter().all(|emitted| *emitted > EVENTS / 5), "{emitted:?}");
-    let (report, stats) = (spread.audit(), spread.gate.stats());
+    let (report, stats) = (spread.audit(), spread.live.gate.stats());
     assert_eq!((report.admitted, report.missing, report.unexpected, stats.duplicates), (EVENTS, 0, 0, 0));
 
     let scopes: BTreeSet<String> = (0..3)
         .map(|index| {
-            let summary: Value = serde_json::from_slice(&read(
-                &spread.stage.evidence(&format!("wsp/wsp_summary.lane-{index}-of-3.json")),
-            ))
-            .unwrap();
+            let summary = spread.live.stage.document(&format!("wsp/wsp_summary.lane-{index}-of-3.json"));
             assert_eq!(summary["lane"], serde_json::json!({"by": "event_id", "count": 3, "index": index}));
             assert_eq!((&summary["end"], &summary["emitted"]), (&"complete".into(), &emitted[index].into()));
             assert_eq!(spread.record(&format!("lane-{index}-of-3")).len(), 1);
@@ -152,7 +100,7 @@ fn three_processes_send_each_event_once_and_leave_their_own_evidence() {
         .collect();
     assert_eq!((scopes.len(), &scopes), (3, &spread.scopes()));
     assert_eq!(spread.emitted(), (EVENTS, EVENTS), "the run's record has the sum of its lanes, however it is read");
-    let facts = spread.stage.governance();
+    let facts = spread.live.stage.governance();
     let of = |family: &str| {
         let ids = facts.iter().filter(|fact| fact["event_family"] == family).map(|fact| fact["event_id"].to_string());
         ids.collect::<BTreeSet<_>>().len()
@@ -163,31 +111,31 @@ fn three_processes_send_each_event_once_and_leave_their_own_evidence() {
     assert!(spread.run("event_id").iter().all(|ran| ran.verdict().0 == "SKIPPED_DUPLICATE"));
     assert_eq!(spread.emitted(), (EVENTS, EVENTS));
     // So does a producer that knows nothing of lanes.
-    assert_eq!(spread.stage.run_once().verdict(), ("SKIPPED_DUPLICATE", ""));
-    let mut again: Value = serde_json::from_slice(&read(&spread.ready.ready_file)).unwrap();
+    assert_eq!(spread.live.stage.run_once().verdict(), ("SKIPPED_DUPLICATE", ""));
+    let published = spread.live.stage.path(&ready_file(&spread.live.message_id));
+    let mut again: Value = serde_json::from_slice(&read(&published)).unwrap();
     let other = "0".repeat(64);
     again["message_id"] = other.clone().into();
-    again["payload"]["message_id"] = other.clone().into();
-    std::fs::remove_file(&spread.ready.ready_file).unwrap();
-    write(&spread.stage.path(&format!("control_bus/{TOPIC}/{other}.json")), again.to_string().as_bytes());
+    again["payload"]["message_id"] = other.into();
+    std::fs::remove_file(published).unwrap();
+    spread.live.stage.publish(&again);
     let ran = spread.run("event_id");
     assert!(ran.iter().all(|ran| ran.verdict() == ("FAILED", "RUN_ALREADY_STREAMED")), "{ran:?}");
-    assert_eq!(spread.gate.stats().requests, EVENTS);
+    assert_eq!(spread.live.gate.stats().requests, EVENTS);
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "another process is waited for")]
 fn lanes_by_order_key_keep_each_key_in_line_and_a_killed_one_goes_on() {
     let spread = Spread::new();
     // Slow enough to be killed on its way, which the gate's count shows.
     let mut doomed = start(spread.lane(1, "order_key", &[]).env("WSP_TARGET_EPS", "150"));
-    while spread.gate.stats().admitted < 60 {
+    while spread.live.gate.stats().admitted < 60 {
         assert!(doomed.try_wait().unwrap().is_none(), "it ended before it could be killed");
-        std::thread::sleep(Duration::from_millis(5));
+        nap(Duration::from_millis(5));
     }
     doomed.kill().unwrap();
     doomed.wait().unwrap();
-    let before = spread.gate.stats().admitted;
+    let before = spread.live.gate.stats().admitted;
     assert!(before < EVENTS / 4, "it was killed early: {before}");
     assert!(spread.record("lane-1-of-3-by-order_key").is_empty());
     assert_eq!(spread.emitted(), (0, 0), "a run is streamed when all of its lanes are");
@@ -195,7 +143,7 @@ fn lanes_by_order_key_keep_each_key_in_line_and_a_killed_one_goes_on() {
     for ran in spread.run("order_key") {
         assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
     }
-    let (report, stats) = (spread.audit(), spread.gate.stats());
+    let (report, stats) = (spread.audit(), spread.live.gate.stats());
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.admitted, EVENTS);
     // It saves every 10 answers and has one in flight.
@@ -208,7 +156,7 @@ fn lanes_by_order_key_keep_each_key_in_line_and_a_killed_one_goes_on() {
 fn a_plan_counts_the_lanes_rows_and_a_capped_lane_says_so() {
     let spread = Spread::new();
     let planned = |index: u32| {
-        let mut plan = spread.stage.wsp(&["plan", "--profile", "profile.yaml", "--json"]);
+        let mut plan = spread.live.stage.wsp(&["plan", "--profile", "profile.yaml", "--json"]);
         plan.env("WSP_LANE_COUNT", "3").env("WSP_LANE_INDEX", index.to_string());
         let plan: Value = serde_json::from_slice(&plan.output().unwrap().stdout).unwrap();
         (plan["run"]["events"].as_u64().unwrap(), plan["run"]["lane"]["index"].clone())
@@ -219,8 +167,8 @@ fn a_plan_counts_the_lanes_rows_and_a_capped_lane_says_so() {
     for (cap, index, end) in [(50, 0, "capped"), (plans[1].0, 1, "complete"), (plans[2].0 - 1, 2, "capped")] {
         let ran = Ran::of(spread.lane(index, "event_id", &["--max-events", &cap.to_string()]).output().unwrap());
         assert_eq!((ran.verdict(), ran.verdicts[0]["emitted"].as_u64()), (("STREAMED", ""), Some(cap)));
-        let summary = read(&spread.stage.evidence(&format!("wsp/wsp_summary.lane-{index}-of-3.json")));
-        assert_eq!(serde_json::from_slice::<Value>(&summary).unwrap()["end"], end, "lane {index}");
+        let summary = spread.live.stage.document(&format!("wsp/wsp_summary.lane-{index}-of-3.json"));
+        assert_eq!(summary["end"], end, "lane {index}");
     }
 }
 
@@ -230,7 +178,7 @@ fn a_lane_that_is_none_is_refused_before_anything_is_read() {
     let output = spread.lane(3, "event_id", &[]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && told.contains("WSP_LANE_INDEX: 3 is no lane of 3"), "{told}");
-    assert_eq!(spread.gate.stats().requests, 0);
-    let golden = spread.stage.wsp(&["validate", "--profile", "profile.yaml"]).output().unwrap();
+    assert_eq!(spread.live.gate.stats().requests, 0);
+    let golden = spread.live.stage.wsp(&["validate", "--profile", "profile.yaml"]).output().unwrap();
     assert!(golden.status.success(), "{FRAUD} is streamed whole without lanes");
 }

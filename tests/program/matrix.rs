@@ -2,16 +2,15 @@
 //! red.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde_json::{Value, json};
-use wsp::model::Secret;
-use wsp::reference::gate::{GateHandle, GateOptions, GateServer, GateStyle};
+use wsp::reference::gate::{GateHandle, GateStyle};
 
 use crate::kit::capture::CaptureGate;
 use crate::kit::matrix_rows::{dependants, rows};
+use crate::kit::process::Told;
 use crate::kit::schema;
-use crate::kit::{self, KEY, MESSAGE, RUN, Stage, json_lines, read};
+use crate::kit::{self, KEY, MESSAGE, RUN, Stage, json_lines, read, ready_file};
 
 /// A gate, and the golden run before it, with a named copy of its READY.
 fn set() -> (GateHandle, Stage) {
@@ -19,33 +18,16 @@ fn set() -> (GateHandle, Stage) {
 }
 
 fn set_before(style: GateStyle) -> (GateHandle, Stage) {
-    let gate = GateServer::start(GateOptions { style, ..GateOptions::new(Secret::new(KEY)) }).unwrap();
+    let gate = kit::gate_of(style);
     let stage = Stage::golden(&gate.base_url());
-    let ready = stage.path(&format!("control_bus/{}/{MESSAGE}.json", kit::TOPIC));
+    let ready = stage.path(&ready_file(MESSAGE));
     std::fs::copy(ready, stage.path("ready.json")).unwrap();
     (gate, stage)
 }
 
-struct Told {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Told {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
-    }
-}
-
 fn matrix(stage: &Stage, more: &[&str]) -> Told {
     let args = [&["matrix", "--profile", "profile.yaml", "--ready", "ready.json"], more].concat();
-    let output = stage.wsp(&args).env("WSP_READY_REQUIRED_PACKS", "").output().unwrap();
-    Told {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    Told::of(stage.wsp(&args).env("WSP_READY_REQUIRED_PACKS", ""))
 }
 
 /// The word that lets it send to `gate`.
@@ -79,10 +61,9 @@ fn every_row_is_green_where_all_is_in_order() {
     assert!(received.into_iter().all(|line| line["details"]["message_id"] == MESSAGE));
 
     // What is kept is what was told, and as its schema has it.
-    let kept: Value = serde_json::from_slice(&read(&stage.evidence("wsp/matrix.json"))).unwrap();
+    let kept = stage.document("wsp/matrix.json");
     assert_eq!(kept, report);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/wsp_matrix.v1.schema.json");
-    let schema: Value = serde_json::from_slice(&read(&path)).unwrap();
+    let schema: Value = serde_json::from_str(&kit::text_of("docs/schema/wsp_matrix.v1.schema.json")).unwrap();
     schema::check(&schema, &schema, &kept, "").unwrap();
     for key in kept.as_object().unwrap().keys() {
         let mut less = kept.clone();
@@ -130,7 +111,7 @@ fn every_row_is_green_before_the_managed_edge_too() {
 fn nothing_is_touched_without_the_very_word() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
-    let ready = stage.path(&format!("control_bus/{}/{MESSAGE}.json", kit::TOPIC));
+    let ready = stage.path(&ready_file(MESSAGE));
     std::fs::copy(ready, stage.path("ready.json")).unwrap();
     let before = stage.files();
     let right = word(&gate.url);

@@ -7,8 +7,6 @@
 #![allow(clippy::float_cmp, reason = "the figures are counts")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -17,12 +15,12 @@ use wsp::telemetry::catalogue;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::Running;
+use crate::kit::process::free_port;
 use crate::kit::watch::{self, RUN_ARGS, ask, start};
 use crate::kit::{self, RUN, Stage};
 
 fn deploy(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    kit::text_of(&format!("deploy/{name}"))
 }
 
 fn rules() -> Vec<Value> {
@@ -123,12 +121,8 @@ fn half_way() -> (Stage, CaptureGate, Running, String) {
     let gate = CaptureGate::scripted(|nth, _| if nth < 100 { Reply::admit() } else { Reply::admit_held() });
     let stage = Stage::golden(&gate.url);
     let foreign = "f".repeat(64);
-    stage.republish(|message| {
-        message["message_id"] = foreign.as_str().into();
-        message["payload"]["message_id"] = foreign.as_str().into();
-        message["payload"]["platform_run_id"] = "platform_20250101T000000Z".into();
-    });
-    let path = stage.path(&format!("control_bus/{}/{foreign}.json", kit::TOPIC));
+    stage.republish_as(&foreign, |payload| payload["platform_run_id"] = "platform_20250101T000000Z".into());
+    let path = stage.path(&kit::ready_file(&foreign));
     let long_ago = std::fs::File::options().write(true).open(path).unwrap();
     long_ago.set_modified(std::time::UNIX_EPOCH).unwrap();
     let (mut running, address) = start(&stage, RUN_ARGS);
@@ -249,14 +243,14 @@ struct Prometheus {
 impl Prometheus {
     /// Scrapes `target` each second, with the rules of `deploy/`.
     fn start(stage: &Stage, target: &str) -> Self {
-        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/wsp.rules.yaml");
+        let rules = kit::repository("deploy/prometheus/wsp.rules.yaml");
         let config = json!({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [rules],
             "scrape_configs": [{"job_name": "wsp", "static_configs": [{"targets": [target]}]}],
         });
         stage.put("prometheus.yaml", config.to_string());
-        let address = free_address();
+        let address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new("prometheus");
         command.args(["--config.file=prometheus.yaml", "--storage.tsdb.path=tsdb", "--log.level=warn"]);
         command.arg(format!("--web.listen-address={address}")).current_dir(stage.folder.path()).stdin(Stdio::null());
@@ -286,10 +280,6 @@ impl Prometheus {
         let address = self.address.clone();
         self.process.until(query, || Self::found(&address, query) > 0);
     }
-}
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 #[test]
@@ -325,11 +315,8 @@ fn a_prometheus_that_scrapes_a_run_answers_every_query() {
     running.until("the gate has it all", || gate.requests() == 250);
     // The first verdict of its kind, which begins its own series, rings.
     let refused = "e".repeat(64);
-    stage.republish(|message| {
-        message["message_id"] = refused.as_str().into();
-        message["payload"]["message_id"] = refused.as_str().into();
-        message["payload"]["facts_view_ref"] = format!("fraud-platform/{RUN}/sr/run_facts_view/none.json").into();
-    });
+    let nowhere = format!("fraud-platform/{RUN}/sr/run_facts_view/none.json");
+    stage.republish_as(&refused, |payload| payload["facts_view_ref"] = nowhere.into());
     prometheus.until("ALERTS{alertname=\"WspReadyRefused\", alertstate=\"firing\", reason=\"RUN_FACTS_INVALID\"}");
     running.signal("TERM");
     drop(running.exit());
@@ -348,7 +335,7 @@ fn the_health_check_of_the_task_asks_the_program_of_the_task() {
     let mut env: BTreeMap<_, _> = image.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert_eq!(env["WSP_TELEMETRY_LISTEN"], "0.0.0.0:9464");
     // What is said here in place of the platform: nobody is there, and nobody outside is asked.
-    let address = free_address().replace("127.0.0.1", "0.0.0.0");
+    let address = format!("0.0.0.0:{}", free_port());
     let said: BTreeMap<&str, &str> = [
         ("IG_INGEST_URL", "https://127.0.0.1:1"),
         ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"),

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use wsp::reference::gate::EventClass;
 use wsp::reference::world::WorldSpec;
 
+use crate::kit::Ran;
 use crate::kit::live::{Due, Live, Running, assert_evidence_is_whole};
-use crate::kit::{Ran, read};
 
 const FAULTS: &str = "status=503:1%,status=429:1%,cut-before=1%,cut-after=1%";
 const SLOW: &str = "status=503:1%,status=429:1%,cut-before=1%,cut-after=1%,latency=exp(2ms)";
@@ -36,7 +36,7 @@ fn streamed(events: u64, faults: &str, delivery: &Value) -> Live {
 }
 
 fn start(live: &Live) -> Value {
-    serde_json::from_slice(&read(&live.stage.evidence("wsp/wsp_start.json"))).unwrap()
+    live.stage.document("wsp/wsp_start.json")
 }
 
 /// Places of admission, by flow: the anchor's and the first of the flow's events.
@@ -76,14 +76,14 @@ fn without_faults_and_hot_keys_events_stay_near_their_place() {
     let report = live.audit(&live.events);
     // The events of a flow wait for one another, each for an answer, while others go past; the window would let 4,000.
     assert!(report.is_clean() && report.max_displacement <= 16 * 16, "{report:?}");
-    let summary: Value = serde_json::from_slice(&read(&live.stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = live.stage.summary();
     assert_eq!(summary["bottleneck"], Value::Null);
 }
 
 #[test]
 fn a_merchant_that_bounds_the_run_is_named_without_its_value() {
     let live = streamed(3_000, "latency=const(3ms)", &json!({"in_flight": 128, "window": 3_000}));
-    let summary: Value = serde_json::from_slice(&read(&live.stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = live.stage.summary();
     let named = &summary["bottleneck"];
     let figure = |name: &str| named[name].as_f64().unwrap_or_default();
     assert_eq!(named["order_key"], "merchant_id", "{summary}");
@@ -147,7 +147,7 @@ fn assert_brought(live: &Live, ran: &Ran, due: &[Due]) {
     assert!(report.is_clean(), "{report:?}");
     assert_eq!((report.admitted, live.gate.stats().requests), (due.len() as u64, due.len() as u64));
     assert_eq!(ran.verdicts[0]["emitted"], due.len());
-    let summary: Value = serde_json::from_slice(&read(&live.stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = live.stage.summary();
     assert_eq!((&summary["end"], &summary["emitted"]), (&json!("capped"), &json!(due.len())));
     assert_eq!(live.covered().iter().sum::<u64>(), due.len() as u64);
     assert_evidence_is_whole(&live.stage);
@@ -185,11 +185,7 @@ fn a_service_leaves_after_as_many_runs_as_it_was_told() {
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
     // A run that was streamed before counts, another run's READY leaves its place to the next, which fails.
     let lost = "c".repeat(64);
-    live.stage.republish(|message| {
-        message["message_id"] = lost.clone().into();
-        message["payload"]["message_id"] = lost.clone().into();
-        message["payload"]["facts_view_ref"] = "nowhere.json".into();
-    });
+    live.stage.republish_as(&lost, |payload| payload["facts_view_ref"] = "nowhere.json".into());
     let ran = wait("two", "2");
     let mut statuses: Vec<_> = ran.verdicts.iter().map(|verdict| verdict["status"].as_str().unwrap()).collect();
     statuses.sort_unstable();

@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use crate::kit::capture::CaptureGate;
-use crate::kit::{MESSAGE, OUTPUTS, Stage};
-
-const ONCE: &[&str] = &["run", "--profile", "profile.yaml", "--once"];
+use crate::kit::{MESSAGE, OUTPUTS, RUN_ONCE, Stage};
 
 /// A request's path and body.
 type Posted = (String, Vec<u8>);
@@ -142,7 +140,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
 fn a_whole_run_is_one_trace_and_the_gate_hears_of_it() {
     let (gate, collector) = (CaptureGate::admitting(), Collector::start());
     let stage = Stage::golden(&gate.url);
-    let mut command = stage.wsp(ONCE);
+    let mut command = stage.wsp(RUN_ONCE);
     command.env("WSP_TELEMETRY_LISTEN", "off").env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
     command.env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
     let ran = command.output().unwrap();
@@ -210,14 +208,14 @@ fn without_a_collector_nothing_is_marked_and_with_a_dead_one_the_run_goes_on() {
     assert!(gate.marks().is_empty());
 
     let stage = Stage::golden(&gate.url);
-    let mut command = stage.wsp(ONCE);
+    let mut command = stage.wsp(RUN_ONCE);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1").env("OTEL_EXPORTER_OTLP_TIMEOUT", "200");
     let ran = command.output().unwrap();
     let log = String::from_utf8(ran.stderr).unwrap();
     assert!(ran.status.success(), "{log}");
     assert_eq!((gate.requests(), log.matches("a collector does not take telemetry").count()), (500, 1), "{log}");
 
-    let mut command = stage.wsp(ONCE);
+    let mut command = stage.wsp(RUN_ONCE);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1").env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let ran = command.output().unwrap();
     assert!(ran.status.code() == Some(2) && String::from_utf8_lossy(&ran.stderr).contains("http/protobuf"));

@@ -1,15 +1,13 @@
 //! Every reason for which a run is refused before its first event: each case doctors the golden run in one place and
 //! wants that reason, its evidence, the place named in the log, and a gate that heard of nothing.
 
+mod wiring;
+
 use serde_json::{Value, json};
 
 use crate::kit::capture::CaptureGate;
 use crate::kit::refused::{Came, Case, Refused, all_refused};
-use crate::kit::{self, FACTS, FRAUD, MESSAGE, RUN, Stage, golden, json_lines};
-
-fn zeros(n: usize) -> Value {
-    "0".repeat(n).into()
-}
+use crate::kit::{self, FACTS, MESSAGE, RUN, RUN_ONCE, Ran, Stage, golden, json_lines, zeros};
 
 const ARRIVALS: &str = "arrival_events_5B";
 
@@ -251,10 +249,7 @@ fn a_run_that_was_streamed_is_not_streamed_under_another_message() {
     let stage = Stage::golden(&gate.url);
     assert_eq!(stage.run_once().verdict(), ("STREAMED", ""));
     let other = "1".repeat(64);
-    stage.republish(|message| {
-        message["message_id"] = other.clone().into();
-        message["payload"]["message_id"] = other.clone().into();
-    });
+    stage.republish_as(&other, |_| {});
     let ran = stage.run_once();
     let verdict = |status: &str| ran.verdicts.iter().find(|verdict| verdict["status"] == status).unwrap();
     assert_eq!((ran.code, ran.verdicts.len()), (Some(1), 2), "{}", ran.stderr);
@@ -262,7 +257,7 @@ fn a_run_that_was_streamed_is_not_streamed_under_another_message() {
     assert_eq!(verdict("FAILED")["message_id"], other);
     assert_eq!(verdict("FAILED")["reason"], "RUN_ALREADY_STREAMED");
     assert!(ran.refusal().contains(MESSAGE), "the message that streamed is named");
-    let record = json_lines(&stage.evidence(&format!("wsp/ready_runs/{other}.jsonl")));
+    let record = stage.record_of(&other);
     assert_eq!(&record, &[verdict("FAILED").clone()]);
     let families: Vec<_> = stage.governance().iter().map(|fact| fact["event_family"].clone()).collect();
     assert_eq!(families, ["RUN_READY_SEEN", "RUN_STARTED", "RUN_ENDED", "RUN_READY_SEEN"]);
@@ -275,18 +270,15 @@ fn a_capped_run_goes_on_under_another_message() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     let run = |args: &[&str]| {
-        let args = [&["run", "--profile", "profile.yaml", "--once"], args].concat();
-        kit::Ran::of(stage.wsp(&args).env("WSP_MAX_EVENTS_PER_OUTPUT", "0").output().unwrap())
+        let args = [RUN_ONCE, args].concat();
+        Ran::of(stage.wsp(&args).env("WSP_MAX_EVENTS_PER_OUTPUT", "0").output().unwrap())
     };
     let republish = |n: &str| {
         let id = n.repeat(64);
-        stage.republish(|message| {
-            message["message_id"] = id.clone().into();
-            message["payload"]["message_id"] = id.clone().into();
-        });
+        stage.republish_as(&id, |_| {});
         id
     };
-    let of = |ran: &kit::Ran, id: &str| {
+    let of = |ran: &Ran, id: &str| {
         let verdict = ran.verdicts.iter().find(|verdict| verdict["message_id"] == id).unwrap();
         let text = |key: &str| verdict[key].as_str().unwrap_or_default().to_owned();
         (text("status"), text("reason"), verdict["emitted"].as_u64().unwrap())
@@ -317,8 +309,8 @@ fn a_foreign_run_is_passed_over_and_told_where_it_belongs() {
     let stage = Stage::golden(&gate.url);
     let other = "platform_20990101T000000Z";
     let run = || {
-        let ran = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]).env("PLATFORM_RUN_ID", other).output();
-        kit::Ran::of(ran.unwrap())
+        let ran = stage.wsp(RUN_ONCE).env("PLATFORM_RUN_ID", other).output();
+        Ran::of(ran.unwrap())
     };
     let ran = run();
     assert_eq!((ran.code, ran.verdict()), (Some(3), ("SKIPPED_OUT_OF_SCOPE", "PLATFORM_RUN_SCOPE_MISMATCH")));
@@ -359,8 +351,8 @@ fn a_foreign_ready_without_its_facts_is_cancelled_without_a_seed() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     stage.remove(&format!("store/{FACTS}"));
-    let mut wsp = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
-    let ran = kit::Ran::of(wsp.env("PLATFORM_RUN_ID", "platform_20990101T000000Z").output().unwrap());
+    let mut wsp = stage.wsp(RUN_ONCE);
+    let ran = Ran::of(wsp.env("PLATFORM_RUN_ID", "platform_20990101T000000Z").output().unwrap());
     assert_eq!(ran.verdict().0, "SKIPPED_OUT_OF_SCOPE", "{}", ran.stderr);
     let facts = stage.governance();
     assert_eq!(
@@ -376,178 +368,11 @@ fn a_run_among_foreign_ones_is_streamed_and_that_is_success() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
     for digit in ["0", "f"] {
-        stage.republish(|message| {
-            message["message_id"] = digit.repeat(64).into();
-            message["payload"]["message_id"] = digit.repeat(64).into();
-            message["payload"]["platform_run_id"] = "platform_20990101T000000Z".into();
-        });
+        stage
+            .republish_as(&digit.repeat(64), |payload| payload["platform_run_id"] = "platform_20990101T000000Z".into());
     }
     let ran = stage.run_once();
     assert_eq!((ran.code, ran.verdicts.len(), gate.requests()), (Some(0), 3, 250), "{}", ran.stderr);
-}
-
-#[test]
-fn what_the_profile_refers_to_is_judged_when_a_run_comes() {
-    fn catalogue(stage: &Stage, gate: &str, edit: impl FnOnce(String) -> String) {
-        let config = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/oracle");
-        let text = std::fs::read_to_string(config.join("engine_outputs.catalogue.yaml")).unwrap();
-        stage.put("catalogue/engine_outputs.catalogue.yaml", edit(text));
-        stage.put("catalogue/engine_gates.map.yaml", kit::read(&config.join("engine_gates.map.yaml")));
-        let path = "catalogue/engine_outputs.catalogue.yaml";
-        stage.profile(gate, |profile| profile["wiring"]["engine_catalogue_path"] = path.into());
-    }
-    all_refused(
-        Came::Started,
-        &[
-            (
-                "no traffic",
-                |s, g| s.profile(g, |p| p["policy"]["traffic_output_ids"] = json!([])),
-                "NO_TRAFFIC_OUTPUTS",
-                &["traffic_output_ids"],
-            ),
-            (
-                "one traffic twice",
-                |s, g| s.profile(g, |p| p["policy"]["traffic_output_ids"] = json!([FRAUD, FRAUD])),
-                "NO_TRAFFIC_OUTPUTS",
-                &["traffic_output_ids", FRAUD],
-            ),
-            (
-                "nobody allowed",
-                |s, _| s.put("producers.txt", "# none\n"),
-                "PRODUCER_ALLOWLIST_EMPTY",
-                &["producers.txt"],
-            ),
-            ("no allowlist", |s, _| s.remove("producers.txt"), "PRODUCER_ALLOWLIST_UNREADABLE", &["producers.txt"]),
-            ("bytes", |s, _| s.put("producers.txt", b"\xff\xfe"), "PRODUCER_ALLOWLIST_UNREADABLE", &["producers.txt"]),
-            (
-                "others allowed",
-                |s, _| s.put("producers.txt", "svc:other\n"),
-                "PRODUCER_NOT_ALLOWED",
-                &["producers.txt", "svc:world_stream_producer"],
-            ),
-            ("no YAML", |s, g| catalogue(s, g, |_| "outputs: [".to_owned()), "CATALOGUE_INVALID", &["catalogue"]),
-            (
-                "no entry",
-                |s, g| catalogue(s, g, |text| text.replace("output_id: arrival_events_5B", "output_id: other")),
-                "CATALOGUE_INVALID",
-                &[ARRIVALS],
-            ),
-            (
-                "no key",
-                |s, g| catalogue(s, g, |text| text.replace("flow_id, event_seq]", "flow_id, flow_id]")),
-                "CATALOGUE_INVALID",
-                &[FRAUD, "primary_key"],
-            ),
-            (
-                "no gate map",
-                |s, g| {
-                    catalogue(s, g, |text| text);
-                    s.remove("catalogue/engine_gates.map.yaml");
-                },
-                "CATALOGUE_INVALID",
-                &["engine_gates.map.yaml"],
-            ),
-            (
-                "a gate nobody knows",
-                |s, g| catalogue(s, g, |text| text.replace("gate.layer2.5B.validation", "gate.other")),
-                "CATALOGUE_INVALID",
-                &["gate.other"],
-            ),
-        ],
-    );
-}
-
-/// What a profile lacks is no run's fault: it is told before any READY is looked at, all of it at once.
-#[test]
-fn a_profile_that_lacks_something_is_a_usage_error_that_names_everything() {
-    let gate = CaptureGate::admitting();
-    let stage = Stage::golden(&gate.url);
-    stage.profile(&gate.url, |profile| {
-        profile["wiring"]["wsp_checkpoint"] = json!({"backend": "postgres"});
-        profile["wiring"]["security"] = json!({});
-        profile["wiring"]["control_bus"] = json!({"kind": "kafka"});
-    });
-    let ran = stage.run_once();
-    assert_eq!((ran.code, ran.verdicts.len()), (Some(2), 0), "{}", ran.stderr);
-    for name in [
-        "KAFKA_BOOTSTRAP_SERVERS",
-        "KAFKA_SASL_USERNAME",
-        "KAFKA_SASL_PASSWORD",
-        "CHECKPOINT_DSN_MISSING",
-        "IG_API_KEY",
-    ] {
-        assert!(ran.stderr.contains(name), "{name} in {}", ran.stderr);
-    }
-    assert!(ran.stderr.contains("5 problems"), "{}", ran.stderr);
-    stage.profile(&gate.url, |profile| profile["wiring"]["control_bus"] = json!({"kind": "kinesis"}));
-    let ran = stage.run_once();
-    let missing = "CONTROL_BUS_STREAM_MISSING";
-    assert!(ran.code == Some(2) && ran.stderr.contains(missing), "{}", ran.stderr);
-    assert_eq!((gate.requests(), stage.record(), stage.governance()), (0, vec![], vec![]));
-}
-
-/// Kafka settings that can't work, and a DSN that is none, are told without a look at any READY or event.
-#[test]
-fn wiring_that_cannot_work_is_refused_by_name_and_shows_no_secret() {
-    let gate = CaptureGate::admitting();
-    let stage = Stage::golden(&gate.url);
-    stage.profile(&gate.url, |profile| profile["wiring"]["control_bus"] = json!({"kind": "kafka"}));
-    let mut run = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
-    run.env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1").env("KAFKA_SASL_PASSWORD", "hunter2");
-    let ran = kit::Ran::of(run.output().unwrap());
-    assert_eq!((ran.code, ran.verdicts.len()), (Some(2), 0), "{}", ran.stderr);
-    let reason = "CONTROL_TOPIC_UNREACHABLE";
-    assert!(ran.stderr.contains(reason) && ran.stderr.contains("KAFKA_SASL_USERNAME"), "{}", ran.stderr);
-
-    stage.profile(&gate.url, |profile| {
-        profile["wiring"]["wsp_checkpoint"] =
-            json!({"backend": "postgres", "dsn": "postgresql://wsp:hunter2@:no-port/x"});
-    });
-    let (refused, reason) = (stage.run_once(), "CHECKPOINT_DSN_INVALID");
-    assert_eq!((refused.code, refused.verdicts.len()), (Some(2), 0), "{}", refused.stderr);
-    assert!(refused.stderr.contains(reason), "{}", refused.stderr);
-    assert!(!ran.stderr.contains("hunter2") && !refused.stderr.contains("hunter2"));
-    assert_eq!(gate.requests(), 0);
-}
-
-/// A service whose control topic is lost for good ends, and not as if all were well: nobody would start it again.
-#[test]
-fn a_service_that_can_not_read_its_topic_with_these_settings_fails() {
-    // A server that speaks no TLS, where the settings say that it does.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let _ = std::io::Write::write_all(&mut stream.unwrap(), b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        }
-    });
-    let stage = Stage::golden("http://127.0.0.1:9");
-    stage.profile("http://127.0.0.1:9", |profile| profile["wiring"]["control_bus"] = json!({"kind": "kafka"}));
-    for bound in [&[][..], &["--max-messages", "1"]] {
-        let mut run = stage.wsp(&[&["run", "--profile", "profile.yaml"], bound].concat());
-        run.env("KAFKA_BOOTSTRAP_SERVERS", &address).env("KAFKA_SASL_USERNAME", "wsp").env("KAFKA_SASL_PASSWORD", "x");
-        let ran = kit::Ran::of(run.output().unwrap());
-        assert_eq!((ran.code, ran.verdicts.len()), (Some(1), 0), "{bound:?}: {}", ran.stderr);
-        assert!(ran.stderr.contains("wsp: CONTROL_TOPIC_UNREACHABLE"), "{bound:?}: {}", ran.stderr);
-    }
-}
-
-/// A database that is away when READY comes is no verdict on the run: READY waits, and a Job starts again.
-#[test]
-fn a_checkpoint_database_that_is_away_defers_the_run() {
-    let gate = CaptureGate::admitting();
-    let stage = Stage::golden(&gate.url);
-    stage.profile(&gate.url, |profile| {
-        profile["wiring"]["wsp_checkpoint"] =
-            json!({"backend": "postgres", "dsn": "postgresql://wsp:hunter2@127.0.0.1:1/wsp?sslmode=disable"});
-    });
-    let ran = stage.run_once();
-    let deferred = (Some(3), ("DEFERRED_DOWNSTREAM_NOT_READY", "CHECKPOINT_UNAVAILABLE"));
-    assert_eq!((ran.code, ran.verdict()), deferred, "{}", ran.stderr);
-    assert_eq!((gate.requests(), stage.record()), (0, vec![]));
-    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
-    let families: Vec<_> = stage.governance().iter().map(|fact| fact["event_family"].clone()).collect();
-    assert_eq!(families, ["RUN_READY_SEEN"], "it was not started");
 }
 
 /// A reason without a test of the program is a reason nobody has seen.
@@ -564,7 +389,8 @@ fn each_reason_is_wanted_by_a_test_of_the_program() {
     ];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let hostile = ["ready", "world", "rows", "gate", "checkpoint"].map(|name| format!("hostile/{name}.rs"));
-    let program = ["refusals", "required_packs", "evidence"].map(|name| format!("program/{name}.rs"));
+    let program = ["refusals", "refusals/wiring", "required_packs", "evidence", "evidence/refused"]
+        .map(|name| format!("program/{name}.rs"));
     let names = hostile.iter().chain(&program);
     let tests: String = names.map(|name| std::fs::read_to_string(folder.join(name)).unwrap()).collect();
     let codes = wsp::model::Reason::ALL.iter().map(|reason| reason.code()).filter(|code| !elsewhere.contains(code));

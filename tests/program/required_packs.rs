@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::kit::capture::CaptureGate;
 use crate::kit::live::created_at;
-use crate::kit::{MESSAGE, RUN, Ran, Stage};
+use crate::kit::{MESSAGE, RUN, RUN_ONCE, Ran, Stage};
 
 const SPEC: &str = "version: 1\npack_id: ingest\nprocesses: [{id: gate}]\n";
 const STATE: &str = "runs/fraud-platform/operate/ingest/state.json";
@@ -28,13 +28,12 @@ fn state() -> Value {
 }
 
 fn run_once(stage: &Stage, packs: &str) -> Ran {
-    let mut wsp = stage.wsp(&["run", "--profile", "profile.yaml", "--once"]);
+    let mut wsp = stage.wsp(RUN_ONCE);
     Ran::of(wsp.env("WSP_READY_REQUIRED_PACKS", packs).output().unwrap())
 }
 
 fn deferral(stage: &Stage) -> Value {
-    let path = stage.evidence(&format!("wsp/deferrals/{MESSAGE}.json"));
-    serde_json::from_slice(&std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
+    stage.document(&format!("wsp/deferrals/{MESSAGE}.json"))
 }
 
 #[test]
@@ -141,8 +140,7 @@ fn what_was_required_is_kept_with_the_runs_start() {
         let stage = stage(&gate);
         let ran = run_once(&stage, packs);
         assert_eq!(ran.verdict().0, "STREAMED", "{}", ran.stderr);
-        let start: Value =
-            serde_json::from_slice(&std::fs::read(stage.evidence("wsp/wsp_start.json")).unwrap()).unwrap();
+        let start = stage.document("wsp/wsp_start.json");
         let check = start["checks"].as_array().unwrap().iter().find(|c| c["name"] == "required packs").unwrap();
         assert_eq!((&check["status"], &check["detail"]), (&"passed".into(), &detail.into()), "{check}");
     }

@@ -22,9 +22,10 @@ use wsp::pipelines::prepare::Prepared;
 use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
 use wsp::reference::world::WorldSpec;
 
-use crate::kit::live::{Running, assert_evidence_is_whole, nap, prepared, publish_world};
+use crate::kit::KEY;
+use crate::kit::live::{Running, assert_evidence_is_whole, block_on, nap, prepared, publish_world};
+use crate::kit::process::{setting, status};
 use crate::kit::proxy::Proxy;
-use crate::kit::{self, KEY, json_lines};
 
 const SAMPLE: Duration = Duration::from_secs(5);
 /// A second without a connection, each time this has passed.
@@ -133,9 +134,9 @@ fn memory_descriptors_and_lag_stay_flat() {
     assert_eq!(ran.verdicts[0]["emitted"], due);
     assert_eq!(admitted(&gate), due, "every event once");
     assert_evidence_is_whole(&stage);
-    let record = json_lines(&stage.evidence(&format!("wsp/ready_runs/{message_id}.jsonl")));
+    let record = stage.record_of(&message_id);
     assert_eq!(record.len(), 1, "{record:?}");
-    let summary: Value = serde_json::from_slice(&kit::read(&stage.evidence("wsp/wsp_summary.json"))).unwrap();
+    let summary = stage.summary();
     println!("\n{due} events in {took:?}; {cuts} cuts, {restarts} restarts; {}", summary["pushes"]);
     tell_lag(&summary["series"]["wall"]);
 
@@ -154,10 +155,6 @@ fn memory_descriptors_and_lag_stay_flat() {
     assert!(behind.1 <= behind.0 + 1.0, "it falls behind: {behind:?}");
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
 fn start_gate(journal: &std::path::Path) -> GateHandle {
     let faults = FAULTS.parse().unwrap();
     let options =
@@ -167,14 +164,15 @@ fn start_gate(journal: &std::path::Path) -> GateHandle {
 
 /// When each event of the run is due, from the first on, by the times alone.
 fn dues(run: &Prepared) -> Vec<Duration> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut times = Vec::new();
-    for output in &run.outputs {
-        let mut batches = std::pin::pin!(output.view.batches(Scan::new().times_only()));
-        while let Some(batch) = runtime.block_on(batches.next()) {
-            times.extend(batch.unwrap().times().iter().map(|ts| ts.0));
+    block_on(async {
+        for output in &run.outputs {
+            let mut batches = std::pin::pin!(output.view.batches(Scan::new().times_only()));
+            while let Some(batch) = batches.next().await {
+                times.extend(batch.unwrap().times().iter().map(|ts| ts.0));
+            }
         }
-    }
+    });
     times.sort_unstable();
     let first = times[0];
     times.into_iter().map(|ts| Duration::from_micros((ts - first).cast_unsigned())).collect()
@@ -187,16 +185,12 @@ fn admitted(gate: &GateHandle) -> u64 {
 
 /// Looks at the process; `None` where it is gone.
 fn sample(process: u32, at: Duration, admitted: u64, dues: &[Duration]) -> Option<Sample> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let number = |name: &str| -> Option<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
+    let number = |name: &str| status(process, name);
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?.count();
     let due = dues.partition_point(|due| *due <= at);
     let newest = usize::try_from(admitted).ok()?.checked_sub(1)?;
     let behind = at.saturating_sub(*dues.get(newest)?).as_secs_f64();
-    Some(Sample { at, due, admitted, behind, memory: number("VmRSS:")?, descriptors, threads: number("Threads:")? })
+    Some(Sample { at, due, admitted, behind, memory: number("VmRSS")?, descriptors, threads: number("Threads")? })
 }
 
 fn line(sample: &Sample) -> String {

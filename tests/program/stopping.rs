@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wsp::clock::{Clock, SystemClock};
+use wsp::model::Hex64;
 use wsp::pipelines::prepare::Prepared;
 use wsp::reference::world::WorldSpec;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::{Due, Running, assert_evidence_is_whole, covered, due, ends, kept, prepared, publish_world};
-use crate::kit::{Stage, json_lines, read};
+use crate::kit::{RUN_ONCE, Stage, event_ids, read};
 
-const RUN_ONCE: &[&str] = &["run", "--profile", "profile.yaml", "--once"];
 /// Answers that the gate gives at once.
 const ANSWERED: usize = 100;
 /// Longer than any test: where it is configured, a test that waits for it hangs.
@@ -55,15 +55,11 @@ impl Held {
     }
 
     fn record(&self) -> Vec<Value> {
-        json_lines(&self.stage.evidence(&format!("wsp/ready_runs/{}.jsonl", self.message_id)))
+        self.stage.record_of(&self.message_id)
     }
 
     fn ends(&self) -> Vec<Value> {
         ends(&self.stage, &self.message_id)
-    }
-
-    fn summary(&self) -> Value {
-        serde_json::from_slice(&read(&self.stage.evidence("wsp/wsp_summary.json"))).unwrap()
     }
 
     /// Events that the cursors cover, over all outputs, after checking that they are what `ids` holds of each output
@@ -72,7 +68,7 @@ impl Held {
         let covered = covered(&self.stage, &self.run);
         for (rank, covered) in covered.iter().enumerate() {
             let of_output = self.events.iter().filter(|due| usize::from(due.rank) == rank);
-            let contiguous = of_output.take_while(|due| ids.contains(&hex(&due.event_id))).count();
+            let contiguous = of_output.take_while(|due| ids.contains(Hex64::of_digest(due.event_id).as_str())).count();
             assert_eq!(*covered, contiguous as u64, "the cursor of output {rank}");
         }
         covered.iter().sum::<u64>() as usize
@@ -84,9 +80,7 @@ impl Held {
     }
 
     fn ids(&self) -> Vec<String> {
-        let id =
-            |body: &Vec<u8>| serde_json::from_slice::<Value>(body).unwrap()["event_id"].as_str().unwrap().to_owned();
-        self.gate.bodies().iter().map(id).collect()
+        event_ids(&self.gate.bodies())
     }
 
     /// The next start, which is to bring what is left and nothing else; `repeated` events come once more.
@@ -106,12 +100,12 @@ impl Held {
         assert_eq!(record[ends - 1]["status"], "STREAMED");
         let details = &told[ends - 1]["details"];
         assert_eq!((&details["status"], &details["emitted"]), (&json!("STREAMED"), &brought));
-        assert_eq!(self.summary()["end"], "complete");
+        assert_eq!(self.stage.summary()["end"], "complete");
     }
 
     /// Record, fact and summary of a first start that was stopped after `emitted` events.
     fn assert_stopped_after(&self, emitted: usize) {
-        let (record, ends, summary) = (self.record(), self.ends(), self.summary());
+        let (record, ends, summary) = (self.record(), self.ends(), self.stage.summary());
         assert_eq!((record.len(), ends.len()), (1, 1));
         for told in [&record[0], &ends[0]["details"], &summary] {
             let told = (&told["status"], &told["reason"], &told["emitted"]);
@@ -119,10 +113,6 @@ impl Held {
         }
         assert_eq!(summary["end"], "stopped");
     }
-}
-
-fn hex(id: &[u8; 32]) -> String {
-    id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn strict() -> Value {

@@ -9,15 +9,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wsp::model::Secret;
-use wsp::reference::gate::{GateOptions, GateServer, GateStyle};
+use wsp::reference::gate::GateStyle;
 use wsp::reference::world::WorldSpec;
 use wsp::telemetry::catalogue;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::{Running, publish_world};
 use crate::kit::watch::{self, RUN_ARGS, ask, figure, start};
-use crate::kit::{self, FRAUD, KEY, MESSAGE, OUTPUTS, RUN, Stage};
+use crate::kit::{self, FRAUD, MESSAGE, OUTPUTS, RUN, Stage, ready_file};
 
 /// A gate that answers 100 events and then holds the rest back.
 fn half_open() -> CaptureGate {
@@ -216,10 +215,9 @@ fn every_metric_of_the_page_is_served_and_no_other() {
 
 #[test]
 fn the_managed_edge_is_a_gate_that_is_ready() {
-    let options = GateOptions { style: GateStyle::Edge, ..GateOptions::new(Secret::new(KEY)) };
-    let gate = GateServer::start(options).unwrap();
+    let gate = kit::gate_of(GateStyle::Edge);
     let stage = Stage::golden(&gate.base_url());
-    stage.remove(&format!("control_bus/{}/{MESSAGE}.json", kit::TOPIC));
+    stage.remove(&ready_file(MESSAGE));
     let (running, address) = start(&stage, RUN_ARGS);
     let (status, report) = ask(&address, "GET /readyz");
     let report: Value = serde_json::from_str(&report).unwrap();
@@ -233,9 +231,9 @@ fn the_managed_edge_is_a_gate_that_is_ready() {
 
 #[test]
 fn probes_tell_a_live_process_from_a_ready_one() {
-    let gate = GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap();
+    let gate = kit::gate();
     let stage = Stage::golden(&gate.base_url());
-    stage.remove(&format!("control_bus/{}/{MESSAGE}.json", kit::TOPIC));
+    stage.remove(&ready_file(MESSAGE));
     let (mut running, address) = start(&stage, RUN_ARGS);
     assert_eq!(ask(&address, "GET /livez"), (200, "alive\n".to_owned()));
     let (status, report) = ask(&address, "GET /readyz");

@@ -9,7 +9,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_json::{Value, json};
 
-use super::{ADMIT, SCOPE, answered, cursor};
+use super::{SCOPE, answered, cursor};
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::parquet::with_column;
 use crate::kit::{self, FRAUD, OUTPUTS, Ran, Stage};
@@ -28,9 +28,7 @@ fn views() -> String {
 
 /// A gate that refuses every push from `n` on.
 fn closing_at(n: usize) -> CaptureGate {
-    CaptureGate::scripted(move |push, _| {
-        if push < n { Reply::Answer(200, ADMIT.to_owned()) } else { Reply::Answer(413, "{}".to_owned()) }
-    })
+    CaptureGate::scripted(move |push, _| if push < n { Reply::admit() } else { Reply::Answer(413, "{}".to_owned()) })
 }
 
 /// The traffic's rows, cut into two parts before row `at`.
@@ -288,7 +286,7 @@ fn verify_holds_the_starts_of_a_run_together() {
     let (stage, _) = cut_off(|_| ());
     let (ran, _) = next_start(&stage, |_| ());
     assert_eq!(ran.verdict(), ("STREAMED", ""), "{}", ran.stderr);
-    let start: Value = serde_json::from_slice(&kit::read(&stage.evidence("wsp/wsp_start.json"))).unwrap();
+    let start = stage.document("wsp/wsp_start.json");
     let earlier = &start["earlier"][0]["outputs"][3];
     assert_eq!((&earlier["resumed_at"], &earlier["resumed_after"]), (&json!(0), &Value::Null));
     assert_eq!(

@@ -8,9 +8,10 @@ use wsp::model::Secret;
 use wsp::reference::gate::{GateHandle, GateOptions, GateServer};
 
 use super::scene::{BOUND, Scene, Told};
-use crate::kit::KEY;
 use crate::kit::live::nap;
+use crate::kit::process::peak_mib;
 use crate::kit::proxy::Pass;
+use crate::kit::{self, KEY};
 
 /// Memory that a run of the tests' size may take at most whatever its gate sends, in MiB.
 const MEMORY: u64 = 200;
@@ -23,9 +24,9 @@ fn ends_and_resumes(
 ) -> Option<Told> {
     scene.proxy.answers(move |n, answer| if n < 500 { Pass::On } else { spoilt(answer) });
     let mut running = scene.start();
-    let (status, mut peak) = (format!("/proc/{}/status", running.id()), 0);
+    let (process, mut peak) = (running.id(), 0);
     running.until_or_end(|| {
-        peak = peak.max(peak_memory(&status));
+        peak = peak.max(peak_mib(process));
         false
     });
     let ran = scene.end(running);
@@ -35,13 +36,6 @@ fn ends_and_resumes(
     scene.proxy.mend();
     scene.resume();
     scene.told(BOUND + 8 * 5)
-}
-
-/// The most memory that the process held so far, in MiB; 0 where it is gone.
-fn peak_memory(status: &str) -> u64 {
-    let text = std::fs::read_to_string(status).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024)
 }
 
 pub(crate) fn garbage_instead_of_json() -> Option<Told> {
@@ -99,7 +93,7 @@ pub(crate) fn a_restart() -> Option<Told> {
     let mut running = scene.start_at(1_500);
     scene.until(&mut running, 1_000);
     // Shut down before the next one reads its journal.
-    let old = std::mem::replace(&mut scene.live.gate, GateServer::start(GateOptions::new(Secret::new(KEY))).unwrap());
+    let old = std::mem::replace(&mut scene.live.gate, kit::gate());
     old.shutdown().unwrap();
     nap(Duration::from_secs(1));
     scene.live.gate = start();
