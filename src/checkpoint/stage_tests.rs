@@ -189,14 +189,54 @@ async fn events_that_wait_for_another_attempt_put_no_save_off() {
     let (sender, items) = fed();
     let options = options().flush_every(10).max_interval(Duration::from_hours(1)).settle(credit.clone());
     let mut stream = Box::pin(items.checkpoint(scope(&store).await, options));
-    // Three events wait; eight others have spent the rest, and are not the ten that a save is for.
-    assert_eq!(left(&credit), 11);
-    for seq in 3..11 {
-        sender.send(Ok(answer(0, seq))).unwrap();
-        stream.next().await.unwrap().unwrap();
+    // Three events wait; eight others have spent the rest, and are not the ten that a save is for. So it is behind a save.
+    for first in [3, 11, 19] {
+        assert!(left(&credit) > 0);
+        for seq in first..first + 8 {
+            sender.send(Ok(answer(0, seq))).unwrap();
+            stream.next().await.unwrap().unwrap();
+        }
+        assert!(futures::poll!(stream.next()).is_pending());
+        assert!(credit.left() > 0, "what they left was worth a save");
     }
-    assert!(futures::poll!(stream.next()).is_pending());
-    assert!(credit.left() > 0, "what they left was worth a save");
+}
+
+/// A scope that notes in which order it is used.
+struct Noted(Box<dyn CheckpointScope>, Arc<Mutex<Vec<&'static str>>>);
+
+impl CheckpointScope for Noted {
+    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
+        self.0.load(outputs)
+    }
+
+    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.1.lock().unwrap().push("save");
+        self.0.save(kept)
+    }
+
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+        self.0.views()
+    }
+
+    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.0.keep_views(views)
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<(), Refusal>> {
+        self.1.lock().unwrap().push("finish");
+        self.0.finish()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_is_finished_once_behind_its_last_save() {
+    for (items, expected) in [(0, vec!["finish"]), (3, vec!["save", "finish"])] {
+        let (store, used) = (MemoryCheckpoints::new(), Arc::default());
+        let noted = Box::new(Noted(scope(&store).await, Arc::clone(&used)));
+        let answers = (0..items).map(|seq| Ok(answer(0, seq)));
+        assert_eq!(stream::iter(answers).checkpoint(noted, options()).count().await as u64, items);
+        assert_eq!(*used.lock().unwrap(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -183,6 +183,12 @@ mod tests {
     }
 
     #[test]
+    fn as_many_may_send_as_there_are_connections_and_one_at_least() {
+        let limits = [0, 1, 2, 7].map(|connections| Regulator::new(policy(3), None, connections).limit());
+        assert_eq!(limits, [1, 1, 2, 7]);
+    }
+
+    #[test]
     fn what_was_sent_before_the_circuit_opened_says_nothing_of_the_gate_after_it() {
         let mut regulator = Regulator::new(policy(1), None, 4);
         let old = Permit::calm(regulator.calm().unwrap());

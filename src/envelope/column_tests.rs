@@ -6,9 +6,9 @@ use arrow_array::builder::{Int32Builder, LargeListBuilder, ListBuilder, MapBuild
 use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, FixedSizeListArray, Int32Array, Int64Array, LargeListViewArray, ListViewArray,
-    StringArray, StringViewArray, StructArray, Time32MillisecondArray, Time32SecondArray, Time64MicrosecondArray,
-    Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
-    TimestampSecondArray, UInt64Array,
+    NullArray, StringArray, StringViewArray, StructArray, Time32MillisecondArray, Time32SecondArray,
+    Time64MicrosecondArray, Time64NanosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
 };
 use arrow_array::{Date32Array, Date64Array, Decimal128Array, FixedSizeBinaryArray, Float32Array};
 use arrow_schema::{DataType, Field};
@@ -138,6 +138,13 @@ fn scalars_keep_what_they_are() {
     assert_eq!(all(Float32Array::from(vec![0.1, 1.0])), ["0.10000000149011612", "1.0"]);
     assert_eq!(all(FixedSizeBinaryArray::try_from_iter([[0_u8, 255]].into_iter()).unwrap()), [r#""AP8=""#]);
     assert_eq!(all(UInt64Array::from(vec![Some(u64::MAX), None])), ["18446744073709551615", "null"]);
+}
+
+#[test]
+fn a_column_without_a_type_is_null_in_every_row() {
+    let nulls: ArrayRef = Arc::new(NullArray::new(2));
+    assert!(Column::bind(&nulls).unwrap().is_null(1));
+    assert_eq!(all(NullArray::new(2)), ["null", "null"]);
 }
 
 #[test]

@@ -378,9 +378,10 @@ mod tests {
 
     #[test]
     fn keys_are_found_at_the_top_alone() {
-        let wanted: Vec<String> = ["id", "name", "gone", "big", "flag"].iter().map(ToString::to_string).collect();
+        let wanted: Vec<String> =
+            ["id", "name", "gone", "big", "flag", "off"].iter().map(ToString::to_string).collect();
         let mut found = Vec::new();
-        let text = r#"{"x":{"id":1},"i\u0064":18446744073709551615,"name":"a\"b","big":-0,"flag":true}"#;
+        let text = r#"{"x":{"id":1},"i\u0064":18446744073709551615,"name":"a\"b","big":-0,"flag":true,"off":false}"#;
         object(text.as_bytes(), &wanted, &mut found).unwrap();
         let keys: Vec<_> = found.iter().map(|value| value.as_ref().map(Found::key)).collect();
         let expected = [
@@ -389,6 +390,7 @@ mod tests {
             None,
             Some(KeyValue::Signed(0)),
             Some(KeyValue::Bool(true)),
+            Some(KeyValue::Bool(false)),
         ];
         assert_eq!(keys, expected);
         assert!(object(br#"{"id":1,"id":2}"#, &wanted, &mut found).is_err());

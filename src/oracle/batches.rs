@@ -384,3 +384,6 @@ impl View {
         Err(Refusal::new(Reason::CheckpointForeign, detail))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,5 +294,7 @@ mod tests {
         }
         assert!(detail(Catalogue::parse(CATALOGUE, b"gates: {}")).contains("gate map"));
         assert!(detail(Catalogue::parse(&vec![b' '; MAX_BYTES + 1], GATE_MAP)).contains("more than the"));
+        // As many are read, and these are no text.
+        assert!(!detail(Catalogue::parse(&vec![0xff; MAX_BYTES], GATE_MAP)).contains("more than the"));
     }
 }

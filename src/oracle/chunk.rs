@@ -312,6 +312,8 @@ mod tests {
     use std::path::Path;
 
     use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+    use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::SchemaDescriptor;
 
     use super::*;
 
@@ -396,6 +398,56 @@ mod tests {
             let from = (start - self.0.at) as usize;
             Ok(self.0.bytes.slice(from..from + length))
         }
+    }
+
+    /// The chunk of a column of this type, one value long, that `bytes` are.
+    fn column_of(field: &str, bytes: &[u8]) -> ColumnChunkMetaData {
+        let schema = parse_message_type(&format!("message m {{ {field}; }}")).unwrap();
+        let column = SchemaDescriptor::new(Arc::new(schema)).column(0);
+        let column = ColumnChunkMetaData::builder(column).set_num_values(1);
+        column.set_total_compressed_size(i64::try_from(bytes.len()).unwrap()).build().unwrap()
+    }
+
+    /// What is wrong with the first page of a chunk of one row.
+    fn wrong(field: &str, bytes: &[u8]) -> Option<String> {
+        let column = column_of(field, bytes);
+        Walk::new(&column, 1).step(&Bytes::copy_from_slice(bytes)).err()
+    }
+
+    #[test]
+    fn levels_in_the_encoding_that_was_given_up_are_refused_where_there_are_levels() {
+        const RLE: u8 = 3 << 1;
+        const GIVEN_UP: u8 = 4 << 1;
+        for (field, definitions, repetitions, is_refused) in [
+            ("required int32 a", GIVEN_UP, GIVEN_UP, false),
+            ("optional int32 a", RLE, GIVEN_UP, false),
+            ("optional int32 a", GIVEN_UP, RLE, true),
+            ("repeated int32 a", RLE, GIVEN_UP, true),
+            ("repeated int32 a", GIVEN_UP, RLE, true),
+        ] {
+            // A data page of version 1: one value, PLAIN, and eight bytes of levels and values.
+            let header =
+                [0x15, 0, 0x15, 16, 0x15, 16, 0x2c, 0x15, 2, 0x15, 0, 0x15, definitions, 0x15, repetitions, 0, 0];
+            let what = wrong(field, &[&header[..], &[0; 8]].concat());
+            let is_told = what.as_ref().is_some_and(|what| what.contains("given up"));
+            assert_eq!(is_told, is_refused, "{field}: {what:?}");
+        }
+    }
+
+    #[test]
+    fn one_value_that_goes_on_with_a_row_does_not_begin_a_page_of_version_2() {
+        // One value, no null, no row, PLAIN, two bytes of each levels: a run of one at level 1. Then the value.
+        let header = [0x15, 6, 0x15, 16, 0x15, 16, 0x5c, 0x15, 2, 0x15, 0, 0x15, 0, 0x15, 0, 0x15, 4, 0x15, 4, 0, 0];
+        let page = |level| [&header[..], &[2, level, 2, 1, 7, 0, 0, 0]].concat();
+        let what = wrong("repeated int32 a", &page(1)).unwrap();
+        assert!(what.contains("begins within a row"), "{what}");
+        let what = wrong("repeated int32 a", &page(0)).unwrap();
+        assert!(what.contains("says 0 rows and holds 1"), "{what}");
+    }
+
+    #[test]
+    fn a_header_that_goes_on_behind_its_column_is_none() {
+        assert!(wrong("required int32 a", &[0x15]).is_some_and(|what| what.contains("no page header")));
     }
 
     #[test]

@@ -258,6 +258,7 @@ mod tests {
         assert_eq!(rows_v2(&of(3), &levels, 1), Ok(Rows { count: 1, begins: true }));
         assert_eq!(rows_v2(&of(17), &levels, 1), Err(Fault::Short));
         assert_eq!(rows_v2(&of(0), &[], 1), Ok(Rows { count: 0, begins: false }));
+        assert_eq!(rows_v2(&of(1), &hybrid(&[Piece::Packed(&[0])], 1), 1), Ok(Rows { count: 1, begins: true }));
         let levels = hybrid(&[Piece::Run(2, 2), Piece::Packed(&[0, 3, 3, 0, 1])], 2);
         assert_eq!(rows_v2(&of(7), &levels, 3), Ok(Rows { count: 2, begins: false }));
         let mut body = (levels.len() as u32).to_le_bytes().to_vec();

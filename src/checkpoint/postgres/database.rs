@@ -152,7 +152,88 @@ fn is_final(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::time::timeout;
+
+    use super::super::{PostgresCheckpoints, PostgresDsn};
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::Secret;
+
+    /// A double of a server, which answers so many statements on each connection and then none. It notes when connections
+    /// open and close.
+    async fn server(statements: usize) -> (Database<SystemClock>, UnboundedReceiver<&'static str>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (note, noted) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                note.send("open").unwrap();
+                let note = note.clone();
+                tokio::spawn(async move {
+                    serve(stream, statements).await;
+                    // The test may be over.
+                    let _ = note.send("closed");
+                });
+            }
+        });
+        let dsn = Secret::new(format!("host=127.0.0.1 port={port} user=wsp dbname=d sslmode=disable"));
+        let store = PostgresCheckpoints::new(&PostgresDsn::parse(&dsn).unwrap(), SystemClock::new()).unwrap();
+        (store.request_timeout(Duration::from_millis(300)).database(), noted)
+    }
+
+    /// Until the connection is closed.
+    async fn serve(mut stream: TcpStream, statements: usize) {
+        const LET_IN: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+        const DONE: &[u8] = b"C\0\0\0\x08SET\0Z\0\0\0\x05I";
+        let (mut left, mut is_startup) = (statements, true);
+        loop {
+            let kind = if is_startup { Ok(b'S') } else { stream.read_u8().await };
+            let (Ok(kind), Ok(length)) = (kind, stream.read_u32().await) else { return };
+            let mut message = vec![0; length as usize - 4];
+            if stream.read_exact(&mut message).await.is_err() {
+                return;
+            }
+            let answer = match kind {
+                _ if std::mem::take(&mut is_startup) => LET_IN,
+                b'Q' if left > 0 => {
+                    left -= 1;
+                    DONE
+                }
+                _ => continue,
+            };
+            stream.write_all(answer).await.unwrap();
+        }
+    }
+
+    async fn ask(database: &Database<SystemClock>) -> Result<(), Fault> {
+        database.request(async |client: Arc<Client>| client.batch_execute("SELECT 1").await).await
+    }
+
+    async fn next(noted: &mut UnboundedReceiver<&'static str>) -> &'static str {
+        timeout(Duration::from_secs(20), noted.recv()).await.expect("the server notes something").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_an_answer_is_cut_and_the_next_request_opens_another() {
+        // One for the session and one for the test.
+        let (database, mut noted) = server(2).await;
+        ask(&database).await.unwrap();
+        assert!(matches!(ask(&database).await, Err(Fault::Away(_))));
+        ask(&database).await.unwrap();
+        let mut all = [next(&mut noted).await, next(&mut noted).await, next(&mut noted).await];
+        all.sort_unstable();
+        assert_eq!(all, ["closed", "open", "open"]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_session_does_not_get_in_order_is_cut() {
+        let (database, mut noted) = server(0).await;
+        assert!(matches!(ask(&database).await, Err(Fault::Away(_))));
+        assert_eq!([next(&mut noted).await, next(&mut noted).await], ["open", "closed"]);
+    }
 
     #[test]
     fn time_mends_some_errors() {

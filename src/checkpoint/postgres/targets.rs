@@ -114,10 +114,7 @@ impl Target {
         let (None, Some(Host::Tcp(name))) = (self.address, &self.host) else { return Ok(vec![self.address]) };
         let found = tokio::net::lookup_host((name.as_str(), self.port)).await;
         let found = found.map_err(|error| Fault::Away(format!("its name can't be looked up: {error}")))?;
-        let mut addresses: Vec<_> = found.map(|address: SocketAddr| Some(address.ip())).collect();
-        if shuffled {
-            shuffle(&mut addresses);
-        }
+        let addresses = in_turn(found.map(|address: SocketAddr| Some(address.ip())).collect(), shuffled);
         if addresses.is_empty() { Err(Fault::Away("its name has no address".to_owned())) } else { Ok(addresses) }
     }
 
@@ -171,6 +168,14 @@ fn without_hosts(config: &Config) -> Config {
         .target_session_attrs(config.get_target_session_attrs())
         .channel_binding(config.get_channel_binding());
     shared
+}
+
+/// The addresses of one name in the order in which they are tried.
+fn in_turn(mut addresses: Vec<Option<IpAddr>>, shuffled: bool) -> Vec<Option<IpAddr>> {
+    if shuffled {
+        shuffle(&mut addresses);
+    }
+    addresses
 }
 
 /// `work`, or a fault when `time` is over before it is done.
@@ -302,6 +307,16 @@ mod tests {
         };
         assert_eq!(firsts("").await, [1]);
         assert_eq!(firsts("load_balance_hosts=random").await, [1, 2]);
+    }
+
+    #[test]
+    fn addresses_of_a_name_are_tried_as_they_were_found_unless_the_load_is_to_be_spread() {
+        let found: Vec<Option<IpAddr>> = (0..100).map(|n| Some(IpAddr::from([127, 0, 0, n]))).collect();
+        assert_eq!(in_turn(found.clone(), false), found);
+        let mut spread = in_turn(found.clone(), true);
+        assert_ne!(spread, found);
+        spread.sort_unstable();
+        assert_eq!(spread, found);
     }
 
     #[test]

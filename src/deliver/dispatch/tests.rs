@@ -143,6 +143,15 @@ async fn no_more_connections_are_woken_than_credit_lets_events_go() {
 }
 
 #[test]
+fn without_credit_nobody_is_woken_for_an_event() {
+    let credit = Credit::new(1);
+    assert!(credit.try_spend());
+    let stage = Stage::at_rest(2, Some(credit));
+    stage.add(0, 0);
+    assert_eq!((stage.woken(), stage.keeper()), (vec![0, 0], Keeper { due: None, credit: true }));
+}
+
+#[test]
 fn retries_that_are_due_wake_one_connection_after_the_other() {
     let stage = Stage::at_rest(3, None);
     (0..3).for_each(|seq| stage.add(seq, seq));

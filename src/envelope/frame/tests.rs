@@ -194,6 +194,17 @@ fn a_foreign_row_is_refused_with_the_run_that_it_is_in() {
 }
 
 #[test]
+fn framing_is_over_once_its_refusal_is_out() {
+    let seeds: ArrayRef = Arc::new(Int64Array::from(vec![42, 7]));
+    let mut frames = stream::iter([Ok(chunk(&batch(vec![("seed", seeds)])))]).frame(framer());
+    assert!(!frames.is_terminated());
+    assert_eq!(frames.next().now_or_never().flatten().unwrap().unwrap().len(), 1);
+    assert!(!frames.is_terminated(), "the refusal is still to come");
+    assert!(frames.next().now_or_never().flatten().unwrap().is_err());
+    assert!(frames.is_terminated());
+}
+
+#[test]
 fn an_envelope_has_every_pin_of_the_run_and_the_whole_row() {
     let table = batch(vec![("x", texts(&["y".to_owned(), "\"".to_owned()]))]);
     for span_id in [None, Some("s".to_owned())] {

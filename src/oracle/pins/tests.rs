@@ -117,6 +117,14 @@ async fn what_statistics_do_not_prove_is_open() {
 }
 
 #[tokio::test]
+async fn a_least_value_that_is_ours_settles_nothing_where_the_greatest_is_another() {
+    // The greatest is cut to the length of ours, so no row is proved to be foreign.
+    let values = texts(&["baseline_v1", "baseline_v1zz"]);
+    let cut = by_default().set_statistics_truncate_length(Some("baseline_v1".len()));
+    assert_eq!(judged("scenario_id", values, cut).await, Ok(vec![0]));
+}
+
+#[tokio::test]
 async fn each_part_is_judged_by_itself() {
     let seeds = |seed| ("seed", Arc::new(Int64Array::from(vec![seed; 3])) as ArrayRef);
     let without = || by_default().set_statistics_enabled(EnabledStatistics::None);

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::SchemaDescriptor;
 use proptest::prelude::*;
 
 use super::*;
@@ -68,6 +70,52 @@ fn a_batch_can_touch_so_many_pages() {
     assert_eq!(held(&[], 3), 0);
 }
 
+fn page(offset: i64, first_row_index: i64) -> PageLocation {
+    PageLocation { offset, compressed_page_size: 100, first_row_index }
+}
+
+#[test]
+fn the_pages_of_some_rows_are_those_that_hold_one_of_them() {
+    let pages = [page(0, 0), page(100, 5), page(200, 9), page(300, 10)];
+    let rows = [5..9, 4..6, 9..10, 10..20, 0..1, 0..11, 8..10];
+    let indices = [1..2, 0..2, 2..3, 3..4, 0..1, 0..4, 1..3];
+    assert_eq!(rows.map(|rows| page_indices(&pages, &rows)), indices);
+}
+
+#[test]
+fn rows_cost_their_pages_as_stored_and_what_decoding_adds() {
+    // A dictionary of 50 bytes, four pages of five rows, and 10 bytes of an empty page. Decompressed it has twice as many.
+    let pages: Vec<_> = (0..4).map(|n| page(1_050 + 100 * n, 5 * n)).collect();
+    let cost = |pages, compressed, rows| {
+        let column = Column { chunk: 1_000..1_460, inflated: 920, compressed, pages, held: 100 };
+        let Cost { fetched, decoded } = super::cost(&[column], rows, 20);
+        (fetched, decoded)
+    };
+    let known = Some(&pages[..]);
+    assert_eq!(cost(None, true, 5..10), (460, 920), "without pages all of it");
+    assert_eq!(cost(known, true, 5..10), (150, 2 * 250), "one page, and the one before it may be in use");
+    assert_eq!(cost(known, false, 5..10), (150, 2 * 150), "values that are the stored bytes");
+    assert_eq!(cost(known, true, 4..11), (350, 2 * 250));
+    assert_eq!(cost(known, true, 1..20), (450, 2 * 250));
+    assert_eq!(cost(known, true, 0..20), (460, 2 * 250), "all rows are fetched with what stands between the pages");
+    let empty = Column { chunk: 1_000..1_000, inflated: 0, compressed: true, pages: None, held: 0 };
+    assert_eq!(super::cost(&[empty], 0..20, 20), Cost::default());
+}
+
+#[test]
+fn a_value_of_each_type_has_its_width_and_its_levels() {
+    let schema = "message m {
+        required boolean a; required int32 b; required float c; required int64 d; required double e; required int96 f;
+        required fixed_len_byte_array(7) g; required binary h; repeated int32 i;
+    }";
+    let schema = SchemaDescriptor::new(Arc::new(parse_message_type(schema).unwrap()));
+    let decoded = |leaf| {
+        let column = ColumnChunkMetaData::builder(schema.column(leaf)).set_num_values(10);
+        decoded_bytes(&column.set_total_uncompressed_size(100).build().unwrap())
+    };
+    assert_eq!([0, 1, 2, 3, 4, 5, 6, 7, 8].map(decoded), [30, 60, 60, 100, 100, 140, 90, 280, 80]);
+}
+
 #[test]
 fn large_rows_make_small_batches() {
     let metadata = metadata(&file(1_000, 1_000), PageIndexPolicy::Skip);
@@ -99,6 +147,8 @@ proptest! {
             prop_assert!(cost.all() <= most, "{:?} of {}", cost, most);
             let ranges = layout.ranges(&rows);
             prop_assert_eq!(ranges.iter().map(|range| range.end - range.start).sum::<u64>(), cost.fetched);
+            // What it costs is room enough for it.
+            prop_assert_eq!(&layout.cut(rows.start, cost.all()).0, &rows);
             // Another batch would not have fitted.
             if !to_end {
                 let longer = super::cost(&columns, rows.start..(rows.end + batch_rows).min(spot.rows), spot.rows);

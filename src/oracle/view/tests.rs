@@ -137,6 +137,19 @@ async fn the_receipt_is_ok_and_nothing_was_lost() {
 }
 
 #[tokio::test]
+async fn a_span_may_be_one_instant() {
+    let at = "2026-01-01T00:00:00.000000Z";
+    let view = checked(|world| {
+        for (stats, field) in ["raw_stats", "sorted_stats"].iter().flat_map(|s| [(s, "min_ts_utc"), (s, "max_ts_utc")])
+        {
+            world.set(&object_of(RECEIPT_NAME), &format!("/{stats}/{field}"), json!(at));
+        }
+    });
+    let instant = Micros::parse(at.as_bytes()).unwrap();
+    assert_eq!(view.await.unwrap().span, Some((instant, instant)));
+}
+
+#[tokio::test]
 async fn both_sides_of_a_receipt_may_still_make_no_span() {
     for (field, value) in
         [("min_ts_utc", json!("soon")), ("min_ts_utc", json!("2027-01-01")), ("max_ts_utc", json!(null))]

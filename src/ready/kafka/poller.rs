@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio::sync::mpsc;
 
@@ -78,6 +79,21 @@ impl State {
             self.hold.revoke(partition);
             self.stored.remove(partition);
         }
+    }
+
+    /// Whether reading rests until READYs are taken or settled.
+    fn is_full(&self, max_held: usize) -> bool {
+        self.hold.waits() || self.hold.len() >= max_held.max(1)
+    }
+
+    /// Notes how far a partition is read. Whether the message counts: with `once`, those from the time of the start do.
+    fn is_wanted(&mut self, partition: i32, offset: i64) -> bool {
+        let end = self.ends.as_ref().and_then(|ends| ends.get(&partition));
+        let (is_last, is_wanted) = end.map_or((false, true), |end| (offset + 1 >= *end, offset < *end));
+        if is_last {
+            self.at_end.insert(partition);
+        }
+        is_wanted
     }
 }
 
@@ -216,7 +232,7 @@ impl<C: Clock> Poller<C> {
 
     /// Reads on where there is room; else the partitions rest while polling goes on.
     fn pause_or_resume(&mut self) {
-        let rest = self.state.hold.waits() || self.state.hold.len() >= self.options.max_held.max(1);
+        let rest = self.state.is_full(self.options.max_held);
         if rest && !self.state.paused {
             pause(&self.consumer, &self.options.topic, &self.state.hold);
         } else if !rest && self.state.paused {
@@ -239,15 +255,17 @@ impl<C: Clock> Poller<C> {
         if let Some(reason) = self.state.outage.lost(self.clock.now(), self.options.lost_after) {
             return Err(unreachable(&self.options, &format!("lost: {reason}")));
         }
+        self.take(polled);
+        Ok(())
+    }
+
+    /// Takes in what a poll returned.
+    fn take(&mut self, polled: Option<KafkaResult<BorrowedMessage<'_>>>) {
         match polled {
             Some(Ok(message)) => {
                 self.is_read();
                 let (partition, offset) = (message.partition(), message.offset());
-                let end = self.state.ends.as_ref().and_then(|ends| ends.get(&partition));
-                if end.is_some_and(|end| offset + 1 >= *end) {
-                    self.state.at_end.insert(partition);
-                }
-                if end.is_none_or(|end| offset < *end) {
+                if self.state.is_wanted(partition, offset) {
                     let ready = self.look_at(partition, offset, message.payload());
                     self.state.hold.arrived(partition, offset, ready);
                 }
@@ -259,7 +277,6 @@ impl<C: Clock> Poller<C> {
             // Every other error is an event too, with its reason.
             Some(Err(_)) | None => {}
         }
-        Ok(())
     }
 
     fn hear(&mut self, event: Event) -> Result<(), Refusal> {
@@ -382,26 +399,30 @@ fn broker_has(consumer: &BaseConsumer<Watch>, topic: &str, stored: &BTreeMap<i32
         return true;
     }
     let list = list(topic, stored.iter().map(|(partition, offset)| (*partition, Offset::Offset(*offset))));
-    let taken = |one: &TopicPartitionListElem<'_>| {
-        let offset = one.offset().to_raw().unwrap_or(-1);
-        stored.get(&one.partition()).is_none_or(|stored| offset >= *stored)
-    };
-    let has = consumer.committed_offsets(list.clone(), COMMITTED);
-    let has = has.is_ok_and(|committed| committed.elements().iter().all(taken));
+    let committed = consumer.committed_offsets(list.clone(), COMMITTED);
+    let has = committed.is_ok_and(|committed| covers(&committed, stored));
     if !has && let Err(error) = consumer.commit(&list, CommitMode::Async) {
         tracing::debug!(%error, "the offsets could not be committed yet");
     }
     has
 }
 
+/// Whether each committed offset has reached the stored one of its partition.
+fn covers(committed: &TopicPartitionList, stored: &BTreeMap<i32, i64>) -> bool {
+    let reached = |one: &TopicPartitionListElem<'_>| {
+        let offset = one.offset().to_raw().unwrap_or(-1);
+        stored.get(&one.partition()).is_none_or(|stored| offset >= *stored)
+    };
+    committed.elements().iter().all(reached)
+}
+
 /// Drops the consumer, which so leaves its group; on a thread that is left to itself where that takes too long. The group
 /// then counts it out when its session ends.
 fn leave(consumer: Arc<BaseConsumer<Watch>>, topic: &str) {
     let (leaving, left) = std::sync::mpsc::channel::<()>();
-    let drop_it = move || {
-        drop(consumer);
-        drop(leaving);
-    };
+    // Dropped in this order: the consumer has left when the channel closes.
+    let both = (consumer, leaving);
+    let drop_it = move || drop(both);
     // Where there is no thread for it, it is dropped right here.
     if crate::io_thread::thread("ready-kafka-leave", drop_it).is_ok()
         && left.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout)
@@ -409,3 +430,6 @@ fn leave(consumer: Arc<BaseConsumer<Watch>>, topic: &str) {
         tracing::warn!(%topic, "no broker answers, so the group of the control topic is left without telling it; it hands our partitions on when the session ends");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,7 +246,34 @@ async fn without_a_broker_leaving_comes_to_an_end() {
     let incoming = take(&mut feed).await;
     bus.cluster.broker_down(1).unwrap();
     incoming.settle(Settlement::Verdict);
-    leave(feed).await;
+    let mut closed = Box::pin(feed.closed());
+    drop(feed);
+    // Longer than leaving the group may take: the last offset is still offered.
+    assert!(tokio::time::timeout(Duration::from_millis(5_500), &mut closed).await.is_err());
+    tokio::time::timeout(WAIT, closed).await.expect("it leaves");
+}
+
+#[tokio::test]
+async fn a_partition_that_comes_back_at_the_bound_is_not_read() {
+    let bus = MockBus::with_partitions(2);
+    for (partition, digit) in [(0, 'a'), (0, 'b'), (1, 'c'), (1, 'd')] {
+        bus.publish_to(partition, Some(ready(digit).as_bytes()));
+    }
+    let feed = |max_held| {
+        bus.feed(|options| {
+            options.max_held = max_held;
+            // How soon a member learns that partitions move.
+            options.overrides.push(("heartbeat.interval.ms".to_owned(), "200".to_owned()));
+        })
+    };
+    let mut first = feed(1);
+    let held = take(&mut first).await;
+    let mut second = feed(64);
+    drop(take(&mut second).await);
+    leave(second).await;
+    assert!(tokio::time::timeout(Duration::from_secs(3), first.next()).await.is_err(), "one is out");
+    held.settle(Settlement::Verdict);
+    take(&mut first).await;
 }
 
 #[tokio::test]

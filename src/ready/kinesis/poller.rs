@@ -258,3 +258,6 @@ async fn done<T>(under_way: &mut Option<BoxFuture<'static, T>>) -> T {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,7 +157,7 @@ async fn enum_and_json_are_text_at_any_depth() {
     assert_eq!(payloads, [expected]);
 }
 
-/// Two texts of one byte each that only together are a character.
+/// Two texts of one byte each that only together are a character, beside good ones.
 #[tokio::test]
 async fn a_character_cut_in_two_is_no_text() {
     for (annotation, encoding) in [
@@ -167,23 +167,27 @@ async fn a_character_cut_in_two_is_no_text() {
         ("ENUM", Encoding::DELTA_LENGTH_BYTE_ARRAY),
         ("JSON", Encoding::PLAIN),
     ] {
-        let schema = format!("message m {{ required binary ts_utc (UTF8); required binary text ({annotation}); }}");
-        let raw = Raw {
-            schema: schema.leak(),
-            leaves: vec![
-                Leaf::Texts(vec![TS.as_bytes(); 2], &[0, 0], &[0, 0]),
-                Leaf::Texts(vec![b"\xc3", b"\xa9"], &[0, 0], &[0, 0]),
-            ],
-            properties: WriterProperties::builder()
-                .set_dictionary_enabled(false)
-                .set_column_encoding("text".into(), encoding)
-                .build(),
-        };
-        let view = view_of(vec![raw.write()], 2).1.inspect().await.unwrap();
-        for memory in [0, 1 << 20] {
-            let (batches, refusal) = read(&view, Scan::new().memory(memory)).await;
-            assert!(batches.is_empty(), "{annotation}, {encoding}");
-            assert_eq!(place(&refusal.unwrap()), (Reason::StreamViewUnreadable, PART, None));
+        for (open, path, close) in [("", "text", ""), ("required group s {", "s.text", "}")] {
+            let texts = format!("required binary good (UTF8); required binary text ({annotation});");
+            let schema = format!("message m {{ required binary ts_utc (UTF8); {open} {texts} {close} }}");
+            let raw = Raw {
+                schema: schema.leak(),
+                leaves: vec![
+                    Leaf::Texts(vec![TS.as_bytes(); 2], &[0, 0], &[0, 0]),
+                    Leaf::Texts(vec![b"a", b"b"], &[0, 0], &[0, 0]),
+                    Leaf::Texts(vec![b"\xc3", b"\xa9"], &[0, 0], &[0, 0]),
+                ],
+                properties: WriterProperties::builder()
+                    .set_dictionary_enabled(false)
+                    .set_column_encoding(path.into(), encoding)
+                    .build(),
+            };
+            let view = view_of(vec![raw.write()], 2).1.inspect().await.unwrap();
+            for memory in [0, 1 << 20] {
+                let (batches, refusal) = read(&view, Scan::new().memory(memory)).await;
+                assert!(batches.is_empty(), "{annotation}, {encoding}, {path}");
+                assert_eq!(place(&refusal.unwrap()), (Reason::StreamViewUnreadable, PART, None));
+            }
         }
     }
 }

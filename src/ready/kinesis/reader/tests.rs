@@ -309,6 +309,89 @@ fn a_kept_number_that_is_trimmed_begins_at_the_oldest_record() {
     assert_eq!(bench.settle_all(), [put]);
 }
 
+fn with(change: impl FnOnce(&mut KinesisOptions)) -> Bench {
+    let mut options = (*options()).clone();
+    change(&mut options);
+    let bench = Bench::new(Arc::new(options));
+    bench.stream.create(1);
+    bench
+}
+
+#[test]
+fn the_first_failure_waits_for_the_shortest_pause() {
+    let mut bench = Bench::of(1);
+    bench.stream.fail([Fault::Passing("500".into())]);
+    bench.steps(1);
+    assert_eq!(bench.reader.next_due(), Some(bench.now + backoff(1)));
+}
+
+#[test]
+fn the_next_call_and_a_deferred_ready_are_due_whichever_comes_first() {
+    let read = options().read_interval;
+    for (pause, due) in [(read / 10, read / 10), (read * 9, read)] {
+        let mut bench = with(|options| options.defer_pause = pause);
+        bench.stream.put(0, ready('a').as_bytes());
+        bench.steps(3);
+        let (id, ..) = bench.take().unwrap();
+        bench.reader.settle(id, Settlement::Deferred, bench.now);
+        assert_eq!(bench.reader.next_due(), Some(bench.now + due));
+    }
+}
+
+#[test]
+fn at_its_bound_the_reader_asks_for_no_records() {
+    for bound in [0, 1, 2] {
+        let mut bench = with(|options| options.max_held = bound);
+        (0..bound.max(1)).for_each(|_| drop(bench.stream.put(0, ready('a').as_bytes())));
+        bench.steps(3);
+        let out: Vec<_> = std::iter::from_fn(|| bench.take()).collect();
+        assert_eq!(out.len(), bound.max(1));
+        assert_eq!(bench.reader.next_due(), bench.reader.list_due, "listing goes on");
+        bench.reader.settle(out[0].0, Settlement::Verdict, bench.now);
+        assert_eq!(bench.reader.next_due(), Some(bench.now + bench.options.read_interval));
+    }
+}
+
+#[test]
+fn the_children_of_a_shard_that_ended_are_looked_for_at_once_and_with_once_not() {
+    for once in [false, true] {
+        let mut bench = with(|options| options.once = once);
+        bench.steps(1);
+        bench.stream.split(0);
+        bench.steps(2);
+        assert_eq!(bench.reader.request(bench.now), (!once).then_some(Request::List));
+        assert_eq!(bench.reader.all_given(), once);
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_followed_by_what_mends_it() {
+    let mut bench = Bench::of(1);
+    let put = bench.stream.put(0, ready('a').as_bytes());
+    bench.steps(3);
+    assert!(bench.take().is_some());
+    bench.now += bench.options.read_interval;
+    let failed = |bench: &mut Bench, fault: Fault| {
+        assert!(matches!(bench.reader.request(bench.now), Some(Request::Read(..))));
+        bench.reader.answered(Answer::Read(shard_id(0), Err(fault)), bench.now).unwrap();
+        bench.reader.request(bench.now)
+    };
+    let renewed = failed(&mut bench, Fault::Position("not of this iterator".into()));
+    assert_eq!(renewed, Some(Request::Iterator(shard_id(0), Start::After(put))));
+    bench.steps(1);
+    assert_eq!(failed(&mut bench, Fault::Missing("no such shard".into())), Some(Request::List));
+}
+
+#[test]
+fn a_shard_whose_oldest_record_is_refused_is_asked_for_again_after_a_pause() {
+    let mut bench = Bench::of(1);
+    bench.steps(2);
+    let refused = Answer::Iterator(shard_id(0), Err(Fault::Position("not of this shard".into())));
+    bench.reader.answered(refused, bench.now).unwrap();
+    assert_eq!(bench.reader.request(bench.now), None);
+    assert_eq!(bench.reader.next_due(), Some(bench.now + backoff(1)));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put { shard: prop::sample::Index, is_ready: bool },

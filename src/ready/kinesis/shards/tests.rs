@@ -146,6 +146,7 @@ fn a_position_that_is_none_of_the_shards_is_dropped_once() {
     assert!(shards.rewind(&shard_id(0)));
     assert_eq!(shards.next(NOW, false), Some(Next::Iterator(shard_id(0), Start::TrimHorizon)));
     assert!(!shards.rewind(&shard_id(0)));
+    assert!(shards.rewind(&shard_id(9)), "a shard that is no longer listed refuses nothing");
 }
 
 #[test]
