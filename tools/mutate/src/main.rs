@@ -17,9 +17,11 @@ mod record;
 mod results;
 mod rooms;
 mod rules;
+mod simulate;
 mod sites;
 mod visit;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -35,18 +37,20 @@ const USAGE: &str = "\
 usage, from the root of the tree:
     cargo run --manifest-path tools/mutate/Cargo.toml -- [OPTIONS] ROOM...
 
-ROOM         merge, envelope, pace, deliver, checkpoint, ready, run, oracle, disk, store, or `rules`: the rules that are named in rules.rs
+ROOM         merge, envelope, pace, deliver, ig, checkpoint, ready, run, oracle, disk, store, or `rules`, `simulated`: the rules that are named in rules.rs;
+             ROOM=N takes a sample of its own
 --list       print the mutants and test none
 --report     print what the result files hold and test none
 --again      judge the survivors of the result files once more (for new tests), but for those listed in equal.tsv
 --sample N   at most N mutants of a room, chosen by a hash of their text (default: 300; 0: all)
 --only TEXT  only mutants of files whose path contains this
+--simulate N print for each mutant the first of N simulated cases that breaks a promise, and run no test
 --live       the live tests too, of the rooms that name some: they start servers
 --skip TEXT  leaves files whose path contains this to a later call
 --lib        only the library's unit tests
 --tests TEXT only tests whose program and name hold this (several times: any of them)
 --longest S  tests that take more seconds are left out (default: 12)
---jobs N     so many mutants at a time (default: 1)
+--jobs N     so many tests or mutants at a time (default: 1)
 --out D      the folder of the result files (default: target/mutate/results)
 --target D   the folder of the copy of the tree and of its build (default: target/mutate)
 ";
@@ -59,7 +63,10 @@ struct Wanted {
     again: bool,
     live: bool,
     choice: Choice,
+    simulate: Option<usize>,
     sample: usize,
+    /// Samples of rooms that have one of their own.
+    samples: BTreeMap<&'static str, usize>,
     only: String,
     skip: Vec<String>,
     longest: Duration,
@@ -93,7 +100,9 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
         again: false,
         live: false,
         choice: Choice::default(),
+        simulate: None,
         sample: 300,
+        samples: BTreeMap::new(),
         only: String::new(),
         skip: Vec::new(),
         longest: Duration::from_secs(12),
@@ -111,6 +120,7 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--tests" => wanted.choice.tests.push(value()?),
             "--live" => wanted.live = true,
             "--lib" => wanted.choice.lib_only = true,
+            "--simulate" => wanted.simulate = Some(number(value()?)?),
             "--sample" => wanted.sample = number(value()?)?,
             "--skip" => wanted.skip.push(value()?),
             "--only" => wanted.only = value()?,
@@ -118,10 +128,15 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--jobs" => wanted.jobs = number(value()?)?.max(1),
             "--out" => wanted.out = value()?.into(),
             "--target" => wanted.target = value()?.into(),
-            name => match ROOMS.iter().find(|room| room.name == name) {
-                Some(room) => wanted.rooms.push(room),
-                None => return Err(format!("{name} is neither an option nor a room")),
-            },
+            room => {
+                let (name, sample) = room.split_once('=').map_or((room, None), |(name, sample)| (name, Some(sample)));
+                let room = ROOMS.iter().find(|room| room.name == name);
+                let room = room.ok_or_else(|| format!("{name} is neither an option nor a room"))?;
+                wanted.rooms.push(room);
+                if let Some(sample) = sample {
+                    wanted.samples.insert(room.name, number(sample.to_owned())?);
+                }
+            }
         }
     }
     wanted.choice.rooms = wanted.rooms.iter().flat_map(|room| room.tests).copied().collect();
@@ -136,7 +151,7 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     for room in &wanted.rooms {
         let of_room = sites::of_room(room)?;
         let total = of_room.len();
-        let sampled = sites::sample(of_room, wanted.sample);
+        let sampled = sites::sample(of_room, *wanted.samples.get(room.name).unwrap_or(&wanted.sample));
         eprintln!("{}: {} of {total} mutants", room.name, sampled.len());
         mutants.extend(sampled);
     }
@@ -152,7 +167,11 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     if !wanted.report {
         let built = build::build(&wanted.target, &wanted.rooms, wanted.live, mutants)?;
         mutants = built.mutants;
-        let recorded = record::record(&wanted.target, &built.programs, &mutants, &wanted.choice)?;
+        if let Some(seeds) = wanted.simulate {
+            let program = built.programs.iter().find(|program| program.name == build::SIMULATE);
+            return simulate::first_seeds(program.ok_or("the simulator was not built")?, &mutants, seeds, wanted.jobs);
+        }
+        let recorded = record::record(&wanted.target, &built.programs, &mutants, &wanted.choice, wanted.jobs)?;
         results = judge_all(wanted, &mutants, &recorded, results)?;
     }
     print!("{}", results.report(&mutants));

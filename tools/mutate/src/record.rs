@@ -1,10 +1,10 @@
 //! Notes for each test which mutants it reaches and how long it takes, once for a build.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::build::{LIBRARY, LIVE, SIMULATE};
@@ -70,7 +70,13 @@ impl Choice {
 }
 
 /// Runs each test alone, without a mutant.
-pub fn record(target: &Path, programs: &[Program], mutants: &[Mutant], choice: &Choice) -> Result<Recorded, String> {
+pub fn record(
+    target: &Path,
+    programs: &[Program],
+    mutants: &[Mutant],
+    choice: &Choice,
+    jobs: usize,
+) -> Result<Recorded, String> {
     let mut recorded = Recorded { programs: programs.to_vec(), tests: Vec::new() };
     for (number, program) in programs.iter().enumerate() {
         if choice.lib_only && program.name != LIBRARY {
@@ -83,7 +89,7 @@ pub fn record(target: &Path, programs: &[Program], mutants: &[Mutant], choice: &
         let text = if let Some(text) = known {
             text
         } else {
-            let text = of_program(target, program, choice)?;
+            let text = of_program(target, program, choice, jobs)?;
             if choice.tests.is_empty() {
                 crate::copy::write(&kept, format!("{stamp}{text}").as_bytes())?;
             }
@@ -94,30 +100,44 @@ pub fn record(target: &Path, programs: &[Program], mutants: &[Mutant], choice: &
     Ok(recorded)
 }
 
-fn of_program(target: &Path, program: &Program, choice: &Choice) -> Result<String, String> {
+fn of_program(target: &Path, program: &Program, choice: &Choice, jobs: usize) -> Result<String, String> {
     let target = crate::process::folder(target)?;
-    let trace = target.join("trace");
     let tests = if program.name == SIMULATE { vec![SIMULATE.to_owned()] } else { program.tests()? };
     let tests: Vec<String> = tests.into_iter().filter(|test| choice.wants(program, test)).collect();
     eprintln!("{}: recording what {} tests reach", program.name, tests.len());
-    let mut text = String::new();
-    for test in tests {
-        fs::write(&trace, "").map_err(|error| error.to_string())?;
-        let begun = Instant::now();
-        let env = [(SWITCH, "0"), (TRACE, trace.to_str().ok_or("a path that is no text")?)];
-        let end = program.run(&Test::args(program, &[&test]), &env, Duration::from_secs(600))?;
-        let took = begun.elapsed();
-        match end {
-            End::Passed => {
-                let reached = fs::read_to_string(&trace).map_err(|error| error.to_string())?;
-                let reached: BTreeSet<&str> = reached.lines().collect();
-                let reached: Vec<&str> = reached.into_iter().collect();
-                let _ = writeln!(text, "{test}\t{}\t{}", took.as_millis(), reached.join(" "));
-            }
-            end => eprintln!("{} {test} is left out: without a mutant it ends with {end:?}", program.name),
+    // Servers are started by one test at a time.
+    let jobs = if program.name == LIVE { 1 } else { jobs };
+    let next = Mutex::new(tests.into_iter());
+    let work = |job: usize| -> Result<String, String> {
+        let (trace, mut text) = (target.join(format!("trace-{job}")), String::new());
+        loop {
+            let taken = next.lock().map_err(|_| "a recorder failed")?.next();
+            let Some(test) = taken else { return Ok(text) };
+            text.push_str(&of_test(&trace, program, &test)?);
         }
+    };
+    std::thread::scope(|scope| {
+        let work = &work;
+        let workers: Vec<_> = (0..jobs).map(|job| scope.spawn(move || work(job))).collect();
+        workers.into_iter().map(|worker| worker.join().map_err(|_| "a recorder failed".to_owned())?).collect()
+    })
+}
+
+/// A line: the test, its milliseconds, what it reaches. Nothing where it fails without a mutant.
+fn of_test(trace: &Path, program: &Program, test: &str) -> Result<String, String> {
+    fs::write(trace, "").map_err(|error| error.to_string())?;
+    let begun = Instant::now();
+    let env = [(SWITCH, "0"), (TRACE, trace.to_str().ok_or("a path that is no text")?)];
+    let end = program.run(&Test::args(program, &[test]), &env, Duration::from_secs(600))?;
+    let took = begun.elapsed();
+    if !matches!(end, End::Passed) {
+        eprintln!("{} {test} is left out: without a mutant it ends with {end:?}", program.name);
+        return Ok(String::new());
     }
-    Ok(text)
+    let reached = fs::read_to_string(trace).map_err(|error| error.to_string())?;
+    let reached: BTreeSet<&str> = reached.lines().collect();
+    let reached: Vec<&str> = reached.into_iter().collect();
+    Ok(format!("{test}\t{}\t{}\n", took.as_millis(), reached.join(" ")))
 }
 
 /// What the record of a program depends on: the mutants, the choice of tests, and the programs that its tests run.

@@ -21,6 +21,7 @@ pub const ROOMS: &[Room] = &[
         live: &[],
     },
     Room { name: "pace", path: "src/pace", tests: &["program golden_run::"], live: &[] },
+    Room { name: "ig", path: "src/ig", tests: &["contracts gate::", "program golden_run::"], live: &[] },
     Room { name: "deliver", path: "src/deliver", tests: &["contracts gate::", "program golden_run::"], live: &[] },
     Room {
         name: "checkpoint",
@@ -35,9 +36,15 @@ pub const ROOMS: &[Room] = &[
         live: &["kafka::", "kinesis::"],
     },
     Room { name: "run", path: "src/run", tests: &["program required_packs::", "program golden_run::"], live: &[] },
-    Room { name: "oracle", path: "src/oracle", tests: &["data reading::", "hostile rows::"], live: &[] },
+    Room {
+        name: "oracle",
+        path: "src/oracle",
+        tests: &["data reading::", "data reading_ahead::", "hostile rows::"],
+        live: &[],
+    },
     Room { name: "disk", path: "src/disk", tests: &["contracts store::", "contracts checkpoint::"], live: &[] },
     Room { name: "store", path: "src/store", tests: &["contracts store::"], live: &[] },
+    Room { name: "simulated", path: "", tests: &[], live: &[] },
     Room {
         name: "rules",
         path: "",

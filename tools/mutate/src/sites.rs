@@ -86,11 +86,11 @@ impl Mutant {
     }
 
     /// A rule with a name, whose text is at `at`.
-    fn named(rule: &rules::Rule, source: &str, at: usize) -> Self {
+    fn named(room: &'static str, rule: &rules::Rule, source: &str, at: usize) -> Self {
         let line = 1 + source[..at].matches('\n').count();
         Self {
             number: 0,
-            room: "rules",
+            room,
             file: rule.file.to_owned(),
             line,
             last_line: line + rule.was.matches('\n').count(),
@@ -141,7 +141,7 @@ fn short(text: &str) -> String {
 /// All mutants of a room.
 pub fn of_room(room: &'static Room) -> Result<Vec<Mutant>, String> {
     if room.path.is_empty() {
-        return rules::RULES.iter().map(of_rule).collect();
+        return rules::of(room.name).iter().map(|rule| of_rule(room.name, rule)).collect();
     }
     let mut files = Vec::new();
     list(room.path, &mut files)?;
@@ -162,11 +162,11 @@ pub fn of_room(room: &'static Room) -> Result<Vec<Mutant>, String> {
     Ok(mutants)
 }
 
-fn of_rule(rule: &rules::Rule) -> Result<Mutant, String> {
+fn of_rule(room: &'static str, rule: &rules::Rule) -> Result<Mutant, String> {
     let source = fs::read_to_string(rule.file).map_err(|error| format!("{}: {error}", rule.file))?;
     let mut found = source.match_indices(rule.was);
     match (found.next(), found.next()) {
-        (Some((at, _)), None) => Ok(Mutant::named(rule, &source, at)),
+        (Some((at, _)), None) => Ok(Mutant::named(room, rule, &source, at)),
         (None, _) => Err(format!("{}: the text of `{}` is not there", rule.file, rule.name)),
         (Some(_), Some(_)) => Err(format!("{}: the text of `{}` is there twice", rule.file, rule.name)),
     }
@@ -193,7 +193,7 @@ fn list(path: &str, files: &mut Vec<String>) -> Result<(), String> {
 
 /// `most` of the mutants (0: all), the same ones from run to run and after changes elsewhere.
 pub fn sample(mutants: Vec<Mutant>, most: usize) -> Vec<Mutant> {
-    if most == 0 || mutants.len() <= most || mutants[0].room == "rules" {
+    if most == 0 || mutants.len() <= most || !rules::of(mutants[0].room).is_empty() {
         return mutants;
     }
     let mut order: Vec<(u64, usize)> =
