@@ -10,7 +10,7 @@ use super::batch::Slice;
 
 /// Stages on a stream of merged rows.
 pub trait SlicesExt<B, E>: Stream<Item = Result<Vec<Slice<B>>, E>> + Sized {
-    /// Ends after `rows` rows, cutting the last [`Run`] exactly. Once they are through, what comes before is not
+    /// Ends after `rows` rows, cutting the last [`Slice`] exactly. Once they are through, what comes before is not
     /// polled again, so neither a later failure nor a slow read is seen.
     fn take_rows(self, rows: u64) -> TakeRows<Self> {
         TakeRows { slices: self, left: rows }
