@@ -80,6 +80,7 @@ impl Clock for SystemClock {
         Micros::checked(micros).unwrap_or_default()
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the real clock is where the machine is asked")]
     fn sleep_until(&self, deadline: Duration) -> impl Future<Output = ()> + Send + 'static {
         tokio::time::sleep_until(self.origin + deadline)
     }

@@ -2,6 +2,7 @@
 //! HTTP intake. See `README.md` for the program and `pipelines/` for how the stages fit together.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]
 
 pub mod ahead;
 #[cfg(feature = "aws")]

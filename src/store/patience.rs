@@ -188,6 +188,14 @@ impl Outage {
     }
 }
 
+/// Ends once so much time has passed since it was first polled.
+pub(super) async fn sleep(time: Duration) {
+    // A limit that is none is decades away, which the runtime's timers can hold.
+    const FAR: Duration = Duration::from_hours(24 * 365 * 30);
+    let clock = SystemClock::new();
+    clock.sleep_until(clock.now() + time.min(FAR)).await;
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,5 +1,6 @@
 //! From Parquet to request bodies, and everything that parses what others wrote. No process, no server.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait for real servers")]
 #![allow(clippy::cast_possible_wrap, reason = "small numbers")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 

@@ -1,6 +1,7 @@
 //! What needs real servers: started here on loopback with free ports and temporary folders, and stopped again.
 //! `cargo test --test live -- --ignored` runs them; each server can be replaced by an address in the environment.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait for real servers")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod evidence;

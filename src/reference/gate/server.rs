@@ -323,7 +323,7 @@ async fn push(request: Request<Incoming>, shared: &Arc<Shared>) -> Action {
         pending
     };
     let inside = Inside { pending, shared };
-    tokio::time::sleep(inside.pending.latency).await;
+    shared.clock.sleep_until(shared.clock.now() + inside.pending.latency).await;
     shared.desk().decide(&envelope, &inside.pending)
 }
 

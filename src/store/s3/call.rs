@@ -13,9 +13,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::super::patience::Leave;
+use super::super::patience::{Leave, sleep};
 use super::bucket::Bucket;
 use super::failure::{Failure, Kind};
 use crate::store::Backoff;

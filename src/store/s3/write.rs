@@ -10,8 +10,8 @@
 //! an object with exactly these bytes.
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::sleep;
 
+use super::super::patience::sleep;
 use super::super::{Holds, Key, StoreError};
 use super::bucket::{Bucket, Condition};
 use super::call::{Call, Tries};
