@@ -106,6 +106,21 @@ impl ObjectStore for Aside {
         .boxed()
     }
 
+    fn folders<'a>(&'a self, prefix: Option<&'a Key>) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        async move {
+            let hidden = |name: &String| {
+                let key = prefix.map_or_else(|| name.parse(), |prefix| prefix.join(name));
+                key.is_ok_and(|key| self.is_hidden(&key))
+            };
+            let mut found = self.written.folders(prefix).await?;
+            found.extend(self.below.folders(prefix).await?.into_iter().filter(|name| !hidden(name)));
+            found.sort_unstable();
+            found.dedup();
+            Ok(found)
+        }
+        .boxed()
+    }
+
     fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             if !self.is_hidden(key) && self.below.head(key).await?.is_some() {
@@ -155,6 +170,8 @@ mod tests {
         aside.put(&key("run/new"), "n".into()).await.unwrap();
         assert_eq!(aside.get(&key("run/list.jsonl"), 99).await.unwrap().unwrap(), "{}\n[]\n");
         assert_eq!(aside.list(&key("run/records")).await.unwrap().len(), 1);
+        assert_eq!(aside.folders(None).await.unwrap(), ["run"]);
+        assert_eq!(aside.folders(Some(&key("run"))).await.unwrap(), ["records"], "as far as it was written here");
         assert_eq!((aside.written().contents().len(), real.contents()), (3, before));
     }
 }

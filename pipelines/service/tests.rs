@@ -84,6 +84,10 @@ impl ObjectStore for Hooked {
         hooked!(self, "list", prefix, self.below.list(prefix))
     }
 
+    fn folders<'a>(&'a self, prefix: Option<&'a Key>) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.below.folders(prefix)
+    }
+
     fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
         hooked!(self, "put_new", key, self.below.put_new(key, body))
     }

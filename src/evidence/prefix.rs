@@ -4,17 +4,21 @@ use super::key;
 use crate::model::{PlatformRunId, Refusal};
 use crate::store::Key;
 
-/// The run's prefix: its id alone in a bucket, which is the platform's own; `fraud-platform/<id>` in a folder,
-/// which others share.
+/// What all runs' prefixes begin with: nothing in a bucket, which is the platform's own; `fraud-platform` in a folder, which
+/// others share.
+pub(super) fn runs(root: &str) -> Result<Option<Key>, Refusal> {
+    if root.starts_with("s3://") { Ok(None) } else { key("fraud-platform").map(Some) }
+}
+
+/// The run's prefix: its id, below what all of them begin with.
 ///
 /// # Errors
 ///
 /// None in practice: an id is always a key.
 pub fn run_prefix(root: &str, platform_run_id: &PlatformRunId) -> Result<Key, Refusal> {
-    if root.starts_with("s3://") {
-        key(platform_run_id.as_str())
-    } else {
-        key(&format!("fraud-platform/{platform_run_id}"))
+    match runs(root)? {
+        Some(runs) => key(&format!("{runs}/{platform_run_id}")),
+        None => key(platform_run_id.as_str()),
     }
 }
 

@@ -74,6 +74,10 @@ impl<L: Layer> ObjectStore for L {
         self.inner().list(prefix)
     }
 
+    fn folders<'a>(&'a self, prefix: Option<&'a Key>) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.inner().folders(prefix)
+    }
+
     fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
         self.inner().put_new(key, body)
     }

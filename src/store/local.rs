@@ -173,6 +173,32 @@ impl LocalStore {
         Ok(found)
     }
 
+    fn read_folders(&self, prefix: Option<&Key>) -> Result<Vec<String>, StoreError> {
+        let failed = |error: &io::Error| StoreError::Io {
+            object: prefix.map_or_else(|| self.root.to_string(), |prefix| self.full_name(prefix)),
+            message: format!("cannot be listed: {error}"),
+        };
+        let folder = match prefix.map(|prefix| self.resolve(prefix)).transpose()? {
+            Some(folder) => folder,
+            None => match self.resolved_root() {
+                Ok(root) => Some(root.to_owned()),
+                Err(error) if is_absent(&error) => None,
+                Err(error) => return Err(failed(&error)),
+            },
+        };
+        let Some(folder) = folder else { return Ok(Vec::new()) };
+        let names = match self.disk.names(&folder) {
+            Ok(names) => names,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&error)),
+        };
+        let is_folder = |name: &String| self.disk.meta(&folder.join(name)).is_ok_and(|meta| meta.kind == Kind::Folder);
+        let mut found: Vec<String> =
+            names.into_iter().filter_map(|name| name.into_string().ok()).filter(is_folder).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// Where `key` is to be written: its folder, made if need be and still below the root, and the name.
     fn target(&self, key: &Key) -> Result<PathBuf, StoreError> {
         let failed = |error: &io::Error| self.failed(key, "cannot be written", error);
@@ -264,6 +290,10 @@ impl ObjectStore for LocalStore {
 
     fn list<'a>(&'a self, prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>> {
         async move { self.read_folder(prefix) }.boxed()
+    }
+
+    fn folders<'a>(&'a self, prefix: Option<&'a Key>) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        async move { self.read_folders(prefix) }.boxed()
     }
 
     fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {

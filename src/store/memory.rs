@@ -1,6 +1,6 @@
 //! Objects in memory, with faults on request: the test double for tests and simulations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -89,6 +89,16 @@ impl MemoryStore {
         key: &Key,
         work: impl FnOnce(&mut State, Option<Fault>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.call_on(self.full_name(key), work)
+    }
+
+    /// The same about the object of this full name.
+    fn call_on<T>(
+        &self,
+        object: String,
+        work: impl FnOnce(&mut State, Option<Fault>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let failed = |message: &str| Err(StoreError::Io { object, message: message.to_owned() });
         let mut state = self.state();
         let call = state.calls;
         state.calls += 1;
@@ -98,10 +108,10 @@ impl MemoryStore {
             None => None,
         };
         if fault == Some(Fault::Before) {
-            return Err(self.failed(key, "injected fault"));
+            return failed("injected fault");
         }
         let done = work(&mut state, fault);
-        if fault.is_none() { done } else { Err(self.failed(key, "injected fault, answer lost")) }
+        if fault.is_none() { done } else { failed("injected fault, answer lost") }
     }
 
     fn failed(&self, key: &Key, message: impl Into<String>) -> StoreError {
@@ -170,6 +180,17 @@ impl ObjectStore for MemoryStore {
                 right_below.then(|| Some((prefix.join(below).ok()?, body.len() as u64)))?
             });
             Ok(names.collect())
+        });
+        async { found }.boxed()
+    }
+
+    fn folders<'a>(&'a self, prefix: Option<&'a Key>) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        let under = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
+        let name = prefix.map_or_else(|| self.root.to_string(), |prefix| self.full_name(prefix));
+        let found = self.call_on(name, |state, _| {
+            let names = state.objects.keys().filter_map(|name| name.strip_prefix(under.as_str())?.split_once('/'));
+            let names: BTreeSet<String> = names.map(|(folder, _)| folder.to_owned()).collect();
+            Ok(names.into_iter().collect())
         });
         async { found }.boxed()
     }

@@ -188,6 +188,10 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// Empty where there is nothing.
     fn list<'a>(&'a self, prefix: &'a Key) -> BoxFuture<'a, Result<Vec<(Key, u64)>, StoreError>>;
 
+    /// The names of the folders right below `prefix`, or below the root: each that an object lies in, at any depth; ascending.
+    /// A folder on disk that holds nothing may be among them.
+    fn folders<'a>(&'a self, prefix: Option<&'a Key>) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
+
     /// Writes the object if there is none; says whether it did. Durable when it returns.
     fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>>;
 

@@ -30,6 +30,7 @@ async fn nothing_is_not_an_error(store: &dyn ObjectStore) {
     assert_eq!(store.head(&key("no/such")).await.unwrap(), None);
     assert_eq!(store.get(&key("no/such"), 10).await.unwrap(), None);
     assert_eq!(store.list(&key("no")).await.unwrap(), []);
+    assert_eq!(store.folders(Some(&key("no"))).await.unwrap(), [""; 0]);
     let read = store.get_ranges(&key("no/such"), &Version("1".into()), &[]).await;
     assert!(matches!(read, Err(StoreError::Changed { .. })));
 }
@@ -75,6 +76,13 @@ async fn lists(store: &dyn ObjectStore) {
     }
     let listed = store.list(&key("list")).await.unwrap();
     assert_eq!(listed, [(key("list/a"), 6), (key("list/a.jsonl"), 12), (key("list/b"), 6)]);
+    for name in ["list/other/d", "list/deeper/deep/e", "list/deeper/f", "list/2/g", "list/3/h"] {
+        store.put(&key(name), Bytes::from(name)).await.unwrap();
+    }
+    assert_eq!(store.folders(Some(&key("list"))).await.unwrap(), ["2", "3", "deeper", "other"]);
+    assert_eq!(store.folders(Some(&key("list/deeper"))).await.unwrap(), ["deep"]);
+    let below_root = store.folders(None).await.unwrap();
+    assert!(below_root.contains(&"list".to_owned()) && !below_root.contains(&"listing".to_owned()), "{below_root:?}");
 }
 
 async fn one_creator_wins(store: Arc<dyn ObjectStore>) {

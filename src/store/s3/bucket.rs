@@ -46,6 +46,8 @@ pub(super) enum Condition {
 pub(super) struct Page {
     /// Names in the bucket and sizes in bytes.
     pub(super) objects: Vec<(String, u64)>,
+    /// Names in the bucket that others begin with, each with a slash at the end.
+    pub(super) folders: Vec<String>,
     /// Where the next page begins, if there is one.
     pub(super) next: Option<String>,
 }
@@ -151,7 +153,7 @@ impl Bucket {
         if room.has_remaining_mut() { Err(short(whole - room.remaining_mut() as u64, whole)) } else { Ok(()) }
     }
 
-    /// A page of the objects right below `prefix`, which ends with a slash or is empty.
+    /// A page of the objects and folders right below `prefix`, which ends with a slash or is empty.
     pub(super) async fn list_once(
         &self,
         asked: Asked,
@@ -175,11 +177,12 @@ impl Bucket {
             Some((object.key()?.to_owned(), size))
         });
         let objects = objects.collect();
+        let folders = answer.common_prefixes().iter().filter_map(|folder| folder.prefix().map(str::to_owned)).collect();
         if answer.is_truncated() != Some(true) {
-            return Ok(Page { objects, next: None });
+            return Ok(Page { objects, folders, next: None });
         }
         match answer.next_continuation_token {
-            Some(next) if from.as_ref() != Some(&next) => Ok(Page { objects, next: Some(next) }),
+            Some(next) if from.as_ref() != Some(&next) => Ok(Page { objects, folders, next: Some(next) }),
             _ => Err(Failure::new(Kind::Lasting, "the server says there is more but not where")),
         }
     }

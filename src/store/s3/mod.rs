@@ -106,6 +106,11 @@ impl ObjectStore for S3Store {
         self.run(|bucket| async move { bucket.list(&prefix).await })
     }
 
+    fn folders<'a>(&'a self, prefix: Option<&'a Key>) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        let prefix = prefix.cloned();
+        self.run(|bucket| async move { bucket.folders(prefix.as_ref()).await })
+    }
+
     fn put_new<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<bool, StoreError>> {
         let key = key.clone();
         self.run(|bucket| async move { bucket.put_new(&key, &body).await })

@@ -14,7 +14,7 @@ use futures::future::try_join_all;
 
 use super::super::room::Room;
 use super::super::{Key, ObjectMeta, StoreError, Version};
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Page};
 use super::call::Call;
 use super::failure::{Failure, Kind};
 use super::spans;
@@ -112,23 +112,46 @@ impl Bucket {
     }
 
     pub(super) async fn list(&self, prefix: &Key) -> Result<Vec<(Key, u64)>, StoreError> {
-        let (under, name) = (format!("{}/", self.location.name(prefix)), self.full_name(prefix));
-        let mut found = Vec::new();
-        let mut from = None;
+        let under = format!("{}/", self.location.name(prefix));
+        let page = self.pages(&under, &self.full_name(prefix)).await?;
+        // What consoles write to show a folder ends with a slash or is the prefix itself; no key does.
+        let objects = page.objects.into_iter().filter_map(|(name, size)| {
+            let name = name.strip_prefix(&under).filter(|name| !name.contains('/'))?;
+            Some((prefix.join(name).ok()?, size))
+        });
+        let mut found: Vec<(Key, u64)> = objects.collect();
+        // Some servers list in another order.
+        found.sort();
+        Ok(found)
+    }
+
+    pub(super) async fn folders(&self, prefix: Option<&Key>) -> Result<Vec<String>, StoreError> {
+        let (under, name) = match prefix {
+            Some(prefix) => (format!("{}/", self.location.name(prefix)), self.full_name(prefix)),
+            None => (self.location.names_begin_with(), self.location.root.clone()),
+        };
+        let page = self.pages(&under, &name).await?;
+        let name = |folder: &String| Some(folder.strip_prefix(&under)?.trim_end_matches('/').to_owned());
+        let mut found: Vec<String> = page.folders.iter().filter_map(name).filter(|name| !name.is_empty()).collect();
+        found.sort_unstable();
+        // A folder may stand on two pages.
+        found.dedup();
+        Ok(found)
+    }
+
+    /// All pages of a listing as one; `name` is what is listed, for a person.
+    async fn pages(&self, under: &str, name: &str) -> Result<Page, StoreError> {
+        let mut all = Page::default();
         loop {
-            let page = self.repeat("LIST", &name, |asked| self.list_once(asked, &under, from.clone(), PAGE)).await;
-            let page = page.map_err(|failure| self.refused(prefix, "LIST", &failure))?;
-            // What consoles write to show a folder ends with a slash or is the prefix itself; no key does.
-            found.extend(page.objects.into_iter().filter_map(|(name, size)| {
-                let name = name.strip_prefix(&under).filter(|name| !name.contains('/'))?;
-                Some((prefix.join(name).ok()?, size))
-            }));
-            from = page.next;
-            if from.is_none() {
-                // Some servers list in another order.
-                found.sort();
-                return Ok(found);
+            let from = all.next.take();
+            let page = self.repeat("LIST", name, |asked| self.list_once(asked, under, from.clone(), PAGE)).await;
+            let page = page.map_err(|failure| failure.refused(name.to_owned(), "LIST"))?;
+            all.objects.extend(page.objects);
+            all.folders.extend(page.folders);
+            if page.next.is_none() {
+                return Ok(all);
             }
+            all.next = page.next;
         }
     }
 
