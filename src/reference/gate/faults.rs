@@ -9,27 +9,16 @@
 //!
 //! Items joined by commas; an empty text is no fault at all.
 //!
-//! | item | meaning |
-//! |---|---|
-//! | `status=503:2%` | this share of attempts gets that status and is not admitted (may stand several times) |
-//! | `retry-after=0.2` or `retry-after=429:1` | injected answers (of that status) carry `Retry-After`, in seconds |
-//! | `latency=DIST` or `latency=DIST:10%` | answers (that share of them) come later; several add up |
-//! | `cut-before=0.5%` | the connection is closed without an answer, nothing admitted |
-//! | `cut-after=0.5%` | the event is admitted, then the connection is closed without an answer |
-//! | `hang=0.1%` | no answer, ever; nothing admitted |
-//! | `garbage=0.1%` | admitted, and answered with 200 and no JSON |
-//! | `half=0.1%` | admitted, and the connection is closed amid the answer |
-//! | `brownout=5s+2s:503` | from 5 s after the first request on, for 2 s, all attempts get that status |
-//!
-//! `DIST` is `const(T)`, `uniform(FROM,TO)`, `exp(MEAN)` or `lognormal(MEDIAN,SIGMA)`. Times are numbers with
-//! `us`, `ms`, `s` or `m`; shares are `2%` or `0.02`. An attempt meets one of the faults with a share at most, so these
-//! shares add up to 100 % or less.
+#![doc = concat!("```text\n", include_str!("faults.txt"), "```")]
 
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::reference::random::Random;
+
+/// The grammar of a list of faults, for help texts. A test parses every example in it.
+pub const GRAMMAR: &str = include_str!("faults.txt");
 
 /// A text that is no list of faults.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +143,7 @@ impl FaultSpec {
                     Some((status, seconds)) => (Some(code(status)?), seconds),
                     None => (None, value),
                 };
-                self.retry_after.push((of, number(seconds)?));
+                self.retry_after.push((of, time(seconds).or_else(|_| number(seconds))?));
             }
             "latency" => {
                 let (latency, of) = match value.rsplit_once(':') {
@@ -173,7 +162,7 @@ impl FaultSpec {
             }
             _ => {
                 return Err("not a fault; there are status, retry-after, latency, cut-before, cut-after, hang, \
-                            garbage, half and brownout"
+                            garbage, half and brownout: `wsp gate --help` shows each"
                     .to_owned());
             }
         }
@@ -213,8 +202,11 @@ impl FromStr for Latency {
     type Err = String;
 
     fn from_str(value: &str) -> Result<Self, String> {
-        let usage = "a latency is const(T), uniform(FROM,TO), exp(MEAN) or lognormal(MEDIAN,SIGMA)";
-        let (name, rest) = value.split_once('(').ok_or(usage)?;
+        let usage =
+            "a latency is a time such as 10ms, const(T), uniform(FROM,TO), exp(MEAN) or lognormal(MEDIAN,SIGMA)";
+        let Some((name, rest)) = value.split_once('(') else {
+            return time(value).map(Latency::Const).map_err(|_| usage.to_owned());
+        };
         let arguments: Vec<&str> = rest.strip_suffix(')').ok_or(usage)?.split(',').map(str::trim).collect();
         match (name, arguments.as_slice()) {
             ("const", [at]) => Ok(Latency::Const(time(at)?)),
@@ -300,8 +292,41 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_time_is_a_constant_latency() {
+        let same = |plain: &str, full: &str| {
+            assert_eq!(plain.parse::<FaultSpec>().unwrap(), full.parse().unwrap(), "{plain}");
+        };
+        same("latency=10ms", "latency=const(10ms)");
+        same("latency=0.5s:10%", "latency=const(0.5s):10%");
+        same("retry-after=200ms,retry-after=429:1s", "retry-after=0.2,retry-after=429:1");
+        let spec: FaultSpec = "latency=10ms".parse().unwrap();
+        assert_eq!(spec.draw(7, &id(1), 1), Fate { latency: Duration::from_millis(10), outcome: Outcome::Answer });
+    }
+
+    /// What the help shows is what is read.
+    #[test]
+    fn every_example_of_the_grammar_is_read() {
+        let words = GRAMMAR.split_whitespace().map(|word| word.trim_matches(['\'', ';', '.', ',']));
+        let examples: Vec<&str> = words.filter(|word| word.contains('=')).collect();
+        assert!(examples.len() > 12, "{examples:?}");
+        for example in &examples {
+            let spec = example.parse::<FaultSpec>().unwrap_or_else(|error| panic!("{error}"));
+            assert!(!spec.is_empty() || example.starts_with("retry-after="), "{example}");
+        }
+        for fault in
+            ["status", "retry-after", "latency", "cut-before", "cut-after", "hang", "garbage", "half", "brownout"]
+        {
+            assert!(examples.iter().any(|example| example.starts_with(&format!("{fault}="))), "{fault}");
+        }
+        assert!(GRAMMAR.lines().all(|line| line.len() <= 70), "an 80-column terminal indents it by ten");
+    }
+
+    #[test]
     fn errors_name_the_item() {
         for (bad, word) in [
+            ("latency=10", "a time such as 10ms"),
+            ("latency=soon", "a time such as 10ms"),
+            ("retry-after=soon", "not a number"),
             ("status=503", "status=CODE:SHARE"),
             ("status=99:1%", "200 to 599"),
             ("latency=lognormal(2ms)", "lognormal(MEDIAN,SIGMA)"),
