@@ -7,6 +7,7 @@
 pub mod gate;
 mod local;
 mod random;
+pub mod run_documents;
 pub mod world;
 
 pub use local::LocalRun;
