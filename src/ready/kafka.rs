@@ -14,11 +14,13 @@ mod context;
 mod iam;
 mod options;
 mod poller;
+mod publish;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::{mpsc, watch};
@@ -147,7 +149,7 @@ impl KafkaProbe {
         let Self { consumer, options } = self.clone();
         let ask = move || {
             let consumer = consumer.upgrade().ok_or_else(|| unreachable(&options, "the feed is closed"))?;
-            let partitions = partitions(&consumer, &options.topic, timeout);
+            let partitions = partitions(consumer.client(), &options.topic, timeout);
             partitions.map_or_else(
                 |error| Err(unreachable(&options, &error.to_string())),
                 |partitions| Ok(partitions.map_or(0, |partitions| partitions.len())),
@@ -159,9 +161,13 @@ impl KafkaProbe {
 }
 
 /// The topic's partitions; `None` where it does not exist.
-fn partitions(consumer: &BaseConsumer<Watch>, topic: &str, timeout: Duration) -> Result<Option<Vec<i32>>, KafkaError> {
+fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<Vec<i32>>, KafkaError> {
     let missing = |code| Trouble::of(code) == Trouble::NoTopic;
-    let metadata = match consumer.fetch_metadata(Some(topic), timeout) {
+    let metadata = match client.fetch_metadata(Some(topic), timeout) {
         Err(error) if error.rdkafka_error_code().is_some_and(missing) => return Ok(None),
         answered => answered?,
     };

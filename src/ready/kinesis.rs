@@ -18,6 +18,7 @@ mod api;
 mod client;
 mod options;
 mod poller;
+mod publish;
 mod reader;
 mod shards;
 

@@ -25,6 +25,7 @@ pub mod message;
 mod outage;
 mod positions;
 mod probe;
+pub mod publish;
 
 #[cfg(test)]
 #[cfg(all(feature = "kafka", feature = "kinesis"))]
@@ -43,6 +44,7 @@ pub use kinesis::{KinesisFeed, KinesisOptions};
 pub use message::{Parsed, Ready};
 pub use positions::{ShardPositions, Unkept};
 pub use probe::Probe;
+pub use publish::{Outgoing, Published};
 
 use crate::model::TopicPlace;
 

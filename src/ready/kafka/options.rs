@@ -85,20 +85,14 @@ impl KafkaOptions {
         }
     }
 
-    /// librdkafka's configuration.
+    /// librdkafka's configuration of a consumer.
     ///
     /// # Errors
     ///
     /// `CONTROL_TOPIC_UNREACHABLE`, naming every setting that is missing.
     pub(super) fn client_config(&self) -> Result<ClientConfig, Refusal> {
-        let servers = without_prefixes(&self.bootstrap_servers);
-        self.refuse_missing(&servers)?;
-        let mut config = ClientConfig::new();
+        let mut config = self.base_config();
         config
-            // All of librdkafka's lines come to us; what is shown is the log filter's business.
-            .set_log_level(RDKafkaLogLevel::Info)
-            .set("client.id", &self.client_id)
-            .set("socket.keepalive.enable", "true")
             // Control messages are few and small: no need for librdkafka's 64 MiB a partition.
             .set("queued.max.messages.kbytes", "8192")
             // New groups know only how to hand partitions over one by one, so that a run is not disturbed by a
@@ -110,9 +104,7 @@ impl KafkaOptions {
             config.set(key, value);
         }
         config
-            .set("bootstrap.servers", servers)
             .set("group.id", &self.group_id)
-            .set("security.protocol", self.security.name())
             .set("max.poll.interval.ms", millis(self.max_poll_interval))
             .set("session.timeout.ms", millis(self.session_timeout))
             .set("topic.metadata.refresh.interval.ms", millis(self.metadata_interval))
@@ -123,6 +115,40 @@ impl KafkaOptions {
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
             .set("allow.auto.create.topics", "false");
+        self.connect(&mut config)?;
+        Ok(config)
+    }
+
+    /// librdkafka's configuration of a producer, whose messages all replicas have before they count as sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`KafkaOptions::client_config`].
+    pub(super) fn producer_config(&self) -> Result<ClientConfig, Refusal> {
+        let mut config = self.base_config();
+        config
+            .set("acks", "all")
+            .set("message.timeout.ms", millis(self.reach_timeout))
+            .set("queue.buffering.max.ms", "0");
+        self.connect(&mut config)?;
+        Ok(config)
+    }
+
+    fn base_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            // All of librdkafka's lines come to us; what is shown is the log filter's business.
+            .set_log_level(RDKafkaLogLevel::Info)
+            .set("client.id", &self.client_id)
+            .set("socket.keepalive.enable", "true");
+        config
+    }
+
+    /// Where the brokers are and how the login is made.
+    fn connect(&self, config: &mut ClientConfig) -> Result<(), Refusal> {
+        let servers = without_prefixes(&self.bootstrap_servers);
+        self.refuse_missing(&servers)?;
+        config.set("bootstrap.servers", servers).set("security.protocol", self.security.name());
         if matches!(self.security, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl) {
             // OpenSSL is built in and knows no system's certificates: librdkafka looks at the usual places.
             let ca = self.ca_location.as_ref().map_or_else(|| "probe".to_owned(), |ca| ca.display().to_string());
@@ -136,7 +162,7 @@ impl KafkaOptions {
                 config.set("sasl.username", username).set("sasl.password", password.expose());
             }
         }
-        Ok(config)
+        Ok(())
     }
 
     /// Who signs the tokens of the IAM login, where that is the one.
@@ -217,6 +243,20 @@ mod tests {
         assert_eq!(config.get("security.protocol"), Some("sasl_ssl"));
         assert_eq!(config.get("sasl.mechanism"), Some("PLAIN"));
         assert_eq!(config.get("ssl.ca.location"), Some("probe"));
+    }
+
+    #[test]
+    fn a_producer_connects_like_a_consumer_and_has_no_settings_of_one() {
+        let (consumer, producer) = (cloud().client_config().unwrap(), cloud().producer_config().unwrap());
+        for shared in ["bootstrap.servers", "security.protocol", "sasl.mechanism", "sasl.password", "ssl.ca.location"] {
+            assert!(producer.get(shared).is_some() && producer.get(shared) == consumer.get(shared), "{shared}");
+        }
+        assert_eq!(producer.get("acks"), Some("all"));
+        // librdkafka warns about each of these in a producer.
+        for other in ["group.id", "session.timeout.ms", "auto.offset.reset", "enable.auto.commit"] {
+            assert_eq!(producer.get(other), None, "{other}");
+        }
+        assert!(KafkaOptions { password: None, ..cloud() }.producer_config().is_err());
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl<C: Clock> Poller<C> {
 
     fn ask_ends(&self) -> Result<Option<BTreeMap<i32, i64>>, KafkaError> {
         let topic = &self.options.topic;
-        let Some(partitions) = super::partitions(&self.consumer, topic, ASK)? else { return Ok(None) };
+        let Some(partitions) = super::partitions(self.consumer.client(), topic, ASK)? else { return Ok(None) };
         let end = |partition| self.consumer.fetch_watermarks(topic, partition, ASK).map(|(_, end)| (partition, end));
         partitions.into_iter().map(end).collect::<Result<_, _>>().map(Some)
     }

@@ -10,8 +10,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::ready::Settlement;
 use crate::ready::contract::{Bus, Incomings, TOPIC, digit, ready};
+use crate::ready::{Outgoing, Published, Settlement};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -357,4 +357,48 @@ fn a_setting_that_librdkafka_does_not_take_is_named_without_its_value() {
     let options = KafkaOptions { overrides, ..KafkaOptions::new("127.0.0.1:9", TOPIC, "wsp") };
     let refusal = KafkaFeed::open(options, SystemClock::new()).unwrap_err();
     assert!(refusal.detail.contains("no.such.setting") && !refusal.detail.contains("hunter2"), "{refusal}");
+}
+
+/// A READY as `wsp ready` hands it over.
+fn outgoing(digit: char) -> Outgoing {
+    let message_id = digit.to_string().repeat(64).parse().unwrap();
+    Outgoing { message_id, partition_key: "run".to_owned(), body: ready(digit).into() }
+}
+
+/// Publishes off the runtime's thread, as a command does.
+async fn publish(options: &KafkaOptions, digit: char) -> Result<Published, Refusal> {
+    let options = options.clone();
+    tokio::task::spawn_blocking(move || options.publish(&outgoing(digit), &SystemClock::new())).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_published_is_given_out_and_its_place_is_known() {
+    let bus = MockBus::new();
+    bus.create();
+    for (digit, offset) in [('a', 0), ('b', 1), ('a', 2)] {
+        let published = publish(&bus.options(), digit).await.unwrap();
+        assert_eq!(published, Published { place: format!("{TOPIC}/0/{offset}"), new: true });
+    }
+    let mut feed = bus.feed(|_| {});
+    for expected in ['a', 'b', 'a'] {
+        let incoming = take(&mut feed).await;
+        assert_eq!(digit(&incoming), expected);
+        incoming.settle(Settlement::Verdict);
+    }
+    leave(feed).await;
+}
+
+#[tokio::test]
+async fn a_ready_that_no_broker_takes_is_an_error_that_names_the_broker() {
+    let bus = MockBus::new();
+    let nobody = KafkaOptions {
+        bootstrap_servers: "127.0.0.1:1".to_owned(),
+        reach_timeout: Duration::from_secs(1),
+        ..bus.options()
+    };
+    let refusal = publish(&nobody, 'a').await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
+    assert!(refusal.detail.contains("127.0.0.1:1"), "{refusal}");
+    let nameless = KafkaOptions { topic: String::new(), ..bus.options() };
+    assert!(publish(&nameless, 'a').await.unwrap_err().detail.contains("not configured: the topic"));
 }

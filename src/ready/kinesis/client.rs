@@ -12,6 +12,7 @@ use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -77,6 +78,14 @@ impl Service {
         };
         let answer = Box::pin(request.shard_id(shard.as_str()).send()).await.map_err(|error| fault(&error))?;
         answer.shard_iterator.ok_or_else(|| Fault::Passing("the service gave no iterator".to_owned()))
+    }
+
+    /// Puts a record on the stream; says its shard and sequence number.
+    pub(super) async fn put(self, partition_key: &str, data: Bytes) -> Result<(String, String), Fault> {
+        let request = self.client().await.put_record().stream_name(&self.options.stream);
+        let request = request.partition_key(partition_key).data(Blob::new(data));
+        let answer = Box::pin(request.send()).await.map_err(|error| fault(&error))?;
+        Ok((answer.shard_id, answer.sequence_number))
     }
 
     async fn records(self, iterator: String) -> Result<Batch, Fault> {

@@ -59,11 +59,20 @@ impl KinesisOptions {
 
     /// The refusal of a stream that can't be read.
     pub(super) fn unreachable(&self, reason: &str) -> Refusal {
+        self.refused(reason, "ListShards, GetShardIterator and GetRecords")
+    }
+
+    /// The refusal of a stream that takes no record from us.
+    pub(super) fn not_taken(&self, reason: &str) -> Refusal {
+        self.refused(&format!("{reason}; the READY was not published"), "PutRecord")
+    }
+
+    fn refused(&self, reason: &str, calls: &str) -> Refusal {
         let server = self.endpoint.as_deref().unwrap_or("AWS");
         let region = self.region.as_deref().unwrap_or("from the environment");
         let detail = format!(
             "{reason}; check wiring.control_bus: stream ({}), region ({region}), endpoint_url ({server}), and the AWS \
-             credentials: they have to allow ListShards, GetShardIterator and GetRecords, and the stream's key, if it has one",
+             credentials: they have to allow {calls}, and the stream's key, if it has one",
             self.stream
         );
         Refusal::new(Reason::ControlTopicUnreachable, detail).file(self.stream.clone())
