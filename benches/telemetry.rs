@@ -65,6 +65,7 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
         due: Some(events),
         speedup: 0.0,
         pushes: stats.clone(),
+        gate_limit: Duration::from_mins(5),
         framed: Counter::new(),
         read: ReadCounts::default(),
         lease: Lease::unlimited(),

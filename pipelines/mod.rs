@@ -6,6 +6,7 @@
 //! ```
 
 pub mod account;
+pub mod announce;
 pub mod deferral;
 pub mod evidence;
 mod first_rows;

@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use wsp::pipelines::telemetry::otlp::Otlp;
 
-use commands::args::{Cli, Command};
+use commands::args::{Cli, Command, LogFormat};
 use commands::screen::Screen;
-use commands::{Around, Failure, logs, run};
+use commands::{Around, Failure, folder, logs, run};
 
 /// glibc's own tears its heap to pieces between row groups, pages and bodies: the longer a run, the more memory (see
 /// docs/performance.md).
@@ -21,24 +21,24 @@ use commands::{Around, Failure, logs, run};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    // A demo tells its story by itself.
-    let usual = if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" };
-    let around = match around(cli.log.as_deref().unwrap_or(usual)) {
-        Ok(around) => around,
-        Err(failure) => return told(&failure),
-    };
-    match run(cli.command, &around) {
+    let Cli { mut command, log, log_format } = Cli::parse();
+    // A demo reports by itself.
+    let usual = if matches!(command, Command::Demo(_)) { "warn" } else { "info" };
+    let done = around(log.as_deref().unwrap_or(usual), log_format).and_then(|around| {
+        folder::enter(&mut command)?;
+        run(command, &around)
+    });
+    match done {
         Ok(exit) => exit.into(),
         Err(failure) => told(&failure),
     }
 }
 
 /// Terminal, logs and collector, before anything else happens.
-fn around(log: &str) -> Result<Around, Failure> {
+fn around(log: &str, format: Option<LogFormat>) -> Result<Around, Failure> {
     let otlp = Otlp::from_env(&|name| std::env::var(name).ok())?;
     let around = Around { screen: Screen::of_stderr(), otlp };
-    logs::start(log, &around).map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    logs::start(log, format, &around).map_err(|error| Failure::usage(format!("--log: {error}")))?;
     logs::log_panics();
     Ok(around)
 }

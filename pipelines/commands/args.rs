@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use wsp::model::{Hex32, OutputId, PlatformRunId, ScenarioId};
 use wsp::pipelines::matrix::MAX_EVENTS;
 use wsp::profile::settings::TELEMETRY_LISTEN;
+use wsp::reference::gate::faults;
 use wsp::reference::world::WorldSpec;
 
 /// Replays a sealed world of recorded events, in order and at a chosen pace, into a live HTTP intake.
@@ -23,6 +24,19 @@ pub(crate) struct Cli {
     /// What is logged to stderr: error, warn, info, debug, trace, or a tracing filter. Default: info; warn for `demo`.
     #[arg(long, global = true, env = "WSP_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
+
+    /// Form of the log on stderr. Default: text where stdout or stderr is a terminal, JSON lines elsewhere.
+    #[arg(long, global = true, env = "WSP_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of text for people: time, level, message.
+    Text,
+    /// A JSON object a line, with the run's spans.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +45,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Take READYs as they come and stream their runs, one at a time; or stream one world without READY.
     Run(Run),
+    /// Publish a READY for a world: make the run's facts, check both as a run would, store the facts, then the READY.
+    Ready(Ready),
     /// Show everything a run would check and do, without sending anything.
     Plan(ReadyArgs),
     /// Ask a running `wsp run` how it stands.
@@ -84,6 +100,28 @@ pub(crate) struct ProfileArg {
     /// The profile (YAML).
     #[arg(long, value_name = "FILE", env = "WSP_PROFILE")]
     pub(crate) profile: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ready {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// The engine run root of the world: a folder, or `s3://bucket/prefix`.
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) world: String,
+    /// The platform run. Default: the active one, else a new one named after the time.
+    #[arg(long, value_name = "ID")]
+    pub(crate) platform_run_id: Option<PlatformRunId>,
+    /// The scenario run. Default: made from platform run and world, so that the same command again publishes the same
+    /// READY.
+    #[arg(long, value_name = "HEX32")]
+    pub(crate) run_id: Option<Hex32>,
+    /// The world's scenario. Default: the pack manifest's, else `wiring.oracle_scenario_id`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) scenario_id: Option<ScenarioId>,
+    /// Make all checks and print both documents as JSON; store and publish nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 // A READY, and how to tell what is known of its run.
@@ -167,7 +205,7 @@ pub(crate) struct Status {
 pub(crate) struct Report {
     #[command(flatten)]
     pub(crate) profile: ProfileArg,
-    /// The platform run. Default: the active one.
+    /// The platform run. Default: the active one, else the newest that left evidence.
     #[arg(long, value_name = "ID")]
     pub(crate) run: Option<PlatformRunId>,
     /// Write the page here. Default: to stdout.
@@ -179,7 +217,7 @@ pub(crate) struct Report {
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) profile: ProfileArg,
-    /// The platform run. Default: the active one.
+    /// The platform run. Default: the active one, else the newest that left evidence.
     #[arg(long, value_name = "ID")]
     pub(crate) run: Option<PlatformRunId>,
     /// Don't read the Oracle's rows again to compare digests.
@@ -231,7 +269,7 @@ pub(crate) struct CheckpointReset {
 #[derive(Debug, Args)]
 pub(crate) struct Gate {
     /// Where to listen; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDR", env = "WSP_GATE_LISTEN", default_value = "127.0.0.1:8081")]
     pub(crate) listen: SocketAddr,
     /// The key that requests have to carry.
     #[arg(long, value_name = "KEY", env = "IG_API_KEY", hide_env_values = true)]
@@ -239,8 +277,8 @@ pub(crate) struct Gate {
     /// Write admissions, in order, to this file; read again on start.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
-    /// Faults, as `status=503:2%,latency=lognormal(2ms,0.5),cut-after=0.5%`.
-    #[arg(long, value_name = "SPEC", default_value = "")]
+    /// Faults, as `status=503:2%,latency=10ms,cut-after=0.5%`; `--help` shows all of them.
+    #[arg(long, value_name = "SPEC", default_value = "", long_help = faults_help())]
     pub(crate) faults: String,
     /// Seed of the faults.
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -278,6 +316,11 @@ pub(crate) struct World {
     pub(crate) row_group_rows: usize,
 }
 
+/// The help of `--faults`, with its grammar.
+fn faults_help() -> String {
+    format!("Faults of the gate: items joined by commas.\n\n{}", faults::GRAMMAR)
+}
+
 /// What a made-up world is like.
 #[derive(Debug, Args)]
 pub(crate) struct Made {
@@ -313,8 +356,8 @@ pub(crate) struct Demo {
     /// Requests in flight; 1 is strict order, more is order per key.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) in_flight: u32,
-    /// Faults of the gate, as for `wsp gate`.
-    #[arg(long, value_name = "SPEC", default_value = "")]
+    /// Faults of the gate, as `status=503:2%,latency=10ms,cut-after=0.5%`; `--help` shows all of them.
+    #[arg(long, value_name = "SPEC", default_value = "", long_help = faults_help())]
     pub(crate) faults: String,
     /// Where to put world, evidence and checkpoints. Default: a new folder under the system's temporary one.
     #[arg(long, value_name = "DIR")]

@@ -12,6 +12,7 @@ use wsp::model::Refusal;
 use wsp::pipelines::service::Taken;
 
 use super::args::Run;
+use super::bus::PUBLISH;
 use super::{Exit, Failure, Outcome};
 
 /// When the program ends by itself.
@@ -175,8 +176,8 @@ impl Seen {
             0 => format!("nothing to stream: there is no READY on {bus}"),
             n => format!("nothing to stream: {} on {bus}, none of the active run", many(n, "READY")),
         };
-        let what = "publish a READY for the active run and start again, or start without --once to wait for one";
-        (Exit::Stopped, Some(format!("{why}; {what}")))
+        let what = "and start again, or start without --once to wait for one";
+        (Exit::Stopped, Some(format!("{why}; {PUBLISH} {what}")))
     }
 }
 

@@ -30,22 +30,22 @@ use wsp::reference::world::{WorldSummary, generate};
 use super::args::Demo;
 use super::service::{gate, stop_on_signals, watched};
 use super::table::{grouped, table};
-use super::{Around, Exit, Failure, Outcome, block_on, say};
+use super::{Around, Exit, Failure, Outcome, block_on, note, say};
 
 const KEY: &str = "demo-key";
 
 pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
     let folder = folder(args.dir.as_deref())?;
-    eprintln!("making a world of {} events in {}", grouped(args.made.events), folder.display());
+    note(format_args!("making a world of {} events in {}", grouped(args.made.events), folder.display()));
     let stage = Stage::set(args, folder)?;
-    eprintln!("streaming it into a gate at {}", stage.gate.base_url());
+    note(format_args!("streaming it into a gate at {}", stage.gate.base_url()));
     let clock = SystemClock::new().fine();
     let (incoming, taken) = block_on(stage.stream(clock, around))??;
     let Some(summary) = &taken.summary else {
         let why = taken.refusal.map_or_else(|| taken.verdict.status.to_string(), |refusal| refusal.to_string());
         return Err(Failure::failed(format!("the run was not streamed: {why}")));
     };
-    eprintln!("checking what the gate admitted against the world");
+    note("checking what the gate admitted against the world");
     let run = block_on(prepare::of_ready(&stage.profile, &incoming.ready))?.map_err(failed)?;
     let report = stage.audit(&run);
     let stats = stage.gate.stats();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::CommandFactory;
-use wsp::model::Reason;
+use wsp::model::{After, Bus, Reason};
 use wsp::pipelines::matrix::ROWS;
 use wsp::profile::settings;
 use wsp::telemetry::catalogue;
@@ -13,10 +13,19 @@ use super::args::{Cli, DocsPage};
 const REASONS: &str = "# Reason codes
 
 Made by `wsp docs reasons`. A reason stands in a run's record (`wsp/ready_runs/<message_id>.jsonl`), in its RUN_ENDED or
-RUN_CANCELLED fact, in `wsp_summary.json` and in the log, where the line also names file, row and field.
+RUN_CANCELLED fact, in `wsp_summary.json` and in the log, where the line also names file, row and field, and says what to do on
+the control bus in use.
 
-| code | what it means | what to do |
-|---|---|---|
+The last column says what becomes of the READY. [On each control bus](#on-each-control-bus) says what to do with it then.
+
+| code | what it means | what to do | READY |
+|---|---|---|---|
+";
+const BUSES: &str = "
+## On each control bus
+
+What becomes of a READY decides what brings it back, once the cause is mended. A run that is taken up again resumes from its
+checkpoint; a READY that comes twice is no harm.
 ";
 
 const PROFILE: &str = "# Profile reference
@@ -27,7 +36,8 @@ everything else alone. Every value is the text that stands in the file, with or 
 
 A scalar that is wholly `${NAME}` or `${NAME:-default}` is read from the environment; a reference within a longer text is
 refused. What the environment gives is a text, and is not searched for references. Relative file references count from the
-working directory where the file exists there, else from the profile's folder. `wins` means that the variable overrides the
+working directory where the file exists there, else from the profile's folder; roots count from the working directory.
+`wiring.wsp_folder` puts another folder in its place. `wins` means that the variable overrides the
 profile, `where absent` that it fills what the profile leaves out. A number outside its bounds is refused, and so is an unknown key in the blocks that are WSP's alone:
 CLOSED.
 
@@ -107,11 +117,28 @@ pub(crate) fn page(page: DocsPage) -> String {
         }
         DocsPage::Telemetry => format!("{TELEMETRY}{}", catalogue::reference()),
         DocsPage::Matrix => matrix(),
-        DocsPage::Reasons => Reason::ALL.iter().fold(REASONS.to_owned(), |mut out, reason| {
-            let _ = writeln!(out, "| `{}` | {} | {} |", reason.code(), reason.meaning(), reason.next());
-            out
-        }),
+        DocsPage::Reasons => reasons(),
     }
+}
+
+fn reasons() -> String {
+    let mut out = REASONS.to_owned();
+    for reason in Reason::ALL {
+        let (code, after) = (reason.code(), reason.after());
+        let after = match after {
+            After::None => after.name().to_owned(),
+            _ => format!("[{}](#{})", after.name(), after.name().replace(' ', "-")),
+        };
+        let _ = writeln!(out, "| `{code}` | {} | {} | {after} |", reason.meaning(), reason.next());
+    }
+    out.push_str(BUSES);
+    for after in After::EXPLAINED {
+        let _ = writeln!(out, "\n### {}\n", after.name());
+        for bus in Bus::ALL {
+            let _ = writeln!(out, "- **{}.** {}", bus.name(), after.on(bus));
+        }
+    }
+    out
 }
 
 /// The variables that give options of the command line.

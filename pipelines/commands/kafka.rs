@@ -7,15 +7,15 @@ use wsp::profile::{KafkaWiring, Profile};
 use wsp::ready::{KafkaFeed, KafkaOptions, Ready};
 
 use super::args::Run;
-use super::matrix::{Topic, newest};
+use super::matrix::{self, Topic};
 use super::service::Feed;
-use super::{Failure, LOOKED_AT, REACH};
+use super::{Failure, LOOKED_AT, REACH, block_on, bus};
 
 /// READYs for the service.
 pub(super) fn feed(profile: &Profile, wiring: &KafkaWiring, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
     let mut options = options(profile, wiring, args.once);
     options.defer_pause = args.poll_seconds.unwrap_or(options.defer_pause);
-    let bus = format!("the control topic {} (Kafka at {})", profile.topic, wiring.bootstrap_servers.as_str());
+    let bus = bus::words(profile)?;
     let feed = KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
     let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
     Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
@@ -29,18 +29,38 @@ pub(super) async fn topic(
     named: Option<&Ready>,
     clock: SystemClock,
 ) -> Result<Topic, Failure> {
-    let open = |once, group: &str| {
-        let options = options(profile, wiring, once);
-        let group_id = format!("{}-{group}", options.group_id);
-        let options = KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options };
-        KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))
-    };
-    let look = open(false, "matrix-look")?;
-    let found = newest(open(true, "matrix")?.stream(), run, named).await;
-    Ok(Topic { control: ControlTopic::Remote(look.probe()), found, look: Some(Box::new(look)) })
+    let kept = look(profile, wiring, clock, false, "matrix-look")?;
+    let found = matrix::newest(look(profile, wiring, clock, true, "matrix")?.stream(), run, named).await;
+    Ok(Topic { control: ControlTopic::Remote(kept.probe()), found, look: Some(Box::new(kept)) })
 }
 
-fn options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> KafkaOptions {
+/// The newest READY on the topic.
+pub(super) fn newest(profile: &Profile, wiring: &KafkaWiring) -> Result<Ready, Failure> {
+    let feed = look(profile, wiring, SystemClock::new(), true, "look")?;
+    let closed = feed.closed();
+    block_on(async {
+        let newest = bus::newest(profile, feed.stream()).await;
+        closed.await;
+        newest
+    })?
+}
+
+/// A look at the topic in a group of its own, which commits nothing: the service's READYs stay the service's.
+fn look(
+    profile: &Profile,
+    wiring: &KafkaWiring,
+    clock: SystemClock,
+    once: bool,
+    group: &str,
+) -> Result<KafkaFeed, Failure> {
+    let options = options(profile, wiring, once);
+    let group_id = format!("{}-{group}", options.group_id);
+    let options = KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options };
+    KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))
+}
+
+/// The topic as the profile reaches it.
+pub(super) fn options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> KafkaOptions {
     KafkaOptions {
         security: wiring.security_protocol,
         mechanism: wiring.sasl_mechanism,

@@ -13,7 +13,7 @@ use wsp::ready::{KinesisFeed, KinesisOptions, Ready, Unkept};
 use super::args::Run;
 use super::matrix::{self, Topic};
 use super::service::Feed;
-use super::{Failure, LOOKED_AT, REACH, block_on};
+use super::{Failure, LOOKED_AT, REACH, block_on, bus};
 
 /// READYs for the service.
 pub(super) fn feed(profile: &Profile, wiring: &KinesisWiring, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
@@ -22,7 +22,7 @@ pub(super) fn feed(profile: &Profile, wiring: &KinesisWiring, clock: SystemClock
         .map_err(|refusal| Failure::usage(refusal.to_string()))?;
     let mut options = options(profile, wiring, args.once);
     options.defer_pause = args.poll_seconds.unwrap_or(options.defer_pause);
-    let bus = format!("the control topic {} (Kinesis stream {})", profile.topic, wiring.stream);
+    let bus = bus::words(profile)?;
     let feed = KinesisFeed::open(options, positions, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
     let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
     Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
@@ -40,21 +40,10 @@ pub(super) async fn topic(
     Ok(Topic { control: ControlTopic::Remote(kept.probe()), found, look: Some(Box::new(kept)) })
 }
 
-/// Of several shards there is no first and last, so the newest is the one that SR emitted last.
+/// The newest READY on the stream.
 pub(super) fn newest(profile: &Profile, wiring: &KinesisWiring) -> Result<Ready, Failure> {
-    let mut feed = look(profile, wiring, true)?;
-    let read = async {
-        let mut newest: Option<Ready> = None;
-        while let Some(incoming) = feed.next().await {
-            let incoming = incoming.map_err(|refusal| Failure::usage(refusal.to_string()))?;
-            if newest.as_ref().is_none_or(|newest| newest.emitted_at() <= incoming.ready.emitted_at()) {
-                newest = Some(incoming.ready.clone());
-            }
-        }
-        Ok::<_, Failure>(newest)
-    };
-    let none = || Failure::usage(format!("no READY is on the stream {}; name one with --ready", wiring.stream));
-    block_on(read)??.ok_or_else(none)
+    let feed = look(profile, wiring, true)?;
+    block_on(bus::newest(profile, feed.stream()))?
 }
 
 /// A look at the profile's stream that settles nothing: what is kept for the service stays as it is.
@@ -64,7 +53,8 @@ fn look(profile: &Profile, wiring: &KinesisWiring, once: bool) -> Result<Kinesis
         .map_err(|refusal| Failure::usage(refusal.to_string()))
 }
 
-fn options(profile: &Profile, wiring: &KinesisWiring, once: bool) -> KinesisOptions {
+/// The stream as the profile reaches it.
+pub(super) fn options(profile: &Profile, wiring: &KinesisWiring, once: bool) -> KinesisOptions {
     KinesisOptions {
         region: wiring.region.clone(),
         endpoint: wiring.endpoint_url.as_ref().map(ToString::to_string),

@@ -1,7 +1,7 @@
-//! Where logs and spans go: text to a terminal, JSON lines elsewhere, and traces to a collector where one is named.
+//! Where logs and spans go: text where a person watches, JSON lines elsewhere, and traces to a collector where one is named.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{ParseError, Targets};
@@ -15,25 +15,31 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use wsp::pipelines::telemetry::otlp::Otlp;
 
 use super::Around;
+use super::args::LogFormat;
 
-/// Starts logging what `filter` lets through.
-pub(crate) fn start(filter: &str, around: &Around) -> Result<(), ParseError> {
+/// Starts logging what `filter` lets through, in `format` where one is asked for.
+pub(crate) fn start(filter: &str, format: Option<LogFormat>, around: &Around) -> Result<(), ParseError> {
     let Around { screen, otlp } = around;
     let filter = EnvFilter::try_new(filter)?;
     // A line that can't be written is lost; the crate's own complaint about it would panic on the same stderr.
     let logs = fmt::layer().with_writer(screen.clone()).log_internal_errors(false);
-    // People read text on a terminal, where the spans around a line would only make it long. Machines read JSON.
-    let logs = if std::io::stderr().is_terminal() {
-        let text = logs.with_ansi(screen.color()).event_format(ForPeople);
-        text.with_filter(filter).boxed()
-    } else {
-        logs.json().flatten_event(true).with_current_span(false).with_filter(filter).boxed()
+    // People read text, where the spans around a line would only make it long. Machines read JSON.
+    let logs = match form(format, io::stdout().is_terminal(), io::stderr().is_terminal()) {
+        LogFormat::Text => logs.with_ansi(screen.color()).event_format(ForPeople).with_filter(filter).boxed(),
+        LogFormat::Json => logs.json().flatten_event(true).with_current_span(false).with_filter(filter).boxed(),
     };
     // A trace has the spans of a run, not those of libraries.
     let spans = Targets::new().with_target("wsp", tracing::Level::INFO);
     let traces = otlp.as_ref().and_then(Otlp::layer).map(|layer| layer.with_filter(spans));
     tracing_subscriber::registry().with(logs).with(traces).init();
     Ok(())
+}
+
+/// The form of the log: the one asked for, else text where somebody watches. Where only stdout is a terminal, stderr may well
+/// end on the same one, by way of a pipe: JSON lines would stand between the lines of a table.
+fn form(asked: Option<LogFormat>, stdout_is_terminal: bool, stderr_is_terminal: bool) -> LogFormat {
+    let watched = stdout_is_terminal || stderr_is_terminal;
+    asked.unwrap_or(if watched { LogFormat::Text } else { LogFormat::Json })
 }
 
 /// From now on a panic is a line of the log, in its form, with the thread and the place. One that the Oracle's reading catches is
@@ -83,5 +89,25 @@ where
         }
         context.format_fields(out.by_ref(), event)?;
         writeln!(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_watches_reads_text_unless_another_form_is_asked_for() {
+        for (stdout, stderr, expected) in [
+            (true, true, LogFormat::Text),
+            (true, false, LogFormat::Text),
+            (false, true, LogFormat::Text),
+            (false, false, LogFormat::Json),
+        ] {
+            assert_eq!(form(None, stdout, stderr), expected, "{stdout} {stderr}");
+            for asked in [LogFormat::Text, LogFormat::Json] {
+                assert_eq!(form(Some(asked), stdout, stderr), asked);
+            }
+        }
     }
 }

@@ -18,10 +18,11 @@ use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming, Ready, Settlement, Source};
 
 use super::args;
+use super::bus::control_root;
 use super::plan::ready;
-use super::report::run_of;
-use super::service::{control_root, gate, gate_at};
-use super::{Exit, Failure, Outcome as Ended, block_on, load, say};
+use super::report::active;
+use super::service::{gate, gate_at};
+use super::{Exit, Failure, Outcome as Ended, block_on, load, note, say};
 
 /// A key that no gate has given to anybody.
 const STRANGER: &str = "wsp-matrix-nobodys-key";
@@ -32,7 +33,8 @@ const SEEN: usize = 100;
 
 pub(crate) fn run(args: &args::Matrix) -> Ended {
     let profile = load(&args.profile)?;
-    let run = run_of(&profile, None)?;
+    let none = || Failure::usage("no run is active: set PLATFORM_RUN_ID to the run that the matrix may use up");
+    let run = active(&profile)?.ok_or_else(none)?;
     meant(args, &profile, &run)?;
     if !profile.lane.is_whole() {
         return Err(Failure::usage("the matrix is of a whole run: unset WSP_LANE_COUNT"));
@@ -68,7 +70,7 @@ pub(crate) fn run(args: &args::Matrix) -> Ended {
     } else {
         say(told(&report))?;
     }
-    eprintln!("{kept}");
+    note(kept);
     Ok(if report.green { Exit::Done } else { Exit::Failed })
 }
 

@@ -2,11 +2,14 @@
 
 pub(crate) mod args;
 mod bounded;
+mod bus;
 mod checkpoint;
 mod demo;
 mod direct;
 mod docs;
+pub(crate) mod folder;
 mod gate;
+mod gate_watch;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kinesis")]
@@ -14,6 +17,7 @@ mod kinesis;
 pub(crate) mod logs;
 mod matrix;
 mod plan;
+mod ready;
 mod report;
 pub(crate) mod screen;
 mod service;
@@ -22,6 +26,7 @@ mod status;
 mod table;
 mod verify;
 mod view;
+mod waiting;
 mod world;
 
 use std::fmt::Display;
@@ -117,6 +122,7 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(&args, around),
         Command::Run(args) => service::run(&args, around),
+        Command::Ready(args) => ready::run(&args),
         Command::Plan(args) => plan::run(&args, around),
         Command::Status(args) => status::run(&args),
         Command::Report(args) => report::run(&args),
@@ -167,12 +173,22 @@ pub(crate) fn say(text: impl Display) -> Result<(), Failure> {
     write!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::failed(format!("stdout: {error}")))
 }
 
+/// Says something beside the data. stderr that is gone is no reason to fail.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 fn validate(args: &ProfileArg) -> Outcome {
     let profile = load_checked(args, |refers| [preflight::machine(refers), preflight::files(refers)].concat())?;
     service::gate(&profile, SystemClock::new())?;
     let stop = stopping::longest(&profile).as_secs_f64();
     let profile = format_args!("{}: profile {} is in order", args.profile.display(), profile.profile_id);
     say(format_args!("{profile}; once told to stop, a run ends within {stop} s\n"))?;
+    if Profile::folder(&args.profile, &variable).is_some()
+        && let Ok(folder) = std::env::current_dir()
+    {
+        say(format_args!("relative paths count from {}\n", folder.display()))?;
+    }
     Ok(Exit::Done)
 }
 

@@ -11,7 +11,8 @@ use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{Parsed, Ready, message, read_message};
 
 use super::args::ReadyArgs;
-use super::service::{control_root, watched};
+use super::bus::{control_root, none_there};
+use super::service::watched;
 use super::table::{grouped, table};
 use super::verify;
 use super::{Around, Exit, Failure, Outcome, block_on, load, say};
@@ -39,13 +40,14 @@ pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Fai
     let file = match file {
         Some(file) => file.to_owned(),
         None => match &profile.control_bus {
-            ControlBus::File { root } => newest(&control_root(profile, root)?.join(&profile.topic), &profile.topic)?,
+            ControlBus::File { root } => {
+                let folder = control_root(profile, root)?.join(&profile.topic);
+                newest(&folder, &profile.topic)?.ok_or_else(|| none_there(profile))?
+            }
             #[cfg(feature = "kinesis")]
             ControlBus::Kinesis(wiring) => return super::kinesis::newest(profile, wiring),
             #[cfg(feature = "kafka")]
-            ControlBus::Kafka(_) => {
-                return Err(Failure::usage("READYs on Kafka are taken by `wsp run`; name a file with --ready"));
-            }
+            ControlBus::Kafka(wiring) => return super::kafka::newest(profile, wiring),
         },
     };
     let name = file.display();
@@ -57,13 +59,17 @@ pub(crate) fn ready(profile: &Profile, file: Option<&Path>) -> Result<Ready, Fai
     }
 }
 
-fn newest(folder: &Path, topic: &str) -> Result<PathBuf, Failure> {
+/// The newest READY's file; `None` where there is none, be it for want of the folder.
+fn newest(folder: &Path, topic: &str) -> Result<Option<PathBuf>, Failure> {
     let is_ready = |path: &PathBuf| {
         let bytes = read_message(path).unwrap_or_default();
         matches!(message::parse(&bytes, topic), Ok(Parsed::Ready(_)))
     };
-    let entries =
-        std::fs::read_dir(folder).map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::usage(format!("the control topic in {}: {error}", folder.display()))),
+    };
     let mut files: Vec<_> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
@@ -74,8 +80,7 @@ fn newest(folder: &Path, topic: &str) -> Result<PathBuf, Failure> {
         .filter(|(_, path)| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     files.sort();
-    let found = files.into_iter().rev().map(|(_, path)| path).find(is_ready);
-    found.ok_or_else(|| Failure::usage(format!("{}: no READY is there; name one with --ready", folder.display())))
+    Ok(files.into_iter().rev().map(|(_, path)| path).find(is_ready))
 }
 
 fn told(plan: &Plan) -> String {

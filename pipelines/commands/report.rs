@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use wsp::evidence::Told;
 use wsp::evidence::report::page;
+use wsp::evidence::{Told, newest_run};
 use wsp::model::{PlatformRunId, Refusal};
 use wsp::pipelines::prepare::open_own;
 use wsp::profile::{Profile, active_run};
 
 use super::args;
-use super::{Exit, Failure, Outcome, block_on, load, say};
+use super::{Exit, Failure, Outcome, block_on, load, note, say};
 
 pub(crate) fn run(args: &args::Report) -> Outcome {
     let profile = load(&args.profile)?;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &args::Report) -> Outcome {
     match &args.out {
         Some(path) => {
             std::fs::write(path, page).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-            eprintln!("{}", path.display());
+            note(path.display());
         }
         None => say(page)?,
     }
@@ -31,11 +31,29 @@ async fn read(profile: &Profile, home: &PlatformRunId) -> Result<Told, Refusal> 
     Told::read(&open_own(profile)?, home, profile.lane).await
 }
 
-/// The run that is meant: the one named, else the active one.
+/// The run that is meant: the one named, else the active one, else the newest that left evidence in the store.
 pub(crate) fn run_of(profile: &Profile, named: Option<&PlatformRunId>) -> Result<PlatformRunId, Failure> {
-    let active = match named {
+    let known = match named {
         Some(run) => Some(run.clone()),
-        None => active_run(profile.platform_run_id.as_ref(), Path::new(""))?,
+        None => active(profile)?,
     };
-    active.ok_or_else(|| Failure::usage("no run is active; name one with --run"))
+    if let Some(run) = known {
+        return Ok(run);
+    }
+    let newest = block_on(async { newest_run(&*open_own(profile)?).await })?;
+    let newest = newest.map_err(|refusal| Failure::failed(format!("{refusal}\n{}", refusal.reason.next())))?;
+    let root = &profile.store.root;
+    let none = || {
+        Failure::usage(format!(
+            "no run is active, and none has left evidence in {root} yet; check wiring.object_store, or name a run with --run"
+        ))
+    };
+    let newest = newest.ok_or_else(none)?;
+    note(format_args!("the newest run in {root}: {newest}"));
+    Ok(newest)
+}
+
+/// The active run, where there is one.
+pub(crate) fn active(profile: &Profile) -> Result<Option<PlatformRunId>, Failure> {
+    Ok(active_run(profile.platform_run_id.as_ref(), Path::new(""))?)
 }

@@ -1,16 +1,15 @@
 //! `wsp run`: the service. READYs come in, verdicts go out on stdout: one JSON line each as they come, or with `--once` one
 //! JSON array at the end, as the legacy producer prints them.
 
-use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
-use wsp::clock::SystemClock;
+use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::evidence::Status;
-use wsp::model::{Reason, Refusal};
+use wsp::model::{Bus, Reason, Refusal};
 use wsp::pipelines::producer::{Caps, Settings};
 use wsp::pipelines::service::{Service, Taken};
 use wsp::pipelines::telemetry::Telemetry;
@@ -19,14 +18,18 @@ use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::telemetry::readiness::{ControlTopic, Readiness};
 use wsp::pipelines::{preflight, prepare, stopping};
 use wsp::profile::settings::TELEMETRY_LISTEN;
-use wsp::profile::{ConfigError, ControlBus, Profile, active_run, run_scoped};
+use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming, Met, Settlement};
 use wsp::stop::Stop;
 use wsp::store::Patience;
 
 use super::args::Run;
 use super::bounded::{Bound, Came, NoMore, Seen};
+use super::bus;
+use super::gate_watch::GateWatch;
+use super::report::active;
 use super::screen::Screen;
+use super::waiting::WaitLog;
 use super::{Around, Exit, Failure, Outcome, block_on, direct, load_checked, say};
 
 pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
@@ -44,10 +47,25 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
         let telemetry = around.telemetry(&clock);
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
         let Feed { readies, met, bus, closed, control } = feed(&profile, clock, args)?;
+        let (kind, run) = (bus::kind(&profile), active(&profile)?);
         let _listener = listen(&profile, &telemetry, control, &gate, clock).await?;
         let service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
         let bound = Bound::of(args);
-        let serving = Serving { service: &service, bound, around, seen: Seen::default(), results: Vec::new() };
+        if !bound.is_once() {
+            // A service may have nothing to do for hours, and looks as if it hung.
+            let run = run.map_or_else(|| "any platform run".to_owned(), |run| run.to_string());
+            tracing::info!("waiting for READYs of {run} on {bus}");
+        }
+        let serving = Serving {
+            service: &service,
+            bound,
+            kind,
+            clock,
+            around,
+            seen: Seen::default(),
+            waiting: WaitLog::default(),
+            results: Vec::new(),
+        };
         let serving = serving.serve(readies, &stop, &met, &bus);
         let outcome = watched(Box::pin(serving), &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
@@ -59,12 +77,18 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     })?
 }
 
+/// The control topic among those who wait.
+const TOPIC: &str = "the control topic";
+
 /// READYs as they are taken, and what they came to.
 struct Serving<'a> {
     service: &'a Service<HttpGate<SystemClock>, SystemClock>,
     bound: Bound,
+    kind: Bus,
+    clock: SystemClock,
     around: &'a Around,
     seen: Seen,
+    waiting: WaitLog,
     /// The verdicts of `--once`, to be printed at the end.
     results: Vec<String>,
 }
@@ -80,10 +104,14 @@ impl Serving<'_> {
             match incoming {
                 Ok(incoming) => {
                     unread = None;
+                    self.waiting.over(TOPIC);
                     end = self.take(incoming).await;
                 }
                 Err(refusal) => {
-                    tracing::error!(%refusal, "the control topic can't be read");
+                    // A folder is looked at ten times a second.
+                    if let Some(due) = self.waiting.note(TOPIC, &refusal.to_string(), self.clock.utc()) {
+                        tracing::error!(%refusal, since = %due.since, looks = due.looks, "the control topic can't be read");
+                    }
                     unread = Some(refusal);
                     if self.bound.is_once() {
                         break;
@@ -109,7 +137,7 @@ impl Serving<'_> {
     /// Takes one READY; says how the program ends where this was the last one.
     async fn take(&mut self, incoming: Incoming) -> Option<Exit> {
         let outcome = self.service.take(&incoming).await;
-        self.tell(&outcome);
+        self.report(incoming.ready.payload.message_id.as_str(), &outcome);
         let came = Came::of(&outcome);
         self.seen.note(came);
         if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
@@ -121,16 +149,16 @@ impl Serving<'_> {
     }
 
     /// Reports what a look at a READY came to: the verdict as data, its reason as a line for people.
-    fn tell(&mut self, outcome: &Result<Taken, Refusal>) {
+    fn report(&mut self, message_id: &str, outcome: &Result<Taken, Refusal>) {
         let taken = match outcome {
             Ok(Taken { unwritten: Some(refusal), .. }) => {
-                tracing::error!(%refusal, "the verdict is reported when the store has it; the READY is looked at again");
-                return;
+                return self.report_no_verdict(
+                    message_id,
+                    refusal,
+                    "the store has not accepted the run's end; the READY waits for it",
+                );
             }
-            Err(refusal) => {
-                tracing::error!(%refusal, "no verdict; the READY is looked at again");
-                return;
-            }
+            Err(refusal) => return self.report_no_verdict(message_id, refusal, "a READY has no verdict yet and waits"),
             Ok(taken) => taken,
         };
         let line = taken.verdict.line();
@@ -139,9 +167,36 @@ impl Serving<'_> {
         } else {
             self.print(line);
         }
-        if let Some(refusal) = &taken.refusal {
-            let (status, next) = (taken.verdict.status, refusal.reason.next());
+        let (status, waits) = (taken.verdict.status, taken.verdict.status == Status::DeferredDownstreamNotReady);
+        if !waits {
+            self.waiting.over(message_id);
+        }
+        let Some(refusal) = &taken.refusal else { return };
+        let next = refusal.reason.next_on(self.kind);
+        if !waits {
             tracing::warn!(%status, %refusal, next, "not streamed to its end");
+            return;
+        }
+        // The detail differs from look to look (when a lease ends, how an outage shows) and the cause does not.
+        let cause = format!("{} {}", refusal.reason, taken.verdict.waits_for.join(";"));
+        let Some(due) = self.waiting.note(message_id, &cause, taken.verdict.ts) else { return };
+        let (since, looks) = (due.since, due.looks);
+        if due.news {
+            tracing::warn!(%message_id, %status, %refusal, next, %since, looks, "a READY waits until this is over");
+        } else {
+            tracing::info!(%message_id, %status, %refusal, %since, looks, "a READY still waits");
+        }
+    }
+
+    /// Reports a READY that has no verdict on record, because a store is away.
+    fn report_no_verdict(&mut self, message_id: &str, refusal: &Refusal, what: &str) {
+        let cause = format!("{} {what}", refusal.reason);
+        let Some(due) = self.waiting.note(message_id, &cause, self.clock.utc()) else { return };
+        let (since, looks, next) = (due.since, due.looks, refusal.reason.next());
+        if due.news {
+            tracing::error!(%message_id, %refusal, next, %since, looks, "{what}");
+        } else {
+            tracing::info!(%message_id, %refusal, %since, looks, "{what}");
         }
     }
 
@@ -181,6 +236,7 @@ pub(crate) async fn watched<T>(
             None => std::future::pending().await,
         }
     };
+    let _gate = GateWatch::start(telemetry, *clock);
     let done = tokio::select! {
         biased;
         done = work => done,
@@ -241,12 +297,6 @@ pub(crate) fn gate_at(
     Ok(gate.attempt_timeout(delivery.attempt_timeout).idle_limit(delivery.idle_limit))
 }
 
-/// The folder of the file control bus, scoped to the active run.
-pub(crate) fn control_root(profile: &Profile, root: &Path) -> Result<PathBuf, ConfigError> {
-    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
-    Ok(run_scoped(root, active.as_ref()))
-}
-
 pub(super) type Readies = Pin<Box<dyn Stream<Item = Result<Incoming, Refusal>> + Send>>;
 
 /// The profile's control bus.
@@ -266,9 +316,9 @@ fn feed(profile: &Profile, clock: SystemClock, args: &Run) -> Result<Feed, Failu
     let (once, pause) = (args.once, args.poll_seconds);
     match &profile.control_bus {
         ControlBus::File { root } => {
-            let root = control_root(profile, root)?;
+            let root = bus::control_root(profile, root)?;
             let folder = root.join(&profile.topic);
-            let bus = format!("the control topic {} (files in {})", profile.topic, folder.display());
+            let bus = bus::words(profile)?;
             let options = FileFeedOptions { once, ..FileFeedOptions::new(root, &profile.topic) };
             let feed = FileFeed::new(pause.map_or(options.clone(), |pause| options.every(pause)), clock);
             let (met, closed) = (feed.met(), Box::pin(std::future::ready(())));

@@ -102,6 +102,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             due: prepared.lane.is_whole().then_some(due),
             speedup: if self.settings.pacing.is_off() { 0.0 } else { self.profile.policy.stream_speedup },
             pushes: pushes.clone(),
+            gate_limit: self.settings.circuit.limit,
             framed: framed.clone(),
             read: read.clone(),
             lease: scope.lease(),

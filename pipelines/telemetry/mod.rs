@@ -35,7 +35,7 @@ use crate::telemetry::{Counter, Histogram, TraceMark};
 use super::prepare::Prepared;
 use super::producer::{ReadCounts, Settings};
 use run::OutputMeter;
-pub use run::{RunMeter, RunOutput, RunParts};
+pub use run::{GateState, GateWait, RunMeter, RunOutput, RunParts};
 use status::Rates;
 
 /// READYs that wait whose beginnings are remembered.
@@ -192,11 +192,22 @@ impl Telemetry {
             outputs,
             speedup: 0.0,
             pushes: PushStats::new(),
+            gate_limit: settings.circuit.limit,
             framed: Counter::new(),
             read: ReadCounts::default(),
             lease: Lease::unlimited(),
             unsaved: Unsaved::new(),
         })
+    }
+
+    /// How the gate stands to the present run.
+    #[must_use]
+    pub fn gate(&self) -> GateState {
+        let state = self.state();
+        let Some(run) = &state.run else { return GateState::Unasked };
+        let parts = run.parts();
+        let down = |since| GateState::Down(GateWait { since, until: since + parts.gate_limit });
+        parts.pushes.gate_down_since().map_or(GateState::Taking, down)
     }
 
     /// The present run's hold on its checkpoint.

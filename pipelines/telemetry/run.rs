@@ -42,6 +42,8 @@ pub struct RunParts {
     pub speedup: f64,
     /// Its attempts.
     pub pushes: PushStats,
+    /// How long the gate may take nothing before it fails.
+    pub gate_limit: Duration,
     /// Its events as they are framed.
     pub framed: Counter,
     /// Its rows and bytes as they are read.
@@ -50,6 +52,26 @@ pub struct RunParts {
     pub lease: Lease,
     /// Since when its answered events wait to be saved, on the service's clock.
     pub unsaved: Unsaved,
+}
+
+/// Whether the gate takes the events of the present run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateState {
+    /// There is no run.
+    Unasked,
+    /// It does, as far as is known.
+    Taking,
+    /// It is thought down.
+    Down(GateWait),
+}
+
+/// A wait for a gate that takes nothing, on the service's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateWait {
+    /// Since when it has taken nothing.
+    pub since: Duration,
+    /// When the run fails for it.
+    pub until: Duration,
 }
 
 /// One output of a run.

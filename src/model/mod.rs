@@ -1,5 +1,6 @@
 //! The types that all stages share: identities, reasons, event time, and the items of the chain.
 
+pub mod after;
 pub mod check;
 pub mod digits;
 pub mod event;
@@ -18,6 +19,7 @@ pub mod strict;
 pub mod time;
 pub mod topic;
 
+pub use after::{After, Bus};
 pub use check::{Check, CheckList, Verdict};
 pub use event::{Decision, Delivered, Event, Position, RowBatch, RowSlice};
 pub use http_url::{HttpUrl, HttpUrlError};

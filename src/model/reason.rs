@@ -37,9 +37,9 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The control topic can't be read with these settings: login or TLS refused, no right to topic or group, or, in a
-    /// single pass, no broker there.
-    ControlTopicUnreachable = "CONTROL_TOPIC_UNREACHABLE", "Read the detail: it holds the broker's reason and names the settings to compare with the broker's. Then restart.";
+    /// The control topic can't be read or written with these settings: login or TLS refused, no right to topic, group or
+    /// stream, or, in a single pass, no broker or service there.
+    ControlTopicUnreachable = "CONTROL_TOPIC_UNREACHABLE", "Read the detail: it holds the broker's or service's reason and names the settings to compare.";
     /// The Kinesis control bus is configured without a stream.
     ControlBusStreamMissing = "CONTROL_BUS_STREAM_MISSING", "Set `wiring.control_bus.stream` or `CONTROL_BUS_STREAM`.";
     /// READY names no `platform_run_id`, or the facts don't.
@@ -65,23 +65,23 @@ reasons! {
     /// A reference leaves the roots that the profile configures (`..`, another bucket, an absolute path elsewhere).
     RefOutsideRoot = "REF_OUTSIDE_ROOT", "Correct the reference named in the detail, or the root in the profile.";
     /// The file of a required pack can't be read.
-    PackFileMissing = "PACK_FILE_MISSING", "Correct `WSP_READY_REQUIRED_PACKS`, or put the pack's file there; the READY is looked at again.";
+    PackFileMissing = "PACK_FILE_MISSING", "Put the pack's file there, or correct `WSP_READY_REQUIRED_PACKS` and start WSP anew.";
     /// The file of a required pack is not one: version 1, `pack_id`, `processes` with an `id` each.
-    PackSpecInvalid = "PACK_SPEC_INVALID", "Correct the pack's file; the detail says what is wrong. The READY is looked at again.";
+    PackSpecInvalid = "PACK_SPEC_INVALID", "Correct the pack's file; the detail says what is wrong.";
     /// A required pack has no state: it was never started here.
-    PackStateMissing = "PACK_STATE_MISSING", "Start the pack; the READY is looked at again.";
+    PackStateMissing = "PACK_STATE_MISSING", "Start the pack.";
     /// The state of a required pack can't be read.
-    PackStateInvalid = "PACK_STATE_INVALID", "Start the pack again, which writes its state anew; the READY is looked at again.";
+    PackStateInvalid = "PACK_STATE_INVALID", "Start the pack again, which writes its state anew.";
     /// The state of a required pack names no active run.
     PackActiveRunMissing = "PACK_ACTIVE_RUN_MISSING", "Start the pack for this run, or set `WSP_READY_REQUIRE_ACTIVE_RUN_MATCH=0`.";
     /// A required pack is up for another run.
     PackActiveRunMismatch = "PACK_ACTIVE_RUN_MISMATCH", "Start the pack for this run, or set `WSP_READY_REQUIRE_ACTIVE_RUN_MATCH=0`.";
     /// The state of a required pack holds no process.
-    PackProcessesMissing = "PACK_PROCESSES_MISSING", "Start the pack; the READY is looked at again.";
+    PackProcessesMissing = "PACK_PROCESSES_MISSING", "Start the pack.";
     /// The state of a required pack lacks one of its processes.
-    PackProcessMissing = "PACK_PROCESS_MISSING", "Start that process of the pack; the READY is looked at again.";
+    PackProcessMissing = "PACK_PROCESS_MISSING", "Start that process of the pack.";
     /// A process of a required pack does not run, or another one has its id.
-    PackProcessNotRunning = "PACK_PROCESS_NOT_RUNNING", "Find out why it ended and start it; the READY is looked at again.";
+    PackProcessNotRunning = "PACK_PROCESS_NOT_RUNNING", "Find out why it ended and start it.";
     /// Neither profile nor READY says where the engine run is.
     EngineRootMissing = "ENGINE_ROOT_MISSING", "Set `wiring.oracle_engine_run_root`, or have SR send `oracle_pack_ref.engine_run_root`.";
     /// `run_receipt.json` can't be read or lacks what identifies the world.
@@ -147,9 +147,9 @@ reasons! {
     /// IG holds another payload under an event's id.
     IgPayloadMismatch = "IG_PAYLOAD_MISMATCH", "Find out who sent the other payload: a run of another world under this platform run, or this world changed since. The checkpoint stands before the event.";
     /// IG took no event for as long as `wsp_delivery.circuit_limit_seconds` allows, so none was tried any more.
-    IgUnavailable = "IG_UNAVAILABLE", "Restore IG, then re-emit READY or restart: the run resumes from the checkpoint.";
+    IgUnavailable = "IG_UNAVAILABLE", "Restore IG. The run resumes from the checkpoint.";
     /// An event was tried as often as allowed and never answered for good.
-    IgPushRetryExhausted = "IG_PUSH_RETRY_EXHAUSTED", "Restore IG, then re-emit READY or restart: the run resumes from the checkpoint.";
+    IgPushRetryExhausted = "IG_PUSH_RETRY_EXHAUSTED", "Restore IG. The run resumes from the checkpoint.";
     /// The Postgres backend is configured without a DSN.
     CheckpointDsnMissing = "CHECKPOINT_DSN_MISSING", "Set `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`.";
     /// The DSN of the Postgres backend can't be read, asks for what this program can't do, or its root certificates can't be read.
@@ -159,15 +159,15 @@ reasons! {
     /// The checkpoint is there and can't be read.
     CheckpointUnreadable = "CHECKPOINT_UNREADABLE", "Restore what the detail names: the right to read it, or its content (of a cursor file, the last line of the `cursor.jsonl` beside it). The run then resumes.";
     /// The checkpoint database does not answer. The READY waits for it.
-    CheckpointUnavailable = "CHECKPOINT_UNAVAILABLE", "Restore the database, or the way to it. This READY is looked at again by itself, and the run resumes where it stood.";
+    CheckpointUnavailable = "CHECKPOINT_UNAVAILABLE", "Restore the database, or the way to it. The run resumes where it stood.";
     /// A position could not be saved. What was delivered beyond it is sent again on resume.
-    CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room, or restore write access or the database, where the detail says; then restart: the run resumes from the checkpoint.";
+    CheckpointSaveFailed = "CHECKPOINT_SAVE_FAILED", "Make room, or restore write access or the database, where the detail says. The run resumes from the checkpoint.";
     /// Another producer holds this run's checkpoint.
-    CheckpointScopeBusy = "CHECKPOINT_SCOPE_BUSY", "Nothing, if a second producer was started by mistake; this READY is looked at again later.";
+    CheckpointScopeBusy = "CHECKPOINT_SCOPE_BUSY", "Nothing, if a second producer was started by mistake.";
     /// The hold on this run's checkpoint went to another producer, or was dropped, in the middle of the run.
     CheckpointLeaseLost = "CHECKPOINT_LEASE_LOST", "Nothing, if the other producer streams the run to its end. Find out what kept this one away from the database for longer than its lease, or who removed its lock file.";
     /// Evidence or facts could not be read from or written to the object store.
-    StoreUnavailable = "STORE_UNAVAILABLE", "Restore the store; then re-emit READY or restart.";
+    StoreUnavailable = "STORE_UNAVAILABLE", "Restore the store.";
     /// A run left no evidence where it would have, or not all of it.
     EvidenceMissing = "EVIDENCE_MISSING", "Check store root and run. A run that is still going has no summary yet; one that was cut off is completed by its next start.";
     /// A part of a run's evidence is not in the form this program writes.
@@ -177,7 +177,7 @@ reasons! {
     /// The run was told to stop before its end.
     RunStopped = "RUN_STOPPED", "Start again to resume from the checkpoint.";
     /// A fault in this program.
-    InternalError = "INTERNAL_ERROR", "Report it with the log; then restart: the run resumes from the checkpoint.";
+    InternalError = "INTERNAL_ERROR", "Report it with the log. The run resumes from the checkpoint.";
 }
 
 impl Reason {

@@ -58,6 +58,17 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Pack, Refusal> {
         .map_err(|error| Refusal::new(Reason::PackManifestInvalid, error.to_string()).file(name))
 }
 
+/// The manifest of the world that `engine` is opened on; `None` where there is none.
+///
+/// # Errors
+///
+/// `PACK_MANIFEST_INVALID`, `STORE_UNAVAILABLE`.
+pub async fn read(engine: &dyn ObjectStore) -> Result<Option<Pack>, Refusal> {
+    let key = object::key(NAME)?;
+    let bytes = object::read(engine, &key, Reason::PackManifestInvalid).await?;
+    bytes.map(|bytes| parse(&bytes, &engine.full_name(&key))).transpose()
+}
+
 /// Reads the manifest of the world that `engine` is opened on and holds it against the run. `None` where there is no
 /// manifest; whether that refuses the run is the policy's to say.
 ///
@@ -66,10 +77,8 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Pack, Refusal> {
 /// Those of [`parse`]; `WORLD_KEY_MISMATCH` where it is another world, another pack than READY or facts name, or another
 /// engine release; `STORE_UNAVAILABLE`.
 pub async fn check(engine: &dyn ObjectStore, expected: Expected<'_>) -> Result<Option<Pack>, Refusal> {
-    let key = object::key(NAME)?;
-    let name = engine.full_name(&key);
-    let Some(bytes) = object::read(engine, &key, Reason::PackManifestInvalid).await? else { return Ok(None) };
-    let pack = parse(&bytes, &name)?;
+    let Some(pack) = read(engine).await? else { return Ok(None) };
+    let name = engine.full_name(&object::key(NAME)?);
     same_world(&pack.world_key, expected.world, &name)?;
     let sides = [
         ("oracle_pack_id", pack.oracle_pack_id.as_str(), expected.oracle_pack_id.map(Hex64::as_str)),

@@ -16,6 +16,13 @@ use crate::model::{HttpUrl, Secret};
 use crate::ready::{BootstrapServers, SaslMechanism, SecurityProtocol};
 use crate::store::{Patience, StoreOptions, open_store};
 
+/// The folder that relative paths count from, where one is named; `folder` is the profile's own.
+pub(super) fn folder(r: &mut Reader<'_>, folder: &Path) -> Option<PathBuf> {
+    // Read even where the environment wins, so that a value of another form is a problem.
+    let by_profile = r.by_profile(&s::FOLDER).map(|path| folder.join(path));
+    r.by_environment(&s::FOLDER).map(PathBuf::from).or(by_profile)
+}
+
 pub(super) fn policy(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Policy {
     let traffic = ids(r, folder, &s::TRAFFIC_OUTPUT_IDS, &s::TRAFFIC_OUTPUT_IDS_REF).unwrap_or_default();
     let context = context(r, folder, &traffic);

@@ -129,10 +129,17 @@ impl Profile {
     ) -> Result<Self, ConfigError> {
         let name = path.display();
         let text = outputs::read_bounded(path).map_err(|error| ConfigError::new(format!("profile {name}: {error}")))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse_checked(&text, folder, env, also).map_err(|error| ConfigError {
+        Self::parse_checked(&text, folder_of(path), env, also).map_err(|error| ConfigError {
             problems: error.problems.into_iter().map(|problem| format!("profile {name}: {problem}")).collect(),
         })
+    }
+
+    /// The folder that relative paths count from, where the profile at `path` or the environment names one. A profile that
+    /// can't be read names none; [`Profile::load`] reports why.
+    #[must_use]
+    pub fn folder(path: &Path, env: Environment<'_>) -> Option<PathBuf> {
+        let text = outputs::read_bounded(path).ok()?;
+        blocks::folder(&mut Reader::new(&text, env).ok()?, folder_of(path))
     }
 
     /// Reads a profile's text; relative file references that don't exist from the working directory count from `folder`.
@@ -212,6 +219,8 @@ pub struct References<'a> {
 fn read(r: &mut Reader<'_>, folder: &Path, also: impl FnOnce(&References<'_>) -> Vec<String>) -> Option<Profile> {
     let profile_id = r.required(&s::PROFILE_ID, "");
     let rules = Rules::read(r, &profile_id);
+    // The program has entered it by now; here its form is checked.
+    let _ = blocks::folder(r, folder);
     let policy = blocks::policy(r, folder, &rules);
     let lane = lane::read(r, policy.max_idle_gap);
     let store = blocks::store(r, &rules);
@@ -266,6 +275,11 @@ fn read(r: &mut Reader<'_>, folder: &Path, also: impl FnOnce(&References<'_>) ->
         telemetry,
         service: ServiceIdentity { release_id, environment },
     })
+}
+
+/// The folder of a profile's file.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 /// A file reference: from the working directory where it exists there, else from the profile's folder.

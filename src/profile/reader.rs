@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The text that the environment has for a setting. One of blanks counts as absent.
-    fn by_environment(&self, setting: &Setting) -> Option<String> {
+    pub(super) fn by_environment(&self, setting: &Setting) -> Option<String> {
         setting.env.iter().find_map(|name| (self.env)(name).filter(|text| !text.trim().is_empty()))
     }
 

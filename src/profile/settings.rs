@@ -63,6 +63,7 @@ macro_rules! settings {
 
 settings! {
     PROFILE_ID: "profile_id", [], Profile, "", "Name of the profile. One that begins with `local` is a local profile. Every other one is strict: sources and targets are remote, what protects a run can't be switched off, and nothing goes out in clear unless `wiring.security.allow_plaintext` says so.";
+    FOLDER: "wiring.wsp_folder", ["WSP_FOLDER"], Environment, "", "The folder that relative paths count from: those of the profile, of READY and of the environment, and `runs/fraud-platform`. WSP enters it at the start. In the profile it counts from the profile's folder, in the environment from the working directory. Default: the working directory. Files that the command line names are not affected.";
     POLICY_REV: "policy.policy_rev", [], Profile, "", "Revision of the policy, kept in evidence.";
     REQUIRE_GATE_PASS: "policy.require_gate_pass", [], Profile, "true", "Whether the passed flag of every gate that an output requires has to exist and read right.";
     REQUIRE_SEAL: "policy.require_seal", [], Profile, "", "Whether a world without manifest and seal is refused. Default: true except in local profiles. The evidence says what was found.";

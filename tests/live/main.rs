@@ -15,6 +15,7 @@ mod outages;
 mod parts;
 mod postgres_checkpoints;
 mod reading;
+mod ready;
 mod s3;
 mod servers;
 mod two_producers;

@@ -177,7 +177,7 @@ fn a_plan_takes_the_ready_it_is_given_and_none_that_is_not_there() {
     assert_eq!(plan.code, Some(0), "{}", plan.err);
     let none = wsp(&stage, PLAN);
     assert_eq!((none.code, none.out.as_str()), (Some(2), ""));
-    assert!(none.err.contains("no READY is there"), "{}", none.err);
+    assert!(none.err.contains("there is no READY on the control topic"), "{}", none.err);
 }
 
 #[test]

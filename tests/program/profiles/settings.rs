@@ -30,6 +30,7 @@ fn bad(setting: &Setting) -> &'static [&'static str] {
         "http://ho st",
     ];
     let table: &[(Setting, &'static [&'static str])] = &[
+        (s::FOLDER, &["not/there"]),
         (s::REQUIRE_GATE_PASS, SWITCH),
         (s::REQUIRE_SEAL, SWITCH),
         (s::STOP_ON_NONRETRYABLE, SWITCH),
