@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
-use wsp::checkpoint::{CheckpointStore, FileCheckpoints, Kept};
+use wsp::checkpoint::{CheckpointStore, Cursor, FileCheckpoints, Kept, OutputFiles};
 use wsp::clock::{Clock, SystemClock};
 use wsp::envelope::FrameExt;
 use wsp::merge::merge;
@@ -185,30 +185,39 @@ fn saved(stage: &Stage, run: &Prepared) -> Kept {
 
 /// Events that the saved cursors cover, by rank.
 pub fn covered(stage: &Stage, run: &Prepared) -> Vec<u64> {
-    let cursors = saved(stage, run).cursors;
-    let rows = |output: &wsp::checkpoint::OutputFiles| {
-        let Some(cursor) = cursors.iter().find(|cursor| cursor.output_id == output.output_id) else { return 0 };
-        let file = output.files.iter().position(|file| cursor.last_file == file.name).unwrap();
-        let before: u64 = output.files[..file].iter().map(|file| file.rows).sum();
-        before + cursor.last_row_index + 1
-    };
-    run.output_files().iter().map(rows).collect()
+    let Kept { cursors, .. } = saved(stage, run);
+    run.output_files().iter().map(|output| covered_rows(&cursors, output)).collect()
 }
 
 /// Events that the next start won't send, by rank.
 pub fn kept(stage: &Stage, run: &Prepared) -> Vec<BTreeSet<u64>> {
-    let beyond = saved(stage, run).beyond;
-    let rows = |(output, covered): (wsp::checkpoint::OutputFiles, u64)| {
-        let mut kept: BTreeSet<u64> = (0..covered).collect();
-        let of_output = beyond.iter().filter(|beyond| beyond.output_id == output.output_id);
+    kept_rows(&saved(stage, run), &run.output_files())
+}
+
+/// The rows of each output that a checkpoint keeps: those that its cursors cover, and those answered beyond them.
+pub fn kept_rows(kept: &Kept, outputs: &[OutputFiles]) -> Vec<BTreeSet<u64>> {
+    let rows = |output: &OutputFiles| {
+        let mut rows: BTreeSet<u64> = (0..covered_rows(&kept.cursors, output)).collect();
+        let of_output = kept.beyond.iter().filter(|beyond| beyond.output_id == output.output_id);
         for answered in of_output.flat_map(|beyond| &beyond.files) {
-            let file = output.files.iter().position(|file| answered.file == file.name).unwrap();
-            let before: u64 = output.files[..file].iter().map(|file| file.rows).sum();
-            kept.extend(answered.rows.iter().flat_map(|(first, last)| before + first..=before + last));
+            let before = rows_before(output, &answered.file);
+            rows.extend(answered.rows.iter().flat_map(|(first, last)| before + first..=before + last));
         }
-        kept
+        rows
     };
-    run.output_files().into_iter().zip(covered(stage, run)).map(rows).collect()
+    outputs.iter().map(rows).collect()
+}
+
+fn covered_rows(cursors: &[Cursor], output: &OutputFiles) -> u64 {
+    let cursor = cursors.iter().find(|cursor| cursor.output_id == output.output_id);
+    cursor.map_or(0, |cursor| rows_before(output, &cursor.last_file) + cursor.last_row_index + 1)
+}
+
+/// Rows of an output's files before this one, which may lie under another root.
+pub fn rows_before(output: &OutputFiles, file: &str) -> u64 {
+    let name = |file: &str| file.rsplit('/').next().map(str::to_owned);
+    let place = output.files.iter().position(|known| name(&known.name) == name(file)).unwrap();
+    output.files[..place].iter().map(|file| file.rows).sum()
 }
 
 /// The `RUN_ENDED` facts of a message in the order they were told, after checking that the n-th has the id of an n-th end

@@ -10,13 +10,13 @@
 //! `WSP_LIVE_EVENTS` says how many events the world has, `WSP_LIVE_PROGRAM` which `wsp` is run (by default the one that
 //! was built with the tests).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio_postgres::NoTls;
-use wsp::checkpoint::OutputFiles;
+use wsp::checkpoint::{CheckpointStore, OutputFiles, PostgresCheckpoints, PostgresDsn};
 use wsp::clock::{Clock, SystemClock};
 use wsp::model::{Hex32, PlatformRunId, Secret};
 use wsp::reference::gate::audit::{AuditReport, audit};
@@ -26,8 +26,8 @@ use wsp::reference::world::{WorldSpec, WorldSummary, generate};
 use wsp::store::ObjectStore;
 
 use crate::evidence::Evidence;
-use crate::kit::live::{Due, Running, due, nap, prepared, publish_world};
-use crate::kit::{self, Stage, read};
+use crate::kit::live::{Due, Running, due, kept_rows, nap, prepared, publish_world, rows_before};
+use crate::kit::{Stage, read};
 use crate::servers::kafka::Kafka;
 use crate::servers::postgres::Postgres;
 use crate::servers::s3::S3Server;
@@ -200,56 +200,31 @@ impl Parts {
         self.gate.journal(|ledger| audit(ledger, &run.id, self.events.iter().map(|due| due.expected)))
     }
 
-    /// The saved cursors: events they cover, by rank.
-    pub(crate) async fn covered(&self, scope: &str) -> Vec<u64> {
-        let (client, connection) = tokio_postgres::connect(self.postgres.dsn("").expose(), NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let query = "SELECT output_id, last_file, last_row_index FROM wsp_checkpoint WHERE pack_key = $1";
-        let rows = client.query(query, &[&scope]).await.unwrap();
-        let cursor = |output: &OutputFiles| {
-            let row = rows.iter().find(|row| row.get::<_, &str>(0) == output.output_id.as_str())?;
-            Some(rows_before(output, row.get(1), u64::try_from(row.get::<_, i32>(2)).unwrap()))
-        };
-        let covered = self.files.iter().map(|output| cursor(output).unwrap_or_default()).collect();
-        drop(client);
-        connection.await.unwrap().unwrap();
-        covered
+    /// Events that the next start won't send, by rank, as the database has them.
+    pub(crate) async fn kept(&self, scope: &str) -> Vec<BTreeSet<u64>> {
+        let dsn = PostgresDsn::parse(&self.postgres.dsn("sslmode=disable")).unwrap();
+        let store = PostgresCheckpoints::new(&dsn, SystemClock::new()).unwrap();
+        let outputs: Vec<_> = self.files.iter().map(|output| output.output_id.clone()).collect();
+        kept_rows(&store.peek(&scope.parse().unwrap(), &outputs).await.unwrap(), &self.files)
     }
 
     /// Events that cursors cover: (output, file, row).
     pub(crate) fn rows(&self, cursors: &[(String, String, i32)]) -> u64 {
         let rows = |(output, file, row): &(String, String, i32)| {
             let output = self.files.iter().find(|known| known.output_id.as_str() == output).unwrap();
-            rows_before(output, file, u64::try_from(*row).unwrap())
+            rows_before(output, file) + u64::try_from(*row).unwrap() + 1
         };
         cursors.iter().map(rows).sum()
     }
 
-    /// Events that the process believes to be saved, by its session log.
-    pub(crate) fn durable(&self, run: &Run) -> u64 {
-        let log = kit::json_lines(&self.session_log(run));
-        let saved = |output: &OutputFiles| {
-            let mine = |line: &&Value| {
-                line["event_kind"] == "checkpoint_saved" && line["details"]["output_id"] == output.output_id.as_str()
-            };
-            let details = &log.iter().rev().find(mine)?["details"];
-            Some(rows_before(output, details["last_file"].as_str()?, details["last_row_index"].as_u64()?))
-        };
-        self.files.iter().filter_map(saved).sum()
-    }
-
-    pub(crate) fn session_log(&self, run: &Run) -> PathBuf {
-        self.stage.path("runs/fraud-platform").join(&run.id).join("session.jsonl")
-    }
-
-    /// The cursors against the gate: events they cover that the gate never admitted, and events it admitted that they
-    /// don't cover (the next start repeats these).
-    pub(crate) async fn cursors_against_gate(&self, run: &Run, scope: &str) -> (u64, u64) {
-        let covered = self.covered(scope).await;
+    /// What is kept against the gate: events that the gate never admitted, and events it admitted that are not kept (the
+    /// next start repeats these).
+    pub(crate) async fn kept_against_gate(&self, run: &Run, scope: &str) -> (u64, u64) {
+        let kept = self.kept(scope).await;
         let (mut lost, mut repeated) = (0, 0);
         self.gate.journal(|ledger| {
             for due in &self.events {
-                let behind = due.nth < covered[usize::from(due.rank)];
+                let behind = kept[usize::from(due.rank)].contains(&due.nth);
                 let admitted = ledger.find_in(&run.id, due.expected.class, &due.event_id).is_some();
                 lost += u64::from(behind && !admitted);
                 repeated += u64::from(!behind && admitted);
@@ -262,13 +237,6 @@ impl Parts {
     pub(crate) async fn evidence(&self, run: &Run) -> Evidence {
         Evidence::read(&self.s3, &format!("{}/{}", self.store_root, run.id)).await
     }
-}
-
-/// Rows of an output up to a cursor, whose file may lie under another root.
-fn rows_before(output: &OutputFiles, last_file: &str, last_row: u64) -> u64 {
-    let name = |file: &str| file.rsplit('/').next().map(str::to_owned);
-    let file = output.files.iter().position(|file| name(&file.name) == name(last_file)).unwrap();
-    output.files[..file].iter().map(|file| file.rows).sum::<u64>() + last_row + 1
 }
 
 pub(crate) async fn upload(store: &impl ObjectStore, folder: &Path, prefix: &str) {

@@ -170,7 +170,7 @@ async fn of_two_producers_one_streams_and_a_sleeper_steps_nobody_back() {
     assert!(report.is_clean() && report.admitted == events, "{report:?}");
     let (_, duplicates) = parts.counted(&run);
     assert!(duplicates <= bound, "{duplicates} events came twice, {bound} may");
-    assert_eq!(parts.cursors_against_gate(&run, &scope).await, (0, 0), "the cursors stand at the last rows");
+    assert_eq!(parts.kept_against_gate(&run, &scope).await, (0, 0), "the cursors stand at the last rows");
     let evidence = parts.evidence(&run).await;
     assert_eq!(evidence.record(run.message_id()).len(), 1, "one verdict");
     assert_eq!(evidence.facts(), ["RUN_READY_SEEN", "RUN_STARTED", "RUN_ENDED"]);

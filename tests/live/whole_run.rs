@@ -55,7 +55,7 @@ async fn ready_to_gate_on_real_parts() {
     let facts = evidence.facts();
     assert_eq!(facts.iter().filter(|family| *family == "RUN_STARTED").count(), started_runs(&altered) + 1);
     let scope = summary["checkpoint_scope"].as_str().unwrap();
-    assert_eq!(parts.cursors_against_gate(&run, scope).await, (0, 0), "the cursors stand at the last rows");
+    assert_eq!(parts.kept_against_gate(&run, scope).await, (0, 0), "the cursors stand at the last rows");
     println!("evidence under {}/{}:\n{}", parts.store_root, run.id, evidence.listing());
 
     // The same READY again is a duplicate; the same run under another message is streamed already.
