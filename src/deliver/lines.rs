@@ -314,6 +314,7 @@ mod tests {
             lines.settle(Some(7));
         });
         (40..42).for_each(|seq| lines.add(one(seq), settle));
+        assert!(lines.taken[&7].items.iter().rev().take(2).all(|behind| !behind.item), "nothing has failed yet");
         let first = lines.take().unwrap();
         lines.hold(first, MS, settle);
         lines.add(one(42), settle);

@@ -120,6 +120,7 @@ mod tests {
         window.send();
         window.answer(0);
         window.answer(0);
+        window.answer(1);
         window.answer(9);
         assert!(window.all_answered());
         window.send();

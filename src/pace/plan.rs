@@ -150,6 +150,7 @@ mod tests {
             (r#"[{"start_offset_seconds":-1,"target_eps":1}]"#, "segment 1"),
             (r#"[{"start_offset_seconds":0,"target_eps":-5}]"#, "segment 1: target_eps"),
             (r#"[{"start_offset_seconds":0,"target_eps":0}]"#, "never"),
+            (r#"[{"start_offset_seconds":0,"target_eps":1},{"start_offset_seconds":5,"target_eps":0}]"#, "never"),
             (
                 r#"[{"start_offset_seconds":5,"target_eps":1},{"start_offset_seconds":5,"target_eps":2}]"#,
                 "segment 2: it does not start after",

@@ -226,6 +226,7 @@ async fn exhausted_attempts_end_the_run_and_stop_retries_elsewhere() {
     // The circuit opened before each of the thousand events was tried, and again for each one tried in vain.
     assert!(counts.attempts < 120 && counts.circuit_opened > 2, "{counts:?}");
     assert_eq!(counts.server_errors, counts.attempts);
+    assert!(counts.exhausted > 0, "{counts:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,12 +121,15 @@ async fn picked_rows_end_before_the_first_row_that_lacks_its_time_or_its_key() {
         (Some(0), None, 0, Reason::TsUtcInvalid),
     ] {
         let view = view(vec![part(0..10, 4, 10, 10, untimed)], 10).await;
-        let batches: Vec<_> = view.batches_where(Scan::new(), Some(every(2, unkeyed))).collect().await;
-        let (good, bad): (Vec<_>, Vec<_>) = batches.into_iter().partition(Result::is_ok);
-        let picked: Vec<i64> = good.into_iter().flat_map(|batch| ids(&batch.unwrap())).collect();
-        assert_eq!(picked, (0..row).step_by(2).collect::<Vec<_>>());
-        let refusal = bad[0].as_ref().unwrap_err();
-        assert_eq!((bad.len(), refusal.reason, refusal.place.row), (1, reason, Some(row as u64)), "{refusal}");
+        for batch_rows in [1, 100] {
+            let scan = Scan::new().batch_rows(batch_rows);
+            let batches: Vec<_> = view.batches_where(scan, Some(every(2, unkeyed))).collect().await;
+            let (good, bad): (Vec<_>, Vec<_>) = batches.into_iter().partition(Result::is_ok);
+            let picked: Vec<i64> = good.into_iter().flat_map(|batch| ids(&batch.unwrap())).collect();
+            assert_eq!(picked, (0..row).step_by(2).collect::<Vec<_>>());
+            let refusal = bad[0].as_ref().unwrap_err();
+            assert_eq!((bad.len(), refusal.reason, refusal.place.row), (1, reason, Some(row as u64)), "{refusal}");
+        }
     }
 }
 

@@ -16,6 +16,10 @@ use super::*;
 const ROWS: u64 = 1_000;
 
 fn file(group_rows: usize, page_rows: usize) -> Bytes {
+    file_with(group_rows, page_rows, true)
+}
+
+fn file_with(group_rows: usize, page_rows: usize, dictionary: bool) -> Bytes {
     let ids = Int64Array::from_iter_values(0..ROWS.cast_signed());
     // Few values, so a dictionary; and many, so none that is of use.
     let kinds = StringArray::from_iter_values((0..ROWS).map(|i| format!("kind {}", i % 7)));
@@ -23,6 +27,7 @@ fn file(group_rows: usize, page_rows: usize) -> Bytes {
     let columns: [(&str, ArrayRef); 3] = [("id", Arc::new(ids)), ("kind", Arc::new(kinds)), ("text", Arc::new(texts))];
     let rows = RecordBatch::try_from_iter(columns).unwrap();
     let properties = WriterProperties::builder()
+        .set_dictionary_enabled(dictionary)
         .set_max_row_group_row_count(Some(group_rows))
         .set_data_page_row_count_limit(page_rows)
         .set_write_batch_size(1)
@@ -103,6 +108,16 @@ fn rows_cost_their_pages_as_stored_and_what_decoding_adds() {
 }
 
 #[test]
+fn what_fits_exactly_is_taken() {
+    let metadata = metadata(&file_with(1_000, 10, false), PageIndexPolicy::Required);
+    let layout = Layout { metadata: &metadata, group: 0, leaves: LEAVES, batch_rows: 10 };
+    let (rows, cost) = layout.cut(0, 20_000);
+    assert!(50 < rows.end && rows.end < ROWS, "{rows:?}");
+    assert_eq!(layout.cut(0, cost.all()), (rows.clone(), cost));
+    assert!(layout.cut(0, cost.all() - 1).0.end < rows.end);
+}
+
+#[test]
 fn a_value_of_each_type_has_its_width_and_its_levels() {
     let schema = "message m {
         required boolean a; required int32 b; required float c; required int64 d; required double e; required int96 f;
@@ -130,9 +145,10 @@ fn large_rows_make_small_batches() {
 proptest! {
     #[test]
     fn cuts_tile_the_rows_and_keep_to_their_bound(
-        group_rows in 20_usize..1_200, page_rows in 1_usize..100, batch_rows in 1_u64..64, most in 0_u64..60_000, row in 0..ROWS
+        group_rows in 20_usize..1_200, page_rows in 1_usize..100, batch_rows in 1_u64..64, most in 0_u64..60_000, row in 0..ROWS,
+        dictionary in any::<bool>()
     ) {
-        let metadata = metadata(&file(group_rows, page_rows), PageIndexPolicy::Required);
+        let metadata = metadata(&file_with(group_rows, page_rows, dictionary), PageIndexPolicy::Required);
         let mut next = row;
         for (spot, rows, cost) in cuts(&metadata, batch_rows, row, most) {
             let layout = Layout { metadata: &metadata, group: spot.group, leaves: LEAVES, batch_rows };

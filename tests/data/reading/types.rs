@@ -16,6 +16,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::ColumnPath;
 use serde_json::{Value, json};
 use wsp::model::{Micros, Reason};
 use wsp::oracle::Scan;
@@ -179,7 +180,7 @@ async fn a_character_cut_in_two_is_no_text() {
                 ],
                 properties: WriterProperties::builder()
                     .set_dictionary_enabled(false)
-                    .set_column_encoding(path.into(), encoding)
+                    .set_column_encoding(ColumnPath::new(path.split('.').map(str::to_owned).collect()), encoding)
                     .build(),
             };
             let view = view_of(vec![raw.write()], 2).1.inspect().await.unwrap();
