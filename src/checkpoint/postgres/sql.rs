@@ -298,12 +298,17 @@ pub(super) async fn create(client: &Client, tables: &[(&str, &str)]) -> Result<(
             continue;
         }
         match client.batch_execute(statement).await {
-            // Another producer made it at the same moment.
-            Err(error) if matches!(error.code(), Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE)) => {}
+            Err(error) if error.code().is_some_and(is_made) => {}
             made => made?,
         }
     }
     Ok(())
+}
+
+/// Whether another producer made the table at the same moment: the server says so of its name, of the name's unique index, or of
+/// the type that each table has.
+fn is_made(code: &SqlState) -> bool {
+    matches!(*code, SqlState::DUPLICATE_TABLE | SqlState::UNIQUE_VIOLATION | SqlState::DUPLICATE_OBJECT)
 }
 
 async fn holder(client: &Client, scope: &str) -> Result<Option<Holder>, Error> {
@@ -322,4 +327,20 @@ fn cursor(output: &OutputId, row: &Row) -> Result<Cursor, Fault> {
         last_ts_utc: row.try_get(3).map_err(|error| unreadable("last_ts_utc", error.to_string()))?,
         last_event_id: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_another_producer_makes_at_the_same_moment_is_there() {
+        for code in ["42P07", "23505", "42710"] {
+            assert!(is_made(&SqlState::from_code(code)), "{code}");
+        }
+        // Rights, space, and a type that is missing.
+        for code in ["42501", "53100", "42704"] {
+            assert!(!is_made(&SqlState::from_code(code)), "{code}");
+        }
+    }
 }
