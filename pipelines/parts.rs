@@ -16,7 +16,7 @@ pub struct Parts<G, C> {
     pub scope: Box<dyn CheckpointScope>,
     /// What an earlier start left there.
     pub earlier: Earlier,
-    /// Who may end it early.
+    /// The request to stop early.
     pub stop: Stop,
     /// Where attempts are counted.
     pub stats: PushStats,

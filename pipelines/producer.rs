@@ -38,7 +38,7 @@ where
         .pace(clock.clone(), settings.pacing_of(run))
         // The rate caps what event time asks for, so it stands behind it.
         .throttle(clock.clone(), settings.rate.clone(), settings.rate_start)
-        // Who lost the hold on the run's checkpoint sends nothing more.
+        // A producer that lost the hold on the run's checkpoint sends nothing more.
         .while_held(scope.lease(), clock)
         // Retries happen inside, so that events of the key keep their order.
         .push(gate, IgJudge::new(run.names()), push)

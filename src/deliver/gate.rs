@@ -156,7 +156,7 @@ pub trait GateConnection: Send + 'static {
 
 /// A connection that takes items of a kind.
 pub trait Takes<T: Item>: GateConnection {
-    /// Makes one attempt, within the gate's attempt timeout. Who keeps the body longer than that copies it: its memory
+    /// Makes one attempt, within the gate's attempt timeout. A gate that keeps the body longer copies it: its memory
     /// may be counted against a [`ByteBudget`](crate::byte_budget::ByteBudget) that framing waits for.
     fn push(&mut self, item: &T) -> impl Future<Output = Attempt> + Send;
 }

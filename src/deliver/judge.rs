@@ -1,4 +1,4 @@
-//! What an attempt means: whoever knows the receiver says so.
+//! What an attempt means, as defined by the code that knows the receiver.
 //!
 //! ```text
 //! Attempt ──judge──► Decided · Retry · Rejected, or Stray

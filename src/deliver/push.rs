@@ -257,7 +257,7 @@ impl<T: Item, J: Judge<T>, C: Clock> Running<T, J, C> {
             return Some(error);
         }
         if self.window.all_answered() {
-            // An item that failed stands before what the stream before this one failed at, so it was told of first.
+            // An item that failed stands before what the stream before this one failed at, so it was reported first.
             if self.upstream_ended || self.upstream_error.is_some() {
                 return self.upstream_error.take();
             }

@@ -1,4 +1,4 @@
-//! The newest run of a store, for whoever asks about a run and names none.
+//! The newest run of a store, for commands that are given no run.
 
 use super::{prefix, run_prefix, unavailable};
 use crate::model::{PlatformRunId, Refusal};

@@ -174,7 +174,7 @@ reasons! {
     EvidenceUnreadable = "EVIDENCE_UNREADABLE", "Read the detail: another version wrote it, or somebody changed it.";
     /// Parts of a run's evidence contradict each other, the Oracle, the checkpoint or the gate.
     EvidenceMismatch = "EVIDENCE_MISMATCH", "Read the detail: it names the two sides. Don't build on this run before it is explained.";
-    /// The run was told to stop before its end.
+    /// A stop was requested before the run's end.
     RunStopped = "RUN_STOPPED", "Start again to resume from the checkpoint.";
     /// A fault in this program.
     InternalError = "INTERNAL_ERROR", "Report it with the log. The run resumes from the checkpoint.";
