@@ -254,7 +254,8 @@ impl<T: Item, G: Takes<T>, J: Judge<T>, C: Clock> Connection<T, G, J, C> {
         shared.stats.started();
         let mut attempt = self.gate.push(&parcel.item).await;
         let verdict = shared.judge.judge(&parcel.item, &attempt).unwrap_or_else(|Stray(why)| {
-            tracing::warn!(event_id = %const_hex::encode(parcel.item.id()), "{why}; the connection is closed");
+            let status = if let Attempt::Answered(answer) = &attempt { Some(answer.status()) } else { None };
+            tracing::warn!(event_id = %const_hex::encode(parcel.item.id()), status, "{why}; the connection is closed");
             self.gate.close();
             attempt = Attempt::ConnectionLost(why.to_owned());
             Verdict::Retry { why: format!("connection lost: {why}"), retry_after: None }
