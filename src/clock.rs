@@ -28,6 +28,13 @@ pub trait Clock: Clone + Send + Sync + 'static {
     /// The wall clock, UTC. It may jump; nothing is scheduled by it.
     fn utc(&self) -> Micros;
 
+    /// What the wall clock shows, as far as is known now, when [`Clock::now`] is `instant`, past or to come.
+    fn utc_at(&self, instant: Duration) -> Micros {
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let ahead = micros(instant).saturating_sub(micros(self.now()));
+        Micros(self.utc().0.saturating_add(ahead))
+    }
+
     /// Resolves when [`Clock::now`] has reached `deadline`.
     fn sleep_until(&self, deadline: Duration) -> impl Future<Output = ()> + Send + 'static;
 

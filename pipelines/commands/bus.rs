@@ -6,9 +6,9 @@ use std::pin::pin;
 
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 use futures::{Stream, StreamExt};
-use wsp::model::Bus;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 use wsp::model::Refusal;
+use wsp::model::{Bus, PlatformRunId};
 use wsp::profile::{ConfigError, ControlBus, Profile, active_run, run_scoped};
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 use wsp::ready::{Incoming, Ready};
@@ -45,8 +45,12 @@ pub(super) fn kind(profile: &Profile) -> Bus {
 
 /// The folder of the file control bus, scoped to the active run.
 pub(super) fn control_root(profile: &Profile, root: &Path) -> Result<PathBuf, ConfigError> {
-    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
-    Ok(run_scoped(root, active.as_ref()))
+    Ok(run_scoped(root, active(profile)?.as_ref()))
+}
+
+/// The active run, where there is one.
+pub(super) fn active(profile: &Profile) -> Result<Option<PlatformRunId>, ConfigError> {
+    active_run(profile.platform_run_id.as_ref(), Path::new(""))
 }
 
 /// The newest of the READYs that a bus gives out in one pass. Several partitions or shards have no order between them, so it

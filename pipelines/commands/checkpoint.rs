@@ -3,7 +3,7 @@
 use serde_json::json;
 use wsp::checkpoint::{Beyond, CheckpointStore, Kept, Views};
 use wsp::clock::SystemClock;
-use wsp::model::{Hex64, OutputId, Refusal};
+use wsp::model::{Hex64, OutputId};
 use wsp::pipelines::positions::checkpoints;
 use wsp::pipelines::prepare;
 use wsp::profile::Profile;
@@ -25,9 +25,9 @@ pub(crate) fn run(command: Checkpoint) -> Outcome {
 
 fn show(args: &ReadyArgs) -> Outcome {
     let run = find(args)?;
-    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
-    let views = block_on(store.peek_views(&run.scope))?.map_err(failed)?;
-    let kept = block_on(store.peek(&run.scope, &all_outputs(&run.now, views.as_ref())))?.map_err(failed)?;
+    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(Failure::refused)?;
+    let views = block_on(store.peek_views(&run.scope))?.map_err(Failure::refused)?;
+    let kept = block_on(store.peek(&run.scope, &all_outputs(&run.now, views.as_ref())))?.map_err(Failure::refused)?;
     if args.json {
         let views = views.as_ref().map(|views| &views.0);
         let shown = json!({"cursors": kept.cursors, "beyond": kept.beyond, "views": views});
@@ -50,9 +50,9 @@ fn all_outputs(now: &Views, kept: Option<&Views>) -> Vec<OutputId> {
 
 fn reset(args: &ReadyArgs) -> Outcome {
     let run = find(args)?;
-    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(failed)?;
+    let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(Failure::refused)?;
     let outputs = block_on(to_reset(&*store, &run))?;
-    block_on(store.reset(&run.scope, &outputs))?.map_err(failed)?;
+    block_on(store.reset(&run.scope, &outputs))?.map_err(Failure::refused)?;
     say(format_args!("scope {} has no cursors now\n", run.scope))?;
     Ok(Exit::Done)
 }
@@ -74,18 +74,13 @@ struct Found {
 fn find(args: &ReadyArgs) -> Result<Found, Failure> {
     let profile = load(&args.profile)?;
     let ready = ready(&profile, args.ready.as_deref())?;
-    let prepared = block_on(prepare::of_ready(&profile, &ready))?.map_err(failed)?;
+    let prepared = block_on(prepare::of_ready(&profile, &ready))?.map_err(Failure::refused)?;
     Ok(Found {
         scope: prepared.scope(&profile.checkpoint.attempt_id),
         now: Views(prepared.output_files()),
         platform_run_id: prepared.identity.platform_run_id,
         profile,
     })
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn failed(refusal: Refusal) -> Failure {
-    Failure::failed(format!("{refusal}\n{}", refusal.reason.next()))
 }
 
 fn told(scope: &Hex64, kept: &Kept, views: Option<&Views>, now: &Views) -> String {

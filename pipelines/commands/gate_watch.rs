@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use wsp::clock::{Clock, SystemClock};
-use wsp::model::Micros;
 use wsp::pipelines::telemetry::{GateState, GateWait, Telemetry};
 
 /// Between two looks.
@@ -81,18 +80,13 @@ impl GateLog {
 
 impl Line {
     fn log(self, clock: &SystemClock) {
-        let (now, utc) = (clock.now(), clock.utc());
-        let at = |instant: Duration| {
-            let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-            Micros(utc.0.saturating_add(micros(instant)).saturating_sub(micros(now)))
-        };
         match self {
             Self::Down(GateWait { since, until }) => {
-                let (since, until) = (at(since), at(until));
+                let (since, until) = (clock.utc_at(since), clock.utc_at(until));
                 tracing::warn!(%since, %until, "the gate takes no event: the run waits for it, and fails with IG_UNAVAILABLE then");
             }
             Self::StillDown(GateWait { since, until }) => {
-                let (since, until) = (at(since), at(until));
+                let (since, until) = (clock.utc_at(since), clock.utc_at(until));
                 tracing::info!(%since, %until, "the gate still takes no event");
             }
             Self::UpAgain(lasted) => tracing::info!(seconds = lasted.as_secs(), "the gate takes events again"),

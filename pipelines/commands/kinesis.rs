@@ -1,13 +1,12 @@
 //! The Kinesis control stream, as the commands read it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use wsp::clock::SystemClock;
 use wsp::model::PlatformRunId;
 use wsp::pipelines::positions::shard_positions;
 use wsp::pipelines::telemetry::readiness::ControlTopic;
-use wsp::profile::{KinesisWiring, Profile, active_run};
+use wsp::profile::{KinesisWiring, Profile};
 use wsp::ready::{KinesisFeed, KinesisOptions, Ready, Unkept};
 
 use super::args::Run;
@@ -17,7 +16,7 @@ use super::{Failure, LOOKED_AT, REACH, block_on, bus};
 
 /// READYs for the service.
 pub(super) fn feed(profile: &Profile, wiring: &KinesisWiring, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
-    let active = active_run(profile.platform_run_id.as_ref(), Path::new(""))?;
+    let active = bus::active(profile)?;
     let positions = shard_positions(profile, wiring, active.as_ref(), clock)
         .map_err(|refusal| Failure::usage(refusal.to_string()))?;
     let mut options = options(profile, wiring, args.once);

@@ -18,9 +18,9 @@ use wsp::profile::{ControlBus, Profile};
 use wsp::ready::{FileFeed, FileFeedOptions, Incoming, Ready, Settlement, Source};
 
 use super::args;
+use super::bus::active;
 use super::bus::control_root;
 use super::plan::ready;
-use super::report::active;
 use super::service::{gate, gate_at};
 use super::{Exit, Failure, Outcome as Ended, block_on, load, note, say};
 

@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wsp::clock::{Clock, SystemClock};
+use wsp::model::Refusal;
 use wsp::pipelines::telemetry::Telemetry;
 use wsp::pipelines::telemetry::otlp::Otlp;
 use wsp::pipelines::{preflight, stopping};
@@ -90,6 +91,12 @@ impl Failure {
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { exit: Exit::Failed, message: message.into() }
+    }
+
+    /// A refusal, and what to do about it.
+    #[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self::failed(format!("{refusal}\n{}", refusal.reason.next()))
     }
 }
 

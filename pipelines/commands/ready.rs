@@ -18,7 +18,6 @@ use wsp::ready::{Published, publish};
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 use super::REACH;
 use super::args;
-use super::report::active;
 use super::{Exit, Failure, Outcome, block_on, bus, load, note, say};
 
 pub(crate) fn run(args: &args::Ready) -> Outcome {
@@ -54,7 +53,7 @@ pub(crate) fn run(args: &args::Ready) -> Outcome {
 /// The platform run: the one named, else the active one, else one of now. A READY of another run than the active one would
 /// only be skipped.
 fn platform_run(named: Option<&PlatformRunId>, profile: &Profile, now: Micros) -> Result<PlatformRunId, Failure> {
-    match (named, active(profile)?) {
+    match (named, bus::active(profile)?) {
         (Some(named), Some(active)) if *named != active => Err(Failure::usage(format!(
             "--platform-run-id: {named} is not the active run {active}, so its READY would be skipped; leave the option out, or \
              change PLATFORM_RUN_ID or runs/fraud-platform/ACTIVE_RUN_ID"
@@ -104,7 +103,7 @@ fn put(profile: &Profile, announced: &Announcement, clock: SystemClock) -> Resul
     #[cfg(not(any(feature = "kafka", feature = "kinesis")))]
     let _ = clock;
     // Whether it is there all the same is the bus's to say.
-    published.map_err(|refusal| Failure::failed(format!("{refusal}\n{}", refusal.reason.next())))
+    published.map_err(Failure::refused)
 }
 
 fn told(profile: &Profile, announced: &Announcement, facts: &str, published: &Published) -> Result<String, Failure> {
@@ -137,9 +136,9 @@ fn already(status: Status) -> String {
     )
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn unpublished(refusal: Refusal) -> Failure {
-    Failure::failed(format!("no READY was published: {refusal}\n{}", refusal.reason.next()))
+    let Failure { exit, message } = Failure::refused(refusal);
+    Failure { exit, message: format!("no READY was published: {message}") }
 }
 
 #[cfg(test)]

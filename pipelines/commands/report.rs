@@ -1,21 +1,18 @@
 //! `wsp report`: the page of a run, made again from its evidence.
 
-use std::path::Path;
-
 use wsp::evidence::report::page;
 use wsp::evidence::{Told, newest_run};
 use wsp::model::{PlatformRunId, Refusal};
 use wsp::pipelines::prepare::open_own;
-use wsp::profile::{Profile, active_run};
+use wsp::profile::Profile;
 
 use super::args;
-use super::{Exit, Failure, Outcome, block_on, load, note, say};
+use super::{Exit, Failure, Outcome, block_on, bus, load, note, say};
 
 pub(crate) fn run(args: &args::Report) -> Outcome {
     let profile = load(&args.profile)?;
     let home = run_of(&profile, args.run.as_ref())?;
-    let told = block_on(read(&profile, &home))?
-        .map_err(|refusal| Failure::failed(format!("{refusal}\n{}", refusal.reason.next())))?;
+    let told = block_on(read(&profile, &home))?.map_err(Failure::refused)?;
     let page = page(&told);
     match &args.out {
         Some(path) => {
@@ -35,13 +32,13 @@ async fn read(profile: &Profile, home: &PlatformRunId) -> Result<Told, Refusal> 
 pub(crate) fn run_of(profile: &Profile, named: Option<&PlatformRunId>) -> Result<PlatformRunId, Failure> {
     let known = match named {
         Some(run) => Some(run.clone()),
-        None => active(profile)?,
+        None => bus::active(profile)?,
     };
     if let Some(run) = known {
         return Ok(run);
     }
     let newest = block_on(async { newest_run(&*open_own(profile)?).await })?;
-    let newest = newest.map_err(|refusal| Failure::failed(format!("{refusal}\n{}", refusal.reason.next())))?;
+    let newest = newest.map_err(Failure::refused)?;
     let root = &profile.store.root;
     let none = || {
         Failure::usage(format!(
@@ -51,9 +48,4 @@ pub(crate) fn run_of(profile: &Profile, named: Option<&PlatformRunId>) -> Result
     let newest = newest.ok_or_else(none)?;
     note(format_args!("the newest run in {root}: {newest}"));
     Ok(newest)
-}
-
-/// The active run, where there is one.
-pub(crate) fn active(profile: &Profile) -> Result<Option<PlatformRunId>, Failure> {
-    Ok(active_run(profile.platform_run_id.as_ref(), Path::new(""))?)
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &args::Verify) -> Outcome {
         let depth = Depth { digest: !args.no_digest, sample };
         Ok::<_, Failure>(verify(&profile, &home, &depth, clock).await)
     })??;
-    let checks = verified.map_err(|refusal| Failure::failed(format!("{refusal}\n{}", refusal.reason.next())))?;
+    let checks = verified.map_err(Failure::refused)?;
     let holds = checks.verdict().is_ok();
     if args.json {
         let text = serde_json::to_string_pretty(&json!({"platform_run_id": home, "holds": holds, "checks": checks}))

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::model::Micros;
 
 /// A shorter wait is not logged.
 const LOGGED_FROM: Duration = Duration::from_secs(1);
@@ -22,8 +21,7 @@ impl FirstWait {
             return;
         }
         self.past = true;
-        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        let starts_utc = Micros(clock.utc().0.saturating_add(micros));
+        let starts_utc = clock.utc_at(until);
         tracing::info!(%starts_utc, wait_seconds = wait.as_secs(), "waiting for the first event: {what}");
     }
 

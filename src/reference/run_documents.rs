@@ -23,7 +23,7 @@ pub struct WorldRef<'a> {
     pub pack: Option<(&'a Hex64, &'a str)>,
 }
 
-/// Who makes the documents, and by which rules.
+/// The service that makes the documents, and its rules.
 #[derive(Debug, Clone)]
 pub struct Origin<'a> {
     /// The environment.
@@ -116,7 +116,7 @@ impl RunDocuments<'_> {
     #[must_use]
     pub fn ready(&self, message_id: &Hex64, topic: &str, published_at: Micros) -> Value {
         let world = self.world.key;
-        let published = offset_form(published_at);
+        let published = published_at.offset_text();
         let Origin { environment, release, config_digest, .. } = &self.origin;
         json!({
             "attributes": {"kind": "READY", "run_id": self.run_id.as_str()},
@@ -177,9 +177,4 @@ impl RunDocuments<'_> {
         let world = pack.map_or(*engine_run_root, |(pack_id, _)| pack_id.as_str());
         Hex64::sha256(format!("bundle|{}|{world}", self.run_id))
     }
-}
-
-/// A time with a numeric offset, as these documents have it.
-pub(crate) fn offset_form(at: Micros) -> String {
-    at.to_string().replace('Z', "+00:00")
 }

@@ -10,6 +10,7 @@
 //! blocking threads: other work continues while the disk is busy.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -147,16 +148,19 @@ impl LocalStore {
         if version_of(&after) == *version { Ok(parts) } else { Err(changed()) }
     }
 
+    /// The names in a folder; none where there is no folder.
+    fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        match self.disk.names(folder) {
+            Err(error) if is_absent(&error) => Ok(Vec::new()),
+            names => names,
+        }
+    }
+
     fn read_folder(&self, prefix: &Key) -> Result<Vec<(Key, u64)>, StoreError> {
         let failed = |error: &io::Error| self.failed(prefix, "cannot be listed", error);
         let Some(folder) = self.resolve(prefix)? else { return Ok(Vec::new()) };
-        let names = match self.disk.names(&folder) {
-            Ok(names) => names,
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&error)),
-        };
         let mut found = Vec::new();
-        for name in names {
+        for name in self.names(&folder).map_err(|error| failed(&error))? {
             let Some(key) = name.to_str().filter(|name| !files::is_temp(name)).and_then(|name| prefix.join(name).ok())
             else {
                 continue;
@@ -187,11 +191,7 @@ impl LocalStore {
             },
         };
         let Some(folder) = folder else { return Ok(Vec::new()) };
-        let names = match self.disk.names(&folder) {
-            Ok(names) => names,
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&error)),
-        };
+        let names = self.names(&folder).map_err(|error| failed(&error))?;
         let is_folder = |name: &String| self.disk.meta(&folder.join(name)).is_ok_and(|meta| meta.kind == Kind::Folder);
         let mut found: Vec<String> =
             names.into_iter().filter_map(|name| name.into_string().ok()).filter(is_folder).collect();

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::model::Micros;
 use crate::stop::Stop;
 
 /// How long a server that is away is waited for, unless set otherwise: as long as a restart takes, so that no run has to
@@ -108,8 +107,7 @@ impl Patience {
             (say, outage.since(now).unwrap_or(began) + self.limit())
         };
         if say {
-            let left = until.saturating_sub(now);
-            let until = Micros(self.clock.utc().0.saturating_add(i64::try_from(left.as_micros()).unwrap_or(i64::MAX)));
+            let until = self.clock.utc_at(until.max(now));
             tracing::warn!(%server, request = %what, error = %cause, %until, "the store does not answer as it should; it is tried until then");
         }
     }

@@ -26,7 +26,7 @@ use wsp::reference::world::{WorldSpec, generate};
 use wsp::stop::Stop;
 use wsp::telemetry::Counter;
 
-use crate::kit::views::{framed, framer, merged, parquet, pins, read, view_of};
+use crate::kit::views::{all_of, framed, framer, merged, parquet, pins, read, view_of};
 
 const START: i64 = 1_767_225_600_000_000;
 const KINDS: [LaneKey; 2] = [LaneKey::EventId, LaneKey::OrderKey];
@@ -73,16 +73,7 @@ fn filter(view: &View, lane: Lane) -> RowFilter {
 
 /// What a lane's scan gives.
 async fn lane_of(view: &View, scan: Scan, lane: Lane) -> (Vec<RowBatch>, Option<Refusal>) {
-    let (mut batches, mut refusal) = (Vec::new(), None);
-    let mut stream = std::pin::pin!(view.batches_where(scan, Some(filter(view, lane))));
-    while let Some(item) = stream.next().await {
-        assert!(refusal.is_none(), "the stream goes on behind its refusal");
-        match item {
-            Ok(batch) => batches.push(batch),
-            Err(error) => refusal = Some(error),
-        }
-    }
-    (batches, refusal)
+    all_of(view.batches_where(scan, Some(filter(view, lane)))).await
 }
 
 fn places(batches: &[RowBatch]) -> Vec<Position> {

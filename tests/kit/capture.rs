@@ -1,12 +1,13 @@
 //! A gate that keeps each request's body as it came and answers what a script says: plain HTTP/1.1, a thread a
 //! connection, nothing of the library in it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use super::http::Request;
 use super::live::nap;
 
 /// What to do with the n-th request (from 0).
@@ -121,26 +122,14 @@ fn serve(
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        let request = Request::read(&mut reader)?;
         heard.fetch_add(1, Ordering::SeqCst);
-        let mut fit = line == "POST /v1/ingest/push HTTP/1.1\r\n";
-        let (mut length, mut key) = (0, false);
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).ok()?;
-            let Some((field, text)) = header.trim_end().split_once(": ") else { break };
-            match field.to_ascii_lowercase().as_str() {
-                "content-length" => length = text.parse().ok()?,
-                "x-ig-api-key" => key = text == super::KEY,
-                "traceparent" => marks.lock().unwrap().push(text.to_owned()),
-                "content-type" => fit &= text == "application/json",
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let reply = if fit && key {
+        marks.lock().unwrap().extend(request.field("traceparent").map(str::to_owned));
+        let fit = request.line == "POST /v1/ingest/push HTTP/1.1"
+            && request.field("content-type").is_none_or(|of| of == "application/json")
+            && request.field("x-ig-api-key") == Some(super::KEY);
+        let body = request.body;
+        let reply = if fit {
             // Number and order are decided under one lock, so the script sees what the list will say.
             let mut kept = kept.lock().unwrap();
             let reply = script(kept.len(), &body);

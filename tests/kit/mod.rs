@@ -9,6 +9,7 @@
 
 pub mod capture;
 pub(crate) mod checkpoint_contract;
+pub mod http;
 pub mod live;
 pub(crate) mod matrix_rows;
 pub mod parquet;

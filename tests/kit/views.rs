@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
@@ -117,8 +117,13 @@ pub(crate) fn view_of(parts: Vec<Bytes>, expected_rows: u64) -> (Arc<Objects>, V
 
 /// Everything a scan gives: the batches, and the refusal that ended it.
 pub(crate) async fn read(view: &View, scan: Scan) -> (Vec<RowBatch>, Option<Refusal>) {
+    all_of(view.batches(scan)).await
+}
+
+/// All that a stream of batches gives, and the refusal that ended it: nothing may follow that.
+pub(crate) async fn all_of(batches: impl Stream<Item = Result<RowBatch, Refusal>>) -> (Vec<RowBatch>, Option<Refusal>) {
+    let mut stream = std::pin::pin!(batches);
     let (mut batches, mut refusal) = (Vec::new(), None);
-    let mut stream = std::pin::pin!(view.batches(scan));
     while let Some(item) = stream.next().await {
         assert!(refusal.is_none(), "the stream goes on behind its refusal");
         match item {

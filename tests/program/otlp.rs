@@ -1,13 +1,14 @@
 //! A run as a collector sees it: one trace, the figures of `/metrics`, and requests to the gate that carry the trace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use crate::kit::capture::CaptureGate;
+use crate::kit::http::Request;
 use crate::kit::{MESSAGE, OUTPUTS, RUN_ONCE, Stage};
 
 /// A request's path and body.
@@ -42,24 +43,12 @@ impl Collector {
 fn take(stream: &TcpStream, got: &Mutex<Vec<(String, Vec<u8>)>>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        let request = Request::read(&mut reader)?;
+        let line = &request.line;
         let path = line.split(' ').nth(1)?.to_owned();
-        let (mut length, mut fit) = (0, false);
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).ok()?;
-            let Some((field, text)) = header.trim_end().split_once(": ") else { break };
-            match field.to_ascii_lowercase().as_str() {
-                "content-length" => length = text.parse().ok()?,
-                "content-type" => fit = text == "application/x-protobuf",
-                _ => {}
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
+        let fit = request.field("content-type") == Some("application/x-protobuf");
         assert!(fit && line.starts_with("POST "), "{line}");
-        got.lock().unwrap().push((path, body));
+        got.lock().unwrap().push((path, request.body));
         let mut writer = stream;
         writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
     }

@@ -1,7 +1,7 @@
 //! From a world to a run: `wsp ready` on files and on Kinesis, the README's four commands, and commands that are given in any
 //! folder.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use crate::kit::capture::CaptureGate;
+use crate::kit::http::Request;
 use crate::kit::process::{Told, free_port};
 use crate::kit::{FACTS, FRAUD, OUTPUTS, RUN, Stage, TOPIC, copy_tree, golden, json_lines, read, repository, text_of};
 
@@ -323,24 +324,9 @@ fn kinesis(answers: Vec<(u16, Value)>) -> (String, Arc<Mutex<Vec<Value>>>) {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let (mut length, mut target) = (0, String::new());
-            loop {
-                let mut header = String::new();
-                reader.read_line(&mut header).unwrap();
-                if header.trim_end().is_empty() {
-                    break;
-                }
-                let Some((name, text)) = header.trim_end().split_once(": ") else { continue };
-                match name.to_ascii_lowercase().as_str() {
-                    "content-length" => length = text.parse().unwrap(),
-                    "x-amz-target" => text.clone_into(&mut target),
-                    _ => {}
-                }
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            let mut call: Value = serde_json::from_slice(&body).unwrap();
-            call["target"] = target.into();
+            let request = Request::read(&mut reader).unwrap();
+            let mut call: Value = serde_json::from_slice(&request.body).unwrap();
+            call["target"] = request.field("x-amz-target").unwrap_or_default().into();
             let mut calls = kept.lock().unwrap();
             let (status, answer) = &answers[calls.len().min(answers.len() - 1)];
             calls.push(call);

@@ -67,10 +67,7 @@ impl Targets {
         C: Clock,
         F: Future<Output = Result<T, Fault>> + Send,
     {
-        let mut hosts: Vec<(usize, &Target)> = self.hosts.iter().enumerate().collect();
-        if self.shuffled {
-            shuffle(&mut hosts);
-        }
+        let hosts: Vec<(usize, &Target)> = in_turn(self.hosts.iter().enumerate().collect(), self.shuffled);
         let end = clock.now() + timeout;
         let mut faults = Vec::new();
         for (tried, (i, host)) in hosts.iter().enumerate() {
@@ -97,15 +94,6 @@ impl Targets {
         }
         Err(all_of(&faults))
     }
-}
-
-/// Puts items in an order by chance: keys of the standard library's hasher, which no two runs share.
-fn shuffle<T>(items: &mut [T]) {
-    let (chance, mut nth) = (RandomState::new(), 0_usize);
-    items.sort_by_cached_key(|_| {
-        nth += 1;
-        chance.hash_one(nth)
-    });
 }
 
 impl Target {
@@ -170,12 +158,17 @@ fn without_hosts(config: &Config) -> Config {
     shared
 }
 
-/// The addresses of one name in the order in which they are tried.
-fn in_turn(mut addresses: Vec<Option<IpAddr>>, shuffled: bool) -> Vec<Option<IpAddr>> {
-    if shuffled {
-        shuffle(&mut addresses);
+/// Hosts, or the addresses of one, in the order in which they are tried: their own, or by chance. Keys of the standard library's hasher
+/// are chance, which no two runs share.
+fn in_turn<T>(mut items: Vec<T>, by_chance: bool) -> Vec<T> {
+    if by_chance {
+        let (chance, mut nth) = (RandomState::new(), 0_usize);
+        items.sort_by_cached_key(|_| {
+            nth += 1;
+            chance.hash_one(nth)
+        });
     }
-    addresses
+    items
 }
 
 /// `work`, or a fault when `time` is over before it is done.
@@ -210,20 +203,6 @@ mod tests {
     /// Where a connection would go, and with how much time on the clock.
     fn place(config: &Config) -> String {
         format!("{:?} {:?} {:?}", config.get_hosts(), config.get_hostaddrs(), config.get_ports())
-    }
-
-    #[tokio::test]
-    async fn hosts_are_tried_in_their_order_unless_the_dsn_wants_chance() {
-        let clock = SystemClock::new();
-        for (more, expected) in [("", vec![1]), (" load_balance_hosts=random", vec![1, 2, 3])] {
-            let targets = targets(&format!("host=127.0.0.1,127.0.0.2,127.0.0.3 port=1,2,3 user=u{more}"));
-            let mut first = std::collections::BTreeSet::new();
-            for _ in 0..200 {
-                let open = |config: Config| std::future::ready(Ok::<_, Fault>(config.get_ports()[0]));
-                first.insert(targets.try_each(&clock, Duration::from_secs(6), open).await.unwrap());
-            }
-            assert_eq!(first.into_iter().collect::<Vec<_>>(), expected, "{more}");
-        }
     }
 
     #[tokio::test(start_paused = true)]

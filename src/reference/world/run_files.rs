@@ -5,14 +5,14 @@
 //!         └──► <control root>/<topic>/<message id>.json   (last: it points to the facts)
 //! ```
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::WorldSummary;
 use super::documents::ENGINE_RELEASE;
+use crate::disk::{RealDisk, files};
 use crate::model::{Hex32, Hex64, Micros, PlatformRunId};
-use crate::reference::run_documents::{Origin, RunDocuments, WorldRef, offset_form};
+use crate::reference::run_documents::{Origin, RunDocuments, WorldRef};
 
 pub use crate::reference::run_documents::CONTROL_TOPIC;
 
@@ -62,7 +62,7 @@ pub fn publish_ready(run: &RunFiles<'_>) -> io::Result<PublishedReady> {
     if !facts.exists() {
         write_whole(&facts, &documents.facts().to_string())?;
     }
-    let message_id = documents.message_id(&offset_form(run.published_at));
+    let message_id = documents.message_id(&run.published_at.offset_text());
     let ready_file = run.control_root.join(run.topic).join(format!("{message_id}.json"));
     write_whole(&ready_file, &documents.ready(&message_id, run.topic, run.published_at).to_string())?;
     Ok(PublishedReady { message_id, ready_file, facts_view_ref })
@@ -94,11 +94,6 @@ fn documents<'a>(run: &RunFiles<'a>, prefix: &'a str) -> io::Result<RunDocuments
 
 /// Writes beside and renames, so that a feed never sees half a message.
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    files::create_folders(&RealDisk, path.parent().unwrap_or(Path::new(".")))?;
+    files::replace(&RealDisk, path, text.as_bytes())
 }
