@@ -8,8 +8,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wsp::envelope::EventIds;
-use wsp::model::WorldKey;
+use wsp_world::envelope::EventIds;
+use wsp_world::model::WorldKey;
 
 const FINGERPRINT: &str = "fa05c8320eddfe6a1a9ff1ab3ac172a520f3d250fa795f34e06ad732393357c4";
 const PARAMETERS: &str = "7e8079fe017b0b37de2b2afd5e878f36dc99c5084d22eea8b703f012dbf99f97";

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt as _;
 use views::{framer, parquet, view_of};
-use wsp::envelope::Framer;
-use wsp::model::{Micros, RowBatch, RowSlice};
-use wsp::oracle::{Scan, View};
+use wsp_world::envelope::Framer;
+use wsp_world::model::{Micros, RowBatch, RowSlice};
+use wsp_world::oracle::{Scan, View};
 
 const ROWS: usize = 65_536;
 const CHUNK: usize = 256;

@@ -12,7 +12,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt;
 use wsp::merge::merge;
-use wsp::model::{Micros, Refusal, RowBatch};
+use wsp_world::model::{Micros, Refusal, RowBatch};
 
 const OUTPUTS: u16 = 4;
 const BATCHES: u64 = 16;

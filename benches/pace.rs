@@ -21,8 +21,8 @@ use common::{event, median, runtime, thread_cpu};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::{Stream, StreamExt, stream};
 use wsp::clock::{Clock, SystemClock};
-use wsp::model::{Event, Micros, Refusal};
 use wsp::pace::{PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt};
+use wsp_world::model::{Event, Micros, Refusal};
 
 const EVENTS: u64 = 10_000;
 /// Microseconds between events that have to wait.

@@ -27,8 +27,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use wsp::clock::SystemClock;
 use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions};
-use wsp::ig::IgJudge;
-use wsp::model::Secret;
+use wsp_world::ig::IgJudge;
+use wsp_world::model::Secret;
 
 /// One sender a connection, each with its connection in a task: what hyper's own examples do.
 async fn bare(address: SocketAddr, events: u64, body: &Bytes) {

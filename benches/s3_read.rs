@@ -19,10 +19,10 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt;
 use wsp::merge::merge;
-use wsp::model::Secret;
-use wsp::oracle::{Resume, Scan, View, ViewFile, ViewFiles, shares};
-use wsp::reference::world::{OutputSummary, WorldSpec, generate};
 use wsp::store::{Key, LocalStore, ObjectStore, S3Credentials, S3Options, S3Store};
+use wsp_world::model::Secret;
+use wsp_world::oracle::{Resume, Scan, View, ViewFile, ViewFiles, shares};
+use wsp_world::reference::world::{OutputSummary, WorldSpec, generate};
 
 const EVENTS: u64 = 500_000;
 const MEMORY: u64 = 256 << 20;

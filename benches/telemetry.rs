@@ -23,15 +23,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{BODY_BYTES, CONNECTIONS, Figure, event, median, runtime, serve, setting, timed};
 use futures::StreamExt;
-use wsp::checkpoint::{Lease, Unsaved};
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions, PushStats};
-use wsp::evidence::Tally;
-use wsp::ig::IgJudge;
-use wsp::model::Secret;
-use wsp::pipelines::producer::ReadCounts;
-use wsp::pipelines::telemetry::{RunOutput, RunParts, Telemetry};
 use wsp::telemetry::{Counter, prometheus};
+use wsp_world::checkpoint::{Lease, Unsaved};
+use wsp_world::evidence::Tally;
+use wsp_world::ig::IgJudge;
+use wsp_world::model::Secret;
+use wsp_world::producer::ReadCounts;
+use wsp_world::telemetry::{RunOutput, RunParts, Telemetry};
 
 const SCRAPE: Duration = Duration::from_millis(100);
 

@@ -13,15 +13,15 @@ use std::{num::NonZeroUsize, path::Path, pin::pin, time::Duration};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
-use wsp::checkpoint::Contiguous;
 use wsp::clock::SystemClock;
+use wsp::contiguous::Contiguous;
 use wsp::deliver::{
     Attempt, Cause, Decided, Delivery, DeliveryMode, Endpoint, HttpGate, Item, Judge, PushError, PushExt, PushOptions,
     Stray, Verdict,
 };
 use wsp::merge::{Batch, merge};
-use wsp::model::Micros;
 use wsp::pace::{PaceExt, Pacing, RateLimit, RatePlan, ThrottleExt, Timed};
+use wsp::time::Micros;
 
 const FILES: [&str; 2] = ["north.csv", "south.csv"];
 type Any = Box<dyn std::error::Error>;
@@ -124,7 +124,7 @@ pub async fn replay(url: &str, folder: &Path) -> Result<u64, Any> {
     let from = [0, 1].map(|file| std::fs::read_to_string(cursor(file)).map_or(0, |text| text.parse().unwrap_or(0)));
     let texts = FILES.map(|file| std::fs::read_to_string(folder.join(file)));
     let sources = texts.into_iter().zip(from).enumerate().map(|(i, (text, from))| Ok(readings(i, from, &text?)));
-    let gate = HttpGate::new(Endpoint::post(&url.parse()?, hyper::HeaderMap::new())?, clock)?;
+    let gate = HttpGate::new(Endpoint::post(&url.parse()?, http::HeaderMap::new())?, clock)?;
     let delivered = merge(sources.collect::<Result<Vec<_>, std::io::Error>>()?)
         .map_ok(|rows| stream::iter(rows.into_iter().map(|row| Ok((*row.batch).clone()))))
         .try_flatten()

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// The HTTP client, with this many idle connections to a host at most.
-pub(crate) fn http_client(idle_per_host: usize) -> SharedHttpClient {
+pub fn http_client(idle_per_host: usize) -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(idle_per_host.max(1))
@@ -22,7 +22,7 @@ pub(crate) fn http_client(idle_per_host: usize) -> SharedHttpClient {
 }
 
 /// Whether a request failed for want of credentials.
-pub(crate) fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+pub fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
     chain(error).filter_map(|cause| cause.downcast_ref::<CredentialsError>()).any(|cause| {
         matches!(cause, CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
     })
@@ -30,13 +30,12 @@ pub(crate) fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
 
 /// An error of the SDK in one line, without its first part: that is the SDK's name for the kind of failure, which the caller
 /// has said already.
-pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+pub fn causes(error: &(dyn Error + 'static)) -> String {
     told(chain(error).skip(1))
 }
 
 /// An error and its causes in one line.
-#[cfg(feature = "kafka")]
-pub(crate) fn causes_of(error: &(dyn Error + 'static)) -> String {
+pub fn causes_of(error: &(dyn Error + 'static)) -> String {
     told(chain(error))
 }
 
@@ -56,6 +55,6 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 }
 
 /// A text of somebody else's for our logs.
-pub(crate) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }

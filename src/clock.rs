@@ -13,12 +13,12 @@ mod kernel;
 mod timer;
 
 pub use alarm::Alarm;
-pub(crate) use timer::Timer;
+pub use timer::Timer;
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use crate::model::Micros;
+use crate::time::Micros;
 
 /// A monotonic clock and the wall clock beside it.
 pub trait Clock: Clone + Send + Sync + 'static {

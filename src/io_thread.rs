@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 /// # Errors
 ///
 /// If the system gives no thread.
-pub(crate) fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let logs = tracing::dispatcher::get_default(Clone::clone);
     let logged = move || tracing::dispatcher::with_default(&logs, work);
     Builder::new().name(name.to_owned()).spawn(logged).map(drop)
@@ -19,7 +19,7 @@ pub(crate) fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Re
 
 /// A thread with a runtime, its own sockets and timers. Dropping it ends the thread and whatever it still does.
 #[derive(Debug)]
-pub(crate) struct IoThread {
+pub struct IoThread {
     handle: Handle,
     _stop: oneshot::Sender<()>,
 }
@@ -30,7 +30,7 @@ impl IoThread {
     /// # Errors
     ///
     /// If the system gives no thread, or no runtime can be made on it.
-    pub(crate) fn start(name: &str) -> io::Result<Self> {
+    pub fn start(name: &str) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -42,7 +42,7 @@ impl IoThread {
     }
 
     /// What spawns work there.
-    pub(crate) fn handle(&self) -> &Handle {
+    pub fn handle(&self) -> &Handle {
         &self.handle
     }
 }

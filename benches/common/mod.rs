@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use wsp::clock::Clock;
-use wsp::model::{Event, Micros, Position};
+use wsp_world::model::{Event, Micros, Position};
 
 pub const CONNECTIONS: usize = 64;
 pub const BODY_BYTES: usize = 1_190;

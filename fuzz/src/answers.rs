@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use wsp::clock::SystemClock;
 use wsp::deliver::http1::{AnswerReader, BODY_LIMIT, BadAnswer, Received};
 use wsp::deliver::{Answer, Attempt, Endpoint, Gate, HttpGate, Judge, Takes, Verdict};
-use wsp::ig::judge::{self, IgJudge};
-use wsp::model::{Decision, Event, Micros, Position, Secret};
+use wsp_world::ig::judge::{self, IgJudge};
+use wsp_world::model::{Decision, Event, Micros, Position, Secret};
 
 use super::assert_sayable;
 

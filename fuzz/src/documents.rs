@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use wsp::evidence::{Records, Status};
-use wsp::model::{Hex64, OutputId, Refusal, WorldKey};
-use wsp::oracle::{gates, pack, receipt, seal, view};
-use wsp::ready::{Parsed, Ready, message};
-use wsp::run::{facts, identity};
 use wsp::store::{Key, MemoryStore, ObjectStore};
+use wsp_world::evidence::{Records, Status};
+use wsp_world::model::{Hex64, OutputId, Refusal, WorldKey};
+use wsp_world::oracle::{gates, pack, receipt, seal, view};
+use wsp_world::ready::{Parsed, Ready, message};
+use wsp_world::run::{facts, identity};
 
 use super::assert_sayable;
 

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use wsp::checkpoint::{CheckpointStore, FileCheckpoints, Kept};
 use wsp::clock::SystemClock;
-use wsp::model::strict::{self, Limits};
-use wsp::model::{Hex64, OutputId, SequenceNumber, ShardId, ShardPosition};
+use wsp_world::checkpoint::{CheckpointStore, FileCheckpoints, Kept};
+use wsp_world::model::strict::{self, Limits};
+use wsp_world::model::{Hex64, OutputId, SequenceNumber, ShardId, ShardPosition};
 
 use super::assert_sayable;
 

@@ -6,10 +6,10 @@ use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use futures::StreamExt;
 use futures::executor::block_on;
 use serde_json::{Map, Value};
-use wsp::envelope::{FrameExt, Framer, OutputFrame, RunPins};
-use wsp::model::{Event, Micros, Refusal, RowBatch, RowSlice};
-use wsp::oracle::{Scan, View, ViewFile, ViewFiles};
 use wsp::store::{Key, MemoryStore, ObjectStore};
+use wsp_world::envelope::{FrameExt, Framer, OutputFrame, RunPins};
+use wsp_world::model::{Event, Micros, Refusal, RowBatch, RowSlice};
+use wsp_world::oracle::{Scan, View, ViewFile, ViewFiles};
 
 use super::assert_sayable;
 use super::documents::world;

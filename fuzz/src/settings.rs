@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use wsp::checkpoint::PostgresDsn;
-use wsp::model::{Hex32, OutputId, Secret};
-use wsp::oracle::catalogue::{Bindings, Catalogue};
 use wsp::pace::RatePlan;
-use wsp::profile::{Profile, check_producer};
-use wsp::run::packs::Spec;
+use wsp_world::checkpoint::PostgresDsn;
+use wsp_world::model::{Hex32, OutputId, Secret};
+use wsp_world::oracle::catalogue::{Bindings, Catalogue};
+use wsp_world::profile::{Profile, check_producer};
+use wsp_world::run::packs::Spec;
 
 use super::assert_sayable;
 use super::documents::world;

@@ -13,18 +13,19 @@ use super::Clock;
 
 /// A deadline that moves on, as that of each attempt does, without touching the runtime's timers each time: the sleep
 /// that is set stays set, and is set anew only if it fires before the deadline of the day.
-pub(crate) struct Timer<C> {
+pub struct Timer<C> {
     clock: C,
     sleep: Option<(Duration, BoxFuture<'static, ()>)>,
 }
 
 impl<C: Clock> Timer<C> {
-    pub(crate) fn new(clock: C) -> Self {
+    /// A timer on `clock`.
+    pub fn new(clock: C) -> Self {
         Self { clock, sleep: None }
     }
 
     /// Resolves once `deadline` has passed.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
         loop {
             let (at, sleep) = match &mut self.sleep {
                 Some((at, sleep)) if *at <= deadline => (*at, sleep),

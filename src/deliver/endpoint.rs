@@ -8,10 +8,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::PathAndQuery;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 
-use crate::model::{HttpUrl, HttpUrlError, Secret};
+use crate::http_url::{HttpUrl, HttpUrlError};
+use crate::secret::Secret;
 
 /// The path that events are pushed to, below the base.
 const PUSH: &str = "/v1/ingest/push";

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::http::uri::PathAndQuery;
+use http::uri::PathAndQuery;
 use serde_json::{Map, Value};
 
 use super::http1::{Link, Received, RequestHead};

@@ -113,7 +113,7 @@ impl fmt::Display for Bottleneck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::backoff::mix;
+    use crate::random::mix;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -17,15 +17,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateConnection, Takes};
 use super::health::Probe;
 use super::http1::{Exchanged, Link, RequestHead};
 use super::item::Item;
 use super::retry_after::retry_after;
-use super::tls::{TlsError, TlsFiles};
+use super::tls::{self, Config, TlsError};
 use super::wire::{Dialer, Wire};
 use crate::clock::{Clock, Timer};
 use crate::telemetry::TraceMark;
@@ -53,21 +51,22 @@ impl<C: Clock> HttpGate<C> {
     ///
     /// # Errors
     ///
-    /// If the platform's trust can't be loaded.
+    /// If the platform's trust can't be loaded, or the build is without TLS and needs it.
     pub fn new(endpoint: Endpoint, clock: C) -> Result<Self, TlsError> {
-        let tls = if endpoint.tls { Some(Arc::new(TlsFiles::default().client_config()?)) } else { None };
+        let tls = if endpoint.tls { Some(Arc::new(tls::usual()?)) } else { None };
         Ok(Self::build(endpoint, clock, tls))
     }
 
     /// A gate with a TLS configuration of the caller's, used if its URL is https. Its ALPN list has to be
     /// empty or hold `http/1.1` alone.
+    #[cfg(feature = "tls")]
     #[must_use]
-    pub fn with_tls(endpoint: Endpoint, clock: C, tls: Arc<ClientConfig>) -> Self {
+    pub fn with_tls(endpoint: Endpoint, clock: C, tls: Arc<Config>) -> Self {
         let tls = endpoint.tls.then_some(tls);
         Self::build(endpoint, clock, tls)
     }
 
-    fn build(endpoint: Endpoint, clock: C, tls: Option<Arc<ClientConfig>>) -> Self {
+    fn build(endpoint: Endpoint, clock: C, tls: Option<Arc<Config>>) -> Self {
         let dialer = Arc::new(Dialer { clock, endpoint, tls });
         let attempt_timeout = Duration::from_secs(30);
         // Below the 60 s after which load balancers drop idle connections.
@@ -253,5 +252,5 @@ mod rest_tests;
 #[cfg(test)]
 mod odd_tests;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tls_tests;

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
-use super::backoff::mix;
+use crate::random::mix;
 
 /// An item behind so many others of its line waits long enough to be prepared for it: that many answers have to come first.
 const LONG: usize = 16;

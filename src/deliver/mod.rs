@@ -29,7 +29,13 @@ mod regulator;
 mod retry_after;
 mod retry_log;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod threads;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
+#[cfg(feature = "tls")]
 mod tls;
 mod window;
 mod wire;
@@ -48,5 +54,7 @@ pub use judge::{Cause, Decided, Delivery, Judge, PushError, Stray, Verdict};
 pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
 pub use stats::{PushCounts, PushStats};
-pub use tls::{ClientFiles, TlsError, TlsFiles, unused_tls};
+pub use tls::TlsError;
+#[cfg(feature = "tls")]
+pub use tls::{ClientFiles, TlsFiles, unused_tls};
 pub use window::Window;

@@ -62,7 +62,7 @@ pub struct PushOptions<C> {
 }
 
 impl<C: Clock> PushOptions<C> {
-    /// Strict order, the retries of the contract, a window of 1,024 events all of which may be unanswered, no credit,
+    /// Strict order, the retries of the contract, a window of 65,536 events of which 8,192 may be unanswered, no credit,
     /// 20 s to drain, and the first QUARANTINE ends the run.
     #[must_use]
     pub fn new(clock: C) -> Self {
@@ -75,8 +75,8 @@ impl<C: Clock> PushOptions<C> {
             circuit: CircuitPolicy::default(),
             adaptive: None,
             event_deadline: None,
-            window: 1024,
-            held: usize::MAX,
+            window: 65_536,
+            held: 8_192,
             bodies: ByteBudget::unlimited(),
             credit: None,
             stop: Stop::new(),

@@ -311,12 +311,3 @@ where
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
-
-#[cfg(test)]
-mod overload_tests;
-
-#[cfg(test)]
-mod rule_tests;

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::model::Micros;
+use crate::time::Micros;
 
 /// Reads `Retry-After`; not clamped, nothing if it can't be read. A date counts from the answer's own `Date`, so that
 /// a wall clock that differs from the gate's does no harm; `utc` is asked where there is none.

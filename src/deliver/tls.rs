@@ -14,9 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// PEM files for the way to the gate. Without any, the platform's roots are trusted and nobody logs in by certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,6 +122,22 @@ fn no_pem(error: &pem::Error, what: &str) -> String {
 
 fn file(path: &Path, problem: &str) -> TlsError {
     TlsError::File { path: path.to_owned(), problem: problem.to_owned() }
+}
+
+/// What is needed for TLS to a host.
+pub(super) type Config = ClientConfig;
+/// A connection with TLS on it.
+pub(super) type Secured = TlsStream<TcpStream>;
+
+/// The configuration where nothing is set: the platform's trust.
+pub(super) fn usual() -> Result<Config, TlsError> {
+    TlsFiles::default().client_config()
+}
+
+/// Makes a handshake; an error is in words for an operator.
+pub(super) async fn secured(config: &Arc<Config>, host: &str, stream: TcpStream) -> Result<Secured, String> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("TLS: {error}"))?;
+    TlsConnector::from(config.clone()).connect(name, stream).await.map_err(|error| words(&error))
 }
 
 /// A connection's error in words that say what to do, where TLS is what failed.

@@ -14,15 +14,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::endpoint::Endpoint;
-use super::tls::words;
+use super::tls::{Config, Secured, secured};
 use crate::clock::Clock;
 
 /// How long an address is waited for before the next is tried beside it (RFC 8305, 8).
@@ -31,7 +27,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// A connection that HTTP can be spoken over.
 pub(super) enum Wire {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Secured>),
 }
 
 /// Who makes connections to a gate.
@@ -40,7 +36,7 @@ pub(super) struct Dialer<C> {
     pub(super) clock: C,
     pub(super) endpoint: Endpoint,
     /// There if the endpoint is one of TLS.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) tls: Option<Arc<Config>>,
 }
 
 impl<C: Clock> Dialer<C> {
@@ -121,9 +117,7 @@ impl<C: Clock> Dialer<C> {
 
     async fn secured(&self, stream: TcpStream) -> Result<Wire, String> {
         let Some(config) = &self.tls else { return Ok(Wire::Plain(stream)) };
-        let name = ServerName::try_from(self.endpoint.host.clone()).map_err(|error| format!("TLS: {error}"))?;
-        let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
-        stream.map(|stream| Wire::Tls(Box::new(stream))).map_err(|error| words(&error))
+        Ok(Wire::Tls(Box::new(secured(config, &self.endpoint.host, stream).await?)))
     }
 }
 
@@ -198,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::model::Secret;
+    use crate::secret::Secret;
 
     fn dialer() -> Dialer<SystemClock> {
         let endpoint = Endpoint::new("http://ig", "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();

@@ -10,12 +10,12 @@ use super::{Disk, DiskFile, Kind, Mode};
 const TEMP: &str = ".wsp-tmp";
 
 /// Whether a name is one of our unfinished files; a crash may leave some, and nobody lists them.
-pub(crate) fn is_temp(name: &str) -> bool {
+pub fn is_temp(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(TEMP)
 }
 
 /// A small text file: an error beyond `limit` bytes.
-pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
     if text.len() as u64 > limit {
@@ -25,7 +25,7 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 }
 
 /// Replaces the content of `path`, durably.
-pub(crate) fn replace(disk: &dyn Disk, path: &Path, body: &[u8]) -> io::Result<()> {
+pub fn replace(disk: &dyn Disk, path: &Path, body: &[u8]) -> io::Result<()> {
     let staged = Staged::write(disk, path, body)?;
     staged.sync()?;
     staged.publish()?;
@@ -34,7 +34,7 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, body: &[u8]) -> io::Result<(
 
 /// New content beside `target`, on its way to replace it. Whoever replaces several files takes each step for all of
 /// them before the next one: what a file system writes down for one then covers much of the others.
-pub(crate) struct Staged<'a> {
+pub struct Staged<'a> {
     temp: Temp<'a>,
     file: Box<dyn DiskFile>,
     target: &'a Path,
@@ -42,29 +42,29 @@ pub(crate) struct Staged<'a> {
 
 impl<'a> Staged<'a> {
     /// Writes the content beside its target; not yet durable.
-    pub(crate) fn write(disk: &'a dyn Disk, target: &'a Path, body: &[u8]) -> io::Result<Self> {
+    pub fn write(disk: &'a dyn Disk, target: &'a Path, body: &[u8]) -> io::Result<Self> {
         let (temp, file) = Temp::write(disk, target, body)?;
         Ok(Self { temp, file, target })
     }
 
     /// What it is to replace.
-    pub(crate) fn target(&self) -> &'a Path {
+    pub fn target(&self) -> &'a Path {
         self.target
     }
 
     /// Makes the content durable, as it has to be before it is published.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    pub fn sync(&self) -> io::Result<()> {
         self.file.sync()
     }
 
     /// Puts the content in its target's place. That is durable once the folder is synced.
-    pub(crate) fn publish(self) -> io::Result<()> {
+    pub fn publish(self) -> io::Result<()> {
         self.temp.rename(self.target)
     }
 }
 
 /// Writes `path` if nothing is there, durably; says whether it did. Others see the whole content or nothing.
-pub(crate) fn create(disk: &dyn Disk, path: &Path, body: &[u8]) -> io::Result<bool> {
+pub fn create(disk: &dyn Disk, path: &Path, body: &[u8]) -> io::Result<bool> {
     let created = if disk.link_meta(path).is_ok() {
         false
     } else {
@@ -83,7 +83,7 @@ pub(crate) fn create(disk: &dyn Disk, path: &Path, body: &[u8]) -> io::Result<bo
 
 /// Adds whole `lines` in one write to a file opened for appending, after closing a line that a crash left half; not yet
 /// durable. A write that fails half-way leaves nothing.
-pub(crate) fn append_lines(file: &dyn DiskFile, lines: &[u8]) -> io::Result<()> {
+pub fn append_lines(file: &dyn DiskFile, lines: &[u8]) -> io::Result<()> {
     let end = file.meta()?.len;
     let mut last = [b'\n'];
     if end > 0 {
@@ -98,7 +98,7 @@ pub(crate) fn append_lines(file: &dyn DiskFile, lines: &[u8]) -> io::Result<()> 
 }
 
 /// Removes a file; says whether there was one. That is durable once its folder is synced.
-pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     match disk.remove(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -110,7 +110,7 @@ pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
 ///
 /// Each one is durable before the next one is made in it. So of those that are there already only the last one may have
 /// been made by a process that died before it was durable.
-pub(crate) fn create_folders(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+pub fn create_folders(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     // The last ancestor of a relative path is empty, and the folder we are in.
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && disk.link_meta(path).is_err();
     let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
@@ -133,19 +133,19 @@ pub(crate) fn create_folders(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
 }
 
 /// Whether a folder is there.
-pub(crate) fn is_folder(disk: &dyn Disk, path: &Path) -> bool {
+pub fn is_folder(disk: &dyn Disk, path: &Path) -> bool {
     disk.meta(path).is_ok_and(|meta| meta.kind == Kind::Folder)
 }
 
 /// Removes what a crash left unfinished in a folder that the caller holds alone.
-pub(crate) fn sweep(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+pub fn sweep(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     let names = disk.names(folder)?;
     let mut temps = names.iter().filter(|name| name.to_str().is_some_and(is_temp));
     temps.try_for_each(|name| disk.remove(&folder.join(name)))
 }
 
 /// Makes the entry of `path` in its folder durable.
-pub(crate) fn sync_entry(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+pub fn sync_entry(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -8,12 +8,11 @@
 //! Data is durable once its file is synced, and a name (created, renamed or removed) once its folder is.
 
 mod content;
-pub(crate) mod files;
+pub mod files;
 mod host;
 mod memory;
 mod real;
-#[cfg(test)]
-pub(crate) mod testing;
+pub mod testing;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -196,10 +195,7 @@ pub enum Kind {
 /// # Errors
 ///
 /// As [`Disk::run`].
-pub(crate) async fn blocking<T: Send + 'static>(
-    disk: &dyn Disk,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
+pub async fn blocking<T: Send + 'static>(disk: &dyn Disk, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (tell, told) = oneshot::channel();
     // Who asked may be gone by then.
     disk.run(Box::new(move || drop(tell.send(work())))).await?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Act, Fate, Host, Operation};
 
 /// A host that does `work` before the first `act` on a path that ends with `name`; `work` decides on that operation.
-pub(crate) fn before(act: Act, name: &'static str, work: impl FnOnce() -> Fate + Send + 'static) -> Arc<dyn Host> {
+pub fn before(act: Act, name: &'static str, work: impl FnOnce() -> Fate + Send + 'static) -> Arc<dyn Host> {
     let work = Mutex::new(Some(work));
     Arc::new(move |operation: &Operation<'_>| {
         if operation.act != act || !operation.path.to_string_lossy().ends_with(name) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::Micros;
+use crate::time::Micros;
 
 /// Rows of one source, in order. The merge reads event times and keys and leaves the rest alone.
 pub trait Batch {

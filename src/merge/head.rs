@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures::Stream;
 
 use super::batch::{Batch, Slice};
-use crate::model::Micros;
+use crate::time::Micros;
 
 /// Where one output stands.
 pub(super) enum Source<S, B, E> {

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 
-use crate::model::Micros;
+use crate::time::Micros;
 
 pub use batch::{Batch, Slice};
 use head::Source;

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use super::first_wait::FirstWait;
 use super::schedule::{Pacing, Schedule};
 use crate::clock::{Alarm, Clock};
-use crate::model::Micros;
+use crate::time::Micros;
 
 /// An item with an event time.
 pub trait Timed {

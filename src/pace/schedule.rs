@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::late::{Late, Moved};
-use crate::model::Micros;
+use crate::time::Micros;
 
 /// How event time is played back.
 #[derive(Debug, Clone, Copy, PartialEq)]

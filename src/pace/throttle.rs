@@ -15,7 +15,7 @@ use super::first_wait::FirstWait;
 use super::plan::RatePlan;
 use super::rate::{Admission, Governor};
 use crate::clock::{Alarm, Clock};
-use crate::model::Micros;
+use crate::time::Micros;
 
 /// Streams that can be throttled.
 pub trait ThrottleExt<T, E>: Stream<Item = Result<T, E>> + Sized {

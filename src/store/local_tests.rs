@@ -10,7 +10,7 @@ use futures::executor::block_on;
 use super::{Key, LocalStore, ObjectStore};
 use crate::disk::testing::before;
 use crate::disk::{Act, Fate, Host, MemoryDisk, Operation};
-use crate::reference::Random;
+use crate::random::Random;
 
 fn key(name: &str) -> Key {
     name.parse().unwrap()

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{Key, LocalStore, ObjectStore, StoreError};
 use crate::disk::{Fate, MemoryDisk, Operation};
-use crate::reference::Random;
+use crate::random::Random;
 
 const OBJECTS: [&str; 3] = ["runs/one/verdict.json", "runs/one/summary.json", "runs/two/verdict.json"];
 const LOGS: [&str; 2] = ["runs/one/log.jsonl", "log.jsonl"];

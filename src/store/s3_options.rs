@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::patience::Patience;
-use crate::model::{HttpUrl, Secret};
+use crate::http_url::HttpUrl;
+use crate::secret::Secret;
 
 /// Settings of an S3 store. The default suits AWS with everything else from the environment.
 #[derive(Debug, Clone)]

@@ -25,10 +25,10 @@ impl Kind {
     }
 }
 
-/// A metric of [`super::catalogue`].
+/// A metric. A producer has a list of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name, by the rule of the catalogue.
+    /// Its name, with its unit as the last word, and `_total` behind it where it only counts up.
     pub name: &'static str,
     /// How it moves.
     pub kind: Kind,

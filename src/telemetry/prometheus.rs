@@ -60,19 +60,27 @@ fn escaped(text: &str, label: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue as c;
     use super::super::histogram::Histogram;
     use super::*;
+    use crate::telemetry::{Kind, Metric};
     use std::time::Duration;
+
+    const fn metric(name: &'static str, kind: Kind, labels: &'static [&'static str]) -> Metric {
+        Metric { name, kind, labels, help: "What it says." }
+    }
+
+    static ANSWERED: Metric = metric("answered_events_total", Kind::Counter, &["output", "decision"]);
+    static DUE: Metric = metric("due_events", Kind::Gauge, &["output"]);
+    static LATENCY: Metric = metric("answer_latency_seconds", Kind::Histogram, &[]);
 
     #[test]
     fn a_counter_has_help_type_and_escaped_labels() {
         let samples = [(vec!["a\\b\"c\nd".to_owned(), "ADMIT".to_owned()], 1e15)];
-        let text = text(&[Family::labelled(&c::ANSWERED, samples), Family::labelled(&c::DUE, [])]);
+        let text = text(&[Family::labelled(&ANSWERED, samples), Family::labelled(&DUE, [])]);
         let mut lines = text.lines();
-        assert!(lines.next().unwrap().starts_with("# HELP wsp_answered_events_total "));
-        assert_eq!(lines.next().unwrap(), "# TYPE wsp_answered_events_total counter");
-        let expected = r#"wsp_answered_events_total{output="a\\b\"c\nd",decision="ADMIT"} 1000000000000000"#;
+        assert_eq!(lines.next().unwrap(), "# HELP answered_events_total What it says.");
+        assert_eq!(lines.next().unwrap(), "# TYPE answered_events_total counter");
+        let expected = r#"answered_events_total{output="a\\b\"c\nd",decision="ADMIT"} 1000000000000000"#;
         assert_eq!(lines.next().unwrap(), expected);
         assert_eq!(lines.next(), None, "a metric without figures is left out");
     }
@@ -83,11 +91,11 @@ mod tests {
         for millis in [1, 3, 3, 60_000] {
             histogram.record(Duration::from_millis(millis));
         }
-        let text = text(&[Family::histogram(&c::LATENCY, histogram.counts())]);
+        let text = text(&[Family::histogram(&LATENCY, histogram.counts())]);
         let has = |line: &str| text.lines().any(|told| told == line);
-        assert!(has(r#"wsp_answer_latency_seconds_bucket{le="0.0005"} 0"#), "{text}");
-        assert!(has(r#"wsp_answer_latency_seconds_bucket{le="0.005"} 3"#), "{text}");
-        assert!(has(r#"wsp_answer_latency_seconds_bucket{le="+Inf"} 4"#), "{text}");
-        assert!(has("wsp_answer_latency_seconds_sum 60.007") && has("wsp_answer_latency_seconds_count 4"), "{text}");
+        assert!(has(r#"answer_latency_seconds_bucket{le="0.0005"} 0"#), "{text}");
+        assert!(has(r#"answer_latency_seconds_bucket{le="0.005"} 3"#), "{text}");
+        assert!(has(r#"answer_latency_seconds_bucket{le="+Inf"} 4"#), "{text}");
+        assert!(has("answer_latency_seconds_sum 60.007") && has("answer_latency_seconds_count 4"), "{text}");
     }
 }

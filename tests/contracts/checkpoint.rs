@@ -1,7 +1,7 @@
 //! The contract of checkpoint stores, on those that need no server.
 
-use wsp::checkpoint::{FileCheckpoints, MemoryCheckpoints};
 use wsp::clock::SystemClock;
+use wsp_world::checkpoint::{FileCheckpoints, MemoryCheckpoints};
 
 use crate::kit::checkpoint_contract;
 

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use wsp::envelope::check_schema;
-use wsp::model::{Event, Micros, Reason, Refusal, RowBatch};
-use wsp::oracle::Scan;
+use wsp_world::envelope::check_schema;
+use wsp_world::model::{Event, Micros, Reason, Refusal, RowBatch};
+use wsp_world::oracle::Scan;
 
 use crate::kit::views::{assert_same, framed, framer, merged, parquet, pins, read, view_of};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use wsp::envelope::{Framer, OutputFrame, RunPins, check_schema};
-use wsp::model::Event;
-use wsp::oracle::Scan;
+use wsp_world::envelope::{Framer, OutputFrame, RunPins, check_schema};
+use wsp_world::model::Event;
+use wsp_world::oracle::Scan;
 
 use crate::kit::views::{Objects, assert_same, files, framed, merged, pins, read};
 use crate::kit::{by_id, golden, golden_lines};

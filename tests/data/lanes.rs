@@ -10,21 +10,21 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt64Array};
 use futures::StreamExt as _;
 use proptest::prelude::*;
 use wsp::byte_budget::ByteBudget;
-use wsp::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints, Unsaved};
 use wsp::clock::Clock;
 use wsp::deliver::PushStats;
-use wsp::envelope::{LaneFilter, OutputFrame};
-use wsp::ig::memory::{MemoryGate, Step};
-use wsp::model::{Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
-use wsp::oracle::{Resume, RowFilter, Scan, View};
-use wsp::pipelines::prepare::{self, Prepared};
-use wsp::pipelines::producer::{self, Caps, Framing, Parts, ReadCounts, Settings};
-use wsp::profile::Profile;
-use wsp::ready::{Parsed, message};
-use wsp::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
-use wsp::reference::world::{WorldSpec, generate};
 use wsp::stop::Stop;
 use wsp::telemetry::Counter;
+use wsp_world::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints, Unsaved};
+use wsp_world::envelope::{LaneFilter, OutputFrame};
+use wsp_world::ig::memory::{MemoryGate, Step};
+use wsp_world::model::{Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
+use wsp_world::oracle::{Resume, RowFilter, Scan, View};
+use wsp_world::prepare::{self, Prepared};
+use wsp_world::producer::{self, Caps, Framing, Parts, ReadCounts, Settings};
+use wsp_world::profile::Profile;
+use wsp_world::ready::{Parsed, message};
+use wsp_world::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
+use wsp_world::reference::world::{WorldSpec, generate};
 
 use crate::kit::views::{all_of, framed, framer, merged, parquet, pins, read, view_of};
 
@@ -219,7 +219,7 @@ async fn a_row_group_without_a_row_of_the_lane_costs_its_keys_alone() {
     let groups = (0..12_i64).map(|group| {
         let ids = group * 100..(group + 1) * 100;
         let times = ids.clone().map(|id| Micros(START + id).to_string());
-        let notes = ids.clone().map(|id| wsp::model::Hex64::sha256(id.to_string()).to_string().repeat(8));
+        let notes = ids.clone().map(|id| wsp_world::model::Hex64::sha256(id.to_string()).to_string().repeat(8));
         RecordBatch::try_from_iter([
             ("ts_utc", Arc::new(StringArray::from_iter_values(times)) as ArrayRef),
             ("id", Arc::new(Int64Array::from_iter_values(ids.clone()))),
@@ -283,7 +283,8 @@ async fn prepared(folder: &Path, campaign_start: Micros) -> (Prepared, Settings)
     let bytes = std::fs::read(ready.unwrap().ready_file).unwrap();
     let Ok(Parsed::Ready(ready)) = message::parse(&bytes, CONTROL_TOPIC) else { unreachable!("it is a READY") };
     std::fs::write(folder.join("producers.txt"), "svc:x\n").unwrap();
-    let catalogue = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/oracle/engine_outputs.catalogue.yaml");
+    let catalogue =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("config/oracle/engine_outputs.catalogue.yaml");
     let profile = serde_json::json!({
         "profile_id": "local_lanes",
         "policy": {"stream_speedup": 1000, "traffic_output_ids": ["s3_event_stream_with_fraud_6B"]},

@@ -16,9 +16,9 @@ use parquet::data_type::{ByteArray, ByteArrayType, Int96, Int96Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 use proptest::prelude::*;
-use wsp::model::{Micros, Reason, Refusal, RowBatch};
-use wsp::oracle::{Resume, Scan, View};
 use wsp::store::Key;
+use wsp_world::model::{Micros, Reason, Refusal, RowBatch};
+use wsp_world::oracle::{Resume, Scan, View};
 
 use crate::kit::views::{parquet, read, view_of};
 

@@ -16,9 +16,9 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 use wsp::merge::merge;
-use wsp::model::{Micros, Reason, RowBatch};
-use wsp::oracle::{Prefetch, Resume, Scan, View, ViewFile, ViewFiles, shares};
 use wsp::store::{Key, ObjectStore as _};
+use wsp_world::model::{Micros, Reason, RowBatch};
+use wsp_world::oracle::{Prefetch, Resume, Scan, View, ViewFile, ViewFiles, shares};
 
 use measured::Measured;
 

@@ -337,7 +337,7 @@ fn times_may_be_timestamps_of_any_unit() {
         .map(|b| b["ts_utc"].as_str().unwrap().to_owned())
         .collect();
     stage.change_rows(FRAUD, |rows| {
-        let micros = times.iter().map(|text| wsp::model::Micros::parse(text.as_bytes()).unwrap().0);
+        let micros = times.iter().map(|text| wsp_world::model::Micros::parse(text.as_bytes()).unwrap().0);
         // The digits below a microsecond are cut off, not rounded.
         let nanos: TimestampNanosecondArray = micros.map(|micros| Some(micros * 1000 + 999)).collect();
         with_column(&rows, "ts_utc", Arc::new(nanos))

@@ -314,7 +314,7 @@ fn a_run_that_waits_for_its_campaign_logs_until_when() {
     assert_eq!(lines.len(), 1, "once: {log}");
     let line: Value = serde_json::from_str(lines[0]).unwrap();
     // Wall and monotonic clock are read one after the other.
-    let time = |text: &str| wsp::model::Micros::parse(text.as_bytes()).unwrap().0;
+    let time = |text: &str| wsp_world::model::Micros::parse(text.as_bytes()).unwrap().0;
     let off = time(line["starts_utc"].as_str().unwrap()) - time("2099-01-01T00:00:00Z");
     assert!(off.abs() < 5_000_000, "{line}");
     assert!(line["wait_seconds"].as_u64().unwrap() > 1_000_000_000, "{line}");

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use wsp::checkpoint::{
+use wsp_world::checkpoint::{
     AnsweredRows, Beyond, CheckpointStore, Cursor, FileRows, Kept, LeaseState, OutputFiles, Place, Views,
 };
-use wsp::model::{Hex64, OutputId, Reason};
+use wsp_world::model::{Hex64, OutputId, Reason};
 
 /// A scope key made of one digit.
 pub(crate) fn scope(digit: char) -> Hex64 {

@@ -14,19 +14,19 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
-use wsp::checkpoint::{CheckpointStore, Cursor, FileCheckpoints, Kept, OutputFiles};
 use wsp::clock::{Clock, SystemClock};
-use wsp::envelope::FrameExt;
 use wsp::merge::merge;
-use wsp::model::{Event, Hex64, Secret};
-use wsp::oracle::Scan;
-use wsp::pipelines::prepare::{self, Prepared};
-use wsp::profile::Profile;
-use wsp::ready::{Parsed, message};
-use wsp::reference::gate::audit::{AuditReport, Expected, audit};
-use wsp::reference::gate::{EventClass, GateHandle, GateOptions, GateServer};
-use wsp::reference::world::run_files::{RunFiles, publish_ready};
-use wsp::reference::world::{WorldSpec, generate};
+use wsp_world::checkpoint::{CheckpointStore, Cursor, FileCheckpoints, Kept, OutputFiles};
+use wsp_world::envelope::FrameExt;
+use wsp_world::model::{Event, Hex64, Secret};
+use wsp_world::oracle::Scan;
+use wsp_world::prepare::{self, Prepared};
+use wsp_world::profile::Profile;
+use wsp_world::ready::{Parsed, message};
+use wsp_world::reference::gate::audit::{AuditReport, Expected, audit};
+use wsp_world::reference::gate::{EventClass, GateHandle, GateOptions, GateServer};
+use wsp_world::reference::world::run_files::{RunFiles, publish_ready};
+use wsp_world::reference::world::{WorldSpec, generate};
 
 use super::{KEY, RUN, Ran, Stage, json_lines};
 

@@ -27,8 +27,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wsp::model::Secret;
-use wsp::reference::gate::{GateHandle, GateOptions, GateServer, GateStyle};
+use wsp_world::model::Secret;
+use wsp_world::reference::gate::{GateHandle, GateOptions, GateServer, GateStyle};
 
 pub const KEY: &str = "test-key";
 pub const TOPIC: &str = "fp.bus.control.v1";
@@ -237,7 +237,7 @@ impl Ran {
 
 /// A file or folder of this repository.
 pub fn repository(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(name)
 }
 
 /// The text of a file of this repository.

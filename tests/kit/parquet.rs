@@ -53,8 +53,10 @@ impl Stage {
                 receipt[stats]["row_count"] = rows.into();
                 // Times of other types are those of the golden rows; what is no time has no place in a receipt.
                 for (field, time) in [("min_ts_utc", times.first()), ("max_ts_utc", times.last())] {
-                    let time =
-                        time.cloned().flatten().filter(|time| wsp::model::Micros::parse(time.as_bytes()).is_some());
+                    let time = time
+                        .cloned()
+                        .flatten()
+                        .filter(|time| wsp_world::model::Micros::parse(time.as_bytes()).is_some());
                     receipt[stats][field] = time.map_or_else(|| receipt[stats][field].clone(), Value::from);
                 }
             }

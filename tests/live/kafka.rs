@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use wsp::clock::SystemClock;
-use wsp::model::{Reason, Secret};
-use wsp::ready::{FeedCounts, Incoming, KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol, Settlement};
+use wsp_world::model::{Reason, Secret};
+use wsp_world::ready::{FeedCounts, Incoming, KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol, Settlement};
 
 use crate::servers::kafka::{IAM, Kafka, PASSWORD, USER};
 

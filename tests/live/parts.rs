@@ -16,14 +16,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use wsp::checkpoint::{CheckpointStore, OutputFiles, PostgresCheckpoints, PostgresDsn};
 use wsp::clock::{Clock, SystemClock};
-use wsp::model::{Hex32, PlatformRunId, Secret};
-use wsp::reference::gate::audit::{AuditReport, audit};
-use wsp::reference::gate::{GateHandle, GateOptions, GateServer, GateStats};
-use wsp::reference::world::run_files::{RunFiles, publish_ready};
-use wsp::reference::world::{WorldSpec, WorldSummary, generate};
 use wsp::store::ObjectStore;
+use wsp_world::checkpoint::{CheckpointStore, OutputFiles, PostgresCheckpoints, PostgresDsn};
+use wsp_world::model::{Hex32, PlatformRunId, Secret};
+use wsp_world::reference::gate::audit::{AuditReport, audit};
+use wsp_world::reference::gate::{GateHandle, GateOptions, GateServer, GateStats};
+use wsp_world::reference::world::run_files::{RunFiles, publish_ready};
+use wsp_world::reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::evidence::Evidence;
 use crate::kit::live::{Due, Running, due, kept_rows, nap, prepared, publish_world, rows_before};
@@ -113,7 +113,7 @@ impl Parts {
             object_store_root: &folder.join("store"),
             control_root: &folder.join("bus"),
             topic: &topic,
-            published_at: wsp::model::Micros(1_767_225_600_000_000),
+            published_at: wsp_world::model::Micros(1_767_225_600_000_000),
         });
         upload(&self.s3.store(&self.store_root), &folder.join("store"), "").await;
         self.kafka.create(&topic, 1).await;
@@ -133,7 +133,7 @@ impl Parts {
 
     /// Another command of `wsp` in that environment.
     pub(crate) fn program(&self, command: &str, run: &Run, more: &[(&str, &str)]) -> Command {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let program = std::env::var_os("WSP_LIVE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_wsp").into());
         let mut wsp = Command::new(program);
         wsp.args([command, "--profile"]).arg(self.profile());
@@ -155,7 +155,7 @@ impl Parts {
 
     /// `dev_min`'s profile, with leave for the broker of these tests to go without TLS.
     fn profile(&self) -> PathBuf {
-        let dev_min = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/profiles/dev_min.yaml");
+        let dev_min = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("config/profiles/dev_min.yaml");
         let text = String::from_utf8(read(&dev_min)).unwrap() + "  security:\n    allow_plaintext: [kafka]\n";
         self.stage.put("dev_min.yaml", text);
         self.stage.path("dev_min.yaml")

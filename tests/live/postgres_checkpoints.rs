@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
-use wsp::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints, PostgresDsn};
 use wsp::clock::{Clock, SystemClock};
-use wsp::model::{Hex64, Reason, Refusal, Secret, ShardPosition};
+use wsp_world::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints, PostgresDsn};
+use wsp_world::model::{Hex64, Reason, Refusal, Secret, ShardPosition};
 
 use crate::kit::checkpoint_contract::{self, cursor, output, scope};
 use crate::servers::postgres::{Database, Postgres};

@@ -16,9 +16,9 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use wsp::clock::{Clock, SystemClock};
 use wsp::merge::merge;
-use wsp::model::Micros;
-use wsp::oracle::{Resume, Scan, View, ViewFile, ViewFiles, shares};
 use wsp::store::{Key, ObjectStore, S3Options, S3Store};
+use wsp_world::model::Micros;
+use wsp_world::oracle::{Resume, Scan, View, ViewFile, ViewFiles, shares};
 
 use crate::kit::process::peak_mib;
 use crate::servers::s3::{Kind, S3Server};
@@ -139,7 +139,7 @@ async fn read(store: &Arc<S3Store>, expected_rows: u64) -> u64 {
     let wishes: Vec<u64> = views.iter().map(|view| view.memory_wish(Resume::default())).collect();
     let scans = shares(MEMORY, &wishes).into_iter().map(|share| Scan::new().memory(share));
     let sources = views.iter().zip(scans).map(|(view, scan)| Box::pin(view.batches(scan))).collect();
-    let count = |sum: u64, runs: Vec<wsp::model::RowSlice>| async move {
+    let count = |sum: u64, runs: Vec<wsp_world::model::RowSlice>| async move {
         Ok(sum + runs.iter().map(|run| (run.to - run.from) as u64).sum::<u64>())
     };
     assert_eq!(merge(sources).try_fold(0, count).await.unwrap(), expected_rows * u64::from(OUTPUTS));

@@ -126,8 +126,8 @@ async fn pages_are_put_together(server: &S3Server) {
 async fn strangers_are_told(server: &S3Server) {
     server.store(&server.root("ready")).check().await.unwrap();
     let credentials = wsp::store::S3Credentials::Keys {
-        id: wsp::model::Secret::new("stranger"),
-        key: wsp::model::Secret::new("stranger-secret"),
+        id: wsp_world::model::Secret::new("stranger"),
+        key: wsp_world::model::Secret::new("stranger-secret"),
         session_token: None,
     };
     let stranger = S3Store::open(&server.root("ready"), S3Options { credentials, ..server.options() }).unwrap();

@@ -5,9 +5,9 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wsp::pipelines::stopping;
-use wsp::profile::Profile;
-use wsp::run::packs::Spec;
+use wsp_world::profile::Profile;
+use wsp_world::run::packs::Spec;
+use wsp_world::stopping;
 
 use crate::kit;
 
@@ -127,7 +127,7 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 
 /// `deploy/render.sh` with these values and no other.
 fn render(kind: &str, out: &Path, values: &[(&str, &str)]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/render.sh");
+    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("deploy/render.sh");
     let path = std::env::var_os("PATH").unwrap();
     let values = values.iter().copied();
     Command::new(script).arg(kind).arg(out).env_clear().env("PATH", path).envs(values).output().unwrap()
@@ -155,7 +155,7 @@ fn every_manifest_runs_the_image_that_is_asked_for() {
         ("WSP_EFS_FILE_SYSTEM", "fs-0123456789abcdef0"),
         ("WSP_EFS_ACCESS_POINT", "fsap-0123456789abcdef0"),
     ];
-    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("deploy");
     for (kind, expected) in [("kubernetes", 2), ("ecs", 1)] {
         let out = tempfile::tempdir().unwrap();
         let rendered = render(kind, out.path(), &values);

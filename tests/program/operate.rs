@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use wsp::model::Reason;
-use wsp::telemetry::catalogue;
+use wsp_world::model::Reason;
+use wsp_world::telemetry::catalogue;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::Running;
@@ -329,7 +329,7 @@ fn the_health_check_of_the_task_asks_the_program_of_the_task() {
     let task: Value = serde_json::from_str(&deploy("ecs/task-definition.json")).unwrap();
     let container = &task["containerDefinitions"][0];
     // What the image says, for the repository's own folder of it.
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
     let image = deploy("container/Containerfile").replace("/etc/wsp", config);
     let image = image.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
     let mut env: BTreeMap<_, _> = image.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -387,13 +387,14 @@ fn each_reason_is_wanted_by_a_test_of_the_program() {
         "PRODUCER_ID_MISSING",
         "PRODUCER_ALLOWLIST_MISSING",
     ];
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests");
     let hostile = ["ready", "world", "rows", "gate", "checkpoint"].map(|name| format!("hostile/{name}.rs"));
     let program = ["refusals", "refusals/wiring", "required_packs", "evidence", "evidence/refused"]
         .map(|name| format!("program/{name}.rs"));
     let names = hostile.iter().chain(&program);
     let tests: String = names.map(|name| std::fs::read_to_string(folder.join(name)).unwrap()).collect();
-    let codes = wsp::model::Reason::ALL.iter().map(|reason| reason.code()).filter(|code| !elsewhere.contains(code));
+    let codes =
+        wsp_world::model::Reason::ALL.iter().map(|reason| reason.code()).filter(|code| !elsewhere.contains(code));
     let unseen: Vec<_> = codes.filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
     assert!(unseen.is_empty(), "{unseen:?}");
 }

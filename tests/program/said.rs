@@ -127,7 +127,7 @@ fn a_wait_for_the_gate_is_said_with_its_end() {
     };
     run.until("it says that it waits", || line("the gate takes no event").is_some());
     let wait = line("the gate takes no event").unwrap();
-    let at = |name: &str| wsp::model::Micros::parse(wait[name].as_str().unwrap().as_bytes()).unwrap().0;
+    let at = |name: &str| wsp_world::model::Micros::parse(wait[name].as_str().unwrap().as_bytes()).unwrap().0;
     let seconds = (at("until") - at("since")) as f64 / 1e6;
     assert!((249.9..250.1).contains(&seconds) && wait["level"] == "WARN", "{wait}");
     gate.release();
@@ -158,7 +158,7 @@ fn the_help_of_a_gate_and_of_the_demo_shows_the_faults() {
     for command in ["gate", "demo"] {
         let help = wsp(&stage, &[command, "--help"]);
         assert_eq!(help.code, Some(0));
-        for line in wsp::reference::gate::faults::GRAMMAR.lines().filter(|line| !line.is_empty()) {
+        for line in wsp_world::reference::gate::faults::GRAMMAR.lines().filter(|line| !line.is_empty()) {
             assert!(help.out.lines().any(|shown| shown.trim() == line.trim()), "{command}: {line}\n{}", help.out);
         }
     }

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wsp::reference::gate::GateStyle;
-use wsp::reference::world::WorldSpec;
-use wsp::telemetry::catalogue;
+use wsp_world::reference::gate::GateStyle;
+use wsp_world::reference::world::WorldSpec;
+use wsp_world::telemetry::catalogue;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::{Running, publish_world};

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wsp::reference::LocalRun;
+use wsp_world::reference::LocalRun;
 
 use crate::Result;
 use crate::figures::Sample;

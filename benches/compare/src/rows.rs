@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use futures::executor::block_on_stream;
 use wsp::clock::{Clock, SystemClock};
-use wsp::envelope::FrameExt;
+use wsp_world::envelope::FrameExt;
 use wsp::merge::merge;
-use wsp::model::{Refusal, RowBatch, RowSlice};
-use wsp::oracle::{Scan, View};
-use wsp::pipelines::prepare::Prepared;
+use wsp_world::model::{Refusal, RowBatch, RowSlice};
+use wsp_world::oracle::{Scan, View};
+use wsp_world::prepare::Prepared;
 
 use crate::{Result, stage};
 

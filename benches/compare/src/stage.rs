@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures::executor::block_on_stream;
 use wsp::clock::{Clock, SystemClock};
-use wsp::envelope::FrameExt;
+use wsp_world::envelope::FrameExt;
 use wsp::merge::{SlicesExt, merge};
-use wsp::model::Event;
-use wsp::oracle::Scan;
-use wsp::pipelines::prepare::{self, Prepared};
-use wsp::profile::Profile;
-use wsp::ready::{Parsed, Ready, message};
-use wsp::reference::LocalRun;
-use wsp::reference::world::run_files::CONTROL_TOPIC;
-use wsp::reference::world::{WorldSpec, WorldSummary, generate};
+use wsp_world::model::Event;
+use wsp_world::oracle::Scan;
+use wsp_world::prepare::{self, Prepared};
+use wsp_world::profile::Profile;
+use wsp_world::ready::{Parsed, Ready, message};
+use wsp_world::reference::LocalRun;
+use wsp_world::reference::world::run_files::CONTROL_TOPIC;
+use wsp_world::reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::Result;
 

@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Attempt, Gate, GateConnection, HttpGate, Takes};
-use wsp::evidence::Status;
-use wsp::model::{Event, Position};
-use wsp::pipelines::producer::{Caps, Settings};
-use wsp::pipelines::service::Service;
-use wsp::profile::Profile;
-use wsp::ready::{FileFeed, FileFeedOptions};
-use wsp::reference::world::run_files::CONTROL_TOPIC;
+use wsp_world::evidence::Status;
+use wsp_world::model::{Event, Position};
+use wsp_world::producer::{Caps, Settings};
+use wsp_world::service::Service;
+use wsp_world::profile::Profile;
+use wsp_world::ready::{FileFeed, FileFeedOptions};
+use wsp_world::reference::world::run_files::CONTROL_TOPIC;
 use wsp::stop::Stop;
 
 use crate::stage::{self, folder_of};
@@ -145,7 +145,7 @@ pub(crate) fn lone(profile: &Path, address: std::net::SocketAddr) -> Result<()> 
 pub(crate) fn measure(
     streaming: &parts::Streaming<'_>,
     part: &str,
-    change: impl Fn(&mut wsp::reference::LocalRun<'_>),
+    change: impl Fn(&mut wsp_world::reference::LocalRun<'_>),
 ) -> Result<Vec<Sent>> {
     let parts::Streaming { program, stage, env, gate } = *streaming;
     let (gate, url) = parts::gate(program, gate)?;

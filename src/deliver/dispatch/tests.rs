@@ -9,7 +9,7 @@ use futures::executor::block_on;
 
 use super::*;
 use crate::clock::{Clock, SystemClock};
-use crate::deliver::backoff::mix;
+use crate::random::mix;
 
 const MS: Duration = Duration::from_millis(1);
 

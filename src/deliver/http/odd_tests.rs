@@ -6,20 +6,19 @@ use tokio::net::TcpListener;
 use super::tests::{OK, Reply, answered, connections, event, gate, request, server};
 use super::*;
 use crate::clock::SystemClock;
+use crate::deliver::testing::{Event, Named};
 use crate::deliver::{Judge, Stray};
-use crate::ig::IgJudge;
-use crate::model::{Event, Hex64};
 
 /// An answer that names an event, in a receipt.
 fn naming(event_id: [u8; 32], status: &str, decision: &str) -> String {
-    let body = format!(r#"{{"decision":"{decision}","receipt":{{"event_id":"{}"}}}}"#, Hex64::of_digest(event_id));
+    let body = format!(r#"{{"decision":"{decision}","receipt":{{"event_id":"{}"}}}}"#, const_hex::encode(event_id));
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// What the push stage makes of an attempt: an answer to another event ends the connection.
 async fn pushed(connection: &mut HttpConnection<SystemClock>, event: &Event) -> Attempt {
     let attempt = connection.push(event).await;
-    match IgJudge::default().judge(event, &attempt) {
+    match Named.judge(event, &attempt) {
         Ok(_) => attempt,
         Err(Stray(why)) => {
             connection.close();

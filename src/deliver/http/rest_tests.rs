@@ -9,9 +9,8 @@ use tokio::net::TcpListener;
 use super::tests::{OK, Reply, answered, connections, event, gate, request, server};
 use super::*;
 use crate::clock::SystemClock;
+use crate::deliver::testing::{Event, Named};
 use crate::deliver::{DeliveryMode, PushCounts, PushExt, PushOptions, PushStats};
-use crate::ig::IgJudge;
-use crate::model::Event;
 
 #[tokio::test]
 async fn a_connection_at_rest_is_closed_when_it_has_been_idle_for_too_long() {
@@ -69,7 +68,7 @@ async fn push_all(address: SocketAddr, n: u64, gap: Duration) -> PushCounts {
         tokio::time::sleep(gap).await;
         Ok(Event { order_key, ..event() })
     });
-    let answers: Vec<_> = events.push(gate(address), IgJudge::default(), options).collect().await;
+    let answers: Vec<_> = events.push(gate(address), Named, options).collect().await;
     assert_eq!((answers.len() as u64, answers.iter().all(Result::is_ok)), (n, true));
     stats.counts()
 }

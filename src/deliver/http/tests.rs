@@ -12,7 +12,8 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::deliver::health::{Health, Lookup, ProbeError};
 use crate::deliver::http1::BODY_LIMIT;
-use crate::model::{Event, Micros, Position, Secret};
+use crate::deliver::testing::Event;
+use crate::secret::Secret;
 
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
 
@@ -86,14 +87,7 @@ pub(super) fn gate(address: SocketAddr) -> HttpGate<SystemClock> {
 }
 
 pub(super) fn event() -> Event {
-    Event {
-        position: Position { rank: 0, file: 0, row: 0, seq: 0 },
-        ts: Micros(0),
-        order_key: 0,
-        event_id: [0; 32],
-        body: Bytes::from_static(b"{\"event_id\":1}"),
-        due: None,
-    }
+    Event { event_id: [0; 32], order_key: 0, body: Bytes::from_static(b"{\"event_id\":1}") }
 }
 
 pub(super) fn connections(seen: &Seen) -> Vec<usize> {

@@ -18,7 +18,7 @@ use super::tests::{OK, answered, event};
 use super::*;
 use crate::clock::SystemClock;
 use crate::deliver::tls::{ClientFiles, TlsFiles, unused_tls};
-use crate::model::Secret;
+use crate::secret::Secret;
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/deliver/http/testdata").join(name)

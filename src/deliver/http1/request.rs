@@ -5,8 +5,8 @@
 //! template + [traceparent] + content-length ──each event──► bytes to send
 //! ```
 
-use hyper::HeaderMap;
-use hyper::http::uri::PathAndQuery;
+use http::HeaderMap;
+use http::uri::PathAndQuery;
 
 use crate::telemetry::trace_mark;
 
@@ -62,7 +62,7 @@ fn header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::{HOST, HeaderValue};
+    use http::header::{HOST, HeaderValue};
 
     #[test]
     fn nothing_of_one_head_is_left_in_the_next() {

@@ -17,8 +17,8 @@ use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
-use wsp::model::Secret;
 use wsp::store::{Backoff, S3Credentials, S3Options, S3Store};
+use wsp_world::model::Secret;
 
 pub(crate) const BUCKET: &str = "world";
 pub(crate) const KEY_ID: &str = "AKIAFAKE";

@@ -9,9 +9,9 @@ use futures::StreamExt;
 use hyper::Method;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use wsp::model::Reason;
-use wsp::oracle::{Scan, View, ViewFile, ViewFiles};
 use wsp::store::ObjectStore;
+use wsp_world::model::Reason;
+use wsp_world::oracle::{Scan, View, ViewFile, ViewFiles};
 
 use super::fake_s3::FakeS3;
 use super::key;

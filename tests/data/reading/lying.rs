@@ -15,8 +15,8 @@ use parquet::file::metadata::{
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::SchemaDescriptor;
-use wsp::model::{Reason, Refusal};
-use wsp::oracle::{Resume, Scan};
+use wsp_world::model::{Reason, Refusal};
+use wsp_world::oracle::{Resume, Scan};
 
 use super::rows::{ROWS, written};
 use super::{ids, place, rows};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use wsp::model::{Micros, Refusal};
-use wsp::oracle::{Resume, RowFilter, Scan, View};
+use wsp_world::model::{Micros, Refusal};
+use wsp_world::oracle::{Resume, RowFilter, Scan, View};
 
 use crate::kit::views::{self, assert_same, framed, framer, view_of};
 
@@ -15,7 +15,8 @@ const START: i64 = 1_767_225_600_000_000;
 
 /// A file of `tests/written`.
 pub(crate) fn written(name: &str) -> Bytes {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/written").join(format!("{name}.parquet"));
+    let path =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/written").join(format!("{name}.parquet"));
     std::fs::read(path).unwrap().into()
 }
 
@@ -78,7 +79,7 @@ async fn payloads(view: &View, scan: Scan, keep: Option<RowFilter>) -> (Vec<Map<
         }
     }
     let (events, unframed) = framed(framer(&["id"], None), views::merged(batches, 64)).await;
-    let payload = |event: wsp::model::Event| {
+    let payload = |event: wsp_world::model::Event| {
         let body: Map<String, Value> = serde_json::from_slice(&event.body).unwrap();
         body["payload"].as_object().unwrap().clone()
     };

@@ -18,8 +18,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 use serde_json::{Value, json};
-use wsp::model::{Micros, Reason};
-use wsp::oracle::Scan;
+use wsp_world::model::{Micros, Reason};
+use wsp_world::oracle::Scan;
 
 use super::{START, int96, place};
 use crate::kit::views::{framed, framer, merged, read, view_of};
@@ -27,7 +27,7 @@ use crate::kit::views::{framed, framer, merged, read, view_of};
 const PART: &str = "memory/part-000000.parquet";
 
 /// The payloads of a part, and the refusal that ended it.
-async fn payloads(part: Bytes, rows: u64) -> (Vec<Value>, Option<wsp::model::Refusal>) {
+async fn payloads(part: Bytes, rows: u64) -> (Vec<Value>, Option<wsp_world::model::Refusal>) {
     let view = view_of(vec![part], rows).1.inspect().await.unwrap();
     let (batches, refusal) = read(&view, Scan::new()).await;
     let (events, unframed) = framed(framer(&["id"], None), merged(batches, 64)).await;

@@ -1,8 +1,8 @@
 //! Files of other writers, read in every way.
 
 use parquet::file::metadata::ParquetMetaDataReader;
-use wsp::model::{Reason, Refusal};
-use wsp::oracle::Scan;
+use wsp_world::model::{Reason, Refusal};
+use wsp_world::oracle::Scan;
 
 use super::rows::{ROWS, check, check_every_way, view, written};
 use crate::kit::views::{read, view_of};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use wsp::model::Secret;
+use wsp_world::model::Secret;
 
 /// A running server with one role, `wsp`, whose password is `hunter2`.
 pub(crate) struct Postgres {

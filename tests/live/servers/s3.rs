@@ -12,8 +12,8 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use wsp::model::Secret;
 use wsp::store::{S3Credentials, S3Options, S3Store};
+use wsp_world::model::Secret;
 
 use super::{free_port, scripts};
 

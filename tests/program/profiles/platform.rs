@@ -55,7 +55,7 @@ const ALL: [(&str, &[(&str, &str)]); 6] = [
 
 /// The platform's folder, with the engine's catalogue where its default says.
 fn root() -> TempDir {
-    let (repository, root) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
+    let (repository, root) = (Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")), tempfile::tempdir().unwrap());
     copy_tree(&repository.join("tests/platform"), root.path());
     copy_tree(&repository.join("config/oracle"), &root.path().join("docs/model_spec/data-engine/interface_pack"));
     root

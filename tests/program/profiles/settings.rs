@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use wsp::profile::settings::{self as s, ALL, Setting};
+use wsp_world::profile::settings::{self as s, ALL, Setting};
 
 use crate::kit::capture::CaptureGate;
 use crate::kit::{KEY, Stage};

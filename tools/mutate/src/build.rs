@@ -15,8 +15,8 @@ use crate::sites::{self, Mutant, Place};
 /// Builds after which what still does not compile is an error of this program.
 const BUILDS: usize = 20;
 
-/// The name of the library's unit tests.
-pub const LIBRARY: &str = "lib";
+/// What the names of the libraries' unit tests begin with.
+pub const LIBRARY: &str = "lib-";
 /// The name of the program under test, whose simulator counts as a test.
 pub const SIMULATE: &str = "simulate";
 /// The name of the tests that start servers.
@@ -24,7 +24,7 @@ pub const LIVE: &str = "live";
 
 /// What was built.
 pub struct Built {
-    /// The library's tests first, then the simulator, then the other tests.
+    /// The libraries' tests first, then the simulator, then the other tests.
     pub programs: Vec<Program>,
     /// Those of the mutants that are in it.
     pub mutants: Vec<Mutant>,
@@ -119,15 +119,17 @@ fn cargo(checkout: &Path, target: &Path, rooms: &[&Room], live: bool) -> Result<
         } else if let (Some(path), Some(name)) = (message["executable"].as_str(), message["target"]["name"].as_str()) {
             let (kind, tested) = (message["target"]["kind"][0].as_str(), message["profile"]["test"] == true);
             let name = match kind {
-                Some("test") => name,
-                Some("lib" | "rlib") => LIBRARY,
-                Some("bin") if !tested => SIMULATE,
+                Some("test") => name.to_owned(),
+                Some("lib" | "rlib") => format!("{LIBRARY}{name}"),
+                Some("bin") if !tested => SIMULATE.to_owned(),
                 _ => continue,
             };
-            programs.push(Program { name: name.to_owned(), path: path.into(), folder: checkout.to_owned() });
+            let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+            let folder = manifest.parent().unwrap_or(checkout).to_owned();
+            programs.push(Program { name, path: path.into(), folder });
         }
     }
-    programs.sort_by_key(|program| (program.name != LIBRARY, program.name != SIMULATE, program.name.clone()));
+    programs.sort_by_key(|program| (!program.name.starts_with(LIBRARY), program.name != SIMULATE, program.name.clone()));
     if output.status.success() || !errors.is_empty() { Ok((programs, errors)) } else { Err("cargo failed".to_owned()) }
 }
 

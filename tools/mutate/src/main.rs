@@ -47,7 +47,7 @@ ROOM         merge, envelope, pace, deliver, ig, checkpoint, ready, run, oracle,
 --simulate N print for each mutant the first of N simulated cases that breaks a promise, and run no test
 --live       the live tests too, of the rooms that name some: they start servers
 --skip TEXT  leaves files whose path contains this to a later call
---lib        only the library's unit tests
+--lib        only the libraries' unit tests
 --tests TEXT only tests whose program and name hold this (several times: any of them)
 --longest S  tests that take more seconds are left out (default: 12)
 --jobs N     so many tests or mutants at a time (default: 1)

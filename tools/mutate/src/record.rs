@@ -61,7 +61,8 @@ impl Choice {
     fn wants(&self, program: &Program, test: &str) -> bool {
         let name = format!("{} {test}", program.name);
         let of_rooms = match program.name.as_str() {
-            LIBRARY | SIMULATE => true,
+            SIMULATE => true,
+            library if library.starts_with(LIBRARY) => true,
             LIVE => self.live.iter().any(|prefix| test.starts_with(prefix)),
             _ => self.rooms.iter().any(|prefix| name.starts_with(prefix)),
         };
@@ -79,7 +80,7 @@ pub fn record(
 ) -> Result<Recorded, String> {
     let mut recorded = Recorded { programs: programs.to_vec(), tests: Vec::new() };
     for (number, program) in programs.iter().enumerate() {
-        if choice.lib_only && program.name != LIBRARY {
+        if choice.lib_only && !program.name.starts_with(LIBRARY) {
             continue;
         }
         let kept = target.join("reach").join(&program.name);

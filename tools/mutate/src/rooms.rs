@@ -1,4 +1,4 @@
-//! The rooms whose rules are inverted, and the tests that hold them beside the library's unit tests.
+//! The rooms whose rules are inverted, and the tests that hold them beside the libraries' unit tests.
 
 /// A part of the producer.
 pub struct Room {
@@ -16,29 +16,29 @@ pub const ROOMS: &[Room] = &[
     Room { name: "merge", path: "src/merge", tests: &["program order::", "program golden_run::"], live: &[] },
     Room {
         name: "envelope",
-        path: "src/envelope",
+        path: "pipelines/world/envelope",
         tests: &["data golden_bodies::", "hostile rows::", "program golden_run::"],
         live: &[],
     },
     Room { name: "pace", path: "src/pace", tests: &["program golden_run::"], live: &[] },
-    Room { name: "ig", path: "src/ig", tests: &["contracts gate::", "program golden_run::"], live: &[] },
+    Room { name: "ig", path: "pipelines/world/ig", tests: &["contracts gate::", "program golden_run::"], live: &[] },
     Room { name: "deliver", path: "src/deliver", tests: &["contracts gate::", "program golden_run::"], live: &[] },
     Room {
         name: "checkpoint",
-        path: "src/checkpoint",
+        path: "pipelines/world/checkpoint",
         tests: &["contracts checkpoint::", "program golden_run::"],
         live: &["postgres_checkpoints::"],
     },
     Room {
         name: "ready",
-        path: "src/ready",
+        path: "pipelines/world/ready",
         tests: &["hostile ready::", "program golden_run::"],
         live: &["kafka::", "kinesis::"],
     },
-    Room { name: "run", path: "src/run", tests: &["program required_packs::", "program golden_run::"], live: &[] },
+    Room { name: "run", path: "pipelines/world/run", tests: &["program required_packs::", "program golden_run::"], live: &[] },
     Room {
         name: "oracle",
-        path: "src/oracle",
+        path: "pipelines/world/oracle",
         tests: &["data reading::", "data reading_ahead::", "hostile rows::"],
         live: &[],
     },

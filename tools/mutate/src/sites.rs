@@ -115,12 +115,14 @@ impl Mutant {
     }
 
     fn branch(&self) -> String {
+        // The switch is the stages'; other packages reach it there.
+        let is = if self.file.starts_with("pipelines/") { "wsp::mutant::is" } else { "crate::mutant::is" };
         let number = self.number;
         match &self.change {
-            Change::Becomes(text) => format!("if crate::mutant::is({number}) {{ {text} }} else "),
-            Change::Returns(text) => format!(" if crate::mutant::is({number}) {{ return {text}; }}"),
-            Change::LeftOut => format!("if !crate::mutant::is({number}) {{ "),
-            Change::Rewritten(text) => text.replace("ON()", &format!("crate::mutant::is({number})")),
+            Change::Becomes(text) => format!("if {is}({number}) {{ {text} }} else "),
+            Change::Returns(text) => format!(" if {is}({number}) {{ return {text}; }}"),
+            Change::LeftOut => format!("if !{is}({number}) {{ "),
+            Change::Rewritten(text) => text.replace("ON()", &format!("{is}({number})")),
         }
     }
 }
@@ -225,15 +227,18 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// The module that knows which mutant is switched on, and its place in the library.
+/// The module that knows which mutant is switched on, and its place in the stages' library.
 pub fn switch(mutants: usize) -> Result<Texts, String> {
     let module = include_str!("switch.rs.txt").replace("SWITCH", SWITCH).replace("TRACE", TRACE);
     let module = module.replace("COUNT", &(mutants.max(1) * 4 + 10_000).to_string());
-    let library = fs::read_to_string("src/lib.rs").map_err(|error| format!("src/lib.rs: {error}"))?;
     // What a mutant makes of a constant is for the tests to find.
     let allowed = "#![allow(warnings, arithmetic_overflow, overflowing_literals, unconditional_panic)]\n";
-    let library = format!("{allowed}{library}\npub mod mutant;\n");
-    Ok(Texts::from([("src/mutant.rs".to_owned(), module), ("src/lib.rs".to_owned(), library)]))
+    let mut texts = Texts::from([("src/mutant.rs".to_owned(), module)]);
+    for (file, more) in [("src/lib.rs", "\npub mod mutant;\n"), ("pipelines/world/lib.rs", "")] {
+        let library = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        texts.insert(file.to_owned(), format!("{allowed}{library}{more}"));
+    }
+    Ok(texts)
 }
 
 /// An insertion into a source: before `at`, in `order` among those there; what it replaces; whose own text it is.

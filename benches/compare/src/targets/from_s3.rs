@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wsp::reference::world::WorldSpec;
+use wsp_world::reference::world::WorldSpec;
 use wsp::store::{ObjectStore, S3Store};
 
 use super::Bench;

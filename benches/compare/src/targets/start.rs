@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use wsp::clock::{Clock, SystemClock};
-use wsp::model::Secret;
-use wsp::reference::gate::{GateOptions, GateServer};
-use wsp::reference::world::WorldSpec;
+use wsp_world::model::Secret;
+use wsp_world::reference::gate::{GateOptions, GateServer};
+use wsp_world::reference::world::WorldSpec;
 
 use super::Bench;
 use super::table::{Met, Row, Spread};

@@ -1,0 +1,330 @@
+//! The frame stage: turns rows in canonical order into events with their request bodies.
+//!
+//! ```text
+//! Vec<RowSlice> ──► key columns ─► event_id, order key ─┐
+//!         └──► columns or payload_json ─► payload ─┴─► opening · payload · closing, with id and time ──► Vec<Event>
+//! ```
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream::FusedStream;
+use pin_project_lite::pin_project;
+use wsp::byte_budget::ByteBudget;
+use wsp::time::TEXT_LEN;
+
+use super::bound::Bound;
+use super::keys::Keys;
+use super::text;
+use crate::model::event::MAX_BODY_BYTES;
+use crate::model::minute::TimeWriter;
+use crate::model::{Event, Hex32, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, RowSlice, WorldKey};
+
+/// Expected length of a body before the first chunk has shown it, in bytes.
+const FIRST_BODY_BYTES: usize = 1_536;
+/// A chunk's buffer takes no further body once it holds so many bytes. The last of its events keeps all of it in memory.
+const CHUNK_BYTES: usize = 1 << 20;
+/// What a body begins with; 64 hex digits follow.
+const ID_LEAD: &[u8] = b"{\"event_id\":\"";
+const ID_LEN: usize = 64;
+
+/// What every event of a run carries (contract, section 5).
+#[derive(Debug, Clone)]
+pub struct RunPins {
+    /// The world.
+    pub world: WorldKey,
+    /// The engine's run, as its receipt names it.
+    pub run_id: Hex32,
+    /// The platform run.
+    pub platform_run_id: PlatformRunId,
+    /// SR's run.
+    pub scenario_run_id: Hex32,
+    /// The producer's id.
+    pub producer: String,
+    /// The `oracle_pack_id`, or the hash of the engine root where there is no pack.
+    pub trace_id: String,
+    /// The `engine_release`, where known.
+    pub span_id: Option<String>,
+}
+
+/// What the framer has to know about one output.
+#[derive(Debug, Clone)]
+pub struct OutputFrame {
+    /// The output.
+    pub output_id: OutputId,
+    /// The catalogue's `primary_key` columns, in order.
+    pub primary_key: Vec<String>,
+    /// The column that events are kept in line by; the event id where there is none.
+    pub order_key: Option<String>,
+    /// Full names of the output's files, by [`Position::file`](crate::model::Position::file), for refusals.
+    pub files: Vec<String>,
+}
+
+/// Frames rows. One serves a run, in one place: it keeps the last batch of each output resolved.
+#[derive(Debug)]
+pub struct Framer {
+    outputs: Vec<Output>,
+    names: Names,
+    times: TimeWriter,
+    preimage: Vec<u8>,
+    body_bytes: usize,
+    budget: ByteBudget,
+}
+
+#[derive(Debug)]
+struct Output {
+    keys: Keys,
+    /// The envelope up to the payload, with room for id and time.
+    opening: Vec<u8>,
+    /// Where the time's room is.
+    time_at: usize,
+    /// From behind the payload to the end.
+    closing: Vec<u8>,
+    bound: Option<Bound>,
+}
+
+/// What came of a chunk: the events before the first row that can't be framed, and why it can't.
+#[derive(Debug)]
+pub struct Framed {
+    /// In the chunk's order. Without a refusal there may be fewer than the chunk has rows: large bodies are made a few at
+    /// a time.
+    pub events: Vec<Event>,
+    /// Names file, row and column.
+    pub refusal: Option<Refusal>,
+}
+
+impl Framer {
+    /// For a run with these outputs, in rank order.
+    #[must_use]
+    pub fn new(pins: &RunPins, outputs: Vec<OutputFrame>) -> Self {
+        let WorldKey { manifest_fingerprint, parameter_hash, scenario_id, seed } = &pins.world;
+        // `"ts_utc":"…"` ends where the middle begins.
+        let mut middle = b"\"".to_vec();
+        pin("manifest_fingerprint", manifest_fingerprint.as_str(), &mut middle);
+        pin("parameter_hash", parameter_hash.as_str(), &mut middle);
+        middle.extend_from_slice(format!(",\"seed\":{seed}").as_bytes());
+        pin("scenario_id", scenario_id.as_str(), &mut middle);
+        pin("run_id", pins.run_id.as_str(), &mut middle);
+        pin("platform_run_id", pins.platform_run_id.as_str(), &mut middle);
+        pin("scenario_run_id", pins.scenario_run_id.as_str(), &mut middle);
+        pin("producer", &pins.producer, &mut middle);
+        middle.extend_from_slice(b",\"payload\":");
+        let mut closing = Vec::new();
+        pin("trace_id", &pins.trace_id, &mut closing);
+        if let Some(span_id) = &pins.span_id {
+            pin("span_id", span_id, &mut closing);
+        }
+        closing.push(b'}');
+        let frames = outputs.iter().map(|frame| Output::new(frame, &pins.world, &middle, &closing)).collect();
+        let names = Names::new(outputs.into_iter().map(|frame| (frame.output_id, frame.files)));
+        let (times, budget) = (TimeWriter::default(), ByteBudget::unlimited());
+        Self { outputs: frames, names, times, preimage: Vec::new(), body_bytes: FIRST_BODY_BYTES, budget }
+    }
+
+    /// Counts all bodies in `budget`; [`FrameExt::frame`] waits for its room.
+    #[must_use]
+    pub fn within(self, budget: ByteBudget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Frames a chunk, or its first rows where the bodies are large. They lie in one buffer, which lives as long as the
+    /// last of them.
+    pub fn frame(&mut self, slices: &[RowSlice]) -> Framed {
+        let rows: usize = slices.iter().map(|slice| slice.to - slice.from).sum();
+        // Room for the body that takes it over the bound.
+        let mut out = Vec::with_capacity((rows * self.body_bytes).min(CHUNK_BYTES + self.body_bytes));
+        let mut events = Vec::with_capacity(rows);
+        let mut ends = Vec::with_capacity(rows);
+        let mut refusal = None;
+        for slice in slices {
+            refusal = self.frame_slice(slice, &mut out, &mut ends, &mut events).err();
+            if refusal.is_some() || out.len() >= CHUNK_BYTES {
+                break;
+            }
+        }
+        if let Some(mean) = out.len().checked_div(events.len()) {
+            // An eighth of room above the mean, so that the next chunk rarely has to grow its buffer.
+            self.body_bytes = mean + mean / 8 + 64;
+        }
+        if out.capacity() > 2 * out.len() {
+            out.shrink_to_fit();
+        }
+        let bodies = self.budget.hold(out);
+        let mut from = 0;
+        for (event, to) in events.iter_mut().zip(ends) {
+            event.body = bodies.slice(from..to);
+            from = to;
+        }
+        Framed { events, refusal }
+    }
+
+    /// Appends the slice's bodies to `out` until that is full, where each ends to `ends`, and events that lack their body.
+    fn frame_slice(
+        &mut self,
+        slice: &RowSlice,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Refusal> {
+        let Self { outputs, names, times, preimage, .. } = self;
+        let batch = &slice.batch;
+        let Some(output) = outputs.get_mut(usize::from(batch.rank())) else {
+            let detail = format!("a row of output {}, of which the run has none", batch.rank());
+            return Err(Refusal::new(Reason::InternalError, detail));
+        };
+        output.bind(batch).map_err(|refusal| names.at(batch.position(slice.from), refusal))?;
+        let Some(bound) = &output.bound else {
+            return Err(Refusal::new(Reason::InternalError, "a row of a batch that was not resolved"));
+        };
+        // Found when the batch was resolved, so that rows before it cost nothing.
+        let foreign = bound.foreign.as_ref().filter(|foreign| foreign.row < slice.to);
+        for row in slice.from..foreign.map_or(slice.to, |foreign| foreign.row) {
+            let (position, ts) = (batch.position(row), batch.times()[row]);
+            let start = out.len();
+            if start >= CHUNK_BYTES {
+                return Ok(());
+            }
+            out.extend_from_slice(&bound.opening);
+            match bound.row(row, &output.keys, preimage, out) {
+                Ok((event_id, order_key)) => {
+                    out.extend_from_slice(&bound.closing);
+                    if out.len() - start > MAX_BODY_BYTES {
+                        let refusal = bound.too_large(row, out.len() - start);
+                        out.truncate(start);
+                        return Err(names.at(position, refusal));
+                    }
+                    let body = &mut out[start..];
+                    // Thirty-two bytes into sixty-four places.
+                    let _ = const_hex::encode_to_slice(event_id, &mut body[ID_LEAD.len()..][..ID_LEN]);
+                    body[output.time_at..][..TEXT_LEN].copy_from_slice(times.write(ts));
+                    ends.push(out.len());
+                    events.push(Event { position, ts, order_key, event_id, body: Bytes::new(), due: None });
+                }
+                Err(refusal) => {
+                    out.truncate(start);
+                    return Err(names.at(position, refusal));
+                }
+            }
+        }
+        match foreign {
+            Some(foreign) => Err(names.at(batch.position(foreign.row), foreign.refusal.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Appends `,"name":"value"`.
+fn pin(name: &str, value: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&text::key(name, false));
+    text::string(value, out);
+}
+
+impl Output {
+    /// `middle` is the envelope from behind its time to the payload.
+    fn new(frame: &OutputFrame, world: &WorldKey, middle: &[u8], closing: &[u8]) -> Self {
+        let mut opening = ID_LEAD.to_vec();
+        opening.extend_from_slice(&[b'0'; ID_LEN]);
+        opening.push(b'"');
+        pin("event_type", frame.output_id.as_str(), &mut opening);
+        opening.extend_from_slice(b",\"schema_version\":\"v1\",\"ts_utc\":\"");
+        let time_at = opening.len();
+        opening.extend_from_slice(&[b'0'; TEXT_LEN]);
+        opening.extend_from_slice(middle);
+        let keys = Keys::new(frame, world);
+        Self { keys, opening, time_at, closing: closing.to_vec(), bound: None }
+    }
+
+    /// Resolves `batch`, unless it is the one from before.
+    fn bind(&mut self, batch: &Arc<RowBatch>) -> Result<(), Refusal> {
+        if !self.bound.as_ref().is_some_and(|bound| bound.is_of(batch)) {
+            self.bound = None;
+            self.bound = Some(Bound::new(batch, &self.keys, &self.opening, &self.closing)?);
+        }
+        Ok(())
+    }
+}
+
+/// Framing as a stage.
+pub trait FrameExt: Stream<Item = Result<Vec<RowSlice>, Refusal>> + Sized {
+    /// Frames each chunk. The first row that can't be framed ends the stream with its refusal, behind
+    /// the events before it (`PRIMARY_KEY_MISSING`, `VALUE_NOT_ENCODABLE`, `COLUMN_NOT_ENCODABLE`, `WORLD_KEY_MISMATCH`,
+    /// `EVENT_TOO_LARGE`, with file, row and column); a refusal from above passes and ends it too. Nothing is framed, and
+    /// no chunk taken, before the framer's budget has room.
+    fn frame(self, framer: Framer) -> Frames<Self> {
+        Frames { chunks: self, framer, left: Vec::new(), refusal: None, done: false }
+    }
+}
+
+impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> FrameExt for S {}
+
+pin_project! {
+    /// The stream behind [`FrameExt::frame`].
+    #[derive(Debug)]
+    pub struct Frames<S> {
+        #[pin]
+        chunks: S,
+        framer: Framer,
+        // Rows of the chunk taken last that are not framed yet.
+        left: Vec<RowSlice>,
+        refusal: Option<Refusal>,
+        done: bool,
+    }
+}
+
+impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> Stream for Frames<S> {
+    type Item = Result<Vec<Event>, Refusal>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        loop {
+            if *this.done {
+                return Poll::Ready(this.refusal.take().map(Err));
+            }
+            ready!(this.framer.budget.poll_room(cx));
+            if this.left.is_empty() {
+                match ready!(this.chunks.as_mut().poll_next(cx)) {
+                    Some(Ok(slices)) => *this.left = slices,
+                    Some(Err(refusal)) => {
+                        *this.done = true;
+                        return Poll::Ready(Some(Err(refusal)));
+                    }
+                    None => *this.done = true,
+                }
+                continue;
+            }
+            let Framed { events, refusal } = this.framer.frame(this.left);
+            skip_rows(this.left, events.len());
+            *this.done = refusal.is_some();
+            *this.refusal = refusal;
+            if !events.is_empty() {
+                return Poll::Ready(Some(Ok(events)));
+            }
+        }
+    }
+}
+
+/// Takes the first `rows` rows off.
+fn skip_rows(slices: &mut Vec<RowSlice>, mut rows: usize) {
+    let whole = slices.iter().take_while(|slice| {
+        let taken = slice.to - slice.from <= rows;
+        rows -= if taken { slice.to - slice.from } else { 0 };
+        taken
+    });
+    let whole = whole.count();
+    slices.drain(..whole);
+    if let Some(first) = slices.first_mut() {
+        first.from += rows;
+    }
+}
+
+impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> FusedStream for Frames<S> {
+    fn is_terminated(&self) -> bool {
+        self.done && self.refusal.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! What a run leaves behind for others to read: verdicts, governance facts, counts (contract, section 8).
+//!
+//! ```text
+//!              ┌─► Records   wsp/ready_runs/<message_id>.jsonl   a line a verdict
+//! verdict ──► RunEvidence
+//!              └─► Facts     obs/governance/…                    body, line, marker: each once
+//! Delivered ─► Tally ──────► Summary  wsp/wsp_summary.json, and wsp_report.html made of all of it
+//! waiting ───► Deferrals              wsp/deferrals/<message_id>.json
+//! stages ────► SessionLog             session.jsonl, best effort
+//! ```
+//!
+//! What a run leaves at its end is its [`LastWords`]; a [`Spool`] keeps them while the store is away.
+//! Everything but the session log goes through an [`ObjectStore`](wsp::store::ObjectStore). A write that was cut
+//! off by a crash is completed by the next try of the same write, and never made twice.
+
+mod deferral;
+mod earlier;
+mod governance;
+mod newest;
+mod prefix;
+mod record;
+pub mod report;
+mod run;
+mod series;
+mod session;
+mod session_file;
+mod spool;
+mod summaries;
+mod summary;
+mod tally;
+mod times;
+mod told;
+mod unstarted;
+mod utc;
+pub mod verify;
+
+pub use deferral::{Deferral, Deferrals, Stretch};
+pub use earlier::{EarlierOutput, EarlierStart};
+pub use governance::{Cancelled, Facts, Family, Pins, Provenance, Started};
+pub use newest::newest_run;
+pub use prefix::run_prefix;
+pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict, reason_words};
+pub use run::RunEvidence;
+pub use series::{EventTimeSeries, RunSeries, WallSeries};
+pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
+pub use session_file::SessionLog;
+pub use spool::{LastWords, Spool};
+pub use summaries::Summaries;
+pub use summary::{
+    DeliverySettings, End, Limits, OutputSummary, Producer, ReadySource, ResumedAfter, RunIds, START_SCHEMA,
+    SUMMARY_SCHEMA, Start, StartOutput, Summary,
+};
+pub use tally::{Counts, OutputTally, Spread, Tally};
+pub use told::{Fact, Told};
+pub use unstarted::Unstarted;
+
+use bytes::Bytes;
+use serde::Serialize;
+use wsp::store::{Key, StoreError};
+
+use crate::model::{Reason, Refusal, json};
+
+/// A key made of parts that are identities, and so always one.
+pub(crate) fn key(text: &str) -> Result<Key, Refusal> {
+    text.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("evidence: {error}")))
+}
+
+/// An object of evidence as it is written: sorted keys, no spaces, a newline at the end (contract, section 8).
+pub(crate) fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
+    let value = serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
+    Ok((json::compact(&value) + "\n").into())
+}
+
+/// The refusal of a store that is away.
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+pub(crate) fn unavailable(error: StoreError) -> Refusal {
+    Refusal::new(Reason::StoreUnavailable, error.to_string())
+}

@@ -1,0 +1,175 @@
+//! What the run and the matrix leave: verified, searched for secrets, kept.
+
+use std::path::Path;
+
+use serde_json::Value;
+use wsp::clock::Clock;
+use wsp::disk::{RealDisk, files};
+use wsp::store::Key;
+
+use super::Matrix;
+use super::delivery::Streamed;
+use super::report::{Report, Seen};
+use crate::evidence::{document, key, run_prefix, unavailable};
+use crate::model::{Check, Refusal, Secret, Verdict};
+use crate::prepare;
+use crate::profile::CheckpointBackend;
+#[cfg(feature = "kafka")]
+use crate::profile::ControlBus;
+use crate::verify::{Depth, verify};
+
+/// Of an object that is searched or shown, in bytes.
+const LIMIT: u64 = 64 << 20;
+/// Folders of a run's evidence, below its prefix.
+const FOLDERS: &[&str] = &[
+    "wsp",
+    "wsp/ready_runs",
+    "wsp/ready_lanes",
+    "wsp/deferrals",
+    "wsp/matrix",
+    "obs/governance",
+    "obs/governance/events",
+    "obs/governance/markers",
+];
+/// Shorter texts stand everywhere.
+const SECRET: usize = 4;
+
+/// Fills the rows of C5.
+pub(super) async fn verified<C: Clock + std::fmt::Debug>(
+    m: &Matrix<C>,
+    streamed: Option<&Streamed>,
+    report: &mut Report,
+) {
+    if streamed.is_none() {
+        return;
+    }
+    if report.can("C5.verify") {
+        let depth = Depth { digest: true, sample: Some((m.gate.probe(), m.max_events)) };
+        match Box::pin(verify(&m.profile, &m.run, &depth, m.clock.clone())).await {
+            Ok(list) => {
+                let (gate, rest): (Vec<&Check>, Vec<&Check>) =
+                    list.checks().iter().partition(|check| check.name == "gate");
+                report.fill("C5.verify", async { of_checks(&rest) }).await;
+                report.fill("C5.gate", async { of_checks(&gate) }).await;
+            }
+            Err(refusal) => {
+                report.fill("C5.verify", async { Seen::refused(&refusal) }).await;
+                report.fill("C5.gate", async { Seen::refused(&refusal) }).await;
+            }
+        }
+    }
+    report.fill("C5.report", page(m)).await;
+    let rows = serde_json::to_string(&report).unwrap_or_default();
+    report.fill("C5.secrets", searched(m, &rows)).await;
+}
+
+fn of_checks(checks: &[&Check]) -> Seen {
+    let refused = checks.iter().find_map(|check| match &check.verdict {
+        Verdict::Refused(refusal) => Some((check, refusal)),
+        Verdict::Passed | Verdict::Waived => None,
+    });
+    match refused {
+        Some((check, refusal)) => Seen::red(format!("{}: {refusal}", check.name), refusal.reason.next()),
+        None if checks.is_empty() => Seen::red("no check was made", "Read the other rows of C5."),
+        None if let [Check { verdict: Verdict::Waived, detail, .. }] = checks => Seen::not_run(detail),
+        None => {
+            let details: Vec<_> = checks.iter().map(|check| check.detail.as_str()).collect();
+            let seen = if checks.len() == 1 { details.concat() } else { format!("{} checks pass", checks.len()) };
+            Seen::green(seen)
+        }
+    }
+}
+
+async fn page<C: Clock>(m: &Matrix<C>) -> Result<Seen, Refusal> {
+    let store = prepare::open_own(&m.profile)?;
+    let key = below(m, "wsp/wsp_report.html")?;
+    let body = store.get(&key, LIMIT).await.map_err(unavailable)?.unwrap_or_default();
+    let of_run = String::from_utf8_lossy(&body).contains(m.run.as_str());
+    let seen = Seen::of(of_run, format!("{} bytes", body.len()), "Make it again: `wsp report`.");
+    Ok(seen.shown_by(store.full_name(&key)))
+}
+
+/// Looks for what nobody may read in all that the run has left, and in what is told here.
+async fn searched<C: Clock>(m: &Matrix<C>, rows: &str) -> Result<Seen, Refusal> {
+    let secrets = secrets(m);
+    let store = prepare::open_own(&m.profile)?;
+    let shows =
+        |text: &[u8]| secrets.iter().any(|secret| text.windows(secret.len()).any(|part| part == secret.as_bytes()));
+    let (mut objects, mut found) = (0, Vec::new());
+    for folder in FOLDERS {
+        for (key, _) in store.list(&below(m, folder)?).await.map_err(unavailable)? {
+            let Ok(Some(body)) = store.get(&key, LIMIT).await else { continue };
+            objects += 1;
+            if shows(&body) {
+                found.push(store.full_name(&key));
+            }
+        }
+    }
+    if shows(rows.as_bytes()) {
+        found.push("this matrix".to_owned());
+    }
+    let seen = format!("{objects} objects searched for {} secrets", secrets.len());
+    Ok(match found.as_slice() {
+        [] => Seen::green(seen),
+        found => {
+            Seen::red(format!("{seen}; in {}", found.join(", ")), "Change the secret, remove the object, report it.")
+        }
+    })
+}
+
+/// The texts themselves: of a DSN, its password too.
+fn secrets<C>(m: &Matrix<C>) -> Vec<String> {
+    let mut secrets: Vec<Secret> = m.secrets.clone();
+    secrets.push(m.profile.delivery.api_key.clone());
+    #[cfg(feature = "kafka")]
+    if let ControlBus::Kafka(wiring) = &m.profile.control_bus {
+        secrets.extend(wiring.password.clone());
+    }
+    if let CheckpointBackend::Postgres { dsn, .. } = &m.profile.checkpoint.backend {
+        secrets.extend(dsn.secrets());
+    }
+    let texts = secrets.iter().map(|secret| secret.expose().to_owned());
+    texts.filter(|text| text.len() >= SECRET).collect()
+}
+
+/// Keeps what shows a row, and says where.
+pub(super) async fn show<C: Clock>(m: &Matrix<C>, id: &str, shown: &Value) -> Result<String, Refusal> {
+    let store = prepare::open_own(&m.profile)?;
+    let key = object(m, &format!("{id}.json"))?;
+    store.put(&key, document(shown)?).await.map_err(unavailable)?;
+    Ok(store.full_name(&key))
+}
+
+/// Writes the report: to the store, else to this machine's folder of the run; says where.
+pub(super) async fn keep<C: Clock>(m: &Matrix<C>, report: &Report) -> Result<String, Refusal> {
+    let text = document(report)?;
+    let written = async {
+        let (store, key) = (prepare::open_own(&m.profile)?, below(m, "wsp/matrix.json")?);
+        store.put(&key, text.clone()).await.map_err(unavailable)?;
+        Ok::<_, Refusal>(store.full_name(&key))
+    };
+    let refusal = match written.await {
+        Ok(name) => return Ok(name),
+        Err(refusal) => refusal,
+    };
+    let folder = Path::new("runs/fraud-platform").join(m.run.as_str()).join("wsp");
+    let path = folder.join("matrix.json");
+    let kept = files::create_folders(&RealDisk, &folder).and_then(|()| files::replace(&RealDisk, &path, &text));
+    kept.map_err(|error| Refusal::new(refusal.reason, format!("{refusal}; {}: {error}", path.display())))?;
+    Ok(path.display().to_string())
+}
+
+/// The name of an object of the run's evidence.
+pub(super) fn name<C>(m: &Matrix<C>, below_prefix: &str) -> Result<String, Refusal> {
+    Ok(prepare::open_own(&m.profile)?.full_name(&below(m, below_prefix)?))
+}
+
+/// An object of the matrix's own.
+pub(super) fn object<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
+    below(m, &format!("wsp/matrix/{name}"))
+}
+
+/// An object, or a folder of them, below the run's prefix.
+pub(super) fn below<C>(m: &Matrix<C>, name: &str) -> Result<Key, Refusal> {
+    key(&format!("{}/{name}", run_prefix(&m.profile.store.root, &m.run)?))
+}

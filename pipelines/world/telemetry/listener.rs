@@ -1,0 +1,194 @@
+//! The one small listener: metrics for Prometheus, probes for an orchestrator, the status for people.
+//!
+//! ```text
+//! GET /metrics ──► families ──► text        GET /livez  ──► 200 while the process turns
+//! GET /status  ──► Status ──► JSON          GET /readyz ──► 200, or 503 with the part that isn't ready
+//! ```
+//!
+//! It runs on the service's own runtime, so that an answer says that this runtime turns.
+//!
+//! Nobody has to log in, so a peer may take little: a share of the connections, and a bounded time for each. A probe from another
+//! address is answered whatever one peer does.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use wsp::clock::Clock;
+use wsp::telemetry::prometheus;
+
+use super::Telemetry;
+use super::peers::Peers;
+use super::readiness::{Readiness, Report};
+use super::status::Status;
+
+/// Connections at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 64;
+/// Connections of one peer at once; further ones are closed. Prometheus and a kubelet have three at most.
+const SHARE: usize = 8;
+/// How long a peer may take to send its request's head.
+const HEAD: Duration = Duration::from_secs(5);
+/// How long a connection may take in all: its head, the answer (parts that do not answer are waited for), and reading it.
+const CONNECTION: Duration = Duration::from_secs(15);
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 << 10;
+/// Between two looks at how far the run is.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A listener at work. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    address: SocketAddr,
+    tasks: [AbortHandle; 2],
+}
+
+/// What `/status` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusPage {
+    /// How the process and its run stand.
+    #[serde(flatten)]
+    pub status: Status,
+    /// Whether it could take a READY.
+    pub readiness: Report,
+}
+
+struct Desk<C> {
+    telemetry: Telemetry,
+    readiness: Readiness<C>,
+    clock: C,
+}
+
+impl Listener {
+    /// Listens on `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// Where the address can't be bound.
+    pub async fn start<C: Clock>(
+        address: SocketAddr,
+        telemetry: Telemetry,
+        readiness: Readiness<C>,
+        clock: C,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let looks = tokio::spawn(look_often(telemetry.clone(), clock.clone())).abort_handle();
+        let desk = Arc::new(Desk { telemetry, readiness, clock });
+        let serving = tokio::spawn(accept(listener, desk)).abort_handle();
+        Ok(Self { address, tasks: [looks, serving] })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// So that whoever asks for the status hears of rates at once.
+async fn look_often<C: Clock>(telemetry: Telemetry, clock: C) {
+    loop {
+        telemetry.look(&clock);
+        clock.sleep_until(clock.now() + LOOK).await;
+    }
+}
+
+async fn accept<C: Clock>(listener: TcpListener, desk: Arc<Desk<C>>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let peers = Peers::new(SHARE);
+    while let Ok(place) = room.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Some(share) = peers.admit(peer.ip()) else {
+                    tracing::debug!(%peer, "a connection to the telemetry listener was closed: the peer has too many");
+                    continue;
+                };
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    serve(stream, desk).await;
+                    drop((place, share));
+                });
+            }
+            // Too many open files pass; asking again at once would only burn time.
+            Err(error) => {
+                tracing::debug!(%error, "a connection to the telemetry listener could not be accepted");
+                desk.clock.sleep_until(desk.clock.now() + LOOK).await;
+            }
+        }
+    }
+}
+
+async fn serve<C: Clock>(stream: TcpStream, desk: Arc<Desk<C>>) {
+    let service = service_fn(move |request| answer(request, desk.clone()));
+    let mut connection = http1::Builder::new();
+    connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false).max_buf_size(HEAD_BYTES);
+    let serving = connection.serve_connection(TokioIo::new(stream), service);
+    // An error here is a peer that left, never asked, or does not read its answer.
+    let _ = timeout(CONNECTION, serving).await;
+}
+
+async fn answer<C: Clock>(request: Request<Incoming>, desk: Arc<Desk<C>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Ok(response);
+    }
+    Ok(match request.uri().path() {
+        "/metrics" => {
+            // Whether a part is ready has to be true of now, also where nobody else asks.
+            desk.readiness.report().await;
+            let body = prometheus::text(&desk.telemetry.families(&desk.clock));
+            response(StatusCode::OK, prometheus::CONTENT_TYPE, body)
+        }
+        "/livez" => text(StatusCode::OK, "alive\n"),
+        "/readyz" => {
+            let report = desk.readiness.report().await;
+            json(if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &report)
+        }
+        "/status" => {
+            let readiness = desk.readiness.report().await;
+            json(StatusCode::OK, &StatusPage { status: desk.telemetry.status(&desk.clock), readiness })
+        }
+        _ => text(StatusCode::NOT_FOUND, "there is /metrics, /livez, /readyz and /status\n"),
+    })
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string(body) {
+        Ok(body) => response(status, "application/json", body + "\n"),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    }
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,331 @@
+//! What a running WSP tells of itself: to Prometheus, to probes, to `wsp status`, to the terminal, and over OTLP.
+//!
+//! ```text
+//! service ──verdicts──────────────► Telemetry ──► families ──► /metrics, OTLP
+//!    └─ run ──answers, saves──► RunMeter ──┘ └──► status ────► /status, the terminal
+//!                                  Readiness (control topic, store, gate, lease) ──► /readyz
+//! ```
+//!
+//! An answer costs a few additions. All else is worked out when somebody asks.
+
+pub mod catalogue;
+mod families;
+pub mod listener;
+pub mod otlp;
+mod peers;
+pub mod readiness;
+mod run;
+pub(super) mod spans;
+pub mod status;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::Span;
+use wsp::clock::Clock;
+use wsp::deliver::{PushCounts, PushStats};
+use wsp::telemetry::{Counter, Histogram, TraceMark};
+
+use crate::checkpoint::{Lease, Unsaved};
+use crate::evidence::{Status, Verdict};
+use crate::model::{Hex64, Micros, OutputId};
+use crate::oracle::Resume;
+use crate::ready::Ready;
+
+use super::prepare::Prepared;
+use super::producer::{ReadCounts, Settings};
+use run::OutputMeter;
+pub use run::{GateState, GateWait, RunMeter, RunOutput, RunParts};
+use status::Rates;
+
+/// READYs that wait whose beginnings are remembered.
+const DEFERRED: usize = 1024;
+/// A READY that was not looked at for so long, while nothing streamed, waits here no longer. The feeds look
+/// every 10 s at the latest.
+const FORGOTTEN: Duration = Duration::from_mins(5);
+
+/// The figures of a process. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    started: Micros,
+    traced: bool,
+    trace: TraceMark,
+    latency: Histogram,
+    lag: Histogram,
+    saves: Counter,
+    state: Mutex<State>,
+}
+
+/// What changes with a READY or a run, not with an event.
+#[derive(Debug, Default)]
+struct State {
+    outputs: BTreeMap<OutputId, Arc<OutputMeter>>,
+    /// By status and reason.
+    verdicts: BTreeMap<(&'static str, &'static str), u64>,
+    /// READYs that wait, and for what.
+    deferred: BTreeMap<Hex64, Waits>,
+    /// Ends of runs that the store has not taken.
+    unwritten: usize,
+    /// Whether each part answered when it was last asked.
+    parts: BTreeMap<&'static str, bool>,
+    /// Of the runs that are over.
+    before: Finished,
+    run: Option<RunMeter>,
+    rates: Rates,
+}
+
+/// A READY that waits.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    since: Micros,
+    looked_at: Micros,
+    reason: &'static str,
+}
+
+/// What runs that are over have left.
+#[derive(Debug, Default)]
+struct Finished {
+    pushes: PushCounts,
+    framed: u64,
+    read_bytes: u64,
+    read_rows: u64,
+}
+
+impl Telemetry {
+    /// Nothing done yet, in a process that starts now and whose runs are not traced.
+    #[must_use]
+    pub fn new(clock: &impl Clock) -> Self {
+        Self::traced(clock, false)
+    }
+
+    /// The same, with each run traced or not: the gate's requests are marked where it is.
+    #[must_use]
+    pub fn traced(clock: &impl Clock, traced: bool) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                started: clock.utc(),
+                traced,
+                trace: TraceMark::default(),
+                latency: Histogram::default(),
+                lag: Histogram::default(),
+                saves: Counter::new(),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The mark for the gate's requests; it is set while a traced run streams.
+    #[must_use]
+    pub fn trace_mark(&self) -> TraceMark {
+        self.shared.trace.clone()
+    }
+
+    /// The span of a run of `what` that is taken up at `now`, of a READY where there is one. Where runs are traced, the gate's
+    /// requests are marked from now on, until the run is over.
+    pub(super) fn begin(&self, what: &str, message_id: Option<&Hex64>, now: Micros) -> Span {
+        let trace_id = spans::trace_id(what, now);
+        if self.shared.traced {
+            self.shared.trace.set(trace_id);
+        }
+        spans::run(message_id, trace_id)
+    }
+
+    /// Counts a verdict. A READY that waits is looked at over and over; it counts once, and again when something else
+    /// keeps it.
+    pub fn verdict(&self, verdict: &Verdict) {
+        let reason = verdict.reason.map_or("", crate::model::Reason::code);
+        let mut state = self.state();
+        if verdict.status == Status::DeferredDownstreamNotReady {
+            if state.waits_as_before(verdict, reason) {
+                return;
+            }
+        } else {
+            state.deferred.remove(&verdict.message_id);
+        }
+        *state.verdicts.entry((verdict.status.as_str(), reason)).or_default() += 1;
+    }
+
+    /// Notes how many ends of runs the store has not taken.
+    pub(super) fn unwritten(&self, ends: usize) {
+        self.state().unwritten = ends;
+    }
+
+    /// A run begins to stream, until its meter is told that it is over.
+    #[must_use]
+    pub fn run(&self, parts: RunParts) -> RunMeter {
+        let mut state = self.state();
+        let meters: Vec<_> = parts
+            .outputs
+            .iter()
+            .map(|output| state.outputs.entry(output.output_id.clone()).or_default().clone())
+            .collect();
+        for meter in &meters {
+            meter.begin();
+        }
+        let run = RunMeter::new(self.clone(), parts, meters);
+        state.rates = Rates::default();
+        state.run = Some(run.clone());
+        run
+    }
+
+    /// A plan begins to look at the event times of a run from `from` on: told of like a run, with rows for answers.
+    pub(super) fn look_ahead(
+        &self,
+        run: &Prepared,
+        from: &[Resume],
+        settings: &Settings,
+        ready: &Ready,
+        clock: &impl Clock,
+    ) -> RunMeter {
+        let outputs = RunOutput::of(run, from, settings);
+        self.run(RunParts {
+            message_id: Some(ready.payload.message_id.clone()),
+            platform_run_id: run.identity.platform_run_id.clone(),
+            started: clock.utc(),
+            started_at: clock.now(),
+            due: run.lane.is_whole().then(|| RunOutput::due(&outputs, settings)),
+            outputs,
+            speedup: 0.0,
+            pushes: PushStats::new(),
+            gate_limit: settings.circuit.limit,
+            framed: Counter::new(),
+            read: ReadCounts::default(),
+            lease: Lease::unlimited(),
+            unsaved: Unsaved::new(),
+        })
+    }
+
+    /// How the gate stands to the present run.
+    #[must_use]
+    pub fn gate(&self) -> GateState {
+        let state = self.state();
+        let Some(run) = &state.run else { return GateState::Unasked };
+        let parts = run.parts();
+        let down = |since| GateState::Down(GateWait { since, until: since + parts.gate_limit });
+        parts.pushes.gate_down_since().map_or(GateState::Taking, down)
+    }
+
+    /// The present run's hold on its checkpoint.
+    fn lease(&self) -> Option<Lease> {
+        self.state().run.as_ref().map(|run| run.parts().lease.clone())
+    }
+
+    /// Notes whether a part answered.
+    fn part(&self, part: &'static str, ready: bool) {
+        self.state().parts.insert(part, ready);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes in a look at a READY that waits. Says whether it waits for the same reason as at the look before.
+    fn waits_as_before(&mut self, verdict: &Verdict, reason: &'static str) -> bool {
+        if self.deferred.len() == DEFERRED && !self.deferred.contains_key(&verdict.message_id) {
+            // Far more than a control topic is held back for: one that was given up elsewhere makes room.
+            self.deferred.pop_first();
+        }
+        let since = self.deferred.get(&verdict.message_id).map_or(verdict.ts, |waits| waits.since);
+        let waits = Waits { since, looked_at: verdict.ts, reason };
+        self.deferred.insert(verdict.message_id.clone(), waits).is_some_and(|before| before.reason == reason)
+    }
+
+    /// How long each READY has waited that waits. While a run streams none is looked at; at other times one that is not
+    /// looked at any more was given to another process.
+    fn waits(&self, now: Micros) -> impl Iterator<Item = Duration> {
+        let since = move |at: Micros| Duration::from_micros((now.0 - at.0).max(0).cast_unsigned());
+        let waiting =
+            self.deferred.values().filter(move |waits| self.run.is_some() || since(waits.looked_at) < FORGOTTEN);
+        waiting.map(move |waits| since(waits.since))
+    }
+}
+
+impl Finished {
+    /// These, and what the present run has come to.
+    fn with(&self, run: Option<&RunMeter>) -> Self {
+        let mut sum =
+            Self { pushes: self.pushes, framed: self.framed, read_bytes: self.read_bytes, read_rows: self.read_rows };
+        if let Some(run) = run {
+            let RunParts { pushes, framed, read: ReadCounts { bytes, rows }, .. } = run.parts();
+            sum.pushes = families::sum(sum.pushes, pushes.counts());
+            sum.framed += framed.get();
+            sum.read_bytes += bytes.get();
+            sum.read_rows += rows.get();
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+    use wsp::clock::SystemClock;
+
+    fn verdict(ready: &str, status: Status, reason: Option<Reason>, ts: Micros) -> Verdict {
+        Verdict {
+            message_id: Hex64::sha256(ready),
+            run_id: "0".repeat(32).parse().unwrap(),
+            status,
+            reason,
+            emitted: 0,
+            engine_run_root: None,
+            scenario_id: None,
+            waits_for: Vec::new(),
+            ending: None,
+            ts,
+        }
+    }
+
+    #[test]
+    fn a_ready_waits_from_its_first_look_until_it_has_a_verdict_or_is_gone() {
+        let telemetry = Telemetry::new(&SystemClock::new());
+        let second = |seconds: i64| Micros(seconds * 1_000_000);
+        let waits = |now| {
+            let mut waits: Vec<_> = telemetry.state().waits(second(now)).map(|wait| wait.as_secs()).collect();
+            waits.sort_unstable();
+            waits
+        };
+        for (ready, at) in [("a", 0), ("b", 5), ("a", 10), ("b", 15), ("a", 20)] {
+            telemetry.verdict(&verdict(ready, Status::DeferredDownstreamNotReady, None, second(at)));
+        }
+        assert_eq!(waits(30), [25, 30]);
+        // The last look at b was at 15: by then another process has it.
+        assert_eq!(waits(316), [316]);
+        telemetry.verdict(&verdict("a", Status::Streamed, None, second(317)));
+        assert!(waits(318).is_empty());
+        for ready in 0..2 * DEFERRED {
+            telemetry.verdict(&verdict(&ready.to_string(), Status::DeferredDownstreamNotReady, None, second(320)));
+        }
+        assert_eq!(waits(321).len(), DEFERRED);
+    }
+
+    #[test]
+    fn a_wait_counts_once_a_ready_and_reason() {
+        let telemetry = Telemetry::new(&SystemClock::new());
+        let deferred = |message, reason| verdict(message, Status::DeferredDownstreamNotReady, Some(reason), Micros(0));
+        for _look in 0..5 {
+            telemetry.verdict(&deferred("a", Reason::PackStateMissing));
+            telemetry.verdict(&deferred("b", Reason::PackStateMissing));
+        }
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        telemetry.verdict(&verdict("a", Status::Streamed, None, Micros(0)));
+        // A wait after a verdict is another one.
+        telemetry.verdict(&deferred("a", Reason::PackProcessNotRunning));
+        let waits = |reason: Reason| {
+            let key = (Status::DeferredDownstreamNotReady.as_str(), reason.code());
+            telemetry.state().verdicts[&key]
+        };
+        assert_eq!((waits(Reason::PackStateMissing), waits(Reason::PackProcessNotRunning)), (2, 2));
+        assert_eq!(telemetry.state().verdicts[&("STREAMED", "")], 1);
+    }
+}

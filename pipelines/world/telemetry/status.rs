@@ -1,0 +1,252 @@
+//! How a process and its run stand, in words: for `wsp status`, the terminal and whoever reads JSON.
+//!
+//! ```text
+//! Telemetry ──look, now and then──► Rates (the last seconds) ──► Status
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wsp::clock::Clock;
+use wsp::deliver::Bottleneck;
+
+use crate::model::{Hex64, Micros, OutputId, PlatformRunId};
+
+use super::run::{OutputMeter, RunOutput};
+use super::{RunMeter, Telemetry};
+
+/// Rates are those of this long.
+const SPAN: Duration = Duration::from_secs(10);
+/// Looks that are closer together than this count as one.
+const APART: Duration = Duration::from_millis(250);
+
+/// How a process stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The build.
+    pub version: String,
+    /// When the process started.
+    pub started_utc: String,
+    /// The run that is being streamed.
+    pub run: Option<RunStatus>,
+    /// READYs so far, by verdict.
+    pub verdicts: Vec<VerdictCount>,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// The READY it answers; none where a person started it.
+    pub message_id: Option<Hex64>,
+    /// The platform run.
+    pub platform_run_id: PlatformRunId,
+    /// When it began to stream.
+    pub started_utc: String,
+    /// Its outputs, by rank.
+    pub outputs: Vec<OutputStatus>,
+    /// All of them together.
+    pub total: Progress,
+    /// How much later than due the latest answered event was first sent, in seconds.
+    pub lag_seconds: f64,
+    /// Events taken in for delivery and not yet answered.
+    pub unanswered: u64,
+    /// Attempts beyond the first of an event.
+    pub retries: u64,
+    /// The order key that bounds the run, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<Bottleneck>,
+}
+
+/// How an output stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputStatus {
+    /// The output.
+    pub output_id: OutputId,
+    /// Event time of its latest answered event.
+    pub event_time_utc: Option<String>,
+    /// Event time at which it ends.
+    pub end_utc: Option<String>,
+    /// How far it is.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// How far something is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Events answered since the start or resume.
+    pub answered: u64,
+    /// Events to be answered; unknown beforehand for a lane.
+    pub due: Option<u64>,
+    /// Events a second of late.
+    pub rate: f64,
+    /// Seconds to the end, if it goes on like this; unknown where it doesn't move.
+    pub eta_seconds: Option<f64>,
+}
+
+/// How often a verdict was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictCount {
+    /// The status.
+    pub status: String,
+    /// The reason; empty where nothing was refused.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl Telemetry {
+    /// How things stand. `clock` is the service's. Rates need looks some time apart.
+    #[must_use]
+    pub fn status(&self, clock: &impl Clock) -> Status {
+        self.look(clock);
+        let state = self.state();
+        let verdicts = state.verdicts.iter().map(|((status, reason), count)| VerdictCount {
+            status: (*status).to_owned(),
+            reason: (*reason).to_owned(),
+            count: *count,
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_utc: self.shared.started.to_string(),
+            run: state.run.as_ref().map(|run| run_status(run, &state.rates, clock.now())),
+            verdicts: verdicts.collect(),
+        }
+    }
+
+    /// Notes how far the run is, so that a later look knows how fast it goes.
+    pub fn look(&self, clock: &impl Clock) {
+        let mut state = self.state();
+        let Some(run) = &state.run else { return };
+        let answered = run.outputs().map(|(_, meter)| meter.answered_now()).collect();
+        state.rates.note(clock.now(), answered);
+    }
+}
+
+fn run_status(run: &RunMeter, rates: &Rates, now: Duration) -> RunStatus {
+    let parts = run.parts();
+    // A lane, or a cap over all outputs, takes a part of each that is not known beforehand.
+    let whole = parts.due == Some(run.outputs().map(|(output, _)| output.due).sum());
+    let mut outputs: Vec<_> = run
+        .outputs()
+        .enumerate()
+        .map(|(rank, (output, meter))| output_status(output, meter, rates.of(rank), parts.speedup, whole))
+        .collect();
+    let (answered, rate) =
+        outputs.iter().fold((0, 0.0), |(n, rate), output| (n + output.progress.answered, rate + output.progress.rate));
+    // Pacing ends with the last output; without it, events are what takes time.
+    let paced = outputs.iter().filter_map(|output| output.progress.eta_seconds).reduce(f64::max);
+    let eta_seconds = if parts.speedup > 0.0 { paced } else { eta(parts.due, answered, rate) };
+    for output in &mut outputs {
+        output.progress.eta_seconds = within(output.progress.eta_seconds, eta_seconds);
+    }
+    RunStatus {
+        message_id: parts.message_id.clone(),
+        platform_run_id: parts.platform_run_id.clone(),
+        started_utc: parts.started.to_string(),
+        total: Progress { answered, due: parts.due, rate, eta_seconds },
+        outputs,
+        lag_seconds: run.lag().as_secs_f64(),
+        unanswered: parts.pushes.on_the_way().unanswered,
+        retries: parts.pushes.counts().retries,
+        bottleneck: run.bottleneck(now),
+    }
+}
+
+fn output_status(output: &RunOutput, meter: &OutputMeter, rate: f64, speedup: f64, whole: bool) -> OutputStatus {
+    let (answered, at) = (meter.answered_now(), meter.event_time());
+    let due = whole.then_some(output.due);
+    let event_seconds_left = at.zip(output.span).map(|(at, (_, end))| (end.0 - at.0).max(0) as f64 / 1e6);
+    let eta_seconds = if due == Some(answered) {
+        Some(0.0)
+    } else if speedup > 0.0 {
+        event_seconds_left.map(|left| left / speedup)
+    } else {
+        eta(due, answered, rate)
+    };
+    OutputStatus {
+        output_id: output.output_id.clone(),
+        event_time_utc: at.map(|at| at.to_string()),
+        end_utc: output.span.map(|(_, end): (Micros, Micros)| end.to_string()),
+        progress: Progress { answered, due, rate, eta_seconds },
+    }
+}
+
+fn eta(due: Option<u64>, answered: u64, rate: f64) -> Option<f64> {
+    let left = due?.saturating_sub(answered);
+    (left == 0 || rate > 0.0).then(|| if left == 0 { 0.0 } else { left as f64 / rate })
+}
+
+/// An output's time to its end, where the run does not end before, at a cap over all outputs, say; the run's, where nothing is
+/// known of the output.
+fn within(output: Option<f64>, run: Option<f64>) -> Option<f64> {
+    [output, run].into_iter().flatten().reduce(f64::min)
+}
+
+/// Answered events by output at the last looks.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    looks: VecDeque<(Duration, Vec<u64>)>,
+}
+
+impl Rates {
+    fn note(&mut self, now: Duration, answered: Vec<u64>) {
+        // The last look is always now; those before it stay apart.
+        if self.looks.len() > 1 && self.looks.iter().rev().nth(1).is_some_and(|(at, _)| now.saturating_sub(*at) < APART)
+        {
+            self.looks.pop_back();
+        }
+        self.looks.push_back((now, answered));
+        while self.looks.len() > 2 && self.looks.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= SPAN) {
+            self.looks.pop_front();
+        }
+    }
+
+    /// Events a second of an output, over what is remembered.
+    fn of(&self, rank: usize) -> f64 {
+        let (Some((from, first)), Some((to, last))) = (self.looks.front(), self.looks.back()) else { return 0.0 };
+        let seconds = to.saturating_sub(*from).as_secs_f64();
+        let events = last.get(rank).zip(first.get(rank)).map_or(0, |(last, first)| last.saturating_sub(*first));
+        if seconds > 0.0 { events as f64 / seconds } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_last_ten_seconds() {
+        let mut rates = Rates::default();
+        for second in 0..=30_u64 {
+            let answered = if second <= 20 { second * 100 } else { 2000 + (second - 20) * 7 };
+            rates.note(Duration::from_secs(second), vec![answered, 0]);
+        }
+        assert_eq!((rates.of(0), rates.of(1), rates.of(2)), (7.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn an_end_is_foreseen_where_it_moves() {
+        assert_eq!(eta(Some(100), 40, 30.0), Some(2.0));
+        assert_eq!(eta(Some(100), 40, 0.0), None);
+        assert_eq!((eta(Some(100), 100, 0.0), eta(None, 5, 1.0)), (Some(0.0), None));
+        let of_run = [(Some(9.0), Some(2.0)), (Some(1.0), Some(2.0)), (Some(9.0), None), (None, Some(2.0))];
+        assert_eq!(of_run.map(|(output, run)| within(output, run)), [Some(2.0), Some(1.0), Some(9.0), Some(2.0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn many_looks_are_few_in_memory_and_give_the_same_rate(steps in prop::collection::vec(1..2000_u64, 1..400)) {
+            let mut rates = Rates::default();
+            let mut now = 0;
+            for step in steps {
+                rates.note(Duration::from_millis(now), vec![now]);
+                now += step;
+                prop_assert!(rates.looks.len() <= 45, "{}", rates.looks.len());
+            }
+            prop_assert!(rates.looks.len() < 2 || (rates.of(0) - 1000.0).abs() < 1e-6);
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Checks that a run's evidence is consistent, with itself and with what it describes.
+//!
+//! ```text
+//! Told ─► by itself ─► Oracle: content of each view ─► checkpoint: positions ─► digests, read again ─► gate: a sample
+//! ```
+//!
+//! Nothing is written anywhere. The list has every check under its own name: passed, waived (not asked for) or
+//! refused.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+use wsp::ahead::AheadExt;
+use wsp::clock::Clock;
+use wsp::deliver::{Lookup, Probe};
+use wsp::merge::merge;
+
+use crate::envelope::{FrameExt, RunPins};
+use crate::evidence::verify::holds_together;
+use crate::evidence::{EarlierStart, End, OutputSummary, Status, Summary, Told, Unstarted};
+use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
+use crate::oracle::world::{self, ViewRoot, Wanted};
+use crate::oracle::{Resume, Scan, View};
+use crate::profile::Profile;
+use crate::run::identity::RunIdentity;
+
+use super::positions::{checkpoints, resumed_at};
+use super::prepare::{self, Prepared, PreparedOutput};
+use super::resuming::{self, Resumed};
+
+/// How much is looked at.
+#[derive(Debug, Clone)]
+pub struct Depth<C> {
+    /// Read the Oracle's rows again and compare the digests; it takes as long as reading them for the run did.
+    pub digest: bool,
+    /// Ask this gate about so many events.
+    pub sample: Option<(Probe<C>, u64)>,
+}
+
+/// Verifies the last start of `home`, or of the profile's lane of it.
+///
+/// # Errors
+///
+/// `EVIDENCE_MISSING` where nothing started; `EVIDENCE_UNREADABLE`; `STORE_UNAVAILABLE`. All else is a check.
+pub async fn verify<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    home: &PlatformRunId,
+    depth: &Depth<C>,
+    clock: C,
+) -> Result<CheckList, Refusal> {
+    let store = prepare::open_own(profile)?;
+    let mut list = CheckList::new();
+    if let Some(unstarted) = Unstarted::read(&store, home, profile.lane).await? {
+        unstarted.holds_together(&store, home, &mut list).await?;
+        return Ok(list);
+    }
+    let told = Told::read(&store, home, profile.lane).await?;
+    holds_together(&store, home, &told, &mut list).await?;
+    let Some(summary) = &told.summary else { return Ok(list) };
+    let world = list.note("oracle", reopen(profile, summary).await, |run| run.engine_root.clone());
+    let Some(world) = world else { return Ok(list) };
+    for (output, summary) in world.outputs.iter().zip(&summary.outputs) {
+        list.note(format!("content {}", summary.start.output_id), content(output, summary), Clone::clone);
+        list.note(format!("rows {}", summary.start.output_id), rows(&output.view, summary, profile.lane), |()| {
+            format!(
+                "{} rows by the view's receipt, {} before, {} answered",
+                output.view.rows,
+                summary.start.resumed_at,
+                summary.counts.settled()
+            )
+        });
+    }
+    let standing = standing(profile, &world, summary, clock).await;
+    list.note("checkpoint", standing, Clone::clone);
+    if depth.digest || depth.sample.is_some() {
+        for earlier in &told.start.earlier {
+            read_earlier(&world, earlier, &mut list).await;
+        }
+        read_again(&world, summary, depth, &mut list).await;
+    } else {
+        list.waive("digest", "not asked for");
+    }
+    if depth.sample.is_none() {
+        list.waive("gate", "not asked for");
+    }
+    Ok(list)
+}
+
+fn mismatch(detail: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::EvidenceMismatch, detail)
+}
+
+/// The world that the run was streamed from, with all its checks made again.
+async fn reopen(profile: &Profile, summary: &Summary) -> Result<Prepared, Refusal> {
+    let run = &summary.run;
+    let outputs: Vec<OutputId> = summary.outputs.iter().map(|output| output.start.output_id.clone()).collect();
+    let engine = prepare::open(profile, &run.engine_run_root)?;
+    let views = prepare::open(profile, &run.stream_view_root)?;
+    let catalogue = prepare::read_catalogue(&profile.oracle.catalogue_path)?;
+    let wanted = Wanted {
+        world: &run.world_key,
+        oracle_pack_id: None,
+        engine_release: None,
+        failed_gates: &BTreeSet::new(),
+        outputs: &outputs,
+        catalogue: &catalogue,
+        require_seal: profile.policy.require_seal,
+        require_gate_pass: profile.policy.require_gate_pass,
+    };
+    let mut checks = CheckList::new();
+    let world = world::inspect(&*engine, ViewRoot { store: &*views, base: None }, &wanted, &mut checks).await;
+    let outputs = match &world {
+        Some(world) => prepare::check_rows(world, &run.world_key, &views, &catalogue, &mut checks).await,
+        None => Vec::new(),
+    };
+    checks.verdict()?;
+    Ok(Prepared {
+        identity: RunIdentity::of_world(
+            run.platform_run_id.clone(),
+            run.scenario_run_id.clone(),
+            run.world_key.clone(),
+        ),
+        engine_root: run.engine_run_root.clone(),
+        view_root: run.stream_view_root.clone(),
+        pins: pins(summary),
+        pack_key: run.pack_key.clone(),
+        unsealed: None,
+        outputs,
+        lane: run.lane.unwrap_or(Lane::WHOLE),
+    })
+}
+
+fn pins(summary: &Summary) -> RunPins {
+    let run = &summary.run;
+    RunPins {
+        world: run.world_key.clone(),
+        run_id: run.engine_run_id.clone(),
+        platform_run_id: run.platform_run_id.clone(),
+        scenario_run_id: run.scenario_run_id.clone(),
+        producer: summary.producer.producer_id.clone(),
+        trace_id: run.pack_key.to_string(),
+        span_id: None,
+    }
+}
+
+/// The view holds what the start read.
+fn content(output: &PreparedOutput, summary: &OutputSummary) -> Result<String, Refusal> {
+    let (found, told) = (output.files().content(), &summary.start.content);
+    if found == *told {
+        return Ok(format!("{found}, as the start read it"));
+    }
+    Err(mismatch(format!("the start read {told}, the view holds {found} now: files, rows or footers differ")))
+}
+
+/// The summary's rows are the receipt's, and a run that is complete has answered the last of them.
+fn rows(view: &View, output: &OutputSummary, lane: Lane) -> Result<(), Refusal> {
+    let start = &output.start;
+    if start.rows != view.rows || start.files != view.parts.len() as u64 {
+        return Err(mismatch(format!(
+            "the summary has {} rows in {} files, the view {} in {}",
+            start.rows,
+            start.files,
+            view.rows,
+            view.parts.len()
+        )));
+    }
+    let due = view.rows - start.resumed_at.min(view.rows);
+    let settled = output.counts.settled();
+    if lane.is_whole() && settled > due {
+        return Err(mismatch(format!("{settled} answered of {due} that were left")));
+    }
+    Ok(())
+}
+
+/// Where the checkpoint stands: at the end of a complete run, else behind what the digest covers.
+async fn standing<C: Clock + std::fmt::Debug>(
+    profile: &Profile,
+    run: &Prepared,
+    summary: &Summary,
+    clock: C,
+) -> Result<String, Refusal> {
+    let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
+    let (Resumed { from, .. }, _) = resuming::look(run, &*store, &summary.run.checkpoint_scope).await?;
+    let mut short = 0;
+    for ((output, told), place) in run.outputs.iter().zip(&summary.outputs).zip(from) {
+        let (reached, id) = (resumed_at(&output.view, place), &told.start.output_id);
+        let whole = summary.status == Status::Streamed && summary.end == End::Complete;
+        if whole && reached != output.view.rows {
+            return Err(mismatch(format!("{id}: it stands at row {reached} of {}", output.view.rows)));
+        }
+        if whole && run.lane.is_whole() && told.start.resumed_at + told.counts.settled() != reached {
+            return Err(mismatch(format!(
+                "{id}: it stands at row {reached}, with {} rows before and {} answered",
+                told.start.resumed_at,
+                told.counts.settled()
+            )));
+        }
+        let covered = told.start.resumed_at + told.event_id_digest_events;
+        if run.lane.is_whole() && reached > covered.max(told.start.resumed_at) {
+            return Err(mismatch(format!(
+                "{id}: it stands at row {reached}, but rows were answered to {covered} alone"
+            )));
+        }
+        short += output.view.rows - reached.min(output.view.rows);
+    }
+    Ok(if short == 0 { "at the end of every output".to_owned() } else { format!("{short} rows before the end") })
+}
+
+/// Event ids of some rows, read anew.
+struct ReadAnew {
+    /// An output each: how many there were, and their digest.
+    digests: Vec<(u64, Hex64)>,
+    /// Every so many of them, with their ranks.
+    sampled: Vec<(usize, [u8; 32])>,
+}
+
+/// Reads `wanted` rows of each output from the place behind `rows` rows on, for their ids.
+async fn read_ids(run: &Prepared, rows: &[u64], wanted: &[u64], every: u64) -> Result<ReadAnew, Refusal> {
+    let total: u64 = wanted.iter().sum();
+    let mut digests = vec![(0_u64, Sha256::new()); wanted.len()];
+    let (mut read, mut sampled) = (0_u64, Vec::new());
+    let from: Vec<Resume> = run.outputs.iter().zip(rows).map(|(output, rows)| place(&output.view, *rows)).collect();
+    let scan = Scan::new().limit(wanted.iter().copied().max().unwrap_or(0));
+    let mut events = merge(run.batches(scan, &from)).frame(run.framer()).ahead("wsp-verify", 8);
+    while read < total {
+        let Some(chunk) = events.next().await.transpose()? else { break };
+        for event in chunk {
+            let rank = usize::from(event.position.rank);
+            let Some((count, digest)) = digests.get_mut(rank).filter(|(count, _)| *count < wanted[rank]) else {
+                continue;
+            };
+            *count += 1;
+            digest.update(event.event_id);
+            if read.is_multiple_of(every) {
+                sampled.push((rank, event.event_id));
+            }
+            read += 1;
+        }
+    }
+    let told = |(count, digest): (u64, Sha256)| (count, Hex64::of_digest(digest.finalize().into()));
+    Ok(ReadAnew { digests: digests.into_iter().map(told).collect(), sampled })
+}
+
+/// Whether `events` rows have the digest that is told of them.
+fn same_digest((count, found): &(u64, Hex64), events: u64, told: &Hex64) -> Result<(), Refusal> {
+    if *count != events {
+        return Err(mismatch(format!("it covers {events} events, the lane has {count} there")));
+    }
+    if found == told { Ok(()) } else { Err(mismatch(format!("the evidence has {told}, the Oracle gives {found}"))) }
+}
+
+/// Reads the rows that an earlier start answered once more. Of one that was cut off nothing is told.
+async fn read_earlier(run: &Prepared, earlier: &EarlierStart, list: &mut CheckList) {
+    let told = earlier.outputs.iter().map(|output| {
+        Some((output.start.resumed_at, output.event_id_digest_events?, output.event_id_digest.as_ref()?))
+    });
+    let Some(told) = told.collect::<Option<Vec<_>>>().filter(|told| told.len() == run.outputs.len()) else { return };
+    let (rows, wanted): (Vec<u64>, Vec<u64>) = told.iter().map(|(rows, events, _)| (*rows, *events)).unzip();
+    let name = |output: &OutputId| format!("digest {output}, start of {}", earlier.started);
+    match read_ids(run, &rows, &wanted, u64::MAX).await {
+        Err(refusal) => list.refuse(format!("digest, start of {}", earlier.started), refusal),
+        Ok(read) => {
+            for ((output, (_, events, told)), found) in run.outputs.iter().zip(told).zip(&read.digests) {
+                let compared = same_digest(found, events, told);
+                list.note(name(&output.view.output_id), compared, |()| format!("{events} event ids give {told}"));
+            }
+        }
+    }
+}
+
+/// Reads the rows that the run answered once more, for their ids.
+async fn read_again<C: Clock>(run: &Prepared, summary: &Summary, depth: &Depth<C>, list: &mut CheckList) {
+    let wanted: Vec<u64> = summary.outputs.iter().map(|output| output.event_id_digest_events).collect();
+    let rows: Vec<u64> = summary.outputs.iter().map(|output| output.start.resumed_at).collect();
+    let total: u64 = wanted.iter().sum();
+    let every = depth.sample.as_ref().map_or(u64::MAX, |(_, sample)| (total / (*sample).max(1)).max(1));
+    let ReadAnew { digests, sampled } = match read_ids(run, &rows, &wanted, every).await {
+        Ok(read) => read,
+        Err(refusal) => {
+            list.refuse("digest", refusal);
+            return;
+        }
+    };
+    for (output, found) in summary.outputs.iter().zip(digests) {
+        let compared = same_digest(&found, output.event_id_digest_events, &output.event_id_digest);
+        let (count, digest) = found;
+        list.note(format!("digest {}", output.start.output_id), compared, |()| {
+            format!("{count} event ids give {digest}")
+        });
+    }
+    if let Some((probe, _)) = &depth.sample {
+        let asked = sampled.len();
+        let quarantined: Vec<u64> = summary.outputs.iter().map(|output| output.counts.quarantined).collect();
+        match ask(probe, sampled, quarantined).await {
+            Ok(None) => list.waive("gate", "the gate has no lookup: nothing is proved, for or against"),
+            Ok(Some(0)) => list.pass("gate", format!("it has all {asked} that it was asked about")),
+            Ok(Some(n)) => list.pass(
+                "gate",
+                format!(
+                    "it has {} of {asked} that it was asked about; {n} it quarantined, as the run tells",
+                    asked as u64 - n
+                ),
+            ),
+            Err(refusal) => list.refuse("gate", refusal),
+        }
+    }
+}
+
+/// Whether the gate has admitted these events, each of the output with that rank, but for those that the run tells to be
+/// `quarantined`, so many an output: of such a one the gate has no record, or one that says so. Answers how many those
+/// were; `None` if the gate can't be asked.
+async fn ask<C: Clock>(
+    probe: &Probe<C>,
+    sampled: Vec<(usize, [u8; 32])>,
+    mut quarantined: Vec<u64>,
+) -> Result<Option<u64>, Refusal> {
+    let mut turned_away = 0;
+    for (rank, event_id) in sampled {
+        let id = Hex64::of_digest(event_id);
+        let told = |record: &serde_json::Value, field: &str, expected: &str| {
+            record[field].as_str().is_none_or(|told| told == expected)
+        };
+        let (turned, wrong) = match probe.lookup(id.as_str()).await {
+            Ok(Lookup::Unsupported) => return Ok(None),
+            Ok(Lookup::Record(record)) => {
+                let ours = told(&record, "event_id", id.as_str());
+                if ours && told(&record, "decision", "ADMIT") {
+                    continue;
+                }
+                (ours && told(&record, "decision", "QUARANTINE"), format!("the gate's record is {record}"))
+            }
+            Ok(Lookup::Unknown) => (true, "the gate has no record of it".to_owned()),
+            Err(error) => (false, error.to_string()),
+        };
+        match quarantined.get_mut(rank) {
+            Some(left) if turned && *left > 0 => {
+                *left -= 1;
+                turned_away += 1;
+            }
+            _ => return Err(mismatch(format!("event {id}: {wrong}"))),
+        }
+    }
+    Ok(Some(turned_away))
+}
+
+/// The place behind so many rows of a view.
+fn place(view: &View, mut rows: u64) -> Resume {
+    for (file, part) in view.parts.iter().enumerate() {
+        if rows < part.rows {
+            return Resume { file, row: rows, after: None };
+        }
+        rows -= part.rows;
+    }
+    Resume { file: view.parts.len(), row: 0, after: None }
+}

@@ -1,0 +1,75 @@
+//! The Kafka control topic, as the commands read it.
+
+use wsp::clock::SystemClock;
+use wsp_world::model::PlatformRunId;
+use wsp_world::profile::{KafkaWiring, Profile};
+use wsp_world::ready::{KafkaFeed, KafkaOptions, Ready};
+use wsp_world::telemetry::readiness::ControlTopic;
+
+use super::args::Run;
+use super::matrix::{self, Topic};
+use super::service::Feed;
+use super::{Failure, LOOKED_AT, REACH, block_on, bus};
+
+/// READYs for the service.
+pub(super) fn feed(profile: &Profile, wiring: &KafkaWiring, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
+    let mut options = options(profile, wiring, args.once);
+    options.defer_pause = args.poll_seconds.unwrap_or(options.defer_pause);
+    let bus = bus::words(profile)?;
+    let feed = KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
+    let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
+    Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
+}
+
+/// The topic as the matrix looks at it: in groups of its own, so that the service's READYs stay the service's.
+pub(super) async fn topic(
+    profile: &Profile,
+    wiring: &KafkaWiring,
+    run: &PlatformRunId,
+    named: Option<&Ready>,
+    clock: SystemClock,
+) -> Result<Topic, Failure> {
+    let kept = look(profile, wiring, clock, false, "matrix-look")?;
+    let found = matrix::newest(look(profile, wiring, clock, true, "matrix")?.stream(), run, named).await;
+    Ok(Topic { control: ControlTopic::Remote(kept.probe()), found, look: Some(Box::new(kept)) })
+}
+
+/// The newest READY on the topic.
+pub(super) fn newest(profile: &Profile, wiring: &KafkaWiring) -> Result<Ready, Failure> {
+    let feed = look(profile, wiring, SystemClock::new(), true, "look")?;
+    let closed = feed.closed();
+    block_on(async {
+        let newest = bus::newest(profile, feed.stream()).await;
+        closed.await;
+        newest
+    })?
+}
+
+/// A look at the topic in a group of its own, which commits nothing: the service's READYs stay the service's.
+fn look(
+    profile: &Profile,
+    wiring: &KafkaWiring,
+    clock: SystemClock,
+    once: bool,
+    group: &str,
+) -> Result<KafkaFeed, Failure> {
+    let options = options(profile, wiring, once);
+    let group_id = format!("{}-{group}", options.group_id);
+    let options = KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options };
+    KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))
+}
+
+/// The topic as the profile reaches it.
+pub(super) fn options(profile: &Profile, wiring: &KafkaWiring, once: bool) -> KafkaOptions {
+    KafkaOptions {
+        security: wiring.security_protocol,
+        mechanism: wiring.sasl_mechanism,
+        username: wiring.username.clone(),
+        password: wiring.password.clone(),
+        aws_region: wiring.aws_region.clone(),
+        ca_location: wiring.ca_location.clone(),
+        once,
+        session_timeout: wiring.session_timeout,
+        ..KafkaOptions::new(wiring.bootstrap_servers.as_str(), &profile.topic, &wiring.group_id)
+    }
+}

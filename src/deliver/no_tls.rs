@@ -1,0 +1,33 @@
+//! What stands for TLS in a build without the feature `tls`: an https address is refused.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+/// There is none.
+#[derive(Debug)]
+pub(super) enum Config {}
+/// There is none.
+pub(super) type Secured = TcpStream;
+
+/// Why there is no TLS configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The build has no TLS.
+    #[error("https is asked for, and this build is without the feature `tls`")]
+    Missing,
+}
+
+pub(super) fn usual() -> Result<Config, TlsError> {
+    Err(TlsError::Missing)
+}
+
+#[expect(clippy::unused_async, reason = "the face of the module with TLS")]
+pub(super) async fn secured(config: &Arc<Config>, _: &str, _: TcpStream) -> Result<Secured, String> {
+    match **config {}
+}
+
+pub(super) fn words(error: &io::Error) -> String {
+    error.to_string()
+}
