@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 version=${WSP_LIVE_KAFKA_VERSION:-3.9.1}
-cache=${WSP_LIVE_CACHE:-target/live}/kafka-$version
+cache=${WSP_LIVE_CACHE:-$(cd "$(dirname "$0")/../.." && pwd)/target/live}/kafka-$version
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 server=$1
-cache=${WSP_LIVE_CACHE:-target/live}
+cache=${WSP_LIVE_CACHE:-$(cd "$(dirname "$0")/../.." && pwd)/target/live}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 
