@@ -1,5 +1,5 @@
 //! What puts stages together. [`producer`] is the whole chain on one screen; [`prepare`] makes all checks before
-//! the first event; [`service`] takes READYs to their verdicts.
+//! the first event; [`service`] takes READYs to their verdicts. [`replay`] is the second producer: any files into any intake.
 //!
 //! ```text
 //! service: READY ──► prepare: checks ──► producer: the chain ──► evidence
@@ -18,6 +18,7 @@ pub mod preflight;
 pub mod prepare;
 pub mod producer;
 mod progress;
+pub mod replay;
 pub mod resuming;
 pub mod service;
 mod settings;

@@ -21,6 +21,7 @@ pub mod merge;
 pub mod model;
 pub mod oracle;
 pub mod pace;
+mod parquet_types;
 #[path = "../pipelines/mod.rs"]
 pub mod pipelines;
 pub mod profile;

@@ -32,7 +32,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A column of a batch. Arrays are shared, not copied.
 #[derive(Debug, Clone)]
-pub(super) enum Column {
+pub(crate) enum Column {
     Null,
     Bool(BooleanArray),
     I8(Int8Array),
@@ -85,7 +85,7 @@ impl Column {
     /// # Errors
     ///
     /// For what [`super::values::check_type`] refuses.
-    pub(super) fn bind(array: &ArrayRef) -> Result<Self, Unfit> {
+    pub(crate) fn bind(array: &ArrayRef) -> Result<Self, Unfit> {
         super::values::check_type(array.data_type())?;
         Self::resolve(array)
     }
@@ -181,7 +181,7 @@ impl Column {
     /// Appends the JSON of row `row`. After an error, `out` ends in a fragment.
     #[allow(clippy::inline_always, reason = "the one caller is the loop over a row's columns")]
     #[inline(always)]
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
         // The types that rows are mostly made of, ahead of the long list.
         match self {
             Self::TextView(array) if !array.is_null(row) => text::string(array.value(row), out),
@@ -311,7 +311,7 @@ impl Column {
     }
 
     /// Whether row `row` holds nothing.
-    pub(super) fn is_null(&self, row: usize) -> bool {
+    pub(crate) fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Null => true,
             Self::Bool(array) => array.is_null(row),
@@ -359,7 +359,7 @@ impl Column {
     }
 
     /// The bytes of a text or binary value; `None` for null and for every other type.
-    pub(super) fn bytes(&self, row: usize) -> Option<&[u8]> {
+    pub(crate) fn bytes(&self, row: usize) -> Option<&[u8]> {
         if self.is_null(row) {
             return None;
         }

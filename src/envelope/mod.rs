@@ -8,7 +8,7 @@
 //! written. Per row: texts are copied, numbers printed, one hash computed. The bodies of a chunk share one buffer.
 
 mod bound;
-mod column;
+pub(crate) mod column;
 pub mod event_id;
 pub mod frame;
 mod key;
@@ -16,9 +16,9 @@ mod keys;
 mod lane;
 mod pins;
 mod schema;
-mod text;
-mod values;
-mod verbatim;
+pub(crate) mod text;
+pub(crate) mod values;
+pub(crate) mod verbatim;
 
 pub use event_id::EventIds;
 pub use frame::{FrameExt, Framer, OutputFrame, RunPins};

@@ -88,7 +88,7 @@ fn digits(value: u64) -> u64 {
 
 /// Appends `text` as a JSON string, quotes included.
 #[inline]
-pub(super) fn string(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     if is_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
@@ -119,7 +119,7 @@ fn escaped(mut bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// `"name":`, with a comma before it where it is not the first key.
-pub(super) fn key(name: &str, first: bool) -> Vec<u8> {
+pub(crate) fn key(name: &str, first: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len() + 4);
     if !first {
         out.push(b',');

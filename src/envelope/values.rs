@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 32;
 /// A value or type inside a column that has no JSON form. Boxed: cells are written by the million and
 /// almost none ends in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unfit(Box<(String, String)>);
+pub(crate) struct Unfit(Box<(String, String)>);
 
 impl Unfit {
     pub(super) fn new(what: impl Into<String>) -> Self {
@@ -23,6 +23,11 @@ impl Unfit {
         self
     }
 
+    /// The way inside the column (`.field`, `[index]`), and what is wrong there.
+    pub(crate) fn parts(self) -> (String, String) {
+        *self.0
+    }
+
     /// As a refusal that names the column and the way inside it (`.field`, `[index]`).
     pub(super) fn refusal(self, reason: Reason, column: &str) -> Refusal {
         let (path, what) = *self.0;
@@ -31,7 +36,7 @@ impl Unfit {
 }
 
 /// Whether every value of this type other than NaN, an infinity and an instant out of range has a JSON form.
-pub(super) fn check_type(data_type: &DataType) -> Result<(), Unfit> {
+pub(crate) fn check_type(data_type: &DataType) -> Result<(), Unfit> {
     check(data_type, 0)
 }
 
@@ -97,7 +102,7 @@ fn check(data_type: &DataType, depth: usize) -> Result<(), Unfit> {
 }
 
 /// A name that two of `fields` have: two keys of one name are one key to most readers of JSON.
-pub(super) fn repeated_name<'a>(fields: impl Iterator<Item = &'a Field>) -> Option<&'a str> {
+pub(crate) fn repeated_name<'a>(fields: impl Iterator<Item = &'a Field>) -> Option<&'a str> {
     let mut seen = std::collections::HashSet::new();
     fields.map(|field| field.name().as_str()).find(|name| !seen.insert(*name))
 }

@@ -20,12 +20,13 @@ const MAX_KEY_DIGITS: usize = 64;
 
 /// A wanted value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     Null,
     Bool(bool),
     Integer(&'a str),
     Text(Cow<'a, str>),
-    Other,
+    /// Any other value, as it stands there: a float, an object, an array.
+    Other(&'a str),
 }
 
 impl Found<'_> {
@@ -41,7 +42,7 @@ impl Found<'_> {
                 .or_else(|_| digits.parse().map(KeyValue::Signed))
                 .unwrap_or(KeyValue::Digits(digits)),
             Self::Text(text) => KeyValue::Text(text),
-            Self::Other => KeyValue::Other,
+            Self::Other(_) => KeyValue::Other,
         }
     }
 }
@@ -52,7 +53,7 @@ impl Found<'_> {
 /// # Errors
 ///
 /// What is wrong, and where.
-pub(super) fn object<'a>(
+pub(crate) fn object<'a>(
     bytes: &'a [u8],
     wanted: &[String],
     found: &mut Vec<Option<Found<'a>>>,
@@ -86,7 +87,7 @@ impl<'a> Scanner<'a> {
                 let value = value_of(&scanner.text[from..scanner.at])?;
                 // Readers differ in which of two they take, and the event's identity hangs on it.
                 if found[place].replace(value).is_some() {
-                    return Err("a key of the primary or order key, or of the world's, stands twice");
+                    return Err("a key whose value is read stands twice");
                 }
             }
             Ok(())
@@ -295,7 +296,7 @@ fn value_of(text: &str) -> Scan<Found<'_>> {
             Some(b'-' | b'0'..=b'9') if text.len() <= MAX_KEY_DIGITS && !text.contains(['.', 'e', 'E']) => {
                 Found::Integer(text)
             }
-            _ => Found::Other,
+            _ => Found::Other(text),
         },
     })
 }
