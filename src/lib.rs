@@ -87,7 +87,8 @@
 //!
 //! # Features
 //!
-//! None is on by default. `tls`: https addresses. `s3`: objects on S3 and its likes, beside local ones.
+//! None is on by default. `tls`: https addresses. `s3`: objects on S3 and its likes, beside local ones. `parquet`: cells of Arrow
+//! columns as JSON, and the types that Parquet columns are read as.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]
@@ -96,6 +97,8 @@ pub mod ahead;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod byte_budget;
+#[cfg(feature = "parquet")]
+pub mod cells;
 pub mod clock;
 pub mod contiguous;
 pub mod credit;
@@ -104,11 +107,15 @@ pub mod disk;
 pub mod http_url;
 pub mod io_thread;
 pub mod merge;
+pub mod minute;
 pub mod pace;
+#[cfg(feature = "parquet")]
+pub mod parquet_types;
 pub mod percent;
 pub mod random;
 pub mod secret;
 pub mod stop;
 pub mod store;
+pub mod strict;
 pub mod telemetry;
 pub mod time;

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use wsp::clock::SystemClock;
+use wsp::strict::{self, Limits};
 use wsp_world::checkpoint::{CheckpointStore, FileCheckpoints, Kept};
-use wsp_world::model::strict::{self, Limits};
 use wsp_world::model::{Hex64, OutputId, SequenceNumber, ShardId, ShardPosition};
 
 use super::assert_sayable;

@@ -22,8 +22,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let Cli { mut command, log, log_format } = Cli::parse();
-    // A demo reports by itself.
-    let usual = if matches!(command, Command::Demo(_)) { "warn" } else { "info" };
+    // A demo and a replay report by themselves.
+    let usual = if matches!(command, Command::Demo(_) | Command::Replay(_)) { "warn" } else { "info" };
     let done = around(log.as_deref().unwrap_or(usual), log_format).and_then(|around| {
         folder::enter(&mut command)?;
         run(command, &around)

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use http::Method;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 
@@ -127,6 +128,7 @@ pub struct Endpoint {
     /// A name, or an address without brackets.
     pub(super) host: String,
     pub(super) port: u16,
+    pub(super) method: Method,
     pub(super) path: PathAndQuery,
     /// Where the gate is asked how it is, if it can be.
     pub(super) health: Option<PathAndQuery>,
@@ -186,6 +188,7 @@ impl Endpoint {
             tls: !url.is_plain(),
             host: url.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: url.port(),
+            method: Method::POST,
             path: path.parse().map_err(|_| EndpointError::Path)?,
             health: None,
             headers,
@@ -193,6 +196,20 @@ impl Endpoint {
             base: url.clone(),
             key_header: None,
         })
+    }
+
+    /// The same intake, asked with another method than `POST`.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// The same intake at exactly this path and query.
+    #[must_use]
+    pub fn at(mut self, path: PathAndQuery) -> Self {
+        self.path = path;
+        self
     }
 
     /// The same gate with another key, if it has one.

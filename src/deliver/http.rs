@@ -109,7 +109,7 @@ impl<C: Clock> Gate for HttpGate<C> {
     fn connection(&self) -> Self::Connection {
         let settings = self.settings.clone();
         let Dialer { clock, endpoint, .. } = &*settings.dialer;
-        let head = RequestHead::new("POST", &endpoint.path, &endpoint.headers);
+        let head = RequestHead::new(endpoint.method.as_str(), &endpoint.path, &endpoint.headers);
         HttpConnection { head, slot: None, timer: Timer::new(clock.clone()), sent_again: false, settings }
     }
 }
@@ -201,7 +201,7 @@ impl<T: Item, C: Clock> Sending<'_, T, C> {
         };
         let body = self.item.body();
         let mark = trace.header(self.item.id());
-        let head = head.before_body(body.len(), mark.as_ref());
+        let head = head.before_body(self.item.head(), body.len(), mark.as_ref());
         let mut exchanged = link.exchange(head, body).await;
         if let Err(lost) = &exchanged
             && was_kept

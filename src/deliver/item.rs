@@ -23,6 +23,11 @@ pub trait Item: Send + Sync + 'static {
         None
     }
 
+    /// Header lines of its own, each ended by CRLF; they follow those that all requests have in common. Empty unless told.
+    fn head(&self) -> &[u8] {
+        &[]
+    }
+
     /// The body. Every attempt sends exactly these bytes.
     fn body(&self) -> &Bytes;
 

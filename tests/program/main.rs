@@ -22,6 +22,7 @@ mod otlp;
 mod profiles;
 mod ready;
 mod refusals;
+mod replay;
 mod required_packs;
 mod said;
 mod soak;

@@ -10,15 +10,17 @@
 
 use std::sync::Arc;
 
-use super::column::Column;
+use wsp::cells::Column;
+use wsp::cells::Unfit;
+use wsp::cells::text;
+use wsp::cells::verbatim::{self, Found};
+
 use super::event_id::Start;
-use super::key::KeyValue;
+use super::key::{self, KeyValue};
 use super::keys::Keys;
 use super::pins::ForeignRow;
+use super::refusal;
 use super::schema::{PAYLOAD_JSON, key_column, payload_column};
-use super::text;
-use super::values::Unfit;
-use super::verbatim::{self, Found};
 use crate::model::event::MAX_BODY_BYTES;
 use crate::model::{Reason, Refusal, RowBatch};
 
@@ -64,7 +66,7 @@ impl Bound {
         let schema = batch.rows().schema_ref();
         let column = |i: usize| {
             Column::bind(batch.rows().column(i))
-                .map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, schema.field(i).name()))
+                .map_err(|unfit| refusal(unfit, Reason::ColumnNotEncodable, schema.field(i).name()))
         };
         let batch = batch.clone();
         if let Some(i) = payload_column(schema) {
@@ -75,7 +77,7 @@ impl Bound {
         let columns: Vec<Column> = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
         let shared: Vec<bool> = columns.iter().map(Column::is_shared).collect();
         let foreign = keys.world.check_columns(schema, &columns, &shared, batch.rows().num_rows());
-        let start = keys.start(|i| shared[wanted[i]].then(|| columns[wanted[i]].key(0)));
+        let start = keys.start(|i| shared[wanted[i]].then(|| key::of_cell(&columns[wanted[i]], 0)));
 
         let mut texts: Vec<Vec<u8>> = Vec::new();
         let mut cells: Vec<usize> = Vec::new();
@@ -125,7 +127,7 @@ impl Bound {
                         return Err(self.too_large(row, out.len()));
                     }
                 }
-                keys.of(start, preimage, |i| columns[wanted[i]].key(row))
+                keys.of(start, preimage, |i| key::of_cell(&columns[wanted[i]], row))
             }
             Payload::Json(column) => {
                 let refused = |detail| Refusal::new(Reason::ValueNotEncodable, detail).field(PAYLOAD_JSON);
@@ -137,7 +139,7 @@ impl Bound {
                     return Err(self.too_large(row, object.len()));
                 }
                 out.extend_from_slice(object.as_bytes());
-                keys.of(keys.plain(), preimage, |i| found[i].as_ref().map_or(KeyValue::Null, Found::key))
+                keys.of(keys.plain(), preimage, |i| found[i].as_ref().map_or(KeyValue::Null, key::of_member))
             }
         }
     }
@@ -169,6 +171,6 @@ impl Bound {
 
     #[cold]
     fn unfit(&self, column: usize, unfit: Unfit) -> Refusal {
-        unfit.refusal(Reason::ValueNotEncodable, self.batch.rows().schema_ref().field(column).name())
+        refusal(unfit, Reason::ValueNotEncodable, self.batch.rows().schema_ref().field(column).name())
     }
 }

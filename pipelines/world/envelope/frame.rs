@@ -14,13 +14,13 @@ use futures::Stream;
 use futures::stream::FusedStream;
 use pin_project_lite::pin_project;
 use wsp::byte_budget::ByteBudget;
+use wsp::cells::text;
+use wsp::minute::TimeWriter;
 use wsp::time::TEXT_LEN;
 
 use super::bound::Bound;
 use super::keys::Keys;
-use super::text;
 use crate::model::event::MAX_BODY_BYTES;
-use crate::model::minute::TimeWriter;
 use crate::model::{Event, Hex32, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, RowSlice, WorldKey};
 
 /// Expected length of a body before the first chunk has shown it, in bytes.

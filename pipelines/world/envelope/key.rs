@@ -2,10 +2,8 @@
 //! one order key in order.
 
 use arrow_schema::DataType;
+use wsp::cells::{Column, Found, text};
 use wsp::random;
-
-use super::column::Column;
-use super::text;
 
 /// Whether a column of this type can be part of a key (contract, section 5: integers, strings, booleans).
 pub(super) fn can_be_key(data_type: &DataType) -> bool {
@@ -59,28 +57,41 @@ impl KeyValue<'_> {
     }
 }
 
-impl Column {
-    /// The value of row `row` as a key.
-    pub(super) fn key(&self, row: usize) -> KeyValue<'_> {
-        if self.is_null(row) {
-            return KeyValue::Null;
-        }
-        match self {
-            Self::Bool(array) => KeyValue::Bool(array.value(row)),
-            Self::I8(array) => KeyValue::Signed(array.value(row).into()),
-            Self::I16(array) => KeyValue::Signed(array.value(row).into()),
-            Self::I32(array) => KeyValue::Signed(array.value(row).into()),
-            Self::I64(array) => KeyValue::Signed(array.value(row)),
-            Self::U8(array) => KeyValue::Unsigned(array.value(row).into()),
-            Self::U16(array) => KeyValue::Unsigned(array.value(row).into()),
-            Self::U32(array) => KeyValue::Unsigned(array.value(row).into()),
-            Self::U64(array) => KeyValue::Unsigned(array.value(row)),
-            Self::Text(array) => KeyValue::Text(array.value(row)),
-            Self::LargeText(array) => KeyValue::Text(array.value(row)),
-            Self::TextView(array) => KeyValue::Text(array.value(row)),
-            Self::Dictionary(_, keys, values) => values.key(keys[row]),
-            _ => KeyValue::Other,
-        }
+/// The value of row `row` of a column as a key.
+pub(super) fn of_cell(column: &Column, row: usize) -> KeyValue<'_> {
+    if column.is_null(row) {
+        return KeyValue::Null;
+    }
+    match column {
+        Column::Bool(array) => KeyValue::Bool(array.value(row)),
+        Column::I8(array) => KeyValue::Signed(array.value(row).into()),
+        Column::I16(array) => KeyValue::Signed(array.value(row).into()),
+        Column::I32(array) => KeyValue::Signed(array.value(row).into()),
+        Column::I64(array) => KeyValue::Signed(array.value(row)),
+        Column::U8(array) => KeyValue::Unsigned(array.value(row).into()),
+        Column::U16(array) => KeyValue::Unsigned(array.value(row).into()),
+        Column::U32(array) => KeyValue::Unsigned(array.value(row).into()),
+        Column::U64(array) => KeyValue::Unsigned(array.value(row)),
+        Column::Text(array) => KeyValue::Text(array.value(row)),
+        Column::LargeText(array) => KeyValue::Text(array.value(row)),
+        Column::TextView(array) => KeyValue::Text(array.value(row)),
+        Column::Dictionary(_, keys, values) => of_cell(values, keys[row]),
+        _ => KeyValue::Other,
+    }
+}
+/// A member of a JSON object as a key.
+pub(super) fn of_member<'a>(found: &'a Found<'_>) -> KeyValue<'a> {
+    match found {
+        Found::Null => KeyValue::Null,
+        Found::Bool(value) => KeyValue::Bool(*value),
+        // `-0` is the integer 0, and is spelt so in an id.
+        Found::Integer(digits) => digits
+            .parse()
+            .map(KeyValue::Unsigned)
+            .or_else(|_| digits.parse().map(KeyValue::Signed))
+            .unwrap_or(KeyValue::Digits(digits)),
+        Found::Text(text) => KeyValue::Text(text),
+        Found::Other(_) => KeyValue::Other,
     }
 }
 
@@ -118,7 +129,7 @@ mod tests {
 
     #[test]
     fn equal_values_have_one_hash_whatever_their_type() {
-        let hash = |array: ArrayRef| Column::bind(&array).unwrap().key(0).hash(seed("flow_id"));
+        let hash = |array: ArrayRef| of_cell(&Column::bind(&array).unwrap(), 0).hash(seed("flow_id"));
         let seven = hash(Arc::new(Int8Array::from(vec![7])));
         assert_eq!(seven, hash(Arc::new(UInt64Array::from(vec![7]))));
         assert_ne!(seven, hash(Arc::new(Int64Array::from(vec![8]))));
@@ -155,5 +166,16 @@ mod tests {
         assert_eq!(text(KeyValue::Bool(true)).unwrap(), "True");
         assert_eq!(text(KeyValue::Text("a|b")).unwrap(), "a|b");
         assert_eq!(text(KeyValue::Null), None);
+    }
+
+    #[test]
+    fn members_of_an_object_are_keys_as_columns_are() {
+        assert_eq!(of_member(&Found::Integer("18446744073709551615")), KeyValue::Unsigned(u64::MAX));
+        assert_eq!(of_member(&Found::Integer("-0")), KeyValue::Signed(0));
+        assert_eq!(of_member(&Found::Integer("-7")), KeyValue::Signed(-7));
+        assert_eq!(of_member(&Found::Integer("99999999999999999999999")), KeyValue::Digits("99999999999999999999999"));
+        assert_eq!(of_member(&Found::Text("a\"b".into())), KeyValue::Text("a\"b"));
+        assert_eq!((of_member(&Found::Bool(true)), of_member(&Found::Null)), (KeyValue::Bool(true), KeyValue::Null));
+        assert_eq!(of_member(&Found::Other("1.0")), KeyValue::Other);
     }
 }

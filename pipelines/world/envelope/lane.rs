@@ -6,13 +6,14 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
+use wsp::cells::Column;
+use wsp::cells::verbatim::{self, Found};
 
-use super::column::Column;
 use super::frame::OutputFrame;
-use super::key::KeyValue;
+use super::key::{self, KeyValue};
 use super::keys::Keys;
+use super::refusal;
 use super::schema::{PAYLOAD_JSON, key_column, payload_column};
-use super::verbatim::{self, Found};
 use crate::model::{Lane, Reason, Refusal, WorldKey};
 
 /// Makes the keys of one output's rows.
@@ -46,7 +47,7 @@ impl RowKeys {
         let schema = rows.schema_ref();
         let bind = |i: usize| {
             Column::bind(rows.column(i))
-                .map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, schema.field(i).name()))
+                .map_err(|unfit| refusal(unfit, Reason::ColumnNotEncodable, schema.field(i).name()))
         };
         let mut preimage = Vec::new();
         if self.json {
@@ -57,7 +58,7 @@ impl RowKeys {
                 let bytes = column.bytes(row).ok_or_else(|| refused("null".to_owned()))?;
                 let mut found: Vec<Option<Found<'_>>> = Vec::new();
                 verbatim::object(bytes, &self.keys.wanted, &mut found).map_err(refused)?;
-                let value = |i: usize| found[i].as_ref().map_or(KeyValue::Null, Found::key);
+                let value = |i: usize| found[i].as_ref().map_or(KeyValue::Null, key::of_member);
                 let (event_id, order_key) = self.keys.of(self.keys.plain(), &mut preimage, value)?;
                 take(event_id, order_key);
             }
@@ -65,7 +66,8 @@ impl RowKeys {
             let columns = self.keys.wanted.iter().map(|name| bind(key_column(schema, name)?));
             let columns = columns.collect::<Result<Vec<_>, Refusal>>()?;
             for row in 0..rows.num_rows() {
-                let (event_id, order_key) = self.keys.of(self.keys.plain(), &mut preimage, |i| columns[i].key(row))?;
+                let (event_id, order_key) =
+                    self.keys.of(self.keys.plain(), &mut preimage, |i| key::of_cell(&columns[i], row))?;
                 take(event_id, order_key);
             }
         }

@@ -8,7 +8,6 @@
 //! written. Per row: texts are copied, numbers printed, one hash computed. The bodies of a chunk share one buffer.
 
 mod bound;
-mod column;
 pub mod event_id;
 pub mod frame;
 mod key;
@@ -16,12 +15,18 @@ mod keys;
 mod lane;
 mod pins;
 mod schema;
-mod text;
-mod values;
-mod verbatim;
 
 pub use event_id::EventIds;
 pub use frame::{FrameExt, Framer, OutputFrame, RunPins};
 pub use lane::{LaneFilter, RowKeys};
 pub use pins::{ForeignRow, WorldPins};
 pub use schema::check_schema;
+use wsp::cells::Unfit;
+
+use crate::model::{Reason, Refusal};
+
+/// What has no JSON form, as a refusal that names the column and the way inside it (`.field`, `[index]`).
+fn refusal(unfit: Unfit, reason: Reason, column: &str) -> Refusal {
+    let (path, what) = unfit.parts();
+    Refusal::new(reason, what).field(format!("{column}{path}"))
+}

@@ -10,12 +10,14 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
+use wsp::cells::Column;
+use wsp::cells::verbatim::{self, Found};
+use wsp::strict;
 
-use super::column::Column;
-use super::key::KeyValue;
+use super::key::{self, KeyValue};
+use super::refusal;
 use super::schema::{PAYLOAD_JSON, payload_column};
-use super::verbatim::{self, Found};
-use crate::model::{PIN_NAMES, Pin, Reason, Refusal, WorldKey, strict};
+use crate::model::{PIN_NAMES, Pin, Reason, Refusal, WorldKey};
 
 /// How many characters of a foreign value a refusal quotes.
 const QUOTED_CHARS: usize = 80;
@@ -66,7 +68,7 @@ impl WorldPins {
         let schema = rows.schema_ref();
         let bind = |i: usize| {
             Column::bind(rows.column(i))
-                .map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, schema.field(i).name()))
+                .map_err(|unfit| refusal(unfit, Reason::ColumnNotEncodable, schema.field(i).name()))
         };
         if let Some(i) = payload_column(schema) {
             return self.check_json(&bind(i)?, rows.num_rows());
@@ -115,7 +117,7 @@ impl WorldPins {
     /// `WORLD_KEY_MISMATCH`, naming the key.
     pub(super) fn check_found<'a>(&self, found: impl Fn(usize) -> Option<&'a Found<'a>>) -> Result<(), Refusal> {
         for (i, pin) in self.pins.iter().enumerate() {
-            let Some(value) = found(i).map(Found::key) else { continue };
+            let Some(value) = found(i).map(key::of_member) else { continue };
             if !holds(pin, value) {
                 return Err(mismatch(pin, &text_of(value)).field(format!("{PAYLOAD_JSON}.{}", pin.name)));
             }
@@ -146,7 +148,7 @@ fn foreign(pin: &Pin, column: &Column, shared: bool, rows: usize) -> Option<Fore
 }
 
 fn cell_holds(pin: &Pin, column: &Column, row: usize) -> bool {
-    match column.key(row) {
+    match key::of_cell(column, row) {
         KeyValue::Other => {
             if let Some(bytes) = column.bytes(row) {
                 return bytes == pin.text.as_bytes();

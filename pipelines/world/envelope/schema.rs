@@ -1,9 +1,10 @@
 //! Checks an output's columns before its first row is framed.
 
 use arrow_schema::{DataType, Schema};
+use wsp::cells::{check_type, repeated_name};
 
 use super::key::can_be_key;
-use super::values::{check_type, repeated_name};
+use super::refusal;
 use crate::model::{Reason, Refusal};
 
 /// The column that holds a whole row as a JSON object, where a view has one (contract, section 4).
@@ -51,7 +52,7 @@ pub fn check_schema(schema: &Schema, primary_key: &[String], order_key: Option<&
         return Err(Refusal::new(Reason::ColumnNotEncodable, "two columns have this name").field(name));
     }
     for field in schema.fields() {
-        check_type(field.data_type()).map_err(|unfit| unfit.refusal(Reason::ColumnNotEncodable, field.name()))?;
+        check_type(field.data_type()).map_err(|unfit| refusal(unfit, Reason::ColumnNotEncodable, field.name()))?;
     }
     for name in primary_key.iter().map(String::as_str).chain(order_key) {
         key_column(schema, name)?;

@@ -201,7 +201,9 @@ mod tests {
 
     #[test]
     fn the_golden_answers_are_read_as_the_gate_meant_them() {
-        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/ig_responses.json")).unwrap();
+        let text =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/ig_responses.json"))
+                .unwrap();
         let samples: Vec<Value> = serde_json::from_str(&text).unwrap();
         let mut decided = 0;
         for sample in &samples {

@@ -7,12 +7,10 @@ pub mod event;
 pub mod identity;
 pub mod json;
 pub mod lane;
-pub mod minute;
 pub mod names;
 pub mod reason;
 pub mod shard;
 mod stages;
-pub mod strict;
 pub mod topic;
 
 pub use after::{After, Bus};

@@ -11,8 +11,9 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wsp::store::Key;
+use wsp::strict;
 
-use crate::model::{Hex32, OutputId, Reason, Refusal, WorldKey, strict};
+use crate::model::{Hex32, OutputId, Reason, Refusal, WorldKey};
 
 /// Bytes of either file at most.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;

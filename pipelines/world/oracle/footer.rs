@@ -17,9 +17,9 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
 };
 use sha2::{Digest as _, Sha256};
+use wsp::parquet_types;
 
 use super::raw_footer::{self, Objection};
-use super::schema;
 use super::source::Source;
 use super::times;
 use super::view_files::{RowGroup, TIME_COLUMN};
@@ -64,7 +64,7 @@ pub(super) async fn read(source: &Source) -> Result<Footer, Refusal> {
     let stored = source.decode(|| ParquetMetaDataReader::decode_metadata(&bytes))?;
     check(source, &stored)?;
     let stored_schema = stored.file_metadata().schema_descr_ptr();
-    let metadata = source.decode(|| match schema::restated(&stored_schema)? {
+    let metadata = source.decode(|| match parquet_types::restated(&stored_schema)? {
         None => Ok(stored),
         Some(restated) => {
             let options = ParquetMetaDataOptions::new().with_schema(restated);
@@ -72,7 +72,7 @@ pub(super) async fn read(source: &Source) -> Result<Footer, Refusal> {
         }
     })?;
     let metadata = source
-        .guard(|| schema::typed_columns(&Arc::new(metadata)))?
+        .guard(|| parquet_types::typed_columns(&Arc::new(metadata)))?
         .map_err(|unreadable| source.unreadable_column(&unreadable.column, unreadable.detail))?;
     let columns = columns_to_read(metadata.schema());
     let projection = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 use wsp::store::{Key, ObjectStore};
+use wsp::strict::{self, Limits};
 
-use crate::model::strict::{self, Limits};
 use crate::model::{Hex64, OutputId, Reason, Refusal, WorldKey};
 
 use super::catalogue::{Bindings, Catalogue};

@@ -22,7 +22,6 @@ mod part;
 pub mod pins;
 mod raw_footer;
 pub mod receipt;
-mod schema;
 pub mod seal;
 mod share;
 mod slices;

@@ -6,8 +6,8 @@
 
 use serde::Deserialize;
 use wsp::store::ObjectStore;
+use wsp::strict::{self, Limits};
 
-use crate::model::strict::{self, Limits};
 use crate::model::{Hex64, Reason, Refusal, WorldKey};
 
 use super::object::{self, MAX_BYTES};

@@ -15,9 +15,10 @@ use parquet::basic::{ConvertedType, LogicalType};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescriptor;
+use wsp::strict;
 
 use super::view_files::{View, ViewPart};
-use crate::model::{PIN_NAMES, Pin, Reason, Refusal, WorldKey, strict};
+use crate::model::{PIN_NAMES, Pin, Reason, Refusal, WorldKey};
 
 /// How many characters of a foreign value a refusal quotes.
 const QUOTED_CHARS: usize = 80;

@@ -7,8 +7,8 @@
 
 use serde::Deserialize;
 use wsp::store::ObjectStore;
+use wsp::strict::{self, Limits};
 
-use crate::model::strict::{self, Limits};
 use crate::model::{Hex64, Reason, Refusal};
 
 use super::object::{self, MAX_BYTES};

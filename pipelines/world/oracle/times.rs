@@ -11,9 +11,9 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayAccessor};
 use arrow_schema::{DataType, TimeUnit};
+use wsp::minute::TimeReader;
 
 use crate::model::Micros;
-use crate::model::minute::TimeReader;
 
 /// How many characters of an unreadable time a refusal quotes.
 const QUOTED_CHARS: usize = 60;

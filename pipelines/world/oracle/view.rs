@@ -10,9 +10,9 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wsp::store::{Key, ObjectStore};
+use wsp::strict::{self, Limits};
 
 use crate::model::json::compact;
-use crate::model::strict::{self, Limits};
 use crate::model::{Hex32, Hex64, Micros, OutputId, Reason, Refusal, ScenarioId, WorldKey};
 
 use super::object::{self, MAX_BYTES};

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use wsp::strict::{self, Limits, StrictError};
 
-use crate::model::strict::{self, Limits, StrictError};
 use crate::model::{Hex32, Hex64, Micros, OutputId, PlatformRunId, ScenarioId};
 
 /// Bytes of a message at most.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use wsp::store::{Key, ObjectStore, StoreError};
+use wsp::strict::{self, Limits};
 
-use crate::model::strict::{self, Limits};
 use crate::model::{Hex32, Hex64, OutputId, PlatformRunId, Reason, Refusal, ScenarioId};
 use crate::ready::message::{OraclePackRef, optional_text, pack_ref, text};
 

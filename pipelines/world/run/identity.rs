@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
+use wsp::strict;
 
-use crate::model::{Hex32, Hex64, PlatformRunId, Reason, Refusal, WorldKey, strict};
+use crate::model::{Hex32, Hex64, PlatformRunId, Reason, Refusal, WorldKey};
 use crate::ready::message::{OraclePackRef, Ready};
 
 use super::facts::Facts;

@@ -11,6 +11,8 @@ use wsp_world::profile::settings::TELEMETRY_LISTEN;
 use wsp_world::reference::gate::faults;
 use wsp_world::reference::world::WorldSpec;
 
+use super::replay_args::ReplayArgs;
+
 /// Replays a sealed world of recorded events, in order and at a chosen pace, into a live HTTP intake.
 ///
 /// Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 a run failed, 2 usage or
@@ -21,7 +23,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// What is logged to stderr: error, warn, info, debug, trace, or a tracing filter. Default: info; warn for `demo`.
+    /// What is logged to stderr: error, warn, info, debug, trace, or a tracing filter. Default: info; warn for `demo` and `replay`.
     #[arg(long, global = true, env = "WSP_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Take READYs as they come and stream their runs, one at a time; or stream one world without READY.
     Run(Run),
+    /// Replay events out of any files into any HTTP intake: at their own pace or another, in order per key, and going on
+    /// after a crash where it was.
+    Replay(Box<ReplayArgs>),
     /// Publish a READY for a world: make the run's facts, check both as a run would, store the facts, then the READY.
     Ready(Ready),
     /// Show everything a run would check and do, without sending anything.

@@ -54,6 +54,7 @@ fn paths(command: &mut Command) -> Option<(&mut PathBuf, Vec<&mut PathBuf>)> {
         | Command::Status(_)
         | Command::Gate(_)
         | Command::World(_)
+        | Command::Replay(_)
         | Command::Simulate(_)
         | Command::Completions { .. }
         | Command::Man

@@ -18,6 +18,8 @@ pub(crate) mod logs;
 mod matrix;
 mod plan;
 mod ready;
+mod replay;
+mod replay_args;
 mod report;
 pub(crate) mod screen;
 mod service;
@@ -129,6 +131,7 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(&args, around),
         Command::Run(args) => service::run(&args, around),
+        Command::Replay(args) => replay::run(&args, around),
         Command::Ready(args) => ready::run(&args),
         Command::Plan(args) => plan::run(&args, around),
         Command::Status(args) => status::run(&args),

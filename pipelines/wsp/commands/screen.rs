@@ -51,13 +51,19 @@ impl Screen {
 
     /// Draws how the run stands, again and again, for as long as it is polled.
     pub(crate) async fn follow(&self, telemetry: &Telemetry, clock: &impl Clock) {
+        let lines = |width| telemetry.status(clock).run.map(|run| view::lines(&run, width, self.style));
+        self.show(clock, |width| lines(width).unwrap_or_default()).await;
+    }
+
+    /// Draws what `lines` says for a width, again and again, for as long as it is polled.
+    pub(crate) async fn show(&self, clock: &impl Clock, lines: impl Fn(usize) -> Vec<String>) {
         if !self.is_on() {
             return std::future::pending().await;
         }
         loop {
             clock.sleep_until(clock.now() + EVERY).await;
             let (width, height) = size();
-            let lines = telemetry.status(clock).run.map(|run| view::lines(&run, width, self.style)).unwrap_or_default();
+            let lines = lines(width);
             self.draw(&lines[..lines.len().min(height)]);
         }
     }

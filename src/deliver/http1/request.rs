@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! POST path, host, content-type, key ──once──► template
-//! template + [traceparent] + content-length ──each event──► bytes to send
+//! template + [its own headers] + [traceparent] + content-length ──each event──► bytes to send
 //! ```
 
 use http::HeaderMap;
@@ -31,9 +31,16 @@ impl RequestHead {
         Self { bytes, fixed }
     }
 
-    /// The head of a request whose body has `length` bytes, marked by the trace that it belongs to.
-    pub(in crate::deliver) fn before_body(&mut self, length: usize, mark: Option<&[u8; trace_mark::LENGTH]>) -> &[u8] {
+    /// The head of a request with header lines of its own, whose body has `length` bytes, marked by the trace that it belongs
+    /// to.
+    pub(in crate::deliver) fn before_body(
+        &mut self,
+        own: &[u8],
+        length: usize,
+        mark: Option<&[u8; trace_mark::LENGTH]>,
+    ) -> &[u8] {
         self.bytes.truncate(self.fixed);
+        self.bytes.extend_from_slice(own);
         if let Some(mark) = mark {
             header(&mut self.bytes, trace_mark::HEADER, mark);
         }
@@ -69,12 +76,13 @@ mod tests {
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("ig"))]);
         let mut head = RequestHead::new("POST", &PathAndQuery::from_static("/push?x=1"), &headers);
         let mark = [b'0'; trace_mark::LENGTH];
-        for (length, mark, told) in [
-            (1234, Some(&mark), format!("traceparent: {}\r\ncontent-length: 1234\r\n", "0".repeat(55))),
-            (0, None, "content-length: 0\r\n".to_owned()),
+        for (own, length, mark, told) in [
+            ("", 1234, Some(&mark), format!("traceparent: {}\r\ncontent-length: 1234\r\n", "0".repeat(55))),
+            ("x-own: 7\r\n", 1, None, "x-own: 7\r\ncontent-length: 1\r\n".to_owned()),
+            ("", 0, None, "content-length: 0\r\n".to_owned()),
         ] {
             let expected = format!("POST /push?x=1 HTTP/1.1\r\nhost: ig\r\n{told}\r\n");
-            assert_eq!(std::str::from_utf8(head.before_body(length, mark)).unwrap(), expected);
+            assert_eq!(std::str::from_utf8(head.before_body(own.as_bytes(), length, mark)).unwrap(), expected);
         }
         assert_eq!(head.alone(), b"POST /push?x=1 HTTP/1.1\r\nhost: ig\r\n\r\n");
     }

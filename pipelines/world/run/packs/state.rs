@@ -10,8 +10,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 use wsp::disk::files;
+use wsp::strict::{self, Limits};
 
-use crate::model::strict::{self, Limits};
 use crate::model::{Reason, Refusal};
 
 /// Pack files and states are a few kilobytes.

@@ -26,13 +26,14 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::text;
 use super::values::Unfit;
-use crate::model::Micros;
+use crate::time::Micros;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A column of a batch. Arrays are shared, not copied.
 #[derive(Debug, Clone)]
-pub(super) enum Column {
+#[expect(missing_docs, reason = "each variant is the array that it holds")]
+pub enum Column {
     Null,
     Bool(BooleanArray),
     I8(Int8Array),
@@ -85,7 +86,7 @@ impl Column {
     /// # Errors
     ///
     /// For what [`super::values::check_type`] refuses.
-    pub(super) fn bind(array: &ArrayRef) -> Result<Self, Unfit> {
+    pub fn bind(array: &ArrayRef) -> Result<Self, Unfit> {
         super::values::check_type(array.data_type())?;
         Self::resolve(array)
     }
@@ -181,7 +182,7 @@ impl Column {
     /// Appends the JSON of row `row`. After an error, `out` ends in a fragment.
     #[allow(clippy::inline_always, reason = "the one caller is the loop over a row's columns")]
     #[inline(always)]
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
         // The types that rows are mostly made of, ahead of the long list.
         match self {
             Self::TextView(array) if !array.is_null(row) => text::string(array.value(row), out),
@@ -195,7 +196,7 @@ impl Column {
     }
 
     /// Whether all rows hold the same, as far as that is soon told: `false` may be wrong.
-    pub(super) fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         fn are_equal<T: PartialEq>(values: &[T]) -> bool {
             values.iter().all(|value| *value == values[0])
         }
@@ -311,7 +312,7 @@ impl Column {
     }
 
     /// Whether row `row` holds nothing.
-    pub(super) fn is_null(&self, row: usize) -> bool {
+    pub fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Null => true,
             Self::Bool(array) => array.is_null(row),
@@ -359,7 +360,7 @@ impl Column {
     }
 
     /// The bytes of a text or binary value; `None` for null and for every other type.
-    pub(super) fn bytes(&self, row: usize) -> Option<&[u8]> {
+    pub fn bytes(&self, row: usize) -> Option<&[u8]> {
         if self.is_null(row) {
             return None;
         }

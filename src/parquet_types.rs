@@ -1,4 +1,4 @@
-//! The types that a part's columns are read as: what Parquet says, and nothing else.
+//! The types that the columns of a Parquet file are read as: what Parquet says, and nothing else.
 //!
 //! ```text
 //! Parquet schema ──restated──► what the decoder is told ──► Arrow types: text and bytes as views,
@@ -7,7 +7,7 @@
 //!
 //! Writers may leave an Arrow schema in the footer (`ARROW:schema`). It is advisory, it goes stale when a column is renamed or
 //! cast, and what it adds (dictionaries, offsets of 64 bits, a zone's name) changes no value here. So it is not read, and a
-//! part reads the same with it and without.
+//! file reads the same with it and without.
 
 use std::sync::Arc;
 
@@ -19,18 +19,20 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::{BasicTypeInfo, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
-/// Why the columns of a part can't be read, and which one it is, by its path.
+/// Why the columns of a file can't be read, and which one it is, by its path.
 #[derive(Debug)]
-pub(super) struct Unreadable {
-    pub(super) column: String,
-    pub(super) detail: String,
+pub struct Unreadable {
+    /// Its path.
+    pub column: String,
+    /// What is wrong.
+    pub detail: String,
 }
 
 /// The schema as the decoder is told it, where that differs from what the footer says.
 ///
 /// Parquet defines ENUM and JSON as UTF-8 text; restated as strings their bytes are checked by the decoder and become text at any
 /// depth.
-pub(super) fn restated(schema: &SchemaDescriptor) -> Result<Option<SchemaDescPtr>, ParquetError> {
+pub fn restated(schema: &SchemaDescriptor) -> Result<Option<SchemaDescPtr>, ParquetError> {
     let root = schema.root_schema_ptr();
     let restated = restate(&root)?;
     Ok((!Arc::ptr_eq(&root, &restated)).then(|| Arc::new(SchemaDescriptor::new(restated))))
@@ -79,7 +81,7 @@ fn is_unchecked_text(info: &BasicTypeInfo) -> bool {
 }
 
 /// What the decoder starts from, with the columns' types; the schema of `metadata` is restated.
-pub(super) fn typed_columns(metadata: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, Unreadable> {
+pub fn typed_columns(metadata: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, Unreadable> {
     let schema = metadata.file_metadata().schema_descr();
     if let Some(column) = empty_group(schema.root_schema(), "") {
         return Err(Unreadable { column, detail: "a group without a field".to_owned() });
@@ -138,7 +140,7 @@ fn typed(field: &Field, leaf: &mut dyn FnMut(&DataType) -> DataType) -> Field {
 }
 
 /// Views share the page's bytes, so that a value is not copied, and a batch has no bound of 2 GiB. Nanoseconds of an INT96 would
-/// wrap around in 1677 and 2262; what goes beyond microseconds is found in its page (see [`super::chunk`]).
+/// wrap around in 1677 and 2262; what goes beyond microseconds the Oracle finds in its page (`oracle/chunk.rs`).
 fn as_read(stored: &DataType, physical: Option<PhysicalType>) -> DataType {
     match (stored, physical) {
         (DataType::Utf8, _) => DataType::Utf8View,

@@ -1,8 +1,6 @@
-//! Which Arrow types have an exact JSON form (contract, section 5), and the refusal of those that have none.
+//! Which Arrow types have an exact JSON form and the refusal of those that have none.
 
 use arrow_schema::{DataType, Field};
-
-use crate::model::{Reason, Refusal};
 
 /// Types nested deeper than this are refused; a hostile schema must not exhaust the stack.
 const MAX_DEPTH: usize = 32;
@@ -10,28 +8,28 @@ const MAX_DEPTH: usize = 32;
 /// A value or type inside a column that has no JSON form. Boxed: cells are written by the million and
 /// almost none ends in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unfit(Box<(String, String)>);
+pub struct Unfit(Box<(String, String)>);
 
 impl Unfit {
-    pub(super) fn new(what: impl Into<String>) -> Self {
+    /// This is wrong.
+    pub fn new(what: impl Into<String>) -> Self {
         Self(Box::new((String::new(), what.into())))
     }
 
     /// The same, one step further in: put together from the inside out.
-    pub(super) fn below(mut self, step: &str) -> Self {
+    pub fn below(mut self, step: &str) -> Self {
         self.0.0.insert_str(0, step);
         self
     }
 
-    /// As a refusal that names the column and the way inside it (`.field`, `[index]`).
-    pub(super) fn refusal(self, reason: Reason, column: &str) -> Refusal {
-        let (path, what) = *self.0;
-        Refusal::new(reason, what).field(format!("{column}{path}"))
+    /// The way inside the column (`.field`, `[index]`), and what is wrong there.
+    pub fn parts(self) -> (String, String) {
+        *self.0
     }
 }
 
 /// Whether every value of this type other than NaN, an infinity and an instant out of range has a JSON form.
-pub(super) fn check_type(data_type: &DataType) -> Result<(), Unfit> {
+pub fn check_type(data_type: &DataType) -> Result<(), Unfit> {
     check(data_type, 0)
 }
 
@@ -97,7 +95,7 @@ fn check(data_type: &DataType, depth: usize) -> Result<(), Unfit> {
 }
 
 /// A name that two of `fields` have: two keys of one name are one key to most readers of JSON.
-pub(super) fn repeated_name<'a>(fields: impl Iterator<Item = &'a Field>) -> Option<&'a str> {
+pub fn repeated_name<'a>(fields: impl Iterator<Item = &'a Field>) -> Option<&'a str> {
     let mut seen = std::collections::HashSet::new();
     fields.map(|field| field.name().as_str()).find(|name| !seen.insert(*name))
 }
@@ -114,9 +112,9 @@ mod tests {
     fn the_way_to_an_unfit_type_is_told() {
         let lap = Field::new("lap", DataType::Duration(TimeUnit::Second), true);
         let list = DataType::List(Arc::new(Field::new("item", DataType::Struct(vec![lap].into()), true)));
-        let refusal = check_type(&list).unwrap_err().refusal(Reason::ColumnNotEncodable, "laps");
-        assert_eq!(refusal.place.field.as_deref(), Some("laps[].lap"));
-        assert!(refusal.detail.contains("Duration"), "{refusal}");
+        let (path, what) = check_type(&list).unwrap_err().parts();
+        assert_eq!(path, "[].lap");
+        assert!(what.contains("Duration"), "{what}");
         assert!(check_type(&DataType::Interval(IntervalUnit::DayTime)).is_err());
     }
 
@@ -135,7 +133,6 @@ mod tests {
             assert!(check_type(&deeper).is_err(), "each kind of nesting counts");
         }
         let twice = vec![Field::new("a", DataType::Int8, true), Field::new("a", DataType::Int8, true)];
-        let refusal = check_type(&DataType::Struct(twice.into())).unwrap_err().refusal(Reason::ColumnNotEncodable, "x");
-        assert_eq!(refusal.place.field.as_deref(), Some("x.a"));
+        assert_eq!(check_type(&DataType::Struct(twice.into())).unwrap_err().parts().0, ".a");
     }
 }

@@ -13,7 +13,7 @@ const HEX: [[u8; 2]; 256] = {
 };
 
 /// Whether a byte can't stand in a JSON string as it is. Not ASCII is fine: the text is UTF-8.
-pub(super) fn is_special(byte: u8) -> bool {
+pub fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
@@ -37,7 +37,7 @@ fn is_plain(bytes: &[u8]) -> bool {
 
 /// Appends an integer.
 #[inline]
-pub(super) fn signed(value: i64, out: &mut Vec<u8>) {
+pub fn signed(value: i64, out: &mut Vec<u8>) {
     if value < 0 {
         out.push(b'-');
     }
@@ -46,7 +46,7 @@ pub(super) fn signed(value: i64, out: &mut Vec<u8>) {
 
 /// Appends an integer, eight digits at once.
 #[inline]
-pub(super) fn unsigned(value: u64, out: &mut Vec<u8>) {
+pub fn unsigned(value: u64, out: &mut Vec<u8>) {
     const EIGHT: u64 = 100_000_000;
     if value < EIGHT {
         first_digits(value, out);
@@ -88,7 +88,7 @@ fn digits(value: u64) -> u64 {
 
 /// Appends `text` as a JSON string, quotes included.
 #[inline]
-pub(super) fn string(text: &str, out: &mut Vec<u8>) {
+pub fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     if is_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
@@ -119,7 +119,7 @@ fn escaped(mut bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// `"name":`, with a comma before it where it is not the first key.
-pub(super) fn key(name: &str, first: bool) -> Vec<u8> {
+pub fn key(name: &str, first: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len() + 4);
     if !first {
         out.push(b',');
@@ -130,7 +130,7 @@ pub(super) fn key(name: &str, first: bool) -> Vec<u8> {
 }
 
 /// Appends `digits` (a decimal integer) times 10^-scale with at least one digit after the point.
-pub(super) fn decimal(digits: &str, scale: i8, out: &mut Vec<u8>) {
+pub fn decimal(digits: &str, scale: i8, out: &mut Vec<u8>) {
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
     out.extend_from_slice(sign.as_bytes());
     let places = usize::from(scale.unsigned_abs());
@@ -153,12 +153,12 @@ pub(super) fn decimal(digits: &str, scale: i8, out: &mut Vec<u8>) {
 }
 
 /// Appends a time of day as `"HH:MM:SS.ffffff"`; `false` where it is not within a day.
-pub(super) fn time_of_day(micros: i64, out: &mut Vec<u8>) -> bool {
+pub fn time_of_day(micros: i64, out: &mut Vec<u8>) -> bool {
     if !(0..86_400_000_000).contains(&micros) {
         return false;
     }
     // The clock part of the instant that much after the epoch.
-    let text = crate::model::Micros(micros).write();
+    let text = crate::time::Micros(micros).write();
     out.push(b'"');
     out.extend_from_slice(&text[11..26]);
     out.push(b'"');

@@ -6,7 +6,7 @@
 //!    kept          │  read, written
 //! ```
 
-use wsp::time::{Micros, TEXT_LEN};
+use crate::time::{Micros, TEXT_LEN};
 
 const MINUTE: i64 = 60_000_000;
 /// Length of a text up to its minute.

@@ -1,0 +1,84 @@
+//! An event: a row made into a request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wsp::deliver::Item;
+use wsp::pace::Timed;
+use wsp::time::Micros;
+
+/// Where an event is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) input: u16,
+    pub(super) file: u32,
+    /// Its row, from 0.
+    pub(super) row: u64,
+    /// Its number among the events of its input since the start, from 0.
+    pub(super) seq: u64,
+}
+
+/// An event.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    pub(super) position: Position,
+    pub(super) ts: Micros,
+    /// The hash of its order key.
+    pub(super) line: u64,
+    pub(super) id: [u8; 32],
+    /// Its own header lines: first the id's, then those with columns in them.
+    pub(super) head: Bytes,
+    pub(super) body: Bytes,
+    pub(super) due: Option<Duration>,
+}
+
+impl Event {
+    /// The id as its header has it.
+    pub(super) fn id_text(&self) -> String {
+        let head = String::from_utf8_lossy(&self.head);
+        let line = head.lines().next().unwrap_or_default();
+        line.split_once(": ").map_or("", |(_, value)| value).to_owned()
+    }
+}
+
+impl Timed for Event {
+    fn ts(&self) -> Micros {
+        self.ts
+    }
+
+    fn set_due(&mut self, due: Duration) {
+        self.due = Some(due);
+    }
+}
+
+impl Item for Event {
+    fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+
+    fn line(&self) -> u64 {
+        self.line
+    }
+
+    fn source(&self) -> u16 {
+        self.position.input
+    }
+
+    fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    fn set_body(&mut self, body: Bytes) {
+        self.body = body;
+        // It lies in the same memory as the body did.
+        self.head = Bytes::copy_from_slice(&self.head);
+    }
+}

@@ -1,0 +1,338 @@
+//! Which files are replayed: names and patterns become inputs, each a chain of files.
+//!
+//! ```text
+//! orders=data/orders/*.parquet ──► Input { name, files in the order of their names, each with its format }
+//! ```
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use glob::MatchOptions;
+
+use super::error::Error;
+
+/// More inputs than this are a pattern that the shell has expanded.
+const MAX_INPUTS: usize = 256;
+
+/// Bytes read at once.
+const BUFFER: usize = 256 << 10;
+
+/// What the first line of a file of dead letters begins with.
+pub(super) const LETTER_LEAD: &[u8] = b"{\"wsp_dead_letter\":";
+
+/// The name for standard input.
+const STDIN: &str = "-";
+
+/// An input as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputSpec {
+    /// What it is called: part of the ids of its events.
+    pub name: String,
+    /// A file, a folder, a pattern, or `-`.
+    pub pattern: String,
+}
+
+impl InputSpec {
+    /// `NAME=PATTERN`.
+    ///
+    /// # Errors
+    ///
+    /// If a part is missing.
+    pub fn named(text: &str) -> Result<Self, Error> {
+        match text.split_once('=') {
+            Some((name, pattern)) if !name.is_empty() && !pattern.is_empty() => {
+                Ok(Self { name: name.to_owned(), pattern: pattern.to_owned() })
+            }
+            _ => {
+                Err(Error::flag("--input", format!("{text:?} is not NAME=PATTERN, such as orders='orders/*.parquet'")))
+            }
+        }
+    }
+
+    /// An input that is called what was given.
+    #[must_use]
+    pub fn plain(pattern: &str) -> Self {
+        let name = if pattern == STDIN { "stdin" } else { pattern };
+        Self { name: name.to_owned(), pattern: pattern.to_owned() }
+    }
+}
+
+/// What is in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Parquet.
+    Parquet,
+    /// A JSON object a line.
+    JsonLines,
+    /// Values between delimiters, with a heading.
+    Csv,
+    /// Values between tabs, with a heading.
+    Tsv,
+    /// Arrow IPC, as file or stream.
+    Arrow,
+    /// Events that an earlier replay wrote to `--dead-letter`.
+    DeadLetter,
+}
+
+impl Format {
+    fn of_name(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let plain = [".gz", ".zst", ".zstd"].iter().find_map(|packed| name.strip_suffix(packed));
+        let (_, extension) = plain.unwrap_or(&name).rsplit_once('.')?;
+        Some(match extension {
+            "parquet" | "parq" | "pq" => Self::Parquet,
+            "jsonl" | "ndjson" | "json" => Self::JsonLines,
+            "csv" => Self::Csv,
+            "tsv" => Self::Tsv,
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is read from the front to the end only, so that it may be packed and come from a pipe.
+    fn is_text(self) -> bool {
+        matches!(self, Self::JsonLines | Self::Csv | Self::Tsv | Self::DeadLetter)
+    }
+}
+
+/// A file of an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    /// Where it is; `None` is standard input.
+    pub(super) path: Option<PathBuf>,
+    /// What messages call it.
+    pub(super) shown: String,
+    /// What ids call it: its path below the folder that all files of the input have in common.
+    pub(super) within: String,
+    pub(super) format: Format,
+}
+
+/// An input: a chain of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// What it is called.
+    pub name: String,
+    /// Its files, in the order in which they are read.
+    pub(super) files: Vec<Source>,
+}
+
+impl Input {
+    /// Whether it can be read only once.
+    pub(super) fn is_stdin(&self) -> bool {
+        self.files.iter().any(|file| file.path.is_none())
+    }
+}
+
+/// Finds the files of all inputs; `format` is that of every file where it is given.
+///
+/// # Errors
+///
+/// If an input has no file, a name is taken twice, or a file's format can't be told.
+pub(super) fn resolve(specs: &[InputSpec], format: Option<Format>) -> Result<Vec<Input>, Error> {
+    if specs.is_empty() {
+        return Err(Error::flag(
+            "--input",
+            "nothing to replay: name files, a folder, a pattern, or - for standard input",
+        ));
+    }
+    if specs.len() > MAX_INPUTS {
+        let what = format!(
+            "{} inputs; put the pattern in quotes, so that its files are one input that is read file by file",
+            specs.len()
+        );
+        return Err(Error::flag("--input", what));
+    }
+    for (i, spec) in specs.iter().enumerate() {
+        if specs[..i].iter().any(|other| other.name == spec.name) {
+            return Err(Error::input(
+                &spec.name,
+                "two inputs have this name; give each its own by --input NAME=PATTERN",
+            ));
+        }
+    }
+    specs.iter().map(|spec| input(spec, format)).collect()
+}
+
+fn input(spec: &InputSpec, format: Option<Format>) -> Result<Input, Error> {
+    let InputSpec { name, pattern } = spec;
+    if pattern == STDIN {
+        let Some(format) = format else {
+            return Err(Error::flag("--format", "standard input has no name to tell its format by; say jsonl or csv"));
+        };
+        if !format.is_text() {
+            return Err(Error::flag("--format", "this format can't be read from standard input; name a file"));
+        }
+        let stdin = || "stdin".to_owned();
+        let source = Source { path: None, shown: stdin(), within: stdin(), format };
+        return Ok(Input { name: name.clone(), files: vec![source] });
+    }
+    let mut paths = paths(name, pattern)?;
+    paths.sort();
+    paths.dedup();
+    if paths.is_empty() {
+        return Err(Error::input(name, format!("no file is there for {pattern:?}")));
+    }
+    let common = common(&paths);
+    let files = paths.into_iter().map(|path| source(path, &common, format)).collect::<Result<_, _>>()?;
+    Ok(Input { name: name.clone(), files })
+}
+
+/// The folder that all of these files are in, directly or below.
+fn common(paths: &[PathBuf]) -> PathBuf {
+    let mut common = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new("")).to_owned();
+    while !paths.iter().all(|path| path.starts_with(&common)) && common.pop() {}
+    common
+}
+
+fn source(path: PathBuf, common: &Path, format: Option<Format>) -> Result<Source, Error> {
+    let shown = path.display().to_string();
+    let within = path.strip_prefix(common).unwrap_or(&path).display().to_string();
+    let Some(mut format) = format.or_else(|| Format::of_name(&path)) else {
+        let what = "its format can't be told from its name; say it by --format, or leave the file out by a pattern";
+        return Err(Error::file(&shown, what));
+    };
+    if format == Format::JsonLines {
+        let mut first = Vec::new();
+        let begin = open_text(Some(&path)).and_then(|text| text.take(LETTER_LEAD.len() as u64).read_to_end(&mut first));
+        begin.map_err(|error| Error::file(&shown, error))?;
+        if first == LETTER_LEAD {
+            format = Format::DeadLetter;
+        }
+    }
+    Ok(Source { path: Some(path), shown, within, format })
+}
+
+/// The files that a pattern means, in any order.
+fn paths(name: &str, pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let path = Path::new(pattern);
+    let mut found = Vec::new();
+    match fs::metadata(path) {
+        Ok(_) => add(name, path, &mut found)?,
+        Err(_) if pattern.contains(['*', '?', '[']) => {
+            let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+            let matches = glob::glob_with(pattern, options).map_err(|error| Error::input(name, error))?;
+            for path in matches {
+                add(name, &path.map_err(|error| Error::input(name, error))?, &mut found)?;
+            }
+        }
+        Err(error) => return Err(Error::input(name, format!("{pattern}: {error}"))),
+    }
+    Ok(found)
+}
+
+/// Adds a file, or all files of a folder but those that are hidden or marked (`_SUCCESS`).
+fn add(name: &str, path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let failed = |error| Error::input(name, format!("{}: {error}", path.display()));
+    if !fs::metadata(path).map_err(failed)?.is_dir() {
+        found.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_string_lossy().starts_with(['.', '_']) {
+            add(name, &entry.path(), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens a text, unpacked where it is packed with gzip or zstd: its first bytes say so.
+pub(super) fn open_text(path: Option<&Path>) -> std::io::Result<Box<dyn BufRead + Send>> {
+    let plain: Box<dyn Read + Send> = match path {
+        Some(path) => Box::new(File::open(path)?),
+        None => Box::new(std::io::stdin()),
+    };
+    let mut plain = BufReader::with_capacity(BUFFER, plain);
+    let first = plain.fill_buf()?;
+    Ok(if first.starts_with(&[0x1f, 0x8b]) {
+        Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(plain)))
+    } else if first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Box::new(BufReader::with_capacity(BUFFER, zstd::Decoder::with_buffer(plain)?))
+    } else {
+        Box::new(plain)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_told_by_the_name() {
+        for (name, format) in [
+            ("a.parquet", Some(Format::Parquet)),
+            ("a.jsonl.gz", Some(Format::JsonLines)),
+            ("A.NDJSON", Some(Format::JsonLines)),
+            ("a.csv.zst", Some(Format::Csv)),
+            ("a.tsv", Some(Format::Tsv)),
+            ("a.feather", Some(Format::Arrow)),
+            ("a.log", None),
+            ("parquet", None),
+        ] {
+            assert_eq!(Format::of_name(Path::new(name)), format, "{name}");
+        }
+    }
+
+    #[test]
+    fn files_of_a_chain_are_in_the_order_of_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("b")).unwrap();
+        for name in ["b/2.csv", "b/1.csv", "c.csv", "a.csv", "_SUCCESS", ".hidden.csv"] {
+            fs::write(dir.path().join(name), "t\n").unwrap();
+        }
+        let names = |pattern: &str| {
+            let input = resolve(&[InputSpec::plain(pattern)], None).unwrap().remove(0);
+            let dir = format!("{}/", dir.path().display());
+            input.files.iter().map(|file| file.shown.replace(&dir, "")).collect::<Vec<_>>()
+        };
+        let folder = dir.path().to_str().unwrap();
+        let within = |pattern: &str| {
+            let input = resolve(&[InputSpec::plain(pattern)], None).unwrap().remove(0);
+            input.files.into_iter().map(|file| file.within).collect::<Vec<_>>()
+        };
+        assert_eq!(within(folder), ["a.csv", "b/1.csv", "b/2.csv", "c.csv"]);
+        assert_eq!(within(&format!("{folder}/b/*")), ["1.csv", "2.csv"]);
+        assert_eq!(names(folder), ["a.csv", "b/1.csv", "b/2.csv", "c.csv"]);
+        assert_eq!(names(&format!("{folder}/*.csv")), ["a.csv", "c.csv"]);
+    }
+
+    #[test]
+    fn what_can_not_be_an_input_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        fs::write(at("events.log"), "").unwrap();
+        let refused = |specs: &[InputSpec], format| resolve(specs, format).unwrap_err().to_string();
+        assert!(refused(&[], None).contains("--input"));
+        assert!(refused(&[InputSpec::plain(&at("none*"))], None).contains("none*"));
+        assert!(refused(&[InputSpec::plain(&at("none"))], None).contains("No such file"));
+        assert!(refused(&[InputSpec::plain(&at("events.log"))], None).contains("events.log: its format"));
+        assert!(refused(&[InputSpec::plain("-")], None).contains("--format"));
+        assert!(refused(&[InputSpec::plain("-")], Some(Format::Parquet)).contains("standard input"));
+        let twice = [InputSpec::plain("-"), InputSpec::plain("-")];
+        assert!(refused(&twice, Some(Format::Csv)).contains("two inputs"));
+        for text in ["orders", "=x", "orders="] {
+            assert!(InputSpec::named(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn packed_texts_are_told_by_their_first_bytes() {
+        use std::io::Write as _;
+        let dir = tempfile::tempdir().unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(b"one\n").unwrap();
+        // Two members, as `cat a.gz b.gz` makes them.
+        let mut packed = gzip.finish().unwrap();
+        packed.extend(packed.clone());
+        let zstd = zstd::encode_all(&b"one\none\n"[..], 1).unwrap();
+        for (name, bytes) in [("plain", b"one\none\n".to_vec()), ("a.csv", packed), ("b.csv", zstd)] {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let mut text = String::new();
+            open_text(Some(&path)).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "one\none\n", "{name}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! `wsp replay`: recorded events of any kind, out of files, into any HTTP intake. The second producer; it shares the stages
+//! with the first one and knows nothing of the platform.
+//!
+//! ```text
+//! inputs ──► plan of the files ──► producer: the chain ──► state, dead letters, figures
+//! ```
+//!
+//! `producer.rs` is the chain on one screen.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]
+
+mod answered;
+mod cells_time;
+mod chain;
+mod csv;
+mod error;
+mod event;
+mod files;
+mod frame;
+mod hot_keys;
+mod input;
+mod judge;
+mod keep;
+mod letters;
+mod lines;
+mod producer;
+mod rows;
+mod state;
+mod survey;
+mod tables;
+mod target;
+mod template;
+#[cfg(test)]
+mod testing;
+mod time;
+mod wanted;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+
+pub use chain::Span;
+pub use error::{Error, EventFault, RowFault};
+pub use files::{CsvForm, CsvType};
+pub use input::{Format, Input, InputSpec};
+pub use judge::{Rules, Statuses};
+pub use keep::{Live, Totals};
+pub use survey::{Gap, InputSurvey, Survey};
+pub use target::{Login, Place, Target};
+pub use template::Template;
+pub use time::{TimeForm, TimeUnit};
+pub use wanted::Columns;
+
+use answered::Standing;
+use files::Reading;
+use frame::Frame;
+use state::{Flag, Pinned, Saved, State};
+use wanted::Wanted;
+use wsp::clock::{Clock, SystemClock};
+use wsp::deliver::{Adaptive, DeliveryMode, HttpGate, PushStats, RetryPolicy, TlsFiles};
+use wsp::disk::RealDisk;
+use wsp::pace::{Pacing, RatePlan};
+use wsp::stop::Stop;
+
+/// What is to be replayed, and how: the flags, read.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The inputs.
+    pub inputs: Vec<InputSpec>,
+    /// The format of all files; told by their names where not given.
+    pub format: Option<Format>,
+    /// Columns that are read by themselves.
+    pub columns: Columns,
+    /// How times are read.
+    pub form: TimeForm,
+    /// How CSV is read.
+    pub csv: CsvForm,
+    /// Which event times.
+    pub span: Span,
+    /// Events at most.
+    pub limit: Option<u64>,
+    /// The share of keys that is sent, between 0 and 1.
+    pub sample: Option<f64>,
+    /// Where events go.
+    pub target: Target,
+    /// The header of the id.
+    pub id_header: HeaderName,
+    /// Headers, fixed ones and ones with columns.
+    pub headers: Vec<Template>,
+    /// What statuses mean.
+    pub rules: Rules,
+    /// The order of delivery, and how many requests are in flight.
+    pub mode: DeliveryMode,
+    /// Requests in flight follow what the receiver can take.
+    pub adaptive: Option<Adaptive>,
+    /// How often an event is tried.
+    pub retry: RetryPolicy,
+    /// How long an attempt may take.
+    pub attempt_timeout: Duration,
+    /// How long the receiver may take nothing.
+    pub outage: Duration,
+    /// Files of certificates.
+    pub tls: TlsFiles,
+    /// Event time on the wall.
+    pub pacing: Pacing,
+    /// Events a second.
+    pub rate: Option<RatePlan>,
+    /// Where refused events are written.
+    pub dead_letter: Option<PathBuf>,
+    /// The folder of the state; one named by target and inputs where not given.
+    pub state: Option<PathBuf>,
+    /// What an earlier start did counts for nothing.
+    pub fresh: bool,
+    /// Events between two saves.
+    pub save_every: u64,
+    /// Flags that decide which events there are and what they are like, with their values: a start with others is no
+    /// resume.
+    pub flags: Vec<Flag>,
+}
+
+/// A replay whose inputs are found.
+#[derive(Debug)]
+pub struct Replay {
+    options: Options,
+    inputs: Arc<Vec<Arc<Input>>>,
+    reading: Arc<Reading>,
+}
+
+/// What a start does, besides the events themselves.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What became of events in this start.
+    pub totals: Totals,
+    /// Events that earlier starts had answered.
+    pub before: u64,
+    /// Why it ended before the end.
+    pub error: Option<Error>,
+}
+
+/// A start: its state is held, and it is known where it goes on.
+#[derive(Debug)]
+pub struct Start {
+    replay: Replay,
+    state: Option<Arc<State>>,
+    saved: Saved,
+}
+
+impl Replay {
+    /// Finds the inputs.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or flags don't go together.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let inputs = input::resolve(&options.inputs, options.format)?;
+        let letters_alone = inputs.iter().flat_map(|input| &input.files).all(|file| file.format == Format::DeadLetter);
+        if options.columns.time.is_empty() && !letters_alone {
+            return Err(Error::flag("--time", "name the column with the event time"));
+        }
+        if matches!(options.mode, DeliveryMode::Keyed(_)) && options.columns.key.is_empty() && !letters_alone {
+            return Err(Error::flag("--order", "keyed order needs --key COLUMNS"));
+        }
+        let wanted = Wanted::new(&options.columns, &options.headers)?;
+        let reading = Reading {
+            time: options.columns.time.clone(),
+            form: options.form.clone(),
+            wanted,
+            csv: options.csv.clone(),
+        };
+        let inputs = Arc::new(inputs.into_iter().map(Arc::new).collect::<Vec<_>>());
+        let replay = Self { options, inputs, reading: Arc::new(reading) };
+        replay.check_letters()?;
+        Ok(replay)
+    }
+
+    /// A file must not be read and written at once.
+    fn check_letters(&self) -> Result<(), Error> {
+        let Some(letters) = self.options.dead_letter.as_ref().and_then(|path| path.canonicalize().ok()) else {
+            return Ok(());
+        };
+        let mut files = self.inputs.iter().flat_map(|input| &input.files).filter_map(|file| file.path.as_ref());
+        if files.any(|file| file.canonicalize().is_ok_and(|file| file == letters)) {
+            let what = format!("{} is an input, too; name another file", letters.display());
+            return Err(Error::flag("--dead-letter", what));
+        }
+        Ok(())
+    }
+
+    /// The inputs.
+    pub fn inputs(&self) -> impl Iterator<Item = &Input> {
+        self.inputs.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether there is a place to go on from after a crash.
+    fn is_resumable(&self) -> bool {
+        !self.inputs.iter().any(|input| input.is_stdin())
+    }
+
+    /// Takes the state, and finds out where to go on.
+    ///
+    /// # Errors
+    ///
+    /// If the state is of something else, held by another process, or can't be read or written.
+    pub fn start(self) -> Result<Start, Error> {
+        let nothing = || Saved { finished: false, inputs: vec![Standing::default(); self.inputs.len()] };
+        if !self.is_resumable() {
+            if self.options.state.is_some() {
+                return Err(Error::flag(
+                    "--state",
+                    "standard input can't be read again; there is no place to go on from",
+                ));
+            }
+            let saved = nothing();
+            return Ok(Start { replay: self, state: None, saved });
+        }
+        let Options { target, flags, fresh, state, inputs, .. } = &self.options;
+        let url = target.url().given();
+        let folder = state.clone().unwrap_or_else(|| Pinned::folder(url, inputs));
+        let pinned = Pinned::new(url, flags, &self.inputs)?;
+        let (state, saved) = State::open(Arc::new(RealDisk), &folder, &pinned, flags, *fresh)?;
+        let saved = saved.unwrap_or_else(nothing);
+        Ok(Start { replay: self, state: Some(Arc::new(state)), saved })
+    }
+
+    /// What the framer makes of rows, with what an earlier start saw answered.
+    fn frame(&self, standings: &[Standing]) -> Frame {
+        let Options { id_header, headers, sample, limit, .. } = &self.options;
+        let before: u64 = standings.iter().map(Standing::before).sum();
+        Frame {
+            inputs: self.inputs.clone(),
+            wanted: self.reading.wanted.clone(),
+            id_header: id_header.clone(),
+            templates: headers.iter().filter(|header| header.fixed().is_none()).cloned().collect(),
+            // All of the hashes are below the whole.
+            sample: sample.filter(|share| *share < 1.0).map(|share| (share * 2_f64.powi(64)) as u64),
+            limit: limit.unwrap_or(u64::MAX).saturating_sub(before),
+            answered: standings.iter().map(|standing| standing.beyond.clone()).collect(),
+        }
+    }
+}
+
+impl Start {
+    /// The folder of the state.
+    #[must_use]
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self.state.as_deref().map(State::folder)
+    }
+
+    /// Events that earlier starts had answered.
+    #[must_use]
+    pub fn before(&self) -> u64 {
+        self.saved.inputs.iter().map(|standing| standing.answered).sum()
+    }
+
+    /// Whether earlier starts have done all of it.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.saved.finished
+    }
+
+    /// Events that a crash can make a next start send again, at most.
+    #[must_use]
+    pub fn bound(&self) -> u64 {
+        producer::bound(&self.replay.options)
+    }
+
+    /// Replays what is left.
+    pub async fn run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Outcome {
+        let before = self.before();
+        let done = self.try_run(clock, stop, live.clone(), stats).await;
+        Outcome { totals: live.totals(), before, error: done.err() }
+    }
+
+    async fn try_run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Result<(), Error> {
+        let Self { replay, state, saved } = self;
+        let endpoint = replay.options.target.endpoint()?;
+        let gate = if endpoint.is_tls() {
+            let tls = replay.options.tls.client_config().map_err(|error| Error::flag("--ca-file", error))?;
+            HttpGate::with_tls(endpoint, clock, Arc::new(tls))
+        } else {
+            HttpGate::new(endpoint, clock).map_err(|error| Error::Internal(error.to_string()))?
+        };
+        let gate = gate.attempt_timeout(replay.options.attempt_timeout);
+        let parts = producer::Parts { gate, clock, stop, stats, live, state, standings: saved.inputs };
+        producer::run(&replay, parts).await
+    }
+}
+
+/// Waits for a time on the wall, or a stop.
+pub async fn wait_until(at: wsp::time::Micros, clock: &impl Clock, stop: &Stop) {
+    let wait = u64::try_from(at.0.saturating_sub(clock.utc().0)).unwrap_or(0);
+    tokio::select! {
+        () = stop.wait() => {}
+        () = clock.sleep_until(clock.now() + Duration::from_micros(wait)) => {}
+    }
+}
+
+/// The header that carries ids.
+///
+/// # Errors
+///
+/// If it is none that may be set.
+pub fn id_header(name: &str) -> Result<HeaderName, Error> {
+    template::header_name(name).map_err(|what| Error::flag("--id-header", what))
+}
+
+/// So many requests in flight, at least one.
+#[must_use]
+pub fn in_flight(requests: usize) -> NonZeroUsize {
+    NonZeroUsize::new(requests).unwrap_or(NonZeroUsize::MIN)
+}

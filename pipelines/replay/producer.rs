@@ -1,0 +1,150 @@
+//! The second producer: rows of files to answers that are saved, one stage below the other.
+
+/// Replays all that is not answered yet. Every event is done with in the end, or the error says why not; what was answered
+/// before it is saved.
+///
+/// # Errors
+///
+/// Any stage's [`Error`].
+pub(super) async fn run<G, C>(replay: &Replay, parts: Parts<G, C>) -> Result<(), Error>
+where
+    G: Gate<Connection: Takes<Event>>,
+    C: Clock,
+{
+    let options = &replay.options;
+    let Parts { gate, clock, stop, stats, live, state, standings } = parts;
+    // What is sent beyond the last save, and so what a crash can repeat.
+    let credit = Credit::new(bound(options));
+    let bodies = ByteBudget::new(BODIES);
+    let push = push(options, clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop).stats(stats);
+    let keeper = keeper(replay, clock.clone(), standings.clone(), state, credit, live);
+
+    events(replay, &standings, bodies, None)
+        // Reading, merging and framing is work, what follows is waiting: they get a thread each.
+        .ahead("wsp-replay", CHUNKS_AHEAD)
+        .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
+        .try_flatten()
+        // Before the push, so that waiting for an event's time never holds up requests in flight.
+        .pace(clock.clone(), options.pacing)
+        // The rate caps what event time asks for, so it stands behind it.
+        .throttle(clock, options.rate.clone(), None)
+        // Retries happen inside, so that events of a key keep their order.
+        .push(gate, StatusJudge::new(replay.inputs.clone(), options.rules.clone()), push)
+        // Last: only what the receiver has answered moves a cursor.
+        .keep(keeper)
+        .await
+}
+
+/// The rows of all inputs as events, in chunks, from where each stands; nothing is made while `bodies` has no room.
+pub(super) fn events(
+    replay: &Replay,
+    standings: &[Standing],
+    bodies: ByteBudget,
+    keys: Option<HotKeys>,
+) -> impl Stream<Item = Result<Vec<Event>, Error>> + Send + use<> {
+    let inputs = replay.inputs.iter().zip(standings).zip(0..).map(|((input, standing), rank)| {
+        // A file is read by whoever asks for its rows: the thread that frames them.
+        let (reading, span) = (replay.reading.clone(), replay.options.span);
+        stream::iter(Chain::new(input.clone(), rank, reading, span, standing.start))
+    });
+    let framer = Framer::new(replay.frame(standings), bodies);
+    let framer = if let Some(keys) = keys { framer.counting(keys) } else { framer };
+    // Rows of all inputs in one order that never depends on who was read first: time, input, file, row.
+    merge(inputs.collect())
+        // Bodies are made once; every attempt sends these bytes.
+        .frame(framer)
+}
+
+use futures::{Stream, TryStreamExt, stream};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wsp::ahead::AheadExt;
+use wsp::byte_budget::ByteBudget;
+use wsp::clock::Clock;
+use wsp::credit::Credit;
+use wsp::deliver::{CircuitPolicy, Gate, PushExt, PushOptions, PushStats, Takes};
+use wsp::disk::RealDisk;
+use wsp::merge::merge;
+use wsp::pace::{PaceExt, ThrottleExt};
+use wsp::stop::Stop;
+
+use super::answered::Standing;
+use super::chain::Chain;
+use super::error::Error;
+use super::event::Event;
+use super::frame::{FrameExt, Framer};
+use super::hot_keys::HotKeys;
+use super::judge::StatusJudge;
+use super::keep::{KeepExt, Keeper, Live};
+use super::state::State;
+use super::{Options, Replay};
+
+/// Chunks (of up to 256 events or 1 MiB) made ahead of delivery.
+const CHUNKS_AHEAD: usize = 32;
+/// Bytes of bodies in memory.
+const BODIES: u64 = 64 << 20;
+/// How far the newest event on its way may be ahead of the oldest that is not answered.
+const WINDOW: usize = 65_536;
+/// Without so many answers, it is saved after this time.
+const SAVE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a replay works with, beside its options.
+pub(super) struct Parts<G, C> {
+    /// The receiver.
+    pub(super) gate: G,
+    /// The clock.
+    pub(super) clock: C,
+    /// The wish to stop.
+    pub(super) stop: Stop,
+    /// Where attempts are counted.
+    pub(super) stats: PushStats,
+    /// Where answers are counted.
+    pub(super) live: Live,
+    pub(super) state: Option<Arc<State>>,
+    pub(super) standings: Vec<Standing>,
+}
+
+/// Events that a crash can make a next start send again, at most.
+pub(super) fn bound(options: &Options) -> u64 {
+    options.save_every + options.mode.in_flight() as u64
+}
+
+fn push<C: Clock>(options: &Options, clock: C) -> PushOptions<C> {
+    PushOptions::new(clock)
+        .mode(options.mode)
+        .retry(options.retry)
+        // All requests in flight fail when a receiver goes away, and a few more show that it is not coming back.
+        .circuit(CircuitPolicy {
+            failures: options.mode.in_flight() as u32 + 6,
+            limit: options.outage,
+            ..CircuitPolicy::default()
+        })
+        .adaptive(options.adaptive)
+        .window(WINDOW)
+        // What is set aside was said to be no matter, or is written down.
+        .stop_on_quarantine(false)
+}
+
+fn keeper<C>(
+    replay: &Replay,
+    clock: C,
+    standings: Vec<Standing>,
+    state: Option<Arc<State>>,
+    credit: Credit,
+    live: Live,
+) -> Keeper<C> {
+    Keeper {
+        clock,
+        disk: Arc::new(RealDisk),
+        inputs: replay.inputs.clone(),
+        standings,
+        state,
+        letters: replay.options.dead_letter.clone(),
+        credit,
+        every: (replay.options.save_every, SAVE_INTERVAL),
+        limit: replay.options.limit.unwrap_or(u64::MAX),
+        live,
+    }
+}

@@ -1,0 +1,250 @@
+//! Where events go: URL, method, headers that all requests have, and who we are.
+//!
+//! ```text
+//! --to, --method, --header, --bearer-env … ──► Target ──► Endpoint
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IntoHeaderName};
+use hyper::http::uri::PathAndQuery;
+use wsp::deliver::Endpoint;
+use wsp::disk::files::read_text;
+use wsp::http_url::HttpUrl;
+use wsp::secret::Secret;
+
+use super::error::Error;
+use super::template::{Template, header_name};
+
+/// What a file with a secret may hold, in bytes.
+const SECRET_LIMIT: u64 = 64 << 10;
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a variable of the environment.
+    Variable(String),
+    /// In a file; a line break at its end is no part of it.
+    File(PathBuf),
+}
+
+/// How the receiver knows us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// `Authorization: Bearer` and a token.
+    Bearer(Place),
+    /// `Authorization: Basic`, of `user:password`.
+    Basic(Place),
+    /// A header of its own.
+    Key(String, Place),
+}
+
+/// Where events go.
+#[derive(Debug, Clone)]
+pub struct Target {
+    url: HttpUrl,
+    /// Path and query, exactly as they were given.
+    path: PathAndQuery,
+    method: Method,
+    headers: HeaderMap,
+}
+
+impl Target {
+    /// A target; `templates` with columns in them are left to each event.
+    ///
+    /// # Errors
+    ///
+    /// If a part of it can't be used, naming the flag. No message repeats a secret.
+    pub fn new(to: &str, method: &str, templates: &[Template], logins: &[Login]) -> Result<Self, Error> {
+        let (base, query) = to.split_once('?').map_or((to, None), |(base, query)| (base, Some(query)));
+        let url: HttpUrl = base.parse().map_err(|error| Error::flag("--to", error))?;
+        if query.is_some_and(|query| query.contains('#')) {
+            return Err(Error::flag("--to", "it holds a fragment, which is never sent"));
+        }
+        // As the URL was given: a slash at its end is a part of it.
+        let given = url.given().splitn(4, '/').nth(3).unwrap_or_default();
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("/{given}{query}").parse();
+        let path =
+            path.map_err(|_| Error::flag("--to", "its path or query holds what no request carries; encode it"))?;
+        let method = match method {
+            "POST" => Method::POST,
+            "PUT" => Method::PUT,
+            "PATCH" => Method::PATCH,
+            other => return Err(Error::flag("--method", format!("{other}: an event goes by POST, PUT or PATCH"))),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for template in templates {
+            if let Some(value) = template.fixed() {
+                headers.insert(template.name(), value);
+            }
+        }
+        for login in logins {
+            let (flag, name, value) = login.header()?;
+            insert_secret(&mut headers, flag, name, &value)?;
+        }
+        Ok(Self { url, path, method, headers })
+    }
+
+    /// The address, without the query, which may hold a secret.
+    #[must_use]
+    pub fn url(&self) -> &HttpUrl {
+        &self.url
+    }
+
+    /// What requests have in common.
+    ///
+    /// # Errors
+    ///
+    /// If the URL's path can't be sent.
+    pub fn endpoint(&self) -> Result<Endpoint, Error> {
+        let endpoint = Endpoint::post(&self.url, self.headers.clone()).map_err(|error| Error::flag("--to", error))?;
+        Ok(endpoint.method(self.method.clone()).at(self.path.clone()))
+    }
+
+    /// A request's head as it would be sent, without what is secret.
+    #[must_use]
+    pub fn head(&self) -> String {
+        let path =
+            if self.path.query().is_some() { format!("{}?***", self.path.path()) } else { self.path.to_string() };
+        let mut head = format!("{} {path} HTTP/1.1\nhost: {}\n", self.method, self.url.authority());
+        for (name, value) in &self.headers {
+            let value = if value.is_sensitive() { "***" } else { value.to_str().unwrap_or("***") };
+            head.extend([name.as_str(), ": ", value, "\n"]);
+        }
+        head
+    }
+}
+
+impl Login {
+    fn header(&self) -> Result<(&'static str, HeaderName, Secret), Error> {
+        Ok(match self {
+            Self::Bearer(place) => {
+                let flag = place.flag("--bearer-env", "--bearer-file");
+                let token = place.read(flag)?;
+                (flag, AUTHORIZATION, Secret::new(format!("Bearer {}", token.expose())))
+            }
+            Self::Basic(place) => {
+                let flag = place.flag("--basic-env", "--basic-file");
+                let login = place.read(flag)?;
+                if !login.expose().contains(':') {
+                    return Err(Error::flag(flag, "it has to hold user:password"));
+                }
+                (flag, AUTHORIZATION, Secret::new(format!("Basic {}", STANDARD.encode(login.expose()))))
+            }
+            Self::Key(name, place) => {
+                let flag = place.flag("--api-key-env", "--api-key-file");
+                let name = header_name(name).map_err(|what| Error::flag("--api-key-header", what))?;
+                (flag, name, place.read(flag)?)
+            }
+        })
+    }
+}
+
+impl Place {
+    fn flag(&self, variable: &'static str, file: &'static str) -> &'static str {
+        if matches!(self, Self::Variable(_)) { variable } else { file }
+    }
+
+    fn read(&self, flag: &'static str) -> Result<Secret, Error> {
+        let text = match self {
+            Self::Variable(name) => std::env::var(name)
+                .map_err(|_| Error::flag(flag, format!("the environment has no variable {name}, or it is no text")))?,
+            Self::File(path) => secret_file(path).map_err(|error| Error::flag(flag, error))?,
+        };
+        if text.is_empty() { Err(Error::flag(flag, "the secret is empty")) } else { Ok(Secret::new(text)) }
+    }
+}
+
+fn secret_file(path: &Path) -> Result<String, String> {
+    let text = read_text(path, SECRET_LIMIT).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn insert_secret(
+    headers: &mut HeaderMap,
+    flag: &'static str,
+    name: impl IntoHeaderName,
+    secret: &Secret,
+) -> Result<(), Error> {
+    let value = secret.expose();
+    let what = "the secret holds a control character (a line break?) or one beyond ASCII, which no header carries";
+    let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let mut value = HeaderValue::from_str(value).ok().filter(|_| is_plain).ok_or_else(|| Error::flag(flag, what))?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn target(to: &str) -> Result<Target, String> {
+        Target::new(to, "POST", &[], &[]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn path_and_query_are_sent_as_they_were_given() {
+        for (to, path) in [
+            ("http://a", "/"),
+            ("http://a/", "/"),
+            ("https://a:8443/v1/events", "/v1/events"),
+            ("http://a/hook/", "/hook/"),
+            ("http://a/x?tenant=7&b=/", "/x?tenant=7&b=/"),
+        ] {
+            assert_eq!(target(to).unwrap().path, path, "{to}");
+        }
+        for to in ["", "a/b", "ftp://a", "http://u:p@a", "http://a/?x#y", "http://a/?x y"] {
+            assert!(target(to).unwrap_err().contains("--to"), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_sent_and_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |text: &str| {
+            let path = dir.path().join(format!("secret-{}", text.len()));
+            fs::write(&path, text).unwrap();
+            Place::File(path)
+        };
+        let with = |login: Login| Target::new("http://a/?k=hunter2", "PUT", &[], &[login]);
+        let key = with(Login::Key("X-Key".to_owned(), file("hunter2\n"))).unwrap();
+        assert_eq!(key.headers["x-key"], "hunter2");
+        let basic = with(Login::Basic(file("u:hunter2"))).unwrap();
+        assert_eq!(basic.headers["authorization"], "Basic dTpodW50ZXIy");
+        let bearer = with(Login::Bearer(file("hunter2"))).unwrap();
+        assert_eq!(bearer.headers["authorization"], "Bearer hunter2");
+        for target in [key, basic, bearer] {
+            let shown = format!("{target:?} {}", target.head());
+            // Its query is the caller's own, and only the head leaves it out.
+            assert!(!target.head().contains("hunter2") && shown.contains("PUT"), "{shown}");
+            assert!(target.head().starts_with("PUT /?*** HTTP/1.1\nhost: a\n"));
+        }
+        for (login, words) in [
+            (Login::Basic(file("hunter2")), "--basic-file: it has to hold user:password"),
+            (Login::Bearer(file("")), "--bearer-file: the secret is empty"),
+            (Login::Bearer(file("hunter2\nx")), "control character"),
+            (Login::Key("Host".to_owned(), file("hunter2")), "--api-key-header"),
+            (Login::Bearer(Place::Variable("WSP_NO_SUCH_VARIABLE".to_owned())), "WSP_NO_SUCH_VARIABLE"),
+        ] {
+            let error = with(login).unwrap_err().to_string();
+            assert!(error.contains(words) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn fixed_headers_are_for_all_requests() {
+        let templates = [Template::new("Content-Type: text/plain").unwrap(), Template::new("X: {id}").unwrap()];
+        let target = Target::new("http://a", "PATCH", &templates, &[]).unwrap();
+        assert_eq!(target.head(), "PATCH / HTTP/1.1\nhost: a\ncontent-type: text/plain\n");
+        target.endpoint().unwrap();
+        assert!(Target::new("http://a", "GET", &[], &[]).unwrap_err().to_string().contains("--method"));
+    }
+}

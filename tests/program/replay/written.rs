@@ -1,0 +1,73 @@
+//! Parquet as other programs write it: each body is the row that was meant.
+
+use serde_json::Value;
+
+use super::{Folder, Intake};
+
+#[path = "../../data/reading/rows.rs"]
+#[allow(dead_code, unused_imports, reason = "its other half is for the Oracle's reader")]
+mod rows;
+
+#[test]
+fn files_of_four_writers_come_to_the_bodies_that_were_meant() {
+    let files = [
+        "pyarrow_v1",
+        "pyarrow_v2",
+        "pyarrow_int96",
+        "polars",
+        "duckdb_v1",
+        "duckdb_v2",
+        "fastparquet",
+        "fastparquet_int96",
+    ];
+    for name in files {
+        let folder = Folder::new(&[]);
+        std::fs::write(folder.path("a.parquet"), rows::written(name)).unwrap();
+        let intake = Intake::willing();
+        let told = folder.replay(&["a.parquet", "--time", "ts_utc", "--to", &intake.url(), "--speedup", "0"]);
+        assert_eq!(told.code, Some(0), "{name}: {}", told.err);
+        let taken = intake.taken();
+        assert_eq!(i64::try_from(taken.len()), Ok(rows::ROWS), "{name}");
+        for (row, taken) in (0..).zip(&taken) {
+            let Value::Object(body) = taken.json() else { panic!("{name}: {}", taken.body) };
+            assert!(body.len() > 8, "{name}: {body:?}");
+            for (column, value) in &body {
+                assert_eq!(*value, rows::expected(column, row), "{name}, row {row}, column {column}");
+            }
+        }
+    }
+}
+
+#[test]
+fn encrypted_and_damaged_files_are_refused_by_name() {
+    for name in ["encrypted_column", "encrypted_footer"] {
+        let folder = Folder::new(&[]);
+        std::fs::write(folder.path("a.parquet"), rows::written(name)).unwrap();
+        let intake = Intake::willing();
+        let told = folder.replay(&["a.parquet", "--time", "ts_utc", "--to", &intake.url(), "--speedup", "0"]);
+        assert!(told.code == Some(1) && told.err.contains("a.parquet"), "{name}: {}", told.err);
+        assert!(intake.taken().is_empty());
+    }
+    // One bit of a file: a checksum tells, or a header that can't be read, or it changed nothing that is sent.
+    let whole = rows::written("pyarrow_checked").to_vec();
+    let mut refused = 0;
+    for at in (60..whole.len()).step_by(whole.len() / 9) {
+        let folder = Folder::new(&[]);
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(folder.path("a.parquet"), bytes).unwrap();
+        let intake = Intake::willing();
+        let told = folder.replay(&["a.parquet", "--time", "ts_utc", "--to", &intake.url(), "--speedup", "0"]);
+        if told.code != Some(0) {
+            assert!(told.code == Some(1) && told.err.contains("a.parquet"), "byte {at}: {}", told.err);
+            refused += 1;
+        }
+        for (row, taken) in (0..).zip(intake.taken()) {
+            let Value::Object(body) = taken.json() else { panic!("{}", taken.body) };
+            for (column, value) in &body {
+                assert_eq!(*value, rows::expected(column, row), "byte {at}, row {row}, column {column}");
+            }
+        }
+    }
+    assert!(refused >= 4, "{refused} of 9 were refused");
+}
