@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the image by
-# building its last stage and starting the program in it, the alerts by their unit tests, and the dashboard by Grafana's own
-# types. Fetches the validators into target/deploy.
+# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the Debian package by
+# installing it in a clean root, the image by building it and starting the program in it, the alerts by their unit tests, and
+# the dashboard by Grafana's own types. Fetches the validators into target/deploy.
 # What all of this says of the program is checked by `cargo test --test program -- deploy:: operate::`.
 # Usage: deploy/check.sh [PROGRAM]; without one, the debug build that the tests made, if there is one.
 set -euo pipefail
@@ -49,7 +49,7 @@ PYTHON
 echo "== systemd"
 if command -v systemd-analyze >/dev/null; then
     # The program and its environment file are not installed here; everything else has to be right.
-    found=$(systemd-analyze verify deploy/systemd/wsp.service 2>&1 | grep -v -e '/usr/bin/wsp' -e 'wsp.env' || true)
+    found=$(systemd-analyze verify --man=no deploy/systemd/wsp.service 2>&1 | grep -v -e '/usr/bin/wsp' -e 'wsp.env' || true)
     if grep -q 'wsp.service' <<<"$found"; then
         echo "$found" >&2
         exit 1
@@ -61,32 +61,15 @@ fi
 echo "== Containerfile"
 "$tools/bin/hadolint" --no-color deploy/container/Containerfile
 
-echo "== the image"
-# buildah's isolation by chroot takes mounts of its own, which not every machine allows.
-if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah >/dev/null && unshare --mount --pid --fork true 2>/dev/null; then
-    work=$(mktemp -d)
-    trap 'rm -rf "$work" "$filled"' EXIT
-    deploy/container/rootfs.sh "$program" "$work/rootfs" >/dev/null
-    # Its user may write where it has to, and nowhere else.
-    writable=$(find "$work/rootfs" ! -type l \( -perm /o+w -o -user 65532 \) -printf '/%P\n' | sort | tr '\n' ' ')
-    if [ "$writable" != "/tmp /var/lib/wsp " ]; then
-        echo "writable in the image: $writable" >&2
-        exit 1
-    fi
-    # The Containerfile's last stage, on what its first one would have built. Nothing of it is fetched.
-    sed -n '/^FROM scratch/,$p' deploy/container/Containerfile | sed 's|--from=build /rootfs /|rootfs /|' > "$work/Containerfile"
-    export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
-    engine=(buildah --root "$work/store" --runroot "$work/run")
-    "${engine[@]}" bud --quiet --tag wsp --file "$work/Containerfile" "$work" >/dev/null
-    container=$("${engine[@]}" from wsp)
-    # With the image's own user and environment, and nothing else of this machine: is the profile in order, with all it names?
-    "${engine[@]}" run --env PLATFORM_RUN_ID=platform_20260101T000000Z --env PLATFORM_STORE_ROOT=s3://bucket \
-        --env AWS_REGION=eu-west-2 --env IG_INGEST_URL=https://ig.internal --env IG_API_KEY=key \
-        --env KAFKA_BOOTSTRAP_SERVERS=kafka:9092 --env KAFKA_SASL_USERNAME=user --env KAFKA_SASL_PASSWORD=password \
-        --env "WSP_CHECKPOINT_DSN=postgres://db/wsp?sslmode=verify-full" --env WSP_READY_REQUIRED_PACKS= "$container" -- \
-        /usr/bin/wsp validate --profile /etc/wsp/profiles/dev_min.yaml
+echo "== the Debian package and the image"
+# They are tried in a clean Debian. buildah's isolation by chroot takes mounts of its own, which not every machine allows.
+if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah mmdebstrap >/dev/null && unshare --mount --pid --fork true 2>/dev/null; then
+    rm -rf target/deb
+    scripts/release --dev deb --program "$program" --out target/deb
+    scripts/deb-check target/deb/*.deb
+    deploy/container/check.sh "$program"
 else
-    echo "skipped: it takes root that may mount, buildah (Debian's package) and a built program ($program)"
+    echo "skipped: it takes root that may mount, Debian's packages buildah and mmdebstrap, and a built program ($program)"
 fi
 
 echo "== Prometheus"

@@ -114,4 +114,5 @@ def main():
     print("\n".join(picture(screen)))
 
 
-main()
+if __name__ == "__main__":
+    main()

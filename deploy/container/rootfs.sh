@@ -18,6 +18,8 @@ for library in /lib/*/libnss_dns.so.2 /lib/*/libnss_files.so.2 /lib/*/libresolv.
 done
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 cp -R config/. "$root/etc/wsp/"
+mkdir -p "$root/usr/share/doc/wsp"
+cp LICENSE-MIT LICENSE-APACHE "$root/usr/share/doc/wsp/"
 echo 'wsp:x:65532:65532:wsp:/var/lib/wsp:/sbin/nologin' > "$root/etc/passwd"
 echo 'wsp:x:65532:' > "$root/etc/group"
 printf 'hosts: files dns\n' > "$root/etc/nsswitch.conf"

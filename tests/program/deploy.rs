@@ -88,7 +88,10 @@ fn nothing_runs_as_root_or_writes_its_root() {
     assert_eq!((&container["readonlyRootFilesystem"], &container["user"]), (&true.into(), &"65532:65532".into()));
     let file = text("container/Containerfile");
     assert!(file.contains("\nUSER 65532:65532\n") && file.contains("\nFROM scratch\n"));
-    assert!(!file.lines().any(|line| line.starts_with("ARG RUST_IMAGE=")), "the base has no default");
+    // The base that is taken where none is named has the toolchain that the manifest asks for.
+    let base = file.lines().find_map(|line| line.strip_prefix("ARG RUST_IMAGE=")).unwrap();
+    assert!(base.contains(concat!("rust:", env!("CARGO_PKG_RUST_VERSION"))), "{base}");
+    assert!(file.contains(concat!("\nARG VERSION=", env!("CARGO_PKG_VERSION"), "\n")));
 }
 
 /// Each environment variable that a manifest sets is one that the program or a library under it reads.
@@ -118,6 +121,10 @@ fn manifests_set_what_the_program_reads() {
         }
         names.extend(set.iter().map(|(name, _)| (*name).to_owned()));
     }
+    // What the package's file of variables offers.
+    let offered = text("systemd/wsp.env");
+    let offered = offered.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    names.extend(offered.map(|(name, _)| name.to_owned()));
     for name in names {
         assert!(page.contains(&format!("`{name}`")) || profile.contains(&name), "{name} is read by nobody");
     }
