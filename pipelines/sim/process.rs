@@ -23,6 +23,7 @@ use crate::byte_budget::ByteBudget;
 use crate::checkpoint::postgres::{LeasedScope, Releases, Times};
 use crate::checkpoint::{CheckpointScope, Unsaved};
 use crate::deliver::{PushCounts, PushStats};
+use crate::evidence::LiveTally;
 use crate::model::Refusal;
 use crate::pipelines::account::{self, Account};
 use crate::pipelines::prepare::Prepared;
@@ -208,5 +209,6 @@ async fn stream(
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);
         saved.note(format_args!("p{id} has saved {output} row {row}: {}", cursor.reason.as_str()));
     });
-    account::settle(answers, &run, &from, due, &framed, &clock).await
+    let tally = LiveTally::new(run.outputs.len())?;
+    Ok(account::settle(answers, &run, &from, due, &framed, tally, &clock).await)
 }

@@ -47,6 +47,6 @@ pub use item::Item;
 pub use judge::{Cause, Decided, Delivery, Judge, PushError, Stray, Verdict};
 pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
-pub use stats::{PushCounts, PushStats};
+pub use stats::{OnTheWay, PushCounts, PushStats};
 pub use tls::{ClientFiles, TlsError, TlsFiles, unused_tls};
 pub use window::Window;
