@@ -70,6 +70,7 @@ async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
         read: ReadCounts::default(),
         lease: Lease::unlimited(),
         unsaved: Unsaved::new(),
+        tally: None,
     });
     let scraped = telemetry.clone();
     let scraping = tokio::spawn(async move {

@@ -19,6 +19,7 @@ use wsp::telemetry::Counter;
 use wsp_world::account::{self, Account};
 use wsp_world::checkpoint::postgres::{LeasedScope, Releases, Times};
 use wsp_world::checkpoint::{CheckpointScope, Unsaved};
+use wsp_world::evidence::LiveTally;
 use wsp_world::model::Refusal;
 use wsp_world::prepare::Prepared;
 use wsp_world::producer::{self, Framing, Parts, ReadCounts, Settings};
@@ -208,5 +209,6 @@ async fn stream(
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);
         saved.note(format_args!("p{id} has saved {output} row {row}: {}", cursor.reason.as_str()));
     });
-    account::settle(answers, &run, &from, due, &framed, &clock).await
+    let tally = LiveTally::new(run.outputs.len())?;
+    Ok(account::settle(answers, &run, &from, due, &framed, tally, &clock).await)
 }

@@ -315,9 +315,9 @@ impl Simulation {
             None => self.hub.note(format_args!("p{id} has streamed its line")),
             Some(refusal) => self.hub.note(format_args!("p{id} ends: {refusal}")),
         }
-        let tally = ended.account.as_ref().map(|account| &account.tally);
+        let tally = ended.account.as_ref().map(|account| account.tally.lock());
         let run = self.plan.lines[line].run;
-        let end = End { tally, pushes: ended.pushes, refusal };
+        let end = End { tally: tally.as_deref(), pushes: ended.pushes, refusal };
         self.judge.ends(id, &end, |event_id| self.gate.has(run, event_id));
         self.vanish(id, line);
         let state = &mut self.lines[line];

@@ -4,15 +4,17 @@
 //! answers ──► tally · position reached ──► everything that was due? ──► Account
 //! ```
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::{Poll, ready};
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use wsp::clock::Clock;
 use wsp::telemetry::Counter;
 
 use super::prepare::Prepared;
 use super::progress::Progress;
-use crate::evidence::Tally;
+use crate::evidence::LiveTally;
 use crate::model::{Delivered, Reason, Refusal};
 use crate::oracle::Resume;
 
@@ -20,52 +22,54 @@ use crate::oracle::Resume;
 #[derive(Debug)]
 pub struct Account {
     /// The answers, counted.
-    pub tally: Tally,
+    pub tally: LiveTally,
     /// Why the run did not end well, unless it did.
     pub refusal: Option<Refusal>,
     /// The place behind the last answered row, an output each: with holes before it, unless the run ended well.
     pub reached: Vec<Resume>,
 }
 
-/// Takes all answers of `run`, which goes on at `from` and is due to bring `due` events; `framed` has counted those
-/// that were made. An end without a refusal is one only if each of them was answered.
-///
-/// # Errors
-///
-/// As [`Tally::new`].
+/// Counts all answers of `run` in `tally`. The run goes on at `from` and is due to bring `due` events; `framed` has counted
+/// those that were made. An end without a refusal is one only if each of them was answered.
 pub async fn settle<C: Clock>(
     answers: impl Stream<Item = Result<Delivered, Refusal>>,
     run: &Prepared,
     from: &[Resume],
     due: u64,
     framed: &Counter,
+    tally: LiveTally,
     clock: &C,
-) -> Result<Account, Refusal> {
-    let mut tally = Tally::new(run.outputs.len())?;
+) -> Account {
     let mut refusal = None;
     let mut progress = Progress::new(clock, from);
     let began = clock.now();
     {
         // It holds the checkpoint, so it goes before anything else is done.
         let mut answers = pin!(answers);
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(delivered) => {
-                    tally.count(&delivered, clock.now().saturating_sub(began));
-                    progress.note(clock, delivered.position, due);
+        // The tally is locked while answers are at hand: once a wake-up, not once an event.
+        poll_fn(|cx| {
+            let mut tally = tally.lock();
+            while let Some(answer) = ready!(answers.as_mut().poll_next(cx)) {
+                match answer {
+                    Ok(delivered) => {
+                        tally.count(&delivered, clock.now().saturating_sub(began));
+                        progress.note(clock, delivered.position, due);
+                    }
+                    Err(error) => refusal = Some(error),
                 }
-                Err(error) => refusal = Some(error),
             }
-        }
+            Poll::Ready(())
+        })
+        .await;
     }
-    let settled = tally.totals().settled();
+    let settled = tally.lock().totals().settled();
     // Of the whole run it is known beforehand how many there are; of a lane, now that all rows were looked at.
     let due = if run.lane.is_whole() { due } else { framed.get() };
     if refusal.is_none() && (settled != due || settled != framed.get()) {
         let detail = format!("{due} events were due, {} were framed, {settled} were answered", framed.get());
         refusal = Some(Refusal::new(Reason::InternalError, detail));
     }
-    Ok(Account { tally, refusal, reached: progress.reached().to_vec() })
+    Account { tally, refusal, reached: progress.reached().to_vec() }
 }
 
 #[cfg(test)]
@@ -75,7 +79,7 @@ mod tests {
     use std::time::Duration;
 
     use arrow_schema::Schema;
-    use futures::stream;
+    use futures::{StreamExt, poll, stream};
     use wsp::clock::SystemClock;
     use wsp::store::MemoryStore;
 
@@ -145,7 +149,18 @@ mod tests {
         let count = Counter::new();
         count.add(framed);
         let answers = stream::iter(answers);
-        settle(answers, &run(lane), &[Resume::default()], due, &count, &SystemClock::new()).await.unwrap().refusal
+        let tally = LiveTally::new(1).unwrap();
+        settle(answers, &run(lane), &[Resume::default()], due, &count, tally, &SystemClock::new()).await.refusal
+    }
+
+    #[tokio::test]
+    async fn the_tally_can_be_read_while_the_run_waits_for_answers() {
+        let (count, tally) = (Counter::new(), LiveTally::new(1).unwrap());
+        let (run, clock) = (run(Lane::WHOLE), SystemClock::new());
+        let (answers, from) = (stream::iter(answers(2)).chain(stream::pending()), [Resume::default()]);
+        let mut settling = pin!(settle(answers, &run, &from, 3, &count, tally.clone(), &clock));
+        assert!(poll!(settling.as_mut()).is_pending());
+        assert_eq!(tally.lock().totals().answered, 2);
     }
 
     #[tokio::test]

@@ -53,7 +53,7 @@ pub use item::Item;
 pub use judge::{Cause, Decided, Delivery, Judge, PushError, Stray, Verdict};
 pub use options::{DeliveryMode, PushOptions};
 pub use push::{Push, PushExt};
-pub use stats::{PushCounts, PushStats};
+pub use stats::{OnTheWay, PushCounts, PushStats};
 pub use tls::TlsError;
 #[cfg(feature = "tls")]
 pub use tls::{ClientFiles, TlsFiles, unused_tls};

@@ -30,7 +30,7 @@ impl Item for Event {
     }
 }
 
-/// 2xx is delivered, and what names another item is no answer.
+/// 2xx is delivered; what names another item, or sets aside one that was not all sent, is no answer.
 pub(super) struct Named;
 
 impl Judge<Event> for Named {
@@ -44,6 +44,9 @@ impl Judge<Event> for Named {
         let (ours, body) = (const_hex::encode(event.event_id), String::from_utf8_lossy(answer.body()));
         if body.contains("event_id") && !body.contains(&ours) {
             return Err(Stray("it names another event"));
+        }
+        if answer.is_early() && body.contains("decision\":\"Q") {
+            return Err(Stray("it decides about an item that was not all sent"));
         }
         Ok(match answer.status() {
             200..300 => Verdict::Decided(Decided::Accepted),

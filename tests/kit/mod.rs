@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a test can't set up, it can't test")]
 
+pub(crate) mod browser;
 pub mod capture;
 pub(crate) mod checkpoint_contract;
 pub mod http;

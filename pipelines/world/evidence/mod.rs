@@ -16,6 +16,7 @@
 mod deferral;
 mod earlier;
 mod governance;
+mod live;
 mod newest;
 mod prefix;
 mod record;
@@ -37,6 +38,7 @@ pub mod verify;
 pub use deferral::{Deferral, Deferrals, Stretch};
 pub use earlier::{EarlierOutput, EarlierStart};
 pub use governance::{Cancelled, Facts, Family, Pins, Provenance, Started};
+pub use live::LiveTally;
 pub use newest::newest_run;
 pub use prefix::run_prefix;
 pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict, reason_words};

@@ -153,7 +153,7 @@ settings! {
     RATE_PLAN_START_UTC: "", ["WSP_RATE_PLAN_START_UTC"], Environment, "", "What the plan's offsets count from. Default: the campaign's start, else the stream's.";
     CAMPAIGN_START_UTC: "", ["WSP_CAMPAIGN_START_UTC"], Environment, "", "Wall time at which the run's first event time is due; shared by the lanes of a run.";
     NO_REPLAY_DELAY_WITH_PLAN: "", ["WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN"], Environment, "false", "With a rate plan, event time does not pace.";
-    TELEMETRY_LISTEN: "wiring.wsp_telemetry.listen", ["WSP_TELEMETRY_LISTEN"], Environment, "127.0.0.1:9464", "Where `wsp run` serves `/metrics`, `/livez`, `/readyz` and `/status`: an address with port, or `off`. Nobody who asks there has to log in, so anything but loopback has to be told. Where the default is taken already, the run goes on without.";
+    TELEMETRY_LISTEN: "wiring.wsp_telemetry.listen", ["WSP_TELEMETRY_LISTEN"], Environment, "127.0.0.1:9464", "Where `wsp run` serves its live page (`/`), `/metrics`, `/livez`, `/readyz` and `/status`: an address with port, or `off`. Nobody who asks there has to log in, so anything but loopback has to be told. Where the default is taken already, the run goes on without.";
     PLATFORM_RUN_ID: "", ["PLATFORM_RUN_ID"], Environment, "", "The active run. Default: the first line of `runs/fraud-platform/ACTIVE_RUN_ID`.";
     HTTPS_PROXY: "", ["https_proxy", "HTTPS_PROXY"], Environment, "", "WSP uses no proxy: where this names one for an https address of the profile, the profile is refused.";
     HTTP_PROXY: "", ["http_proxy", "HTTP_PROXY"], Environment, "", "The same for http addresses.";

@@ -134,6 +134,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         let span = self.telemetry.begin(&direct.engine_run_root, None, self.clock.utc());
         let session = self.session(&home);
         let directed = self.directed(direct, &home, &session).instrument(span).await;
+        self.telemetry.done();
         session.flush().await;
         Ok(directed)
     }

@@ -113,7 +113,9 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     pub async fn take(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
         let message_id = &incoming.ready.payload.message_id;
         let span = self.telemetry.begin(message_id.as_str(), Some(message_id), self.clock.utc());
-        let taken = self.judged(incoming).instrument(span.clone()).await?;
+        let taken = self.judged(incoming).instrument(span.clone()).await;
+        self.telemetry.done();
+        let taken = taken?;
         spans::judged(&span, &taken.verdict);
         if taken.unwritten.is_none() {
             self.telemetry.verdict(&taken.verdict);

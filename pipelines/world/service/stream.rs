@@ -13,9 +13,11 @@ use wsp::deliver::{Gate, PushStats, Takes};
 use wsp::telemetry::Counter;
 
 use crate::checkpoint::{CheckpointScope, CheckpointStore, Unsaved};
-use crate::evidence::{End, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
+use crate::evidence::{End, LiveTally, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
 use crate::model::{CheckList, Event, Lane, Reason, Refusal};
 use crate::oracle::Resume;
+
+use crate::telemetry::{RunOutput, RunParts, spans};
 
 use super::Service;
 use crate::account::{self, Account};
@@ -24,7 +26,6 @@ use crate::prepare::Prepared;
 use crate::producer::{self, Framing, Parts, ReadCounts, Settings};
 use crate::resuming::{self, Resumed};
 use crate::run_evidence::{By, saved_logger, start_of, world_outputs};
-use crate::telemetry::{RunOutput, RunParts, spans};
 
 /// A run that has all it needs.
 pub(super) struct Run<'a, C> {
@@ -93,6 +94,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         let output_spans = spans::outputs(world.output_ids.iter());
         let (pushes, framed, read) = (PushStats::new(), Counter::new(), ReadCounts::default());
         let unsaved = Unsaved::new();
+        let tally = LiveTally::new(prepared.outputs.len())?;
         let meter = self.telemetry.run(RunParts {
             message_id: by.map(|By { ready, .. }| ready.payload.message_id.clone()),
             platform_run_id: prepared.identity.platform_run_id.clone(),
@@ -107,6 +109,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             read: read.clone(),
             lease: scope.lease(),
             unsaved: unsaved.clone(),
+            tally: Some(tally.clone()),
         });
         let parts = Parts {
             gate: self.gate.clone(),
@@ -122,19 +125,18 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             framing: Framing::OwnThread,
         };
         let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
-        let saved = meter.clone();
+        let (saved, clock) = (meter.clone(), self.clock.clone());
         let on_saved = move |cursor| {
-            saved.saved();
+            saved.saved(clock.now());
             log_saved(cursor);
         };
         let answers = producer::stream(prepared, &from, &self.settings, parts, on_saved);
         let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
         let Account { tally, refusal, reached } =
-            account::settle(answers, prepared, &from, due, &framed, &self.clock).await?;
+            account::settle(answers, prepared, &from, due, &framed, tally, &self.clock).await;
         let bottleneck = meter.bottleneck(self.clock.now());
-        meter.over();
-        spans::answered(&output_spans, &tally);
-        let emitted = tally.totals().emitted();
+        spans::answered(&output_spans, &tally.lock());
+        let emitted = tally.lock().totals().emitted();
         let end = match &refusal {
             None if self.settings.is_capped() && prepared.has_more(&reached).await => End::Capped,
             None => End::Complete,
@@ -142,11 +144,14 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             Some(_) => End::Failed,
         };
         let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
-        let summary = Summary::new(start, &tally, pushes.counts(), status, end, refusal.as_ref(), self.clock.utc());
+        let ended = self.clock.utc();
+        let summary = Summary::new(start, &tally.lock(), pushes.counts(), status, end, refusal.as_ref(), ended);
         if let Some(bottleneck) = &bottleneck {
             tracing::warn!("{bottleneck}");
         }
         let summary = summary.bounded_by(bottleneck);
+        meter.over();
+        self.telemetry.ended(&summary);
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&world, emitted));
             log_end(prepared, &summary, &reached);

@@ -1,8 +1,9 @@
-//! The one small listener: metrics for Prometheus, probes for an orchestrator, the status for people.
+//! The one small listener: metrics for Prometheus, probes for an orchestrator, page and status for people.
 //!
 //! ```text
 //! GET /metrics ──► families ──► text        GET /livez  ──► 200 while the process turns
 //! GET /status  ──► Status ──► JSON          GET /readyz ──► 200, or 503 with the part that isn't ready
+//! GET /        ──► page ──► HTML            GET /page.css, /page.js, /icon.svg ──► what the page is made with
 //! ```
 //!
 //! It runs on the service's own runtime, so that an answer says that this runtime turns.
@@ -19,7 +20,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -33,6 +37,7 @@ use wsp::clock::Clock;
 use wsp::telemetry::prometheus;
 
 use super::Telemetry;
+use super::page::{self, Page};
 use super::peers::Peers;
 use super::readiness::{Readiness, Report};
 use super::status::Status;
@@ -49,7 +54,6 @@ const CONNECTION: Duration = Duration::from_secs(15);
 const HEAD_BYTES: usize = 16 << 10;
 /// Between two looks at how far the run is.
 const LOOK: Duration = Duration::from_secs(1);
-
 /// A listener at work. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Listener {
@@ -71,6 +75,7 @@ struct Desk<C> {
     telemetry: Telemetry,
     readiness: Readiness<C>,
     clock: C,
+    page: Page,
 }
 
 impl Listener {
@@ -88,7 +93,7 @@ impl Listener {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let looks = tokio::spawn(look_often(telemetry.clone(), clock.clone())).abort_handle();
-        let desk = Arc::new(Desk { telemetry, readiness, clock });
+        let desk = Arc::new(Desk { telemetry, readiness, clock, page: Page::default() });
         let serving = tokio::spawn(accept(listener, desk)).abort_handle();
         Ok(Self { address, tasks: [looks, serving] })
     }
@@ -170,7 +175,14 @@ async fn answer<C: Clock>(request: Request<Incoming>, desk: Arc<Desk<C>>) -> Res
             let readiness = desk.readiness.report().await;
             json(StatusCode::OK, &StatusPage { status: desk.telemetry.status(&desk.clock), readiness })
         }
-        _ => text(StatusCode::NOT_FOUND, "there is /metrics, /livez, /readyz and /status\n"),
+        "/" => match desk.page.html(&desk.telemetry, &desk.readiness, &desk.clock).await {
+            Ok(page) => response(StatusCode::OK, "text/html; charset=utf-8", page),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page: {error}\n")),
+        },
+        "/page.css" => response(StatusCode::OK, "text/css; charset=utf-8", page::style()),
+        "/page.js" => response(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
+        "/icon.svg" => response(StatusCode::OK, "image/svg+xml", page::ICON),
+        _ => text(StatusCode::NOT_FOUND, "there is /, /metrics, /livez, /readyz and /status\n"),
     })
 }
 
@@ -185,10 +197,23 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     }
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.extend(guards().map(|(name, value)| (name, HeaderValue::from_static(value))));
     response
+}
+
+/// What every answer says to a browser: keep nothing, load nothing but the page's own files, take types as they are called,
+/// tell other hosts nothing.
+fn guards() -> [(HeaderName, &'static str); 5] {
+    [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, page::POLICY),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ]
 }

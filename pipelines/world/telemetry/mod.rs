@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! service ──verdicts──────────────► Telemetry ──► families ──► /metrics, OTLP
-//!    └─ run ──answers, saves──► RunMeter ──┘ └──► status ────► /status, the terminal
+//!    └─ run ──answers, saves──► RunMeter ──┘ └──► status ────► /status, the terminal, the live page
 //!                                  Readiness (control topic, store, gate, lease) ──► /readyz
 //! ```
 //!
@@ -12,6 +12,7 @@ pub mod catalogue;
 mod families;
 pub mod listener;
 pub mod otlp;
+mod page;
 mod peers;
 pub mod readiness;
 mod run;
@@ -28,16 +29,17 @@ use wsp::deliver::{PushCounts, PushStats};
 use wsp::telemetry::{Counter, Histogram, TraceMark};
 
 use crate::checkpoint::{Lease, Unsaved};
-use crate::evidence::{Status, Verdict};
+use crate::evidence::{Status, Summary, Verdict};
 use crate::model::{Hex64, Micros, OutputId};
 use crate::oracle::Resume;
 use crate::ready::Ready;
 
 use super::prepare::Prepared;
 use super::producer::{ReadCounts, Settings};
+use page::Shown;
 use run::OutputMeter;
 pub use run::{GateState, GateWait, RunMeter, RunOutput, RunParts};
-use status::Rates;
+use status::{Rates, Stage};
 
 /// READYs that wait whose beginnings are remembered.
 const DEFERRED: usize = 1024;
@@ -78,6 +80,19 @@ struct State {
     before: Finished,
     run: Option<RunMeter>,
     rates: Rates,
+    /// What the process waits for while no run is on.
+    waits_for: Option<String>,
+    taken_up: Option<TakenUp>,
+    /// The run that ended last.
+    last: Option<Arc<Summary>>,
+}
+
+/// What a process has taken up and not done with: a READY, or a world that a person named.
+#[derive(Debug, Clone)]
+struct TakenUp {
+    message_id: Option<Hex64>,
+    since: Micros,
+    stage: Stage,
 }
 
 /// A READY that waits.
@@ -129,6 +144,8 @@ impl Telemetry {
     /// The span of a run of `what` that is taken up at `now`, of a READY where there is one. Where runs are traced, the gate's
     /// requests are marked from now on, until the run is over.
     pub(super) fn begin(&self, what: &str, message_id: Option<&Hex64>, now: Micros) -> Span {
+        let taken_up = TakenUp { message_id: message_id.cloned(), since: now, stage: Stage::Checking };
+        self.state().taken_up = Some(taken_up);
         let trace_id = spans::trace_id(what, now);
         if self.shared.traced {
             self.shared.trace.set(trace_id);
@@ -198,6 +215,7 @@ impl Telemetry {
             read: ReadCounts::default(),
             lease: Lease::unlimited(),
             unsaved: Unsaved::new(),
+            tally: None,
         })
     }
 
@@ -206,9 +224,38 @@ impl Telemetry {
     pub fn gate(&self) -> GateState {
         let state = self.state();
         let Some(run) = &state.run else { return GateState::Unasked };
-        let parts = run.parts();
-        let down = |since| GateState::Down(GateWait { since, until: since + parts.gate_limit });
-        parts.pushes.gate_down_since().map_or(GateState::Taking, down)
+        run.gate_wait().map_or(GateState::Taking, GateState::Down)
+    }
+
+    /// Notes what the process waits for while no run is on, in words: `READYs of …`.
+    pub fn waits_for(&self, words: String) {
+        self.state().waits_for = Some(words);
+    }
+
+    /// Notes how the present run ended.
+    pub(super) fn ended(&self, summary: &Summary) {
+        let mut state = self.state();
+        if let Some(taken_up) = &mut state.taken_up {
+            taken_up.stage = Stage::Ending;
+        }
+        state.last = Some(Arc::new(summary.clone()));
+    }
+
+    /// Notes that what [`Telemetry::begin`] took up is done with.
+    pub(super) fn done(&self) {
+        self.state().taken_up = None;
+    }
+
+    /// The run that a page shows: the present one, else the one that ended last.
+    fn shown(&self, clock: &impl Clock) -> Shown {
+        let (run, last) = {
+            let state = self.state();
+            (state.run.clone(), state.last.clone())
+        };
+        match run {
+            Some(run) => run.charted(clock.now()).map_or(Shown::Nothing, |charted| Shown::Live(Box::new(charted))),
+            None => last.map_or(Shown::Nothing, Shown::Ended),
+        }
     }
 
     /// The present run's hold on its checkpoint.
@@ -238,14 +285,21 @@ impl State {
         self.deferred.insert(verdict.message_id.clone(), waits).is_some_and(|before| before.reason == reason)
     }
 
-    /// How long each READY has waited that waits. While a run streams none is looked at; at other times one that is not
-    /// looked at any more was given to another process.
+    /// How long each READY has waited that waits.
     fn waits(&self, now: Micros) -> impl Iterator<Item = Duration> {
-        let since = move |at: Micros| Duration::from_micros((now.0 - at.0).max(0).cast_unsigned());
-        let waiting =
-            self.deferred.values().filter(move |waits| self.run.is_some() || since(waits.looked_at) < FORGOTTEN);
-        waiting.map(move |waits| since(waits.since))
+        self.waiting(now).map(move |(_, waits)| elapsed(waits.since, now))
     }
+
+    /// The READYs that wait: while a run streams none is looked at; at other times one that is not looked at any more was
+    /// given to another process.
+    fn waiting(&self, now: Micros) -> impl Iterator<Item = (&Hex64, &Waits)> {
+        let there = move |waits: &Waits| self.run.is_some() || elapsed(waits.looked_at, now) < FORGOTTEN;
+        self.deferred.iter().filter(move |(_, waits)| there(waits))
+    }
+}
+
+fn elapsed(from: Micros, to: Micros) -> Duration {
+    Duration::from_micros((to.0 - from.0).max(0).cast_unsigned())
 }
 
 impl Finished {

@@ -13,6 +13,8 @@ use wsp::deliver::{Bottleneck, HotKey, PushStats};
 use wsp::telemetry::Counter;
 
 use crate::checkpoint::{Lease, Unsaved};
+use crate::evidence::LiveTally;
+use crate::evidence::report::Charted;
 use crate::model::{Decision, Delivered, Hex64, Micros, OutputId, PlatformRunId};
 use crate::oracle::Resume;
 
@@ -23,6 +25,8 @@ use crate::producer::{ReadCounts, Settings};
 
 /// No event time yet.
 const NEVER: i64 = i64::MIN;
+/// No cursor saved yet.
+const UNSAVED: u64 = u64::MAX;
 
 /// What a run is told by, and where its stages count.
 #[derive(Debug, Clone)]
@@ -53,6 +57,8 @@ pub struct RunParts {
     pub lease: Lease,
     /// Since when its answered events wait to be saved, on the service's clock.
     pub unsaved: Unsaved,
+    /// Its answers over time; none where nothing is sent.
+    pub tally: Option<LiveTally>,
 }
 
 /// Whether the gate takes the events of the present run.
@@ -174,11 +180,16 @@ struct Shared {
     meters: Vec<Arc<OutputMeter>>,
     /// How much later than due the latest answered event was first sent, in microseconds.
     lag: AtomicU64,
+    /// Cursors saved in this run.
+    cursors: Counter,
+    /// When the latest of them was saved, on the service's clock, in microseconds.
+    saved_at: AtomicU64,
 }
 
 impl RunMeter {
     pub(super) fn new(telemetry: Telemetry, parts: RunParts, meters: Vec<Arc<OutputMeter>>) -> Self {
-        Self { shared: Arc::new(Shared { telemetry, parts, meters, lag: AtomicU64::new(0) }) }
+        let (lag, cursors, saved_at) = (AtomicU64::new(0), Counter::new(), AtomicU64::new(UNSAVED));
+        Self { shared: Arc::new(Shared { telemetry, parts, meters, lag, cursors, saved_at }) }
     }
 
     /// Counts an answer.
@@ -202,9 +213,11 @@ impl RunMeter {
         }
     }
 
-    /// Counts a saved cursor.
-    pub fn saved(&self) {
+    /// Counts a cursor that was saved at `now`, on the service's clock.
+    pub fn saved(&self, now: Duration) {
         self.shared.telemetry.shared.saves.add(1);
+        self.shared.cursors.add(1);
+        self.shared.saved_at.store(now.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// The run has ended, well or not.
@@ -244,5 +257,25 @@ impl RunMeter {
 
     pub(super) fn checkpoint_age(&self, now: Duration) -> Duration {
         self.shared.parts.unsaved.age(now)
+    }
+
+    /// Cursors saved in this run, and when the latest of them was.
+    pub(super) fn saves(&self) -> (u64, Option<Duration>) {
+        let at = self.shared.saved_at.load(Ordering::Relaxed);
+        (self.shared.cursors.get(), (at != UNSAVED).then(|| Duration::from_micros(at)))
+    }
+
+    /// The run's wait for a gate that is thought down.
+    pub(super) fn gate_wait(&self) -> Option<GateWait> {
+        let parts = &self.shared.parts;
+        parts.pushes.gate_down_since().map(|since| GateWait { since, until: since + parts.gate_limit })
+    }
+
+    /// What its charts are drawn from at `now`.
+    pub(super) fn charted(&self, now: Duration) -> Option<Charted> {
+        let parts = &self.shared.parts;
+        let outputs = parts.outputs.iter().map(|output| output.output_id.clone()).collect();
+        let tally = parts.tally.as_ref()?.lock();
+        Some(Charted::of_tally(&tally, outputs, now.saturating_sub(parts.started_at)))
     }
 }

@@ -9,17 +9,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wsp::clock::Clock;
-use wsp::deliver::Bottleneck;
+use wsp::deliver::{Bottleneck, OnTheWay};
 
-use crate::model::{Hex64, Micros, OutputId, PlatformRunId};
+use crate::checkpoint::LeaseState;
+use crate::evidence::{self, End, Summary};
+use crate::model::{Hex64, Micros, OutputId, PlatformRunId, Reason};
 
-use super::run::{OutputMeter, RunOutput};
-use super::{RunMeter, Telemetry};
+use super::run::{GateWait, OutputMeter, RunOutput};
+use super::{RunMeter, State, TakenUp, Telemetry};
 
 /// Rates are those of this long.
 const SPAN: Duration = Duration::from_secs(10);
 /// Looks that are closer together than this count as one.
 const APART: Duration = Duration::from_millis(250);
+/// READYs that wait and are listed.
+const LISTED: usize = 20;
 
 /// How a process stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,10 +32,80 @@ pub struct Status {
     pub version: String,
     /// When the process started.
     pub started_utc: String,
+    /// When it was asked.
+    #[serde(default)]
+    pub now_utc: String,
     /// The run that is being streamed.
     pub run: Option<RunStatus>,
+    /// What is taken up: checked before its run, or recorded after it.
+    #[serde(default)]
+    pub taken_up: Option<TakenUpStatus>,
+    /// The run that ended last.
+    #[serde(default)]
+    pub last: Option<LastRun>,
+    /// What the process waits for while no run is on, in words.
+    #[serde(default)]
+    pub waits_for: Option<String>,
+    /// READYs that wait, the longest first: the first twenty.
+    #[serde(default)]
+    pub deferred: Vec<DeferredReady>,
     /// READYs so far, by verdict.
     pub verdicts: Vec<VerdictCount>,
+}
+
+/// What a process does with a READY while its run does not stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Its run is checked, and its checkpoint taken hold of.
+    Checking,
+    /// The end of its run is recorded.
+    Ending,
+}
+
+/// What is taken up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenUpStatus {
+    /// The READY; none where a person started the run.
+    pub message_id: Option<Hex64>,
+    /// Since when.
+    pub since_utc: String,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// A READY that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeferredReady {
+    /// The READY.
+    pub message_id: Hex64,
+    /// The reason's code.
+    pub reason: String,
+    /// Since when.
+    pub since_utc: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// The READY it answered; none where a person started it.
+    pub message_id: Option<Hex64>,
+    /// The platform run.
+    pub platform_run_id: PlatformRunId,
+    /// When it began to stream.
+    pub started_utc: String,
+    /// When it ended.
+    pub ended_utc: String,
+    /// The verdict.
+    pub status: evidence::Status,
+    /// Where it ended.
+    pub end: End,
+    /// Why, unless it streamed.
+    pub reason: Option<Reason>,
+    /// The refusal in words.
+    pub refusal: Option<String>,
+    /// Events that the gate answered.
+    pub answered: u64,
 }
 
 /// How a run stands.
@@ -51,11 +125,61 @@ pub struct RunStatus {
     pub lag_seconds: f64,
     /// Events taken in for delivery and not yet answered.
     pub unanswered: u64,
+    /// Requests on their way to the gate.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Attempts, the first of each event and those beyond it.
+    #[serde(default)]
+    pub attempts: u64,
     /// Attempts beyond the first of an event.
     pub retries: u64,
+    /// Events by the gate's answer.
+    #[serde(default)]
+    pub answers: Answers,
+    /// Its checkpoint.
+    #[serde(default)]
+    pub saves: Saves,
+    /// What it waits for now, if for anything but answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Wait>,
     /// The order key that bounds the run, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bottleneck: Option<Bottleneck>,
+}
+
+/// Events of a run by what the gate answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Answers {
+    /// ADMIT.
+    pub admitted: u64,
+    /// DUPLICATE.
+    pub duplicates: u64,
+    /// QUARANTINE.
+    pub quarantined: u64,
+    /// Refused for good, or tried as often as allowed.
+    pub failed: u64,
+}
+
+/// How far a run is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Saves {
+    /// Cursors saved.
+    pub cursors: u64,
+    /// Seconds since the latest of them was saved.
+    pub age_seconds: Option<f64>,
+    /// Seconds for which the oldest answered event has been waiting to be saved.
+    pub unsaved_seconds: f64,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// For what, in words.
+    pub what: String,
+    /// Since when, where that is known.
+    pub since_utc: Option<String>,
+    /// Until when at most, where there is a limit.
+    pub until_utc: Option<String>,
 }
 
 /// How an output stands.
@@ -107,10 +231,16 @@ impl Telemetry {
             reason: (*reason).to_owned(),
             count: *count,
         });
+        let now = clock.utc();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_utc: self.shared.started.to_string(),
-            run: state.run.as_ref().map(|run| run_status(run, &state.rates, clock.now())),
+            now_utc: now.to_string(),
+            run: state.run.as_ref().map(|run| run_status(run, &state.rates, clock)),
+            taken_up: state.taken_up.as_ref().map(taken_up),
+            last: state.last.as_deref().map(last_run),
+            waits_for: state.waits_for.clone(),
+            deferred: deferred(&state, now),
             verdicts: verdicts.collect(),
         }
     }
@@ -124,8 +254,37 @@ impl Telemetry {
     }
 }
 
-fn run_status(run: &RunMeter, rates: &Rates, now: Duration) -> RunStatus {
-    let parts = run.parts();
+fn taken_up(TakenUp { message_id, since, stage }: &TakenUp) -> TakenUpStatus {
+    TakenUpStatus { message_id: message_id.clone(), since_utc: since.to_string(), stage: *stage }
+}
+
+fn last_run(summary: &Summary) -> LastRun {
+    LastRun {
+        message_id: summary.run.message_id.clone(),
+        platform_run_id: summary.run.platform_run_id.clone(),
+        started_utc: summary.started.to_string(),
+        ended_utc: summary.ended.to_string(),
+        status: summary.status,
+        end: summary.end,
+        reason: summary.reason,
+        refusal: summary.refusal.clone(),
+        answered: summary.totals.answered,
+    }
+}
+
+fn deferred(state: &State, now: Micros) -> Vec<DeferredReady> {
+    let mut waiting: Vec<_> = state.waiting(now).collect();
+    waiting.sort_by_key(|(_, waits)| waits.since);
+    let ready = |(message_id, waits): (&Hex64, &super::Waits)| DeferredReady {
+        message_id: message_id.clone(),
+        reason: waits.reason.to_owned(),
+        since_utc: waits.since.to_string(),
+    };
+    waiting.into_iter().take(LISTED).map(ready).collect()
+}
+
+fn run_status(run: &RunMeter, rates: &Rates, clock: &impl Clock) -> RunStatus {
+    let (parts, now) = (run.parts(), clock.now());
     // A lane, or a cap over all outputs, takes a part of each that is not known beforehand.
     let whole = parts.due == Some(run.outputs().map(|(output, _)| output.due).sum());
     let mut outputs: Vec<_> = run
@@ -141,6 +300,7 @@ fn run_status(run: &RunMeter, rates: &Rates, now: Duration) -> RunStatus {
     for output in &mut outputs {
         output.progress.eta_seconds = within(output.progress.eta_seconds, eta_seconds);
     }
+    let (pushes, on_the_way) = (parts.pushes.counts(), parts.pushes.on_the_way());
     RunStatus {
         message_id: parts.message_id.clone(),
         platform_run_id: parts.platform_run_id.clone(),
@@ -148,10 +308,57 @@ fn run_status(run: &RunMeter, rates: &Rates, now: Duration) -> RunStatus {
         total: Progress { answered, due: parts.due, rate, eta_seconds },
         outputs,
         lag_seconds: run.lag().as_secs_f64(),
-        unanswered: parts.pushes.on_the_way().unanswered,
-        retries: parts.pushes.counts().retries,
+        unanswered: on_the_way.unanswered,
+        in_flight: on_the_way.requests,
+        attempts: pushes.attempts,
+        retries: pushes.retries,
+        answers: Answers {
+            admitted: pushes.admitted,
+            duplicates: pushes.duplicates,
+            quarantined: pushes.quarantined,
+            failed: pushes.rejected + pushes.exhausted,
+        },
+        saves: saves(run, now),
+        waits_for: wait(run, on_the_way, clock),
         bottleneck: run.bottleneck(now),
     }
+}
+
+fn saves(run: &RunMeter, now: Duration) -> Saves {
+    let (cursors, at) = run.saves();
+    Saves {
+        cursors,
+        age_seconds: at.map(|at| now.saturating_sub(at).as_secs_f64()),
+        unsaved_seconds: run.checkpoint_age(now).as_secs_f64(),
+    }
+}
+
+/// What keeps a run from having requests on their way. Where it has some, it waits for their answers as any run does.
+fn wait(run: &RunMeter, on_the_way: OnTheWay, clock: &impl Clock) -> Option<Wait> {
+    let parts = run.parts();
+    let plain = |what: String| Some(Wait { what, since_utc: None, until_utc: None });
+    match parts.lease.state(clock.now()) {
+        LeaseState::Held => {}
+        LeaseState::Lapsed => return plain("its lease on the checkpoint, which was not renewed in time".to_owned()),
+        LeaseState::Lost(refusal) => return plain(format!("its end: {refusal}")),
+    }
+    if let Some(GateWait { since, until }) = run.gate_wait() {
+        return Some(Wait {
+            what: "the gate, which takes no event".to_owned(),
+            since_utc: Some(clock.utc_at(since).to_string()),
+            until_utc: Some(clock.utc_at(until).to_string()),
+        });
+    }
+    if on_the_way.unanswered > 0 {
+        return None;
+    }
+    // What comes later in the pipeline is read first.
+    if parts.framed.get() > on_the_way.handed {
+        return plain("the time at which the next event is due".to_owned());
+    }
+    let answered: u64 = run.outputs().map(|(_, meter)| meter.answered_now()).sum();
+    let done = parts.due.is_some_and(|due| answered >= due);
+    plain(if done { "its last save" } else { "rows of the world" }.to_owned())
 }
 
 fn output_status(output: &RunOutput, meter: &OutputMeter, rate: f64, speedup: f64, whole: bool) -> OutputStatus {

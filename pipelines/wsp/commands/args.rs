@@ -201,9 +201,22 @@ pub(crate) struct Status {
     /// Where it listens: its `wiring.wsp_telemetry.listen`.
     #[arg(long, value_name = "ADDR", env = "WSP_TELEMETRY_LISTEN", default_value = TELEMETRY_LISTEN.default)]
     pub(crate) address: SocketAddr,
-    /// As JSON.
+    /// As JSON; with --watch one object a line.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Ask again and again, this many seconds apart (1 unless told), until a run ends. Exit codes: 0 it streamed, 1 it failed,
+    /// 3 it was stopped or the watch was, or nobody answers any more.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = watch_seconds)]
+    pub(crate) watch: Option<Duration>,
+}
+
+/// A pause between two looks at a process that has other work.
+fn watch_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if !(0.1..=3600.0).contains(&seconds) {
+        return Err("not between 0.1 and 3600".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 #[derive(Debug, Args)]

@@ -61,7 +61,7 @@ const TELEMETRY: &str = "# Metrics
 Made by `wsp docs telemetry`. `wsp run` serves them at `/metrics` of its listener (`wiring.wsp_telemetry.listen`), in the
 Prometheus text format, and sends the same figures over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set. `/livez` answers while
 the process turns, `/readyz` says with 200 or 503 whether control topic, store, gate and lease are in order, `/status` says as
-JSON what `wsp status` prints. A scrape asks the parts as `/readyz` does, so it takes up to 3 s where one does not answer.
+JSON what `wsp status` prints, and `/` is a live page of the run for a browser ([runbook.md](runbook.md#watch)). A scrape asks the parts as `/readyz` does, so it takes up to 3 s where one does not answer.
 `deploy/grafana/wsp.json` is a dashboard over them, `deploy/prometheus/wsp.rules.yaml` has alerts; [runbook.md](runbook.md) says what
 to do about each.
 

@@ -29,6 +29,7 @@ mod table;
 mod verify;
 mod view;
 mod waiting;
+mod watch;
 mod world;
 
 use std::fmt::Display;

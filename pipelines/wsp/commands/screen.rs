@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,10 +34,8 @@ pub(crate) struct Screen {
 impl Screen {
     /// Looks at stderr, `TERM` and `NO_COLOR`.
     pub(crate) fn of_stderr() -> Self {
-        let set = |name| std::env::var(name).is_ok_and(|text: String| !text.is_empty());
-        let dumb = std::env::var("TERM").map_or(true, |term| term.is_empty() || term == "dumb");
-        let on = io::stderr().is_terminal() && !dumb;
-        Self { drawn: on.then(Arc::default), style: Style { color: on && !set("NO_COLOR") } }
+        let (on, style) = drawable(&io::stderr());
+        Self { drawn: on.then(Arc::default), style }
     }
 
     /// Whether progress is drawn.
@@ -62,7 +61,7 @@ impl Screen {
         }
         loop {
             clock.sleep_until(clock.now() + EVERY).await;
-            let (width, height) = size();
+            let (width, height) = size(io::stderr());
             let lines = lines(width);
             self.draw(&lines[..lines.len().min(height)]);
         }
@@ -85,6 +84,14 @@ impl Screen {
     }
 }
 
+/// Whether a stream is a terminal that can be drawn on, and how its text is set off: by the stream, `TERM` and `NO_COLOR`.
+pub(crate) fn drawable(stream: &impl IsTerminal) -> (bool, Style) {
+    let set = |name| std::env::var(name).is_ok_and(|text: String| !text.is_empty());
+    let dumb = std::env::var("TERM").map_or(true, |term| term.is_empty() || term == "dumb");
+    let on = stream.is_terminal() && !dumb;
+    (on, Style { color: on && !set("NO_COLOR") })
+}
+
 /// What puts `lines` in place of the `drawn` ones: up, over each, and away with the rest.
 fn over(drawn: &mut usize, lines: &[String]) -> String {
     let mut out = String::new();
@@ -104,8 +111,8 @@ fn over(drawn: &mut usize, lines: &[String]) -> String {
 }
 
 /// Columns and rows to draw on; one column is left free, because a full line wraps on some terminals.
-fn size() -> (usize, usize) {
-    let (Width(columns), Height(rows)) = terminal_size_of(io::stderr()).unwrap_or((Width(80), Height(24)));
+pub(crate) fn size(stream: impl AsFd) -> (usize, usize) {
+    let (Width(columns), Height(rows)) = terminal_size_of(stream).unwrap_or((Width(80), Height(24)));
     (usize::from(columns).saturating_sub(1).max(1), usize::from(rows).saturating_sub(1).max(1))
 }
 

@@ -51,11 +51,13 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
         let _listener = listen(&profile, &telemetry, control, &gate, clock).await?;
         let service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
         let bound = Bound::of(args);
+        let run = run.map_or_else(|| "any platform run".to_owned(), |run| run.to_string());
+        let waited_for = format!("READYs of {run} on {bus}");
         if !bound.is_once() {
             // A service may have nothing to do for hours, and looks as if it hung.
-            let run = run.map_or_else(|| "any platform run".to_owned(), |run| run.to_string());
-            tracing::info!("waiting for READYs of {run} on {bus}");
+            tracing::info!("waiting for {waited_for}");
         }
+        telemetry.waits_for(waited_for);
         let serving = Serving {
             service: &service,
             bound,

@@ -103,6 +103,7 @@ fn cut(line: &str, width: usize) -> String {
 mod tests {
     use proptest::prelude::*;
     use wsp::deliver::Bottleneck;
+    use wsp_world::telemetry::status::{Answers, Saves};
 
     use super::*;
 
@@ -122,7 +123,12 @@ mod tests {
             total: Progress { eta_seconds: None, ..progress },
             lag_seconds: 0.25,
             unanswered: 64,
+            in_flight: 64,
+            attempts: 253,
             retries: 3,
+            answers: Answers::default(),
+            saves: Saves::default(),
+            waits_for: None,
             bottleneck: None,
         }
     }

@@ -1,84 +1,133 @@
 //! All of the page but the charts: verdict and figures, timeline, outputs, checks, identities.
 
-use std::fmt::Write;
+use maud::{Markup, html};
 
-use super::elapsed;
-use super::text::{Escaped, count, moment, short, span};
+use super::charted::elapsed;
+use super::text::{count, moment, short, span};
 use crate::evidence::{End, Start, Status, Summary, Told};
 use crate::model::{Micros, TopicPlace, Verdict};
 
-/// How the run came out, as a word and a colour's class.
-fn outcome(summary: Option<&Summary>) -> (&'static str, &'static str) {
-    match summary.map(|summary| (summary.status, summary.end)) {
-        None => ("without an end", "warn"),
-        Some((Status::Streamed, End::Capped)) => ("streamed to its cap", "good"),
-        Some((Status::Streamed, _)) => ("streamed", "good"),
-        Some((_, End::Stopped)) => ("stopped", "warn"),
-        Some(_) => ("failed", "bad"),
+/// How a run came out, as a word and a colour's class.
+#[must_use]
+pub fn outcome(status: Status, end: End) -> (&'static str, &'static str) {
+    match (status, end) {
+        (Status::Streamed, End::Capped) => ("streamed to its cap", "good"),
+        (Status::Streamed, _) => ("streamed", "good"),
+        (_, End::Stopped) => ("stopped", "warn"),
+        _ => ("failed", "bad"),
     }
 }
 
-pub(super) fn head(out: &mut String, told: &Told, title: &str) {
-    let (word, class) = outcome(told.summary.as_ref());
-    let run = &told.start.run;
-    let _ = write!(
-        out,
-        "<header><p class=\"eyebrow\">Run report</p><h1>{}</h1>\
-         <p class=\"lead\"><span class=\"pill {class}\">{word}</span> scenario {} · started {} UTC</p>",
-        Escaped(title),
-        Escaped(run.scenario_id.as_str()),
-        moment(&told.start.started.to_string()),
-    );
-    if let Some(refusal) = told.summary.as_ref().and_then(|summary| summary.refusal.as_ref()) {
-        let _ = write!(out, "<p class=\"refusal\">{}</p>", Escaped(refusal));
+pub(super) fn head(told: &Told, title: &str) -> Markup {
+    let summary = told.summary.as_ref();
+    let (word, class) = summary.map_or(("without an end", "warn"), |summary| outcome(summary.status, summary.end));
+    html! {
+        header {
+            p.eyebrow { "Run report" }
+            h1 { (title) }
+            p.lead {
+                span class={ "pill " (class) } { (word) }
+                " scenario " (told.start.run.scenario_id.as_str())
+                " · started " (moment(&told.start.started.to_string())) " UTC"
+            }
+            @if let Some(summary) = summary {
+                @if let Some(refusal) = &summary.refusal { p.refusal { (refusal) } }
+                (figures(&figures_of(summary)))
+                @if let Some(bottleneck) = &summary.bottleneck { p.bound { (bottleneck.to_string()) } }
+            }
+        }
+        "\n"
     }
-    if let Some(summary) = &told.summary {
-        figures(out, summary);
-    }
-    if let Some(bottleneck) = told.summary.as_ref().and_then(|summary| summary.bottleneck.as_ref()) {
-        let _ = write!(out, "<p class=\"bound\">{}</p>", Escaped(&bottleneck.to_string()));
-    }
-    out.push_str("</header>\n");
 }
 
-fn figures(out: &mut String, summary: &Summary) {
+/// A number that stands large on a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// What it counts.
+    pub label: &'static str,
+    /// The number.
+    pub value: String,
+    /// What helps to read it.
+    pub note: String,
+}
+
+impl Figure {
+    /// A figure.
+    pub fn new(label: &'static str, value: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { label, value: value.into(), note: note.into() }
+    }
+}
+
+/// Figures side by side.
+#[must_use]
+pub fn figures(all: &[Figure]) -> Markup {
+    html! {
+        dl.figures {
+            @for figure in all {
+                div { dt { (figure.label) } dd { (figure.value) small { (figure.note) } } }
+            }
+        }
+    }
+}
+
+/// The figures of a run that has ended.
+#[must_use]
+pub fn figures_of(summary: &Summary) -> Vec<Figure> {
     let totals = &summary.totals;
-    let time = elapsed(summary);
+    // Rates are divided by it.
+    let time = (elapsed(summary).as_micros() as f64).max(1.0);
+    let within = |us: u64| format!("99 in 100 within {}", span(us as f64));
     let mut all = vec![
-        ("Events answered", count(totals.answered), format!("in {}", span(time))),
-        (
+        Figure::new("Events answered", count(totals.answered), format!("in {}", span(time))),
+        Figure::new(
             "Rate",
             format!("{}/s", short(totals.answered as f64 / (time / 1e6))),
             format!("{} in flight", summary.delivery.in_flight),
         ),
-        (
-            "Latency",
-            span(summary.latency.p50_us as f64),
-            format!("99 in 100 within {}", span(summary.latency.p99_us as f64)),
-        ),
-        ("Admitted", count(totals.admitted), format!("{} duplicates", count(totals.duplicates))),
-        ("Retries", count(totals.retries), format!("of {} attempts", count(summary.pushes.attempts))),
+        Figure::new("Latency", span(summary.latency.p50_us as f64), within(summary.latency.p99_us)),
+        Figure::new("Admitted", count(totals.admitted), format!("{} duplicates", count(totals.duplicates))),
+        Figure::new("Retries", count(totals.retries), format!("of {} attempts", count(summary.pushes.attempts))),
     ];
     if totals.quarantined > 0 || summary.failures > 0 {
-        all.push(("Quarantined", count(totals.quarantined), format!("{} without a decision", count(summary.failures))));
+        let failures = format!("{} without a decision", count(summary.failures));
+        all.push(Figure::new("Quarantined", count(totals.quarantined), failures));
     }
     if summary.lag.max_us > 0 {
-        all.push((
-            "Lag",
-            span(summary.lag.p50_us as f64),
-            format!("99 in 100 within {}", span(summary.lag.p99_us as f64)),
-        ));
+        all.push(Figure::new("Lag", span(summary.lag.p50_us as f64), within(summary.lag.p99_us)));
     }
-    out.push_str("<dl class=\"figures\">");
-    for (label, value, note) in all {
-        let _ = write!(out, "<div><dt>{label}</dt><dd>{}<small>{}</small></dd></div>", Escaped(&value), Escaped(&note));
-    }
-    out.push_str("</dl>");
+    all
+}
+
+/// One thing that happened.
+struct Entry {
+    at: Option<Micros>,
+    /// A colour's class.
+    class: &'static str,
+    what: &'static str,
+    detail: String,
 }
 
 /// What happened when: facts, deferrals, and the start and end of this attempt.
-pub(super) fn timeline(out: &mut String, told: &Told) {
-    let mut entries: Vec<(Option<Micros>, &str, &str, String)> = Vec::new();
+pub(super) fn timeline(told: &Told) -> Markup {
+    html! {
+        section aria-labelledby="timeline" {
+            h2 id="timeline" { "Timeline" }
+            ol.timeline {
+                @for entry in entries(told) {
+                    li class=(entry.class) {
+                        time { @if let Some(at) = entry.at { (moment(&at.to_string())) } }
+                        div { b { (entry.what) } span { (entry.detail) } }
+                    }
+                }
+            }
+        }
+        "\n"
+    }
+}
+
+fn entries(told: &Told) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut add = |at, class, what, detail| entries.push(Entry { at, class, what, detail });
     let at = |text: &str| Micros::parse(text.as_bytes());
     for fact in &told.facts {
         let (class, what) = match fact.event_family.as_str() {
@@ -90,29 +139,19 @@ pub(super) fn timeline(out: &mut String, told: &Told) {
             "RUN_ENDED" if fact.text("status") == Status::Streamed.as_str() => ("good", "Streamed to its end"),
             _ => ("bad", "Ended with a failure"),
         };
-        entries.push((at(&fact.ts_utc), class, what, detail(&fact.details)));
+        add(at(&fact.ts_utc), class, what, detail(&fact.details));
     }
     for stretch in told.deferral.iter().flat_map(|deferral| &deferral.stretches) {
         let detail = format!("{} · until {}", stretch.reasons.join("; "), moment(&stretch.to_ts_utc));
-        entries.push((at(&stretch.from_ts_utc), "warn", "Put off", detail));
+        add(at(&stretch.from_ts_utc), "warn", "Put off", detail);
     }
     let resumed: u64 = told.start.outputs.iter().map(|output| output.resumed_at).sum();
     if resumed > 0 {
-        let words = format!("{} rows had been delivered before", count(resumed));
-        entries.push((Some(told.start.started), "", "Resumed", words));
+        add(Some(told.start.started), "", "Resumed", format!("{} rows had been delivered before", count(resumed)));
     }
-    // Equal times keep the order in which they were told.
-    entries.sort_by_key(|(at, ..)| *at);
-    out.push_str("<section aria-labelledby=\"timeline\"><h2 id=\"timeline\">Timeline</h2>\n<ol class=\"timeline\">");
-    for (at, class, what, detail) in entries {
-        let time = at.map(|at| moment(&at.to_string())).unwrap_or_default();
-        let _ = write!(
-            out,
-            "<li class=\"{class}\"><time>{time}</time><div><b>{what}</b><span>{}</span></div></li>",
-            Escaped(&detail)
-        );
-    }
-    out.push_str("</ol></section>\n");
+    // Equal times keep the order in which they were recorded.
+    entries.sort_by_key(|entry| entry.at);
+    entries
 }
 
 /// The parts of a fact's details that say something to a person.
@@ -139,76 +178,89 @@ fn detail(details: &serde_json::Value) -> String {
     words.join(" · ")
 }
 
-pub(super) fn outputs(out: &mut String, summary: &Summary) {
-    out.push_str(
-        "<section aria-labelledby=\"outputs\"><h2 id=\"outputs\">Outputs</h2>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"outputs\"><table><thead><tr>\
-         <th scope=\"col\">output</th><th scope=\"col\" class=\"n\">rows</th><th scope=\"col\" class=\"n\">before</th>\
-         <th scope=\"col\" class=\"n\">attempted</th><th scope=\"col\" class=\"n\">admitted</th>\
-         <th scope=\"col\" class=\"n\">duplicate</th><th scope=\"col\" class=\"n\">quarantined</th>\
-         <th scope=\"col\" class=\"n\">retried</th><th scope=\"col\">first event</th><th scope=\"col\">last event</th>\
-         </tr></thead><tbody>",
-    );
-    for output in &summary.outputs {
-        let counts = &output.counts;
-        let digest = output.event_id_digest.as_str();
-        let _ = write!(
-            out,
-            "<tr><th scope=\"row\"><code>{}</code><small title=\"{digest}\">digest {}…</small></th>",
-            Escaped(output.start.output_id.as_str()),
-            &digest[..16]
-        );
-        for n in [
-            output.start.rows,
-            output.start.resumed_at + counts.answered_earlier,
-            counts.attempts,
-            counts.admitted,
-            counts.duplicates,
-            counts.quarantined,
-            counts.retries,
-        ] {
-            let _ = write!(out, "<td class=\"n\">{}</td>", count(n));
+pub(super) fn outputs(summary: &Summary) -> Markup {
+    html! {
+        section aria-labelledby="outputs" {
+            h2 id="outputs" { "Outputs" }
+            div.scroll tabindex="0" role="region" aria-labelledby="outputs" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "output" }
+                            @for name in ["rows", "before", "attempted", "admitted", "duplicate", "quarantined", "retried"] {
+                                th.n scope="col" { (name) }
+                            }
+                            th scope="col" { "first event" }
+                            th scope="col" { "last event" }
+                        }
+                    }
+                    tbody {
+                        @for output in &summary.outputs {
+                            @let (counts, digest) = (&output.counts, output.event_id_digest.as_str());
+                            tr {
+                                th scope="row" {
+                                    code { (output.start.output_id.as_str()) }
+                                    small title=(digest) { "digest " (&digest[..16]) "…" }
+                                }
+                                @for n in [
+                                    output.start.rows,
+                                    output.start.resumed_at + counts.answered_earlier,
+                                    counts.attempts,
+                                    counts.admitted,
+                                    counts.duplicates,
+                                    counts.quarantined,
+                                    counts.retries,
+                                ] {
+                                    td.n { (count(n)) }
+                                }
+                                @for time in [&output.first_ts_utc, &output.last_ts_utc] {
+                                    td.t { @if let Some(time) = time { (moment(time)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            p.note {
+                "Digest over all event ids in order (equal for two runs that delivered the same): "
+                code { (summary.event_id_digest.as_str()) }
+            }
         }
-        for time in [&output.first_ts_utc, &output.last_ts_utc] {
-            let _ = write!(out, "<td class=\"t\">{}</td>", time.as_deref().map(moment).unwrap_or_default());
-        }
-        out.push_str("</tr>");
+        "\n"
     }
-    let _ = write!(
-        out,
-        "</tbody></table></div>\n<p class=\"note\">Digest over all event ids in order \
-         (equal for two runs that delivered the same): <code>{}</code></p></section>\n",
-        summary.event_id_digest
-    );
 }
 
-pub(super) fn checks(out: &mut String, start: &Start) {
+pub(super) fn checks(start: &Start) -> Markup {
     let refused = start.checks.iter().filter(|check| !check.ok()).count();
     let waived = start.checks.iter().filter(|check| check.verdict == Verdict::Waived).count();
-    let _ = write!(
-        out,
-        "<section aria-labelledby=\"checks\"><h2 id=\"checks\">Checks before the first event</h2>\n\
-         <p class=\"note\">{} passed, {waived} waived by policy, {refused} refused.</p>\n<ul class=\"checks\">",
-        start.checks.len() - refused - waived
-    );
-    for check in &start.checks {
-        let (class, mark, word) = match check.verdict {
-            Verdict::Passed => ("good", "✓", "passed"),
-            Verdict::Waived => ("warn", "~", "waived"),
-            Verdict::Refused(_) => ("bad", "✕", "refused"),
-        };
-        let _ = write!(
-            out,
-            "<li class=\"{class}\"><i role=\"img\" aria-label=\"{word}\">{mark}</i><b>{}</b><span>{}</span></li>",
-            Escaped(&check.name),
-            Escaped(&check.detail)
-        );
+    let mark = |verdict: &Verdict| match verdict {
+        Verdict::Passed => ("good", "✓", "passed"),
+        Verdict::Waived => ("warn", "~", "waived"),
+        Verdict::Refused(_) => ("bad", "✕", "refused"),
+    };
+    html! {
+        section aria-labelledby="checks" {
+            h2 id="checks" { "Checks before the first event" }
+            p.note {
+                (start.checks.len() - refused - waived) " passed, " (waived) " waived by policy, " (refused) " refused."
+            }
+            ul.checks {
+                @for check in &start.checks {
+                    @let (class, mark, word) = mark(&check.verdict);
+                    li class=(class) {
+                        i role="img" aria-label=(word) { (mark) }
+                        b { (check.name) }
+                        span { (check.detail) }
+                    }
+                }
+            }
+        }
+        "\n"
     }
-    out.push_str("</ul></section>\n");
 }
 
 /// What it is called everywhere, and how it was delivered.
-pub(super) fn about(out: &mut String, start: &Start, summary: Option<&Summary>) {
+pub(super) fn about(start: &Start, summary: Option<&Summary>) -> Markup {
     let (run, delivery, ready) = (&start.run, &start.delivery, &start.ready);
     let place = ready.as_ref().map_or_else(String::new, |ready| match (&ready.partition, &ready.offset) {
         (Some(shard @ TopicPlace::Text(_)), Some(number)) => {
@@ -247,9 +299,13 @@ pub(super) fn about(out: &mut String, start: &Start, summary: Option<&Summary>) 
     if let Some(summary) = summary {
         rows.push(("ended", format!("{} UTC", moment(&summary.ended.to_string()))));
     }
-    out.push_str("<section aria-labelledby=\"about\"><h2 id=\"about\">Run</h2>\n<dl class=\"about\">");
-    for (name, value) in rows {
-        let _ = write!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", Escaped(&value));
+    html! {
+        section aria-labelledby="about" {
+            h2 id="about" { "Run" }
+            dl.about {
+                @for (name, value) in rows { div { dt { (name) } dd { (value) } } }
+            }
+        }
+        "\n"
     }
-    out.push_str("</dl></section>\n");
 }

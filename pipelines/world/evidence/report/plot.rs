@@ -1,15 +1,16 @@
-//! One chart: curves or stacked areas over buckets of time, as inline SVG between axes of plain HTML.
+//! One chart: curves or stacked areas over buckets of time, as inline SVG between axes.
 //!
 //! ```text
-//! Plot { lines } ──► figure: caption, legend, y labels · svg · x labels, and the numbers as a table
+//! Plot { lines } ──► figure: caption, legend, y labels · picture · x labels, and the numbers as a table
 //! ```
 //!
-//! The SVG is stretched to the width there is, so texts stand outside of it and keep their size.
+//! The picture is stretched to the width there is. Texts stand in SVGs of their own, which are not, and keep their size.
 
 use std::fmt::Write;
 
+use maud::{Markup, html};
+
 use super::scale::{Scale, Tick};
-use super::text::Escaped;
 
 /// Rows of a chart's table and columns that answer to a pointer, at most.
 const FIGURES: usize = 60;
@@ -54,53 +55,47 @@ pub(super) struct Line<'a> {
 }
 
 impl Plot<'_> {
-    /// The chart as HTML.
-    pub(super) fn figure(&self) -> String {
-        let mut out = String::new();
-        let (id, title) = (self.id, Escaped(self.title));
-        let _ = write!(
-            out,
-            "<figure class=\"chart\" id=\"{id}\"><figcaption><h3>{title}</h3><p>{}</p>",
-            Escaped(&self.subtitle)
-        );
-        if self.lines.len() > 1 {
-            out.push_str("<ul class=\"legend\">");
-            for line in &self.lines {
-                let _ = write!(out, "<li><i class=\"{}\"></i>{}</li>", line.class, Escaped(line.name));
-            }
-            out.push_str("</ul>");
-        }
-        out.push_str("</figcaption><div class=\"plot\"><div class=\"y\" aria-hidden=\"true\">");
+    /// The chart as HTML. Nothing in it has a `style`, which a page's Content-Security-Policy would forbid.
+    pub(super) fn figure(&self) -> Markup {
+        let id = self.id;
         let ticks = self.scale.ticks(self.value);
-        for tick in &ticks {
-            let _ = write!(out, "<span style=\"bottom:{:.1}%\">{}</span>", tick.at * 100.0, Escaped(&tick.label));
+        html! {
+            figure.chart id=(id) {
+                figcaption {
+                    h3 { (self.title) }
+                    p { (self.subtitle) }
+                    @if self.lines.len() > 1 {
+                        ul.legend {
+                            @for line in &self.lines { li { i class=(line.class) {} (line.name) } }
+                        }
+                    }
+                }
+                div.plot {
+                    svg.y aria-hidden="true" {
+                        @for tick in &ticks {
+                            text x="100%" y=(percent(1.0 - tick.at)) dx="-.7em" { (tick.label) }
+                        }
+                    }
+                    svg viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img"
+                        aria-labelledby={ (id) "-t " (id) "-d" } {
+                        title id={ (id) "-t" } { (self.title) }
+                        desc id={ (id) "-d" } { (self.summary) }
+                        @for tick in &ticks {
+                            path.grid d=(format_args!("M0 {:.0}H1000", 1000.0 - tick.at * 1000.0)) {}
+                        }
+                        (self.shapes())
+                        (self.pointer_targets())
+                    }
+                    svg.x aria-hidden="true" {
+                        @for tick in &self.x {
+                            text class=[edge(tick)] x=(percent(tick.at)) y="1.4em" { (tick.label) }
+                        }
+                    }
+                }
+                (self.table())
+            }
+            "\n"
         }
-        let _ = write!(
-            out,
-            "</div><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\" \
-             aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{title}</title><desc id=\"{id}-d\">{}</desc>",
-            Escaped(&self.summary)
-        );
-        for tick in &ticks {
-            let _ = write!(out, "<path class=\"grid\" d=\"M0 {0:.0}H1000\"/>", 1000.0 - tick.at * 1000.0);
-        }
-        self.shapes(&mut out);
-        self.pointer_targets(&mut out);
-        out.push_str("</svg><div class=\"x\" aria-hidden=\"true\">");
-        for tick in &self.x {
-            let edge = if tick.at < 0.04 {
-                " class=\"first\""
-            } else if tick.at > 0.94 {
-                " class=\"last\""
-            } else {
-                ""
-            };
-            let _ = write!(out, "<span{edge} style=\"left:{:.1}%\">{}</span>", tick.at * 100.0, Escaped(&tick.label));
-        }
-        out.push_str("</div></div>");
-        self.table(&mut out);
-        out.push_str("</figure>\n");
-        out
     }
 
     fn buckets(&self) -> usize {
@@ -114,26 +109,31 @@ impl Plot<'_> {
         if i >= n { 1000.0 } else { i as f64 / total * 1000.0 }
     }
 
-    fn shapes(&self, out: &mut String) {
-        match self.kind {
-            Kind::Curves => {
-                for line in &self.lines {
-                    let tops: Vec<_> = line.values.iter().map(|value| value.map(|value| self.y(value))).collect();
-                    let _ = write!(out, "<path class=\"curve {}\" d=\"{}\"/>", line.class, self.steps(&tops));
-                }
-            }
-            Kind::Stack => {
-                let mut floor = vec![0.0; self.buckets()];
-                for line in &self.lines {
-                    let below: Vec<_> = floor.iter().map(|value| self.y(*value)).collect();
-                    for (value, more) in floor.iter_mut().zip(&line.values) {
-                        *value += more.unwrap_or(0.0);
-                    }
-                    let above: Vec<_> = floor.iter().map(|value| self.y(*value)).collect();
-                    let _ = write!(out, "<path class=\"area {}\" d=\"{}\"/>", line.class, self.band(&above, &below));
+    fn shapes(&self) -> Markup {
+        let mut floor = vec![0.0; self.buckets()];
+        html! {
+            @for line in &self.lines {
+                @match self.kind {
+                    Kind::Curves => { path class={ "curve " (line.class) } d=(self.curve(line)) {} }
+                    Kind::Stack => { path class={ "area " (line.class) } d=(self.layer(line, &mut floor)) {} }
                 }
             }
         }
+    }
+
+    fn curve(&self, line: &Line<'_>) -> String {
+        let tops: Vec<_> = line.values.iter().map(|value| value.map(|value| self.y(value))).collect();
+        self.steps(&tops)
+    }
+
+    /// A line's area, on top of `floor`, which it raises.
+    fn layer(&self, line: &Line<'_>, floor: &mut [f64]) -> String {
+        let below: Vec<_> = floor.iter().map(|value| self.y(*value)).collect();
+        for (value, more) in floor.iter_mut().zip(&line.values) {
+            *value += more.unwrap_or(0.0);
+        }
+        let above: Vec<_> = floor.iter().map(|value| self.y(*value)).collect();
+        self.band(&above, &below)
     }
 
     fn y(&self, value: f64) -> f64 {
@@ -172,44 +172,51 @@ impl Plot<'_> {
     }
 
     /// Unseen columns whose titles a pointer brings up.
-    fn pointer_targets(&self, out: &mut String) {
-        for (from, to) in self.groups() {
-            let (left, right) = (self.left(from), self.left(to));
-            let _ = write!(
-                out,
-                "<rect class=\"hit\" x=\"{left:.1}\" y=\"0\" width=\"{:.1}\" height=\"1000\"><title>{}",
-                right - left,
-                Escaped(&(self.bucket)(from))
-            );
-            for line in &self.lines {
-                let value = self.grouped(line, from, to).map_or_else(|| "none".to_owned(), self.value);
-                let _ = write!(out, "\n{}: {}", Escaped(line.name), Escaped(&value));
+    fn pointer_targets(&self) -> Markup {
+        html! {
+            @for (from, to) in self.groups() {
+                @let (left, right) = (self.left(from), self.left(to));
+                rect.hit x=(format_args!("{left:.1}")) y="0" width=(format_args!("{:.1}", right - left)) height="1000" {
+                    title {
+                        ((self.bucket)(from))
+                        @for line in &self.lines {
+                            "\n" (line.name) ": " (self.words(line, from, to, "none"))
+                        }
+                    }
+                }
             }
-            out.push_str("</title></rect>");
         }
     }
 
-    fn table(&self, out: &mut String) {
-        let _ = write!(
-            out,
-            "<details><summary>Figures</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-             aria-label=\"{} in figures\"><table><thead><tr><th scope=\"col\">{}</th>",
-            Escaped(self.title),
-            Escaped(self.over)
-        );
-        for line in &self.lines {
-            let _ = write!(out, "<th scope=\"col\" class=\"n\">{}</th>", Escaped(line.name));
-        }
-        out.push_str("</tr></thead><tbody>");
-        for (from, to) in self.groups() {
-            let _ = write!(out, "<tr><th scope=\"row\">{}</th>", Escaped(&(self.bucket)(from)));
-            for line in &self.lines {
-                let value = self.grouped(line, from, to).map_or_else(|| "–".to_owned(), self.value);
-                let _ = write!(out, "<td class=\"n\">{}</td>", Escaped(&value));
+    fn table(&self) -> Markup {
+        html! {
+            details {
+                summary { "Figures" }
+                div.scroll tabindex="0" role="region" aria-label={ (self.title) " in figures" } {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { (self.over) }
+                                @for line in &self.lines { th.n scope="col" { (line.name) } }
+                            }
+                        }
+                        tbody {
+                            @for (from, to) in self.groups() {
+                                tr {
+                                    th scope="row" { ((self.bucket)(from)) }
+                                    @for line in &self.lines { td.n { (self.words(line, from, to, "–")) } }
+                                }
+                            }
+                        }
+                    }
+                }
             }
-            out.push_str("</tr>");
         }
-        out.push_str("</tbody></table></div></details>");
+    }
+
+    /// A line's value over some buckets, in words.
+    fn words(&self, line: &Line<'_>, from: usize, to: usize, none: &str) -> String {
+        self.grouped(line, from, to).map_or_else(|| none.to_owned(), self.value)
     }
 
     /// The buckets, several together where there are many.
@@ -227,4 +234,17 @@ impl Plot<'_> {
             Kind::Stack => Some(values.sum::<f64>() / (to - from).max(1) as f64),
         }
     }
+}
+
+/// A label at either end of an axis stays within it.
+fn edge(tick: &Tick) -> Option<&'static str> {
+    match tick.at {
+        at if at < 0.04 => Some("first"),
+        at if at > 0.94 => Some("last"),
+        _ => None,
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
 }
