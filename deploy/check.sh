@@ -61,6 +61,9 @@ fi
 echo "== Containerfile"
 "$tools/bin/hadolint" --no-color deploy/container/Containerfile
 
+echo "== releases"
+scripts/release.d/test.sh
+
 echo "== the Debian package and the image"
 # They are tried in a clean Debian. buildah's isolation by chroot takes mounts of its own, which not every machine allows.
 if [ -x "$program" ] && [ "$(id -u)" = 0 ] && command -v buildah mmdebstrap >/dev/null && unshare --mount --pid --fork true 2>/dev/null; then
