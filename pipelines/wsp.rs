@@ -24,6 +24,8 @@ fn main() -> ExitCode {
     let Cli { mut command, log, log_format } = Cli::parse();
     // A demo and a replay report by themselves.
     let usual = if matches!(command, Command::Demo(_) | Command::Replay(_)) { "warn" } else { "info" };
+    // Who replays files is a person.
+    let log_format = log_format.or(matches!(command, Command::Replay(_)).then_some(LogFormat::Text));
     let done = around(log.as_deref().unwrap_or(usual), log_format).and_then(|around| {
         folder::enter(&mut command)?;
         run(command, &around)

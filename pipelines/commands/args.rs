@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, env = "WSP_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
-    /// Form of the log on stderr. Default: text where stdout or stderr is a terminal, JSON lines elsewhere.
+    /// Form of the log on stderr. Default: text where stdout or stderr is a terminal, and for `replay`; JSON lines elsewhere.
     #[arg(long, global = true, env = "WSP_LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 }

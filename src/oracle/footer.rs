@@ -18,12 +18,12 @@ use parquet::file::metadata::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::raw_footer::{self, Objection};
 use super::source::Source;
 use super::times;
 use super::view_files::{RowGroup, TIME_COLUMN};
 use crate::model::{Micros, Reason, Refusal};
 use crate::parquet_types;
+use crate::parquet_types::raw_footer::{self, Objection};
 
 /// What every Parquet file ends with, behind its footer and the footer's length of four bytes.
 const MAGIC: &[u8] = b"PAR1";
