@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Replay events out of any files into any HTTP intake: at their own pace or another, in order per key, and going on
     /// after a crash where it was.
+    #[command(args_override_self = true)]
     Replay(Box<ReplayArgs>),
     /// Publish a READY for a world: make the run's facts, check both as a run would, store the facts, then the READY.
     Ready(Ready),

@@ -21,6 +21,7 @@ mod plan;
 mod ready;
 mod replay;
 mod replay_args;
+pub(crate) mod replay_config;
 mod report;
 pub(crate) mod screen;
 mod service;
