@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Containerfile by its linter, the Debian package by
+# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the example profiles by theirs, the Containerfile by its linter, the Debian package by
 # installing it in a clean root, the image by building it and starting the program in it, the alerts by their unit tests, and
 # the dashboard by Grafana's own types. Fetches the validators into target/deploy.
 # What all of this says of the program is checked by `cargo test --test program -- deploy:: operate::`.
@@ -58,8 +58,41 @@ else
     echo "skipped: systemd-analyze is not installed"
 fi
 
+echo "== profiles"
+# By a second validator: the tests have another one.
+"$tools/bin/python" - docs/profile.schema.json config/profiles/*.yaml <<'PYTHON'
+import json, sys
+import yaml
+from jsonschema import Draft202012Validator
+
+with open(sys.argv[1]) as file:
+    schema = json.load(file)
+Draft202012Validator.check_schema(schema)
+validator = Draft202012Validator(schema)
+
+def faults(profile):
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(profile)]
+
+for name in sys.argv[2:]:
+    with open(name) as file:
+        profile = yaml.safe_load(file)
+    if found := faults(profile):
+        sys.exit(f"{name}: {found}")
+    # The schema says something: a key that nobody knows, a word that is none, a reference within a text.
+    for block, key, value in [
+        ("wsp_checkpoint", "flush_evry", 1), ("wsp_checkpoint", "backend", "redis"), ("object_store", "root", "s3://${BUCKET}/x"),
+    ]:
+        wrong = {**profile, "wiring": {**profile["wiring"], block: {**profile["wiring"][block], key: value}}}
+        if not faults(wrong):
+            sys.exit(f"{name}: the schema takes {key}: {value}")
+    print(f"{name} is as {sys.argv[1]} says")
+PYTHON
+
 echo "== Containerfile"
 "$tools/bin/hadolint" --no-color deploy/container/Containerfile
+
+echo "== releases"
+scripts/release.d/test.sh
 
 echo "== the Debian package and the image"
 # They are tried in a clean Debian. buildah's isolation by chroot takes mounts of its own, which not every machine allows.

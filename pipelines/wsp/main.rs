@@ -12,7 +12,7 @@ use wsp_world::telemetry::otlp::Otlp;
 
 use commands::args::{Cli, Command, LogFormat};
 use commands::screen::Screen;
-use commands::{Around, Failure, folder, logs, run};
+use commands::{Around, Failure, folder, logs, replay_config, run};
 
 /// glibc's own tears its heap to pieces between row groups, pages and bodies: the longer a run, the more memory (see
 /// docs/performance.md).
@@ -21,9 +21,15 @@ use commands::{Around, Failure, folder, logs, run};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let Cli { mut command, log, log_format } = Cli::parse();
+    let args = match replay_config::expanded(std::env::args_os()) {
+        Ok(args) => args,
+        Err(failure) => return told(&failure),
+    };
+    let Cli { mut command, log, log_format } = Cli::parse_from(args);
     // A demo and a replay report by themselves.
     let usual = if matches!(command, Command::Demo(_) | Command::Replay(_)) { "warn" } else { "info" };
+    // Who replays files is a person.
+    let log_format = log_format.or(matches!(command, Command::Replay(_)).then_some(LogFormat::Text));
     let done = around(log.as_deref().unwrap_or(usual), log_format).and_then(|around| {
         folder::enter(&mut command)?;
         run(command, &around)

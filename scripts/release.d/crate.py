@@ -4,8 +4,7 @@ import re
 import sys
 
 ALLOWED = re.compile(
-    r"(src|pipelines|examples)/[\w./-]+\.rs"
-    r"|src/[\w./-]+\.(css|txt)|config/oracle/[\w.]+\.yaml"
+    r"(src|examples)/[\w./-]+\.rs"
     r"|README\.md|CHANGELOG\.md|LICENSE-(MIT|APACHE)|Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json"
 )
 TESTS = re.compile(r"(^|_|/)tests(\.rs|/)")

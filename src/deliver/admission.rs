@@ -137,7 +137,12 @@ impl Admission {
         let mut inner = self.lock();
         let opened = inner.regulator.bad(permit, now, failure);
         if opened {
-            tracing::warn!(%why, "the gate seems down: nothing is sent until it says it is up");
+            // One line an outage; that it goes on, each attempt would say again.
+            if self.stats.gate_down_since().is_none() {
+                tracing::warn!(%why, "the gate seems down: nothing is sent until it says it is up");
+            } else {
+                tracing::debug!(%why, "the gate is still down");
+            }
             why.clone_into(&mut inner.cause);
             inner.waiting.clear();
         } else {

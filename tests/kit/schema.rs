@@ -1,6 +1,7 @@
 //! As much of JSON Schema (2020-12) as the schemas in `docs/schema` use; a keyword beyond that is an error, so that
-//! nothing goes unchecked. `pattern` is left to the types that read the documents back.
+//! nothing goes unchecked. Patterns are read without Unicode's classes: `\s` is ASCII's.
 
+use regex::bytes::RegexBuilder;
 use serde_json::Value;
 
 /// The first thing in `value` that `schema` (with its `$defs` in `root`) does not allow.
@@ -25,6 +26,12 @@ pub(crate) fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Re
             "minimum" if value.as_f64() < asked.as_f64() && value.is_number() => {
                 return fail(format!("{value} < {asked}"));
             }
+            "maximum" if value.as_f64() > asked.as_f64() && value.is_number() => {
+                return fail(format!("{value} > {asked}"));
+            }
+            "pattern" if value.as_str().is_some_and(|text| !matches(asked, text)) => {
+                return fail(format!("{value} does not match {asked}"));
+            }
             "exclusiveMinimum" if value.as_f64() <= asked.as_f64() && value.is_number() => {
                 return fail(format!("{value} <= {asked}"));
             }
@@ -35,8 +42,9 @@ pub(crate) fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Re
                 return fail("too long".to_owned());
             }
             // Met, or not to be met.
-            "const" | "enum" | "minimum" | "exclusiveMinimum" | "minLength" | "maxItems" | "$schema" | "$id"
-            | "$defs" | "title" | "description" | "pattern" => {}
+            "const" | "enum" | "minimum" | "maximum" | "exclusiveMinimum" | "minLength" | "maxItems" | "$schema"
+            | "$id" | "$defs" | "title" | "description" | "pattern" | "default" => {}
+            "allOf" => items(asked).iter().try_for_each(|one| check(root, one, value, at))?,
             "anyOf" => {
                 let tried: Vec<_> = items(asked).iter().map(|one| check(root, one, value, at)).collect();
                 if let Some(Err(last)) = tried.last()
@@ -76,6 +84,12 @@ pub(crate) fn check(root: &Value, schema: &Value, value: &Value, at: &str) -> Re
         }
     }
     Ok(())
+}
+
+/// Whether a text has the pattern in it; a pattern that can't be read is in none.
+fn matches(pattern: &Value, text: &str) -> bool {
+    let pattern = RegexBuilder::new(pattern.as_str().unwrap_or_default()).unicode(false).build();
+    pattern.is_ok_and(|pattern| pattern.is_match(text.as_bytes()))
 }
 
 fn items(value: &Value) -> &[Value] {

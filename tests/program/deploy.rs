@@ -111,6 +111,8 @@ fn manifests_set_what_the_program_reads() {
     let mut names: Vec<_> = names.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
     for (file, start) in [("container/Containerfile", "ENV "), ("systemd/wsp.service", "Environment=")] {
         let text = text(file);
+        // What stages before the last one set is for the build.
+        let text = text.rsplit("\nFROM ").next().unwrap();
         let set = text.lines().filter_map(|line| line.strip_prefix(start)?.split_once('=')).collect::<Vec<_>>();
         // The profile names its files as they stand in the repository; where it is installed they stand elsewhere.
         for (name, path) in [

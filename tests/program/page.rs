@@ -219,8 +219,9 @@ fn a_browser_shows_a_run_as_it_goes_on() {
         assert!(browser.value(left).as_u64() >= Some(3), "{name} {scheme}");
     }
     if let Some(folder) = std::env::var_os("WSP_PAGE_PICTURES").map(PathBuf::from) {
-        for (name, size, scheme, dark, _) in LOOKS {
-            browser.look(size, dark);
+        browser.until("document.querySelector('progress').value > 0.45 * document.querySelector('progress').max");
+        for (name, (width, _), scheme, dark, _) in LOOKS {
+            browser.look((width, 1240), dark);
             browser.value(
                 "document.querySelector('#rate details').open = false; document.activeElement.blur(); scrollTo(0, 0)",
             );

@@ -6,6 +6,9 @@
 
 #![allow(clippy::type_complexity, reason = "a table of cases")]
 
+mod explain;
+mod init;
 mod platform;
+mod schema;
 mod settings;
 mod strict;

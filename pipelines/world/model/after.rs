@@ -41,6 +41,8 @@ pub enum After {
     MayPass,
     /// It has its verdict.
     Settled,
+    /// It has its verdict, and is at fault itself, or the facts that it points to are: another READY has to come.
+    Superseded,
     /// It has no verdict on the bus: the next start takes it up again.
     Kept,
     /// The control topic itself is at fault.
@@ -51,7 +53,8 @@ pub enum After {
 
 impl After {
     /// Those that the page explains, in its order.
-    pub const EXPLAINED: [Self; 5] = [Self::Waits, Self::MayPass, Self::Settled, Self::Kept, Self::Topic];
+    pub const EXPLAINED: [Self; 6] =
+        [Self::Waits, Self::MayPass, Self::Settled, Self::Superseded, Self::Kept, Self::Topic];
 
     /// Its name on the page.
     #[must_use]
@@ -60,6 +63,7 @@ impl After {
             Self::Waits => "waits",
             Self::MayPass => "may pass",
             Self::Settled => "settled",
+            Self::Superseded => "superseded",
             Self::Kept => "kept",
             Self::Topic => "topic",
             Self::None => "–",
@@ -94,6 +98,18 @@ impl After {
                 "The shard's position is past the READY, so a restart does not bring it back. Put the same record again (SR, or the \
                  same `wsp ready` command)."
             }
+            (Self::Superseded, Bus::File) => {
+                "Have the corrected READY written, over the same file or as a file of its own; WSP takes it up by itself. Remove \
+                 a wrong file that stays: each restart looks at it again and refuses it again."
+            }
+            (Self::Superseded, Bus::Kafka) => {
+                "The wrong READY's offset is committed, so it does not come back. Have the corrected READY emitted to the same \
+                 topic; WSP takes it up by itself."
+            }
+            (Self::Superseded, Bus::Kinesis) => {
+                "The shard's position is past the wrong READY, so it does not come back. Have the corrected READY put on the same \
+                 stream; WSP takes it up by itself."
+            }
             (Self::Kept, Bus::File) => "The READY's file is still there: the next start takes it up.",
             (Self::Kept, Bus::Kafka) => {
                 "The READY's offset is not committed: the next start gets it, after a crash once the consumer group's session is over \
@@ -126,6 +142,14 @@ impl Reason {
         match self {
             Reason::ControlTopicUnreachable => After::Topic,
             Reason::RunStopped => After::Kept,
+            Reason::PlatformRunIdMissing
+            | Reason::PlatformRunIdMismatch
+            | Reason::ScenarioRunIdMissing
+            | Reason::ScenarioRunIdMismatch
+            | Reason::ScenarioIdMissing
+            | Reason::RunFactsInvalid
+            | Reason::RunFactsMismatch
+            | Reason::ReadyTooOld => After::Superseded,
             Reason::ControlBusStreamMissing
             | Reason::ProducerIdMissing
             | Reason::ProducerAllowlistMissing
@@ -162,6 +186,61 @@ mod tests {
             assert!(Reason::ALL.iter().any(|reason| reason.after() == after), "{after:?}");
         }
         assert!(Bus::ALL.iter().all(|bus| After::None.on(*bus).is_empty()));
+    }
+
+    /// What concerns READY or the control topic is done in another way on each bus, in that bus's own words.
+    #[test]
+    fn each_bus_has_an_advice_of_its_own_in_its_own_words() {
+        let words = |bus| match bus {
+            Bus::File => ["file", "folder", "half second"].as_slice(),
+            Bus::Kafka => &["offset", "KAFKA_BOOTSTRAP_SERVERS"],
+            Bus::Kinesis => &["shard", "stream"],
+        };
+        let concerned: Vec<_> = Reason::ALL.iter().filter(|reason| reason.after() != After::None).collect();
+        assert!(concerned.len() > 50, "{}", concerned.len());
+        for reason in concerned {
+            let advices = Bus::ALL.map(|bus| reason.next_on(bus));
+            for (bus, advice) in Bus::ALL.into_iter().zip(&advices) {
+                assert!(advice.starts_with(reason.next()), "{reason} on {bus:?}: {advice}");
+                let own = &advice[reason.next().len()..];
+                assert!(words(bus).iter().any(|word| own.contains(word)), "{reason} on {bus:?}: {own}");
+                let others = Bus::ALL.into_iter().filter(|other| *other != bus);
+                assert!(others.into_iter().all(|other| reason.next_on(other) != *advice), "{reason} on {bus:?}");
+            }
+        }
+    }
+
+    /// The reasons that the control topic itself gives name the settings of the bus.
+    #[test]
+    fn a_topic_at_fault_names_the_settings_of_its_bus() {
+        let topic = |bus| Reason::ControlTopicUnreachable.next_on(bus);
+        for name in ["KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SECURITY_PROTOCOL", "KAFKA_CA_LOCATION", "Read and Describe"] {
+            assert!(topic(Bus::Kafka).contains(name), "{name}");
+        }
+        for name in ["`stream`", "`region`", "`endpoint_url`", "AWS credentials", "GetRecords"] {
+            assert!(topic(Bus::Kinesis).contains(name), "{name}");
+        }
+        assert!(topic(Bus::File).contains(Reason::StoreUnavailable.code()));
+        // Kinesis alone has a stream; the setting's name says so.
+        assert!(Reason::ControlBusStreamMissing.next().contains("CONTROL_BUS_STREAM"));
+        assert!(Reason::ControlBusStreamMissing.meaning().contains("Kinesis"));
+    }
+
+    /// To emit a READY again that is wrong itself is no advice.
+    #[test]
+    fn a_ready_at_fault_is_not_to_come_again() {
+        for reason in Reason::ALL.iter().filter(|reason| reason.after() == After::Superseded) {
+            for bus in Bus::ALL {
+                let next = reason.next_on(bus);
+                assert!(
+                    next.contains("corrected READY") && !next.contains("the same message again"),
+                    "{reason}: {next}"
+                );
+            }
+        }
+        let facts =
+            [Reason::RunFactsInvalid, Reason::RunFactsMismatch, Reason::PlatformRunIdMissing, Reason::ReadyTooOld];
+        assert!(facts.iter().all(|reason| reason.after() == After::Superseded));
     }
 
     /// A restart brings a settled READY back on the file bus alone, so what to do with it may not stand in the advice that is

@@ -19,9 +19,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
+use wsp::parquet_types::thrift::Fault;
 
 use super::page::{self, Content, Data, Header, Rows, rows_v1, rows_v2};
-use super::thrift::Fault;
 
 /// Bytes looked at for a header where nothing is known of it. Several small pages may lie in them.
 pub(super) const HEAD_BYTES: u64 = 16 * 1024;

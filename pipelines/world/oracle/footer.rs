@@ -18,8 +18,8 @@ use parquet::file::metadata::{
 };
 use sha2::{Digest as _, Sha256};
 use wsp::parquet_types;
+use wsp::parquet_types::raw_footer::{self, Objection};
 
-use super::raw_footer::{self, Objection};
 use super::source::Source;
 use super::times;
 use super::view_files::{RowGroup, TIME_COLUMN};

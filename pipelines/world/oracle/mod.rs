@@ -20,7 +20,6 @@ mod page;
 mod paged;
 mod part;
 pub mod pins;
-mod raw_footer;
 pub mod receipt;
 pub mod seal;
 mod share;
@@ -28,7 +27,6 @@ mod slices;
 mod source;
 #[cfg(test)]
 mod testing;
-mod thrift;
 mod times;
 pub mod view;
 pub mod view_files;

@@ -4,7 +4,7 @@
 //! bytes ──► Header ──repetition levels, where the column has any──► Rows { count, whether the first begins here }
 //! ```
 
-use super::thrift::{Fault, Kind, Reader, varint};
+use wsp::parquet_types::thrift::{Fault, Kind, Reader, varint};
 
 /// A page's header, as far as its place and its rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,14 @@
 //! `policy` and `wiring`, are left alone (contract, section 10).
 
 mod blocks;
+pub mod draft;
+pub mod explain;
+mod kind;
 mod lane;
 mod outputs;
 mod proxies;
 mod reader;
+pub mod schema;
 mod scope;
 mod sending;
 pub mod settings;
@@ -25,6 +29,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Lane, OutputId, PlatformRunId};
+pub use kind::Kind;
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;

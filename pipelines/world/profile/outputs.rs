@@ -146,7 +146,7 @@ fn parse_allowlist(text: &str) -> Result<Vec<String>, String> {
     let tree = yaml::parse(text).map_err(|error| format!("neither one name a line nor YAML: {error}"))?;
     let lists: Vec<&Node> = match &tree {
         Node::List(_) => vec![&tree],
-        Node::Map(entries) => entries.iter().map(|(_, node)| node).collect(),
+        Node::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
         _ => return Err("neither one name a line nor YAML with a list".to_owned()),
     };
     // What is no text in a list allows nobody.

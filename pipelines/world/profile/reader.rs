@@ -4,12 +4,14 @@
 //! YAML text ──parse──► tree of texts ──Reader::get(SETTING)──${NAME:-default}──► typed value, or a problem
 //! ```
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 use std::str::FromStr;
 
 use super::ConfigError;
 use super::settings::{ALL, CLOSED_BLOCKS, Precedence, Setting};
-use super::yaml::{self, Node};
+use super::yaml::{self, Entry, Node};
 
 /// Where environment variables come from: the process, or a test.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -17,8 +19,10 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// A profile under reading. Problems are gathered, so that one message names them all.
 pub(super) struct Reader<'a> {
     tree: Node,
-    env: Environment<'a>,
+    pub(super) env: Environment<'a>,
     problems: Vec<String>,
+    /// The settings that were asked for, by path and variables.
+    asked: RefCell<BTreeSet<(&'static str, &'static [&'static str])>>,
 }
 
 impl<'a> Reader<'a> {
@@ -28,7 +32,7 @@ impl<'a> Reader<'a> {
         if !matches!(tree, Node::Map(_)) {
             return Err(ConfigError::new("not a YAML mapping with `profile_id`, `policy` and `wiring`"));
         }
-        let mut reader = Self { tree, env, problems: Vec::new() };
+        let mut reader = Self { tree, env, problems: Vec::new(), asked: RefCell::default() };
         reader.check_blocks();
         reader.check_closed_blocks();
         Ok(reader)
@@ -42,7 +46,7 @@ impl<'a> Reader<'a> {
     /// Ends the reading: an error if anything was wrong.
     pub(super) fn finish(mut self) -> Result<(), ConfigError> {
         // A setting that is asked for twice is wrong once.
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         self.problems.retain(|problem| seen.insert(problem.clone()));
         if self.problems.is_empty() { Ok(()) } else { Err(ConfigError { problems: self.problems }) }
     }
@@ -59,6 +63,7 @@ impl<'a> Reader<'a> {
 
     /// The text that the environment has for a setting. One of blanks counts as absent.
     pub(super) fn by_environment(&self, setting: &Setting) -> Option<String> {
+        self.note_asked(setting);
         setting.env.iter().find_map(|name| (self.env)(name).filter(|text| !text.trim().is_empty()))
     }
 
@@ -197,7 +202,25 @@ impl<'a> Reader<'a> {
 
     /// A comma list from the environment, where the empty text is an answer too. `None` where it isn't set at all.
     pub(super) fn given_list(&self, setting: &Setting) -> Option<Vec<String>> {
+        self.note_asked(setting);
         setting.env.iter().find_map(|name| (self.env)(name)).map(|text| comma_list(&text))
+    }
+
+    fn note_asked(&self, setting: &Setting) {
+        self.asked.borrow_mut().insert((setting.path, setting.env));
+    }
+
+    /// Whether the setting was asked for: what this profile has no use for never is.
+    pub(super) fn was_asked(&self, setting: &Setting) -> bool {
+        self.asked.borrow().contains(&(setting.path, setting.env))
+    }
+
+    /// The profile's value of a setting with its line.
+    pub(super) fn entry(&self, path: &str) -> Option<&Entry> {
+        match path.rsplit_once('.') {
+            Some((block, key)) => self.at(block)?.entry(key),
+            None => self.tree.entry(path),
+        }
     }
 
     fn at(&self, path: &str) -> Option<&Node> {
@@ -224,7 +247,7 @@ impl<'a> Reader<'a> {
             let known: Vec<&str> = ALL.iter().filter_map(|s| s.path.strip_prefix(block)?.strip_prefix('.')).collect();
             let Some(Node::Map(entries)) = self.at(block) else { continue };
             let mut unknown = Vec::new();
-            for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.as_str())) {
+            for key in entries.iter().map(|entry| &entry.key).filter(|key| !known.contains(&key.as_str())) {
                 let mut text = format!("{block}.{key} is not a setting");
                 if let Some(nearest) = nearest(key, &known) {
                     let _ = write!(text, "; did you mean `{nearest}`?");
@@ -256,14 +279,37 @@ fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     known.iter().copied().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
 }
 
+/// What a text of the profile is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wording<'t> {
+    /// The value itself.
+    Literal(&'t str),
+    /// `${NAME}` or `${NAME:-default}`.
+    Reference { name: &'t str, default: Option<&'t str> },
+}
+
 /// A text of the profile: from the environment where it is wholly `${NAME}` or `${NAME:-default}`, else as it is.
 /// `None` for an unset name without default.
 ///
 /// # Errors
 ///
-/// Where a reference stands within a longer text, or is none that is read: sent as it stands it would be wrong.
+/// As [`wording`].
 fn interpolated(text: &str, env: Environment<'_>) -> Result<Option<String>, String> {
-    let Some(at) = text.find("${") else { return Ok(Some(text.to_owned())) };
+    Ok(match wording(text)? {
+        Wording::Literal(text) => Some(text.to_owned()),
+        Wording::Reference { name, default } => {
+            env(name).filter(|text| !text.is_empty()).or_else(|| default.map(str::to_owned))
+        }
+    })
+}
+
+/// Whether a text is a value or a reference to the environment.
+///
+/// # Errors
+///
+/// Where a reference stands within a longer text, or is none that is read: sent as it stands it would be wrong.
+pub(super) fn wording(text: &str) -> Result<Wording<'_>, String> {
+    let Some(at) = text.find("${") else { return Ok(Wording::Literal(text)) };
     let whole = text
         .trim()
         .strip_prefix("${")
@@ -271,8 +317,7 @@ fn interpolated(text: &str, env: Environment<'_>) -> Result<Option<String>, Stri
         .map(|inner| inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default))));
     match whole {
         Some((name, default)) if is_name(name) && !default.is_some_and(|text| text.contains("${")) => {
-            let set = env(name).filter(|text| !text.is_empty());
-            Ok(set.or_else(|| default.map(str::to_owned)))
+            Ok(Wording::Reference { name, default })
         }
         _ => {
             let reference =

@@ -1,6 +1,12 @@
-//! Every setting, once: where it stands in the profile, which environment variable gives it, its default
-//! and its meaning. Reading, the typo check and `docs/profile.md` all work from this table.
+//! Every setting, once: where it stands in the profile, which environment variable gives it, its default,
+//! its meaning and what it takes. Reading, the typo check, `docs/profile.md`, the JSON Schema, `wsp init` and
+//! `wsp validate --explain` all work from this table.
+//!
+//! A line with bounds takes a whole number and one without takes any text, unless `=>` says otherwise.
 
+use super::kind::Kind::{
+    self, Brokers, GivenList, HttpUrl, List, ListOf, Listen, Name, Real, Secret, Switch, Whole, Words,
+};
 use crate::model::digits::grouped;
 
 /// Which source wins where profile and environment both give a setting.
@@ -27,6 +33,8 @@ pub struct Setting {
     pub about: &'static str,
     /// The lowest and the highest number that are taken, for one that has bounds.
     pub bounds: Option<(&'static str, &'static str)>,
+    /// What it takes.
+    pub kind: Kind,
 }
 
 impl Setting {
@@ -43,7 +51,7 @@ impl Setting {
 
 macro_rules! settings {
     ($($name:ident: $path:literal, [$($env:literal),*], $precedence:ident, $default:literal, $about:literal
-        $(, $low:literal ..= $high:literal)?;)+) => {
+        $(, $low:literal ..= $high:literal)? $(=> $kind:expr)?;)+) => {
         $(
             #[doc = $about]
             pub const $name: Setting = Setting {
@@ -53,6 +61,7 @@ macro_rules! settings {
                 default: $default,
                 about: $about,
                 bounds: [$(($low, $high))?].first().copied(),
+                kind: Kind::of(&[$($kind)?], &[$($low)?]),
             };
         )+
 
@@ -62,40 +71,40 @@ macro_rules! settings {
 }
 
 settings! {
-    PROFILE_ID: "profile_id", [], Profile, "", "Name of the profile. One that begins with `local` is a local profile. Every other one is strict: sources and targets are remote, what protects a run can't be switched off, and nothing goes out in clear unless `wiring.security.allow_plaintext` says so.";
-    FOLDER: "wiring.wsp_folder", ["WSP_FOLDER"], Environment, "", "The folder that relative paths count from: those of the profile, of READY and of the environment, and `runs/fraud-platform`. WSP enters it at the start. In the profile it counts from the profile's folder, in the environment from the working directory. Default: the working directory. Files that the command line names are not affected.";
+    PROFILE_ID: "profile_id", [], Profile, "", "Name of the profile. One that begins with `local` is a local profile. Every other one is strict: sources and targets are remote, what protects a run can't be switched off, and nothing goes out in clear unless `wiring.security.allow_plaintext` says so." => Name;
     POLICY_REV: "policy.policy_rev", [], Profile, "", "Revision of the policy, kept in evidence.";
-    REQUIRE_GATE_PASS: "policy.require_gate_pass", [], Profile, "true", "Whether the passed flag of every gate that an output requires has to exist and read right.";
-    REQUIRE_SEAL: "policy.require_seal", [], Profile, "", "Whether a world without manifest and seal is refused. Default: true except in local profiles. The evidence says what was found.";
-    STREAM_SPEEDUP: "policy.stream_speedup", ["WSP_STREAM_SPEEDUP"], Environment, "1.0", "Event seconds a wall second; 0 = no pacing.", "0" ..= "1000000000";
-    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long; not with lanes. Default: gaps are kept.", "0" ..= "10000000000";
-    LATE: "policy.late", ["WSP_LATE"], Environment, "", "What happens when IG can't keep the pace: `stretch` moves all later events and keeps their spacing; `catch_up` sends what is late at once and meets the schedule again. Default: `stretch`; with a campaign's start, whose schedule is shared, `catch_up`.";
-    CATCH_UP: "policy.catch_up_seconds", [], Profile, "60", "How much lateness `catch_up` makes good, seconds; what is beyond moves the schedule.", "0" ..= "10000000000";
-    STOP_ON_NONRETRYABLE: "policy.stop_on_nonretryable", [], Profile, "true", "Whether QUARANTINE stops the run; otherwise it is counted and the run goes on.";
-    READY_MAX_AGE: "policy.ready_max_age_seconds", ["WSP_READY_MAX_AGE_SECONDS"], Environment, "", "A READY emitted more than this many seconds ago is refused. Default: any age.", "1" ..= "10000000000";
-    TRAFFIC_OUTPUT_IDS: "policy.traffic_output_ids", ["WSP_TRAFFIC_OUTPUT_IDS"], Environment, "", "The one traffic output (a list with one entry; a comma list in the environment).";
+    REQUIRE_GATE_PASS: "policy.require_gate_pass", [], Profile, "true", "Whether the passed flag of every gate that an output requires has to exist and read right." => Switch;
+    REQUIRE_SEAL: "policy.require_seal", [], Profile, "", "Whether a world without manifest and seal is refused. Default: true except in local profiles. The evidence says what was found." => Switch;
+    STREAM_SPEEDUP: "policy.stream_speedup", ["WSP_STREAM_SPEEDUP"], Environment, "1.0", "Event seconds a wall second; 0 = no pacing.", "0" ..= "1000000000" => Real;
+    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long; not with lanes. Default: gaps are kept.", "0" ..= "10000000000" => Real;
+    LATE: "policy.late", ["WSP_LATE"], Environment, "", "What happens when IG can't keep the pace: `stretch` moves all later events and keeps their spacing; `catch_up` sends what is late at once and meets the schedule again. Default: `stretch`; with a campaign's start, whose schedule is shared, `catch_up`." => Words(&["stretch", "catch_up"]);
+    CATCH_UP: "policy.catch_up_seconds", [], Profile, "60", "How much lateness `catch_up` makes good, seconds; what is beyond moves the schedule.", "0" ..= "10000000000" => Real;
+    STOP_ON_NONRETRYABLE: "policy.stop_on_nonretryable", [], Profile, "true", "Whether QUARANTINE stops the run; otherwise it is counted and the run goes on." => Switch;
+    READY_MAX_AGE: "policy.ready_max_age_seconds", ["WSP_READY_MAX_AGE_SECONDS"], Environment, "", "A READY emitted more than this many seconds ago is refused. Default: any age.", "1" ..= "10000000000" => Real;
+    TRAFFIC_OUTPUT_IDS: "policy.traffic_output_ids", ["WSP_TRAFFIC_OUTPUT_IDS"], Environment, "", "The one traffic output (a list with one entry; a comma list in the environment)." => List;
     TRAFFIC_OUTPUT_IDS_REF: "policy.traffic_output_ids_ref", ["WSP_TRAFFIC_OUTPUT_IDS_REF"], Environment, "", "A YAML file with `output_ids`, in place of `traffic_output_ids`.";
-    CONTEXT_OUTPUT_IDS: "policy.context_output_ids", ["WSP_CONTEXT_OUTPUT_IDS"], Environment, "", "Context outputs, in the order they precede traffic at equal time. Default: the three of the traffic output.";
+    CONTEXT_OUTPUT_IDS: "policy.context_output_ids", ["WSP_CONTEXT_OUTPUT_IDS"], Environment, "", "Context outputs, in the order they precede traffic at equal time. Default: the three of the traffic output." => List;
     CONTEXT_OUTPUT_IDS_REF: "policy.context_output_ids_ref", ["WSP_CONTEXT_OUTPUT_IDS_REF"], Environment, "", "A YAML file with `output_ids`, in place of `context_output_ids`.";
     CONTEXT_OUTPUT_IDS_BASELINE_REF: "policy.context_output_ids_baseline_ref", [], Profile, "", "The same, used when the traffic is the baseline.";
+    FOLDER: "wiring.wsp_folder", ["WSP_FOLDER"], Environment, "", "The folder that relative paths count from: those of the profile, of READY and of the environment, and `runs/fraud-platform`. WSP enters it at the start. In the profile it counts from the profile's folder, in the environment from the working directory. Default: the working directory. Files that the command line names are not affected.";
     STORE_ROOT: "wiring.object_store.root", ["PLATFORM_STORE_ROOT"], Profile, "runs", "Root of facts and evidence: a folder, or `s3://bucket/prefix`. Without it a bucket is the root.";
-    STORE_KIND: "wiring.object_store.kind", [], Profile, "", "`local`, `file` or `s3`; without it the root tells. With `s3` and a bucket, a root that is no address is a prefix in it.";
+    STORE_KIND: "wiring.object_store.kind", [], Profile, "", "`local`, `file` or `s3`; without it the root tells. With `s3` and a bucket, a root that is no address is a prefix in it." => Words(&["local", "file", "s3"]);
     STORE_BUCKET: "wiring.object_store.bucket", [], Profile, "", "The bucket, where the root does not name it. Without a root it is `s3://<bucket>` where the profile has an endpoint, a region or `kind: s3`, else a folder of that name.";
-    STORE_ENDPOINT: "wiring.object_store.endpoint", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"], Profile, "", "Address of an S3-compatible server, for every `s3://` root. Default: AWS.";
+    STORE_ENDPOINT: "wiring.object_store.endpoint", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"], Profile, "", "Address of an S3-compatible server, for every `s3://` root. Default: AWS." => HttpUrl;
     STORE_REGION: "wiring.object_store.region", ["AWS_REGION", "AWS_DEFAULT_REGION"], Profile, "", "Its region. Default: what AWS's own files say.";
-    STORE_PATH_STYLE: "wiring.object_store.path_style", [], Profile, "false", "`endpoint/bucket/key` in place of `bucket.endpoint/key`.";
-    CONTROL_BUS_KIND: "wiring.control_bus.kind", ["CONTROL_BUS_KIND"], Profile, "", "`file`, `kafka` or `kinesis`.";
+    STORE_PATH_STYLE: "wiring.object_store.path_style", [], Profile, "false", "`endpoint/bucket/key` in place of `bucket.endpoint/key`." => Switch;
+    CONTROL_BUS_KIND: "wiring.control_bus.kind", ["CONTROL_BUS_KIND"], Profile, "", "`file`, `kafka` or `kinesis`." => Words(&["file", "kafka", "kinesis"]);
     CONTROL_BUS_ROOT: "wiring.control_bus.root", [], Profile, "runs/fraud-platform/control_bus", "Folder of the file control bus.";
     CONTROL_BUS_TOPIC: "wiring.control_bus.topic", ["CONTROL_BUS_TOPIC"], Profile, "fp.bus.control.v1", "The control topic.";
     CONTROL_BUS_STREAM: "wiring.control_bus.stream", ["CONTROL_BUS_STREAM"], Profile, "", "The Kinesis stream that carries the control topic.";
     CONTROL_BUS_REGION: "wiring.control_bus.region", ["CONTROL_BUS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"], Profile, "", "The AWS region of the Kinesis stream. Default: what AWS's own files say.";
-    CONTROL_BUS_ENDPOINT: "wiring.control_bus.endpoint_url", ["CONTROL_BUS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL"], Profile, "", "Address of a server that speaks like Kinesis. Default: AWS.";
-    KAFKA_SERVERS: "", ["KAFKA_BOOTSTRAP_SERVERS"], Environment, "", "Kafka's brokers, `host:port` with commas; a `SASL_SSL://`-like prefix is dropped.";
+    CONTROL_BUS_ENDPOINT: "wiring.control_bus.endpoint_url", ["CONTROL_BUS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL"], Profile, "", "Address of a server that speaks like Kinesis. Default: AWS." => HttpUrl;
+    KAFKA_SERVERS: "", ["KAFKA_BOOTSTRAP_SERVERS"], Environment, "", "Kafka's brokers, `host:port` with commas; a `SASL_SSL://`-like prefix is dropped." => Brokers;
     KAFKA_SECURITY: "", ["KAFKA_SECURITY_PROTOCOL"], Environment, "SASL_SSL", "`SASL_SSL`, `SASL_PLAINTEXT`, `SSL` or `PLAINTEXT`.";
     KAFKA_MECHANISM: "", ["KAFKA_SASL_MECHANISM"], Environment, "PLAIN", "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, or `OAUTHBEARER`: the IAM login of Amazon MSK, by a token that is signed with the AWS credentials of the environment and renewed before it ends.";
     KAFKA_AWS_REGION: "", ["KAFKA_AWS_REGION"], Environment, "", "The region of the IAM login; needed with `OAUTHBEARER`.";
     KAFKA_USERNAME: "", ["KAFKA_SASL_USERNAME"], Environment, "", "Who logs in.";
-    KAFKA_PASSWORD: "", ["KAFKA_SASL_PASSWORD"], Environment, "", "With what. Never printed.";
+    KAFKA_PASSWORD: "", ["KAFKA_SASL_PASSWORD"], Environment, "", "With what. Never printed." => Secret;
     KAFKA_CA: "", ["KAFKA_CA_LOCATION"], Environment, "", "PEM certificates to trust, a file or a folder. Default: the system's.";
     KAFKA_GROUP: "", ["WSP_READY_GROUP_ID"], Environment, "wsp-ready", "The consumer group; with Kafka, each READY goes to one of its members. Kinesis has no groups: each consumer reads the whole stream, and what is settled is kept by group.";
     KAFKA_SESSION: "", ["WSP_READY_SESSION_TIMEOUT_SECONDS"], Environment, "45", "How long the group waits for a consumer that crashed or was cut off before another gets its partitions, seconds (the broker has bounds too).", "6" ..= "1800";
@@ -105,13 +114,13 @@ settings! {
     ORACLE_SCENARIO_ID: "wiring.oracle_scenario_id", [], Profile, "", "The scenario a run must have. Default: READY's.";
     ORACLE_STREAM_VIEW_ROOT: "wiring.oracle_stream_view_root", [], Profile, "", "Folder of the stream views. Default: READY's, else `<engine root>/stream_view/ts_utc`.";
     READ_MEMORY: "wiring.wsp_read.memory_mib", ["WSP_READ_MEMORY_MIB"], Environment, "256", "Memory for the Oracle's rows, MiB, shared among the outputs: row groups being decoded and the next ones, fetched ahead. A row group that needs more than half of its output's share is cut along its pages, if each of them begins with a row; else it is read whole, whatever it takes.", "1" ..= "1048576";
-    IG_INGEST_URL: "wiring.ig_ingest_url", ["IG_INGEST_URL"], Profile, "http://localhost:8081", "IG's base URL, or the push URL itself: http or https, without user, password, query and fragment. The default holds in local profiles alone.";
+    IG_INGEST_URL: "wiring.ig_ingest_url", ["IG_INGEST_URL"], Profile, "http://localhost:8081", "IG's base URL, or the push URL itself: http or https, without user, password, query and fragment. The default holds in local profiles alone." => HttpUrl;
     API_KEY_HEADER: "wiring.security.api_key_header", [], Profile, "X-IG-Api-Key", "Header that carries the key; none that frames a message or is meant for a proxy.";
-    AUTH_TOKEN: "wiring.security.wsp_auth_token", ["IG_API_KEY"], Profile, "", "The key: printable ASCII without blanks at its ends. Never printed.";
-    ALLOW_PLAINTEXT: "wiring.security.allow_plaintext", [], Profile, "", "Connections that a strict profile may leave without TLS, or with a server that is not verified: a list of `ig`, `object_store`, `kafka`, `kinesis`, `postgres`. `wsp_start.json` keeps it. IG, object store, Kinesis and Postgres on loopback need no leave.";
-    CHECKPOINT_BACKEND: "wiring.wsp_checkpoint.backend", ["WSP_CHECKPOINT_BACKEND"], Environment, "file", "`file` or `postgres`.";
+    AUTH_TOKEN: "wiring.security.wsp_auth_token", ["IG_API_KEY"], Profile, "", "The key: printable ASCII without blanks at its ends. Never printed." => Secret;
+    ALLOW_PLAINTEXT: "wiring.security.allow_plaintext", [], Profile, "", "Connections that a strict profile may leave without TLS, or with a server that is not verified: a list of `ig`, `object_store`, `kafka`, `kinesis`, `postgres`. `wsp_start.json` keeps it. IG, object store, Kinesis and Postgres on loopback need no leave." => ListOf(&["ig", "object_store", "kafka", "kinesis", "postgres"]);
+    CHECKPOINT_BACKEND: "wiring.wsp_checkpoint.backend", ["WSP_CHECKPOINT_BACKEND"], Environment, "file", "`file` or `postgres`." => Words(&["file", "postgres"]);
     CHECKPOINT_ROOT: "wiring.wsp_checkpoint.root", ["WSP_CHECKPOINT_ROOT"], Environment, "runs/fraud-platform/wsp/checkpoints", "Folder of the file backend.";
-    CHECKPOINT_DSN: "wiring.wsp_checkpoint.dsn", ["WSP_CHECKPOINT_DSN"], Environment, "", "DSN of the Postgres backend. Never printed.";
+    CHECKPOINT_DSN: "wiring.wsp_checkpoint.dsn", ["WSP_CHECKPOINT_DSN"], Environment, "", "DSN of the Postgres backend. Never printed." => Secret;
     FLUSH_EVERY: "wiring.wsp_checkpoint.flush_every", ["WSP_CHECKPOINT_FLUSH_EVERY"], Environment, "1", "Answered events between two saves.", "1" ..= "1000000";
     CHECKPOINT_LEASE: "wiring.wsp_checkpoint.lease_seconds", ["WSP_CHECKPOINT_LEASE_SECONDS"], Environment, "15", "How long a hold on a run's checkpoint in Postgres lasts without a renewal, seconds. It is renewed every third of it; after a crash another start waits that long.", "1" ..= "600";
     CHECKPOINT_OUTAGE: "wiring.wsp_checkpoint.outage_limit_seconds", ["WSP_CHECKPOINT_OUTAGE_LIMIT_SECONDS"], Environment, "60", "How long a save goes on trying while Postgres is away, seconds; then the run fails. Sending stops long before, at the bound on what is unsaved.", "1" ..= "86400";
@@ -122,16 +131,16 @@ settings! {
     RETRY_BASE_DELAY: "wiring.wsp_retry.base_delay_ms", [], Profile, "250", "Delay after the first failed attempt, milliseconds; doubles each time, plus jitter up to itself.", "0" ..= "3600000";
     RETRY_MAX_DELAY: "wiring.wsp_retry.max_delay_ms", [], Profile, "5000", "Bound of that delay before jitter, milliseconds.", "0" ..= "3600000";
     RETRY_AFTER_MAX: "wiring.wsp_retry.max_retry_after_ms", [], Profile, "30000", "Longest `Retry-After` of IG that is obeyed, milliseconds; a longer one counts as this.", "0" ..= "3600000";
-    RETRY_BUDGET_SHARE: "wiring.wsp_retry.budget_share", [], Profile, "0.5", "Retries that all events together have for each first attempt. What is beyond waits; no event fails for it.", "0" ..= "10";
-    RETRY_BUDGET_FLOOR: "wiring.wsp_retry.budget_floor_per_second", [], Profile, "100", "Retries a second that there are beside that share.", "1" ..= "1000000";
+    RETRY_BUDGET_SHARE: "wiring.wsp_retry.budget_share", [], Profile, "0.5", "Retries that all events together have for each first attempt. What is beyond waits; no event fails for it.", "0" ..= "10" => Real;
+    RETRY_BUDGET_FLOOR: "wiring.wsp_retry.budget_floor_per_second", [], Profile, "100", "Retries a second that there are beside that share.", "1" ..= "1000000" => Real;
     EVENT_DEADLINE: "wiring.wsp_retry.event_deadline_ms", [], Profile, "", "No attempt of an event starts later than this after its first, milliseconds. Default: its attempts are the bound.", "1" ..= "86400000";
-    DELIVERY_MODE: "wiring.wsp_delivery.mode", ["WSP_DELIVERY_MODE"], Environment, "", "`strict`, `keyed` or `free`. Default: strict with one in flight, keyed beyond.";
+    DELIVERY_MODE: "wiring.wsp_delivery.mode", ["WSP_DELIVERY_MODE"], Environment, "", "`strict`, `keyed` or `free`. Default: strict with one in flight, keyed beyond." => Words(&["strict", "keyed", "free"]);
     IN_FLIGHT: "wiring.wsp_delivery.in_flight", ["WSP_IG_PUSH_CONCURRENCY", "WSP_MAX_INFLIGHT"], Environment, "1", "Requests in flight at once.", "1" ..= "1024";
     DELIVERY_THREADS: "wiring.wsp_delivery.threads", ["WSP_DELIVERY_THREADS"], Environment, "1", "Threads that connections are spread over. More pay where one thread's CPU bounds the rate and more cores are free than framing takes.", "1" ..= "64";
     WINDOW: "wiring.wsp_delivery.window", ["WSP_DELIVERY_WINDOW"], Environment, "65536", "How far sending may run ahead of the oldest unanswered event, in events. Others go on that far while an event waits for a slow answer or for its next attempt.", "1" ..= "1000000";
     HELD: "wiring.wsp_delivery.held", ["WSP_DELIVERY_HELD"], Environment, "8192", "Unanswered events in memory at most.", "1" ..= "1000000";
     DELIVERY_MEMORY: "wiring.wsp_delivery.memory_mib", ["WSP_DELIVERY_MEMORY_MIB"], Environment, "64", "Memory for request bodies, MiB: those made ahead and those of unanswered events together. Making more waits for answers. While events wait for another attempt it may be twice as much.", "1" ..= "1048576";
-    ADAPTIVE: "wiring.wsp_delivery.adaptive", ["WSP_DELIVERY_ADAPTIVE"], Environment, "false", "Whether requests in flight follow what IG can take: up to `in_flight` while answers are quick, down on 408, 429, 503, time-outs and slow answers.";
+    ADAPTIVE: "wiring.wsp_delivery.adaptive", ["WSP_DELIVERY_ADAPTIVE"], Environment, "false", "Whether requests in flight follow what IG can take: up to `in_flight` while answers are quick, down on 408, 429, 503, time-outs and slow answers." => Switch;
     IN_FLIGHT_MIN: "wiring.wsp_delivery.in_flight_min", [], Profile, "1", "Requests in flight to start from and to keep at least, when adaptive.", "1" ..= "1024";
     SLOW_ANSWER: "wiring.wsp_delivery.slow_answer_ms", [], Profile, "1000", "An answer that takes longer is a sign of overload, when adaptive; milliseconds.", "0" ..= "3600000";
     IDLE_LIMIT: "wiring.wsp_delivery.idle_limit_ms", [], Profile, "50000", "A connection that lay idle for longer is replaced before it is used, milliseconds; below the load balancer's idle time.", "0" ..= "3600000";
@@ -142,25 +151,25 @@ settings! {
     CLIENT_CERT_FILE: "wiring.wsp_delivery.client_cert_file", ["WSP_DELIVERY_CLIENT_CERT_FILE"], Environment, "", "PEM file of our certificate, for an IG that asks for one; those between it and its authority behind it.";
     CLIENT_KEY_FILE: "wiring.wsp_delivery.client_key_file", ["WSP_DELIVERY_CLIENT_KEY_FILE"], Environment, "", "PEM file of its key.";
     DRAIN_DEADLINE: "wiring.wsp_delivery.drain_deadline_ms", ["WSP_DRAIN_DEADLINE_MS"], Environment, "20000", "How long answers in flight are awaited on a stop, milliseconds.", "0" ..= "3600000";
-    MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes; 0 = no cap.";
+    MAX_EVENTS_PER_OUTPUT: "", ["WSP_MAX_EVENTS_PER_OUTPUT"], Environment, "", "Cap of events per output in one run, counted from where it resumes; 0 = no cap." => Whole;
     LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over, a process each; together they send each event once.", "1" ..= "4096";
-    LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane, from 0 to the count less 1.";
+    LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane, from 0 to the count less 1." => Whole;
     LANE_BY: "", ["WSP_LANE_BY"], Environment, "event_id", "What decides on an event's lane: `event_id`, as the producer in place does it, or `order_key`, which keeps events of one key in line over the whole run. The same for all lanes of a run.";
-    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second of this process over all outputs; with lanes, each process has its own. 0 = no rate, as if unset.", "0" ..= "1000000";
-    TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.", "0" ..= "3600";
-    TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.", "0" ..= "1000000000";
+    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second of this process over all outputs; with lanes, each process has its own. 0 = no rate, as if unset.", "0" ..= "1000000" => Real;
+    TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.", "0" ..= "3600" => Real;
+    TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.", "0" ..= "1000000000" => Real;
     RATE_PLAN_JSON: "", ["WSP_RATE_PLAN_JSON"], Environment, "", "Rates by time: `[{\"start_offset_seconds\", \"target_eps\", \"burst_seconds\", \"initial_tokens\"}]`.";
     RATE_PLAN_START_UTC: "", ["WSP_RATE_PLAN_START_UTC"], Environment, "", "What the plan's offsets count from. Default: the campaign's start, else the stream's.";
     CAMPAIGN_START_UTC: "", ["WSP_CAMPAIGN_START_UTC"], Environment, "", "Wall time at which the run's first event time is due; shared by the lanes of a run.";
-    NO_REPLAY_DELAY_WITH_PLAN: "", ["WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN"], Environment, "false", "With a rate plan, event time does not pace.";
-    TELEMETRY_LISTEN: "wiring.wsp_telemetry.listen", ["WSP_TELEMETRY_LISTEN"], Environment, "127.0.0.1:9464", "Where `wsp run` serves its live page (`/`), `/metrics`, `/livez`, `/readyz` and `/status`: an address with port, or `off`. Nobody who asks there has to log in, so anything but loopback has to be told. Where the default is taken already, the run goes on without.";
+    NO_REPLAY_DELAY_WITH_PLAN: "", ["WSP_DISABLE_REPLAY_DELAY_WHEN_RATE_PLAN"], Environment, "false", "With a rate plan, event time does not pace." => Switch;
+    TELEMETRY_LISTEN: "wiring.wsp_telemetry.listen", ["WSP_TELEMETRY_LISTEN"], Environment, "127.0.0.1:9464", "Where `wsp run` serves its live page (`/`), `/metrics`, `/livez`, `/readyz` and `/status`: an address with port, or `off`. Nobody who asks there has to log in, so anything but loopback has to be told. Where the default is taken already, the run goes on without." => Listen;
     PLATFORM_RUN_ID: "", ["PLATFORM_RUN_ID"], Environment, "", "The active run. Default: the first line of `runs/fraud-platform/ACTIVE_RUN_ID`.";
-    HTTPS_PROXY: "", ["https_proxy", "HTTPS_PROXY"], Environment, "", "WSP uses no proxy: where this names one for an https address of the profile, the profile is refused.";
-    HTTP_PROXY: "", ["http_proxy", "HTTP_PROXY"], Environment, "", "The same for http addresses.";
-    ALL_PROXY: "", ["all_proxy", "ALL_PROXY"], Environment, "", "The same for both.";
+    HTTPS_PROXY: "", ["https_proxy", "HTTPS_PROXY"], Environment, "", "WSP uses no proxy: where this names one for an https address of the profile, the profile is refused." => Secret;
+    HTTP_PROXY: "", ["http_proxy", "HTTP_PROXY"], Environment, "", "The same for http addresses." => Secret;
+    ALL_PROXY: "", ["all_proxy", "ALL_PROXY"], Environment, "", "The same for both." => Secret;
     NO_PROXY: "", ["no_proxy", "NO_PROXY"], Environment, "", "Comma list of names, addresses and networks that are reached without a proxy, as curl reads it.";
-    REQUIRED_PACKS: "", ["WSP_READY_REQUIRED_PACKS"], Environment, "", "Comma list of run/operate pack files that must be up before a stream starts. Strict profiles have to set it; set to nothing, no pack is required.";
-    REQUIRE_ACTIVE_RUN_MATCH: "", ["WSP_READY_REQUIRE_ACTIVE_RUN_MATCH"], Environment, "true", "Whether a required pack has to be up for the same run.";
+    REQUIRED_PACKS: "", ["WSP_READY_REQUIRED_PACKS"], Environment, "", "Comma list of run/operate pack files that must be up before a stream starts. Strict profiles have to set it; set to nothing, no pack is required." => GivenList;
+    REQUIRE_ACTIVE_RUN_MATCH: "", ["WSP_READY_REQUIRE_ACTIVE_RUN_MATCH"], Environment, "true", "Whether a required pack has to be up for the same run." => Switch;
     SERVICE_RELEASE_ID: "", ["SERVICE_RELEASE_ID"], Environment, "dev-local", "Release of this service, kept in governance facts.";
     ENVIRONMENT: "", ["PLATFORM_ENVIRONMENT"], Environment, "unknown", "Environment, kept in governance facts.";
 }
@@ -200,7 +209,7 @@ pub fn reference() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use serde_json::{Value, json};
@@ -223,7 +232,7 @@ mod tests {
     }
 
     /// What is wrong with each of them once `setting` is `value`, in the profile or, with `by_env`, in the environment.
-    fn problems(setting: &Setting, value: &Value, by_env: Option<&str>) -> String {
+    pub(in super::super) fn problems(setting: &Setting, value: &Value, by_env: Option<&str>) -> String {
         let told = profiles().map(|mut profile| {
             let mut at = &mut profile;
             if by_env.is_none() {

@@ -32,7 +32,7 @@ pub enum Link {
 }
 
 impl Link {
-    const ALL: [Self; 5] = [Self::Ig, Self::ObjectStore, Self::Kafka, Self::Kinesis, Self::Postgres];
+    pub(super) const ALL: [Self; 5] = [Self::Ig, Self::ObjectStore, Self::Kafka, Self::Kinesis, Self::Postgres];
 
     /// Its name in `allow_plaintext`.
     #[must_use]

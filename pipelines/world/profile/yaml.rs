@@ -18,7 +18,16 @@ const DEPTH: usize = 64;
 const ALIASED: usize = 100_000;
 
 /// The keys of a mapping with their values, in the file's order.
-type Entries = Vec<(String, Node)>;
+type Entries = Vec<Entry>;
+
+/// A key of a mapping with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// The line of the file that the key stands in, from 1.
+    pub(super) line: usize,
+    pub(super) value: Node,
+}
 
 /// A value of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +48,13 @@ pub(super) enum Node {
 impl Node {
     /// The value under `key`, where this is a mapping that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// The same with its place.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
         let Self::Map(entries) = self else { return None };
-        entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+        entries.iter().find(|entry| entry.key == key)
     }
 
     /// The texts of a list; `None` where this is no list, or one that holds something else.
@@ -54,7 +68,7 @@ impl Node {
         1 + match self {
             Self::Null | Self::Text(_) | Self::Tagged => 0,
             Self::List(items) => items.iter().map(Self::size).sum(),
-            Self::Map(entries) => entries.iter().map(|(_, value)| value.size()).sum(),
+            Self::Map(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
         }
     }
 }
@@ -139,15 +153,15 @@ impl<'i> Reader<'i> {
             let value = self.node(first, depth + 1)?;
             if is_merge {
                 merged.extend(merge(value).ok_or_else(|| at(&span, "`<<` names no mapping"))?);
-            } else if entries.iter().any(|(name, _)| *name == key) {
+            } else if entries.iter().any(|entry| entry.key == key) {
                 return Err(at(&span, "a key stands twice in its block"));
             } else {
-                entries.push((key, value));
+                entries.push(Entry { key, line: span.start.line(), value });
             }
         }
-        for (key, value) in merged {
-            if entries.iter().all(|(name, _)| *name != key) {
-                entries.push((key, value));
+        for merged in merged {
+            if entries.iter().all(|entry| entry.key != merged.key) {
+                entries.push(merged);
             }
         }
         Ok(Node::Map(entries))
@@ -249,6 +263,14 @@ mod tests {
         assert_eq!(parse("").unwrap(), Node::Null);
         assert_eq!(parse("# nothing\n").unwrap(), Node::Null);
         assert_eq!(parse("a: [x, null]").unwrap().get("a").unwrap().texts(), None);
+    }
+
+    #[test]
+    fn an_entry_knows_the_line_that_its_value_is_from() {
+        let tree = parse("base: &b\n  x: 1\nour:\n  <<: *b\n  y:\n    2\nthe: *b").unwrap();
+        let line = |block: &str, key: &str| tree.get(block).unwrap().entry(key).unwrap().line;
+        assert_eq!([tree.entry("base").unwrap().line, tree.entry("the").unwrap().line], [1, 7]);
+        assert_eq!([line("base", "x"), line("our", "y"), line("our", "x"), line("the", "x")], [2, 5, 2, 2]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use wsp_world::matrix::MAX_EVENTS;
 use wsp_world::model::{Hex32, OutputId, PlatformRunId, ScenarioId};
+use wsp_world::profile::draft::DraftBus;
 use wsp_world::profile::settings::TELEMETRY_LISTEN;
 use wsp_world::reference::gate::faults;
 use wsp_world::reference::world::WorldSpec;
@@ -27,7 +28,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, env = "WSP_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
 
-    /// Form of the log on stderr. Default: text where stdout or stderr is a terminal, JSON lines elsewhere.
+    /// Form of the log on stderr. Default: text where stdout or stderr is a terminal, and for `replay`; JSON lines elsewhere.
     #[arg(long, global = true, env = "WSP_LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 }
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Replay events out of any files into any HTTP intake: at their own pace or another, in order per key, and going on
     /// after a crash where it was.
+    #[command(args_override_self = true)]
     Replay(Box<ReplayArgs>),
     /// Publish a READY for a world: make the run's facts, check both as a run would, store the facts, then the READY.
     Ready(Ready),
@@ -62,8 +64,10 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Try every requirement on a profile's own parts, sending a few events of one run, and write what came of each.
     Matrix(Matrix),
+    /// Write a commented profile for given parts.
+    Init(Init),
     /// Check a profile and its environment.
-    Validate(ProfileArg),
+    Validate(Validate),
     /// Look at, or drop, the checkpoint of a run.
     #[command(subcommand)]
     Checkpoint(Checkpoint),
@@ -94,6 +98,8 @@ pub(crate) enum DocsPage {
     Reasons,
     /// docs/profile.md: the settings.
     Profile,
+    /// docs/profile.schema.json: the settings as a JSON Schema, for editors.
+    Schema,
     /// docs/telemetry.md: the metrics.
     Telemetry,
     /// docs/matrix.md: the rows of `wsp matrix`.
@@ -105,6 +111,72 @@ pub(crate) struct ProfileArg {
     /// The profile (YAML).
     #[arg(long, value_name = "FILE", env = "WSP_PROFILE")]
     pub(crate) profile: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArg,
+    /// Print each setting in force, its value and where it comes from; secrets are hidden.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Print that as JSON.
+    #[arg(long, requires = "explain")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// What the profile is for.
+    #[arg(long, value_enum, default_value = "local")]
+    pub(crate) kind: InitKind,
+    /// The engine run root of the world that every run streams: a folder, or `s3://bucket/prefix`. Default: each READY
+    /// names its own.
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) world: Option<String>,
+    /// The Ingestion Gate. Default: `IG_INGEST_URL`, in a local profile else `http://127.0.0.1:8081`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) gate: Option<String>,
+    /// Where READYs come from: file[:FOLDER], kafka[:BROKERS] or kinesis[:STREAM]. Default: file; kafka for `dev_min`.
+    #[arg(long, value_name = "BUS", value_parser = draft_bus)]
+    pub(crate) control_bus: Option<DraftBus>,
+    /// Where checkpoints are kept. Default: file; postgres for `dev_min`.
+    #[arg(long, value_enum)]
+    pub(crate) checkpoints: Option<InitCheckpoints>,
+    /// The file to write; `-` is stdout.
+    #[arg(long, value_name = "FILE", default_value = "wsp.yaml")]
+    pub(crate) output: PathBuf,
+    /// Overwrite the file.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum InitKind {
+    /// One machine.
+    Local,
+    /// Remote parts alone: a strict profile.
+    #[value(name = "dev_min")]
+    DevMin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum InitCheckpoints {
+    /// Files.
+    File,
+    /// A Postgres database.
+    Postgres,
+}
+
+fn draft_bus(text: &str) -> Result<DraftBus, String> {
+    let (kind, part) = text.split_once(':').map_or((text, None), |(kind, part)| (kind, Some(part)));
+    let part = part.filter(|part| !part.is_empty()).map(str::to_owned);
+    match kind {
+        "file" => Ok(DraftBus::File(part)),
+        "kafka" => Ok(DraftBus::Kafka(part)),
+        "kinesis" => Ok(DraftBus::Kinesis(part)),
+        _ => Err("it begins with none of file, kafka, kinesis".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

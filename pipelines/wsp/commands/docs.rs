@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::CommandFactory;
 use wsp_world::matrix::ROWS;
 use wsp_world::model::{After, Bus, Reason};
-use wsp_world::profile::settings;
+use wsp_world::profile::{schema, settings};
 use wsp_world::telemetry::catalogue;
 
 use super::args::{Cli, DocsPage};
@@ -40,6 +40,10 @@ working directory where the file exists there, else from the profile's folder; r
 `wiring.wsp_folder` puts another folder in its place. `wins` means that the variable overrides the
 profile, `where absent` that it fills what the profile leaves out. A number outside its bounds is refused, and so is an unknown key in the blocks that are WSP's alone:
 CLOSED.
+
+`wsp init` writes a commented profile for given parts. [profile.schema.json](profile.schema.json) (`wsp docs schema`) is this page as a JSON
+Schema: with `# yaml-language-server: $schema=PATH` in its first line, editors complete and check a profile. `wsp validate --explain`
+prints each setting that a profile has a use for, its value and the line, variable or default that it comes from; secrets are hidden.
 
 ";
 
@@ -115,6 +119,8 @@ pub(crate) fn page(page: DocsPage) -> String {
             let intro = PROFILE.replace("CLOSED", &blocks.join(", "));
             format!("{intro}{}{BESIDES}{}{OTHERS}", settings::reference(), of_the_command_line())
         }
+        // What the table holds is JSON, whatever it holds.
+        DocsPage::Schema => format!("{:#}\n", schema::document()),
         DocsPage::Telemetry => format!("{TELEMETRY}{}", catalogue::reference()),
         DocsPage::Matrix => matrix(),
         DocsPage::Reasons => reasons(),
@@ -175,6 +181,10 @@ mod tests {
         assert!(
             include_str!("../../../docs/profile.md") == page(DocsPage::Profile),
             "write it again: wsp docs profile > docs/profile.md"
+        );
+        assert!(
+            include_str!("../../../docs/profile.schema.json") == page(DocsPage::Schema),
+            "write it again: wsp docs schema > docs/profile.schema.json"
         );
         assert!(
             include_str!("../../../docs/telemetry.md") == page(DocsPage::Telemetry),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use wsp_world::profile::{Profile, settings};
 
-use super::args::{Checkpoint, Command, Matrix, ProfileArg, Ready, ReadyArgs, Report, Run, Verify};
+use super::args::{Checkpoint, Command, Matrix, ProfileArg, Ready, ReadyArgs, Report, Run, Validate, Verify};
 use super::{Failure, variable};
 
 /// Enters the folder that the command's profile names, if it names one.
@@ -37,7 +37,7 @@ fn paths(command: &mut Command) -> Option<(&mut PathBuf, Vec<&mut PathBuf>)> {
         Command::Run(Run { profile: ProfileArg { profile }, .. })
         | Command::Ready(Ready { profile: ProfileArg { profile }, .. })
         | Command::Verify(Verify { profile: ProfileArg { profile }, .. })
-        | Command::Validate(ProfileArg { profile }) => Some((profile, Vec::new())),
+        | Command::Validate(Validate { profile: ProfileArg { profile }, .. }) => Some((profile, Vec::new())),
         Command::Plan(ReadyArgs { profile: ProfileArg { profile }, ready: other, .. })
         | Command::Matrix(Matrix { profile: ProfileArg { profile }, ready: other, .. })
         | Command::Report(Report { profile: ProfileArg { profile }, out: other, .. }) => {
@@ -51,6 +51,7 @@ fn paths(command: &mut Command) -> Option<(&mut PathBuf, Vec<&mut PathBuf>)> {
             Some((profile, ready.iter_mut().collect()))
         }
         Command::Demo(_)
+        | Command::Init(_)
         | Command::Status(_)
         | Command::Gate(_)
         | Command::World(_)

@@ -10,6 +10,7 @@ mod docs;
 pub(crate) mod folder;
 mod gate;
 mod gate_watch;
+mod init;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kinesis")]
@@ -20,12 +21,14 @@ mod plan;
 mod ready;
 mod replay;
 mod replay_args;
+pub(crate) mod replay_config;
 mod report;
 pub(crate) mod screen;
 mod service;
 mod simulate;
 mod status;
 mod table;
+mod validate;
 mod verify;
 mod view;
 mod waiting;
@@ -39,12 +42,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use wsp::clock::{Clock, SystemClock};
+use wsp::clock::Clock;
 use wsp_world::model::Refusal;
 use wsp_world::profile::{ConfigError, Profile, References};
 use wsp_world::telemetry::Telemetry;
 use wsp_world::telemetry::otlp::Otlp;
-use wsp_world::{preflight, stopping};
 
 use args::{Cli, Command, ProfileArg};
 use screen::Screen;
@@ -139,7 +141,8 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Matrix(args) => matrix::run(&args),
-        Command::Validate(args) => validate(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Validate(args) => validate::run(&args),
         Command::Checkpoint(args) => checkpoint::run(args),
         Command::Gate(args) => gate::run(args),
         Command::World(args) => world::run(args),
@@ -187,20 +190,6 @@ pub(crate) fn say(text: impl Display) -> Result<(), Failure> {
 /// Says something beside the data. stderr that is gone is no reason to fail.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-fn validate(args: &ProfileArg) -> Outcome {
-    let profile = load_checked(args, |refers| [preflight::machine(refers), preflight::files(refers)].concat())?;
-    service::gate(&profile, SystemClock::new())?;
-    let stop = stopping::longest(&profile).as_secs_f64();
-    let profile = format_args!("{}: profile {} is in order", args.profile.display(), profile.profile_id);
-    say(format_args!("{profile}; once told to stop, a run ends within {stop} s\n"))?;
-    if Profile::folder(&args.profile, &variable).is_some()
-        && let Ok(folder) = std::env::current_dir()
-    {
-        say(format_args!("relative paths count from {}\n", folder.display()))?;
-    }
-    Ok(Exit::Done)
 }
 
 /// A single-threaded runtime: delivery is fastest on one thread, and nothing else here needs more.

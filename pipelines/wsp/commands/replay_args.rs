@@ -21,6 +21,11 @@ pub(crate) struct ReplayArgs {
     /// An input with a name of its own. The name is part of the ids of its events.
     #[arg(long = "input", value_name = "NAME=PATTERN")]
     pub(crate) named: Vec<String>,
+    /// A YAML file with flags as its keys, and inputs by name under `inputs`. Flags of the command line go before it; those
+    /// that may be given several times add up.
+    // It is taken out of the command line before that is read.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The intake: http or https.
     #[arg(long, value_name = "URL")]
     pub(crate) to: String,
@@ -241,6 +246,9 @@ impl ReplayArgs {
     /// What they mean.
     pub(crate) fn options(&self) -> Result<Options, Error> {
         let Self { rows, requests, delivery, time, state, .. } = self;
+        if self.config.is_some() {
+            return Err(Error::flag("--config", "a second file; put all flags into one"));
+        }
         let headers = requests.header.iter().map(|text| Template::new(text)).collect::<Result<Vec<_>, _>>()?;
         let target = Target::new(&self.to, &requests.method, &headers, &requests.logins())?;
         let rate = time.rate()?;

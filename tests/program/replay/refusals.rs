@@ -113,3 +113,16 @@ fn an_intake_that_comes_back_is_waited_for() {
     let intake = Intake::at(port, |_, _| 200);
     assert_eq!((child.wait().unwrap().code(), intake.taken().len()), (Some(0), 30));
 }
+
+#[test]
+fn a_file_of_flags_is_refused_by_its_key() {
+    for (text, words) in [
+        ("to: [", "--config: r.yaml: it is no YAML"),
+        ("time:", "--config: r.yaml: time has no value"),
+        ("speedups: 1", "--speedups"),
+    ] {
+        let (code, err, came) =
+            refused(&[("a.jsonl", &lines(0..2)), ("r.yaml", text)], &["a.jsonl", "--config", "r.yaml"]);
+        assert!(code == Some(2) && err.contains(words) && came == 0, "{text}: {code:?} {err}");
+    }
+}

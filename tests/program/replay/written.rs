@@ -38,14 +38,34 @@ fn files_of_four_writers_come_to_the_bodies_that_were_meant() {
     }
 }
 
+/// A file whose footer has 100,000 groups, each in the one before.
+fn bottomless() -> Vec<u8> {
+    let mut footer = vec![0x15, 0x02, 0x19, 0xfc, 0xa1, 0x8d, 0x06];
+    for _ in 0..100_000 {
+        footer.extend([0x48, 0x01, b'g', 0x15, 0x02, 0x00]);
+    }
+    footer.extend([0x15, 0x02, 0x25, 0x00, 0x18, 0x01, b'x', 0x00, 0x16, 0x00, 0x19, 0x0c, 0x00]);
+    let length = (footer.len() as u32).to_le_bytes();
+    [b"PAR1".to_vec(), footer, length.to_vec(), b"PAR1".to_vec()].concat()
+}
+
 #[test]
 fn encrypted_and_damaged_files_are_refused_by_name() {
-    for name in ["encrypted_column", "encrypted_footer"] {
+    let files = [
+        (
+            rows::written("encrypted_column").to_vec(),
+            "a.parquet: it can't be read as Parquet: column secret is encrypted",
+        ),
+        (rows::written("encrypted_footer").to_vec(), "its footer is encrypted"),
+        (bottomless(), "its schema is nested too deeply"),
+        (rows::written("polars")[..3000].to_vec(), "it does not end like a Parquet file"),
+    ];
+    for (file, words) in files {
         let folder = Folder::new(&[]);
-        std::fs::write(folder.path("a.parquet"), rows::written(name)).unwrap();
+        std::fs::write(folder.path("a.parquet"), file).unwrap();
         let intake = Intake::willing();
         let told = folder.replay(&["a.parquet", "--time", "ts_utc", "--to", &intake.url(), "--speedup", "0"]);
-        assert!(told.code == Some(1) && told.err.contains("a.parquet"), "{name}: {}", told.err);
+        assert!(told.code == Some(1) && told.err.contains(words), "{words}: {}", told.err);
         assert!(intake.taken().is_empty());
     }
     // One bit of a file: a checksum tells, or a header that can't be read, or it changed nothing that is sent.

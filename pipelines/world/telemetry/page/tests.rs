@@ -142,7 +142,7 @@ fn a_run_is_shown_with_its_figures() {
         "<dd>64<small>70 events unanswered</small>",
         "999 duplicates",
         "<dd>4<small>of 1\u{202f}000\u{202f}003 attempts</small>",
-        "400\u{a0}ms ago<small>88 cursors saved",
+        "<dt>Since the last save</dt><dd>400\u{a0}ms<small>88 cursors saved",
         "<progress aria-label=\"share of the run that is answered\" value=\"999999\" max=\"1000000\">",
         "As of <time>2026-01-01 01:00:00</time> UTC",
         Hex64::sha256("m").as_str(),
@@ -253,7 +253,7 @@ fn the_first_moments_of_a_run_have_a_page_too() {
     let page = text(&told, &Shown::Live(Box::new(charted(0))));
     is_sound(&page);
     assert!(page.contains("no answer yet") && page.contains("No event was answered."), "{page}");
-    assert!(page.contains("<dd>never<small>0 cursors saved"), "{page}");
+    assert!(page.contains("<dd>–<small>0 cursors saved"), "{page}");
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn live_figures(run: &RunStatus) -> Vec<Figure> {
         .map_or_else(|| "since it was started".to_owned(), |due| format!("{} of {}", percent(&run.total), count(due)));
     let left = eta_seconds.map_or_else(|| "–".to_owned(), seconds);
     let (time, date) = position(&run.outputs);
-    let saved = run.saves.age_seconds.map_or_else(|| "never".to_owned(), |age| format!("{} ago", seconds(age)));
+    let saved = run.saves.age_seconds.map_or_else(|| "–".to_owned(), seconds);
     let answers = &run.answers;
     let mut all = vec![
         Figure::new("Events answered", count(answered), of),
@@ -191,7 +191,7 @@ fn live_figures(run: &RunStatus) -> Vec<Figure> {
         Figure::new("In flight", count(run.in_flight), format!("{} events unanswered", count(run.unanswered))),
         Figure::new("Admitted", count(answers.admitted), format!("{} duplicates", count(answers.duplicates))),
         Figure::new("Retries", count(run.retries), format!("of {} attempts", count(run.attempts))),
-        Figure::new("Last save", saved, format!("{} cursors saved", count(run.saves.cursors))),
+        Figure::new("Since the last save", saved, format!("{} cursors saved", count(run.saves.cursors))),
         Figure::new("Not saved yet", seconds(run.saves.unsaved_seconds), "age of the oldest answer"),
     ];
     if answers.quarantined > 0 || answers.failed > 0 {

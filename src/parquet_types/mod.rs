@@ -9,6 +9,9 @@
 //! cast, and what it adds (dictionaries, offsets of 64 bits, a zone's name) changes no value here. So it is not read, and a
 //! file reads the same with it and without.
 
+pub mod raw_footer;
+pub mod thrift;
+
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};

@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 32;
 
 /// Why a structure could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// It goes on behind the bytes at hand.
     Short,
     /// It is no such structure.
@@ -20,7 +20,7 @@ pub(super) enum Fault {
 
 /// What a field or an element holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A boolean; a field's value is in its header.
     Bool,
     /// One byte.
@@ -57,23 +57,24 @@ impl Kind {
 
 /// Reads a structure from its first byte on.
 #[derive(Debug, Clone)]
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    /// A reader from the start of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// Bytes read so far.
-    pub(super) fn at(&self) -> usize {
+    pub fn at(&self) -> usize {
         self.at
     }
 
     /// Number and kind of the next field; `None` at the struct's end. `last` is the number of the field before it, 0 at first.
-    pub(super) fn field(&mut self, last: i16) -> Result<Option<(i16, Kind)>, Fault> {
+    pub fn field(&mut self, last: i16) -> Result<Option<(i16, Kind)>, Fault> {
         let head = self.byte()?;
         if head == 0 {
             return Ok(None);
@@ -86,19 +87,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number.
-    pub(super) fn int(&mut self) -> Result<i64, Fault> {
+    pub fn int(&mut self) -> Result<i64, Fault> {
         let raw = self.varint()?;
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
     /// A length and as many bytes.
-    pub(super) fn binary(&mut self) -> Result<&'a [u8], Fault> {
+    pub fn binary(&mut self) -> Result<&'a [u8], Fault> {
         let length = usize::try_from(self.varint()?).map_err(|_| Fault::Malformed)?;
         self.take(length)
     }
 
     /// How many elements a list has, and of what kind they are.
-    pub(super) fn list(&mut self) -> Result<(u64, Kind), Fault> {
+    pub fn list(&mut self) -> Result<(u64, Kind), Fault> {
         let head = self.byte()?;
         if head == 0 {
             // Some writers give an empty list's elements no kind.
@@ -112,7 +113,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips a field's value.
-    pub(super) fn skip(&mut self, kind: Kind) -> Result<(), Fault> {
+    pub fn skip(&mut self, kind: Kind) -> Result<(), Fault> {
         self.skip_value(kind, true, MAX_DEPTH)
     }
 
@@ -172,7 +173,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A number of seven bits a byte, the lowest first, and how many bytes it takes.
-pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), Fault> {
+pub fn varint(bytes: &[u8]) -> Result<(u64, usize), Fault> {
     let mut value = 0_u64;
     for i in 0..10 {
         let byte = *bytes.get(i).ok_or(Fault::Short)?;

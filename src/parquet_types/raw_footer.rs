@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 64;
 
 /// Why a footer is refused before the library sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Objection {
+pub enum Objection {
     /// Its schema is nested too deeply.
     TooDeep,
     /// This column is encrypted.
@@ -20,7 +20,7 @@ pub(super) enum Objection {
 }
 
 /// What stands against the footer `bytes`. What is no footer at all is the library's to say.
-pub(super) fn objection(bytes: &[u8]) -> Option<Objection> {
+pub fn objection(bytes: &[u8]) -> Option<Objection> {
     let mut reader = Reader::new(bytes);
     look(&mut reader).ok().flatten()
 }
