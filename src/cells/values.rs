@@ -17,6 +17,7 @@ impl Unfit {
     }
 
     /// The same, one step further in: put together from the inside out.
+    #[must_use]
     pub fn below(mut self, step: &str) -> Self {
         self.0.0.insert_str(0, step);
         self

@@ -252,5 +252,6 @@ mod rest_tests;
 #[cfg(test)]
 mod odd_tests;
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tls_tests;

@@ -7,14 +7,14 @@ use super::{Attempt, Cause, Decided, Delivery, Item, Judge, PushError, Stray, Ve
 /// An item.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
-    pub(super) event_id: [u8; 32],
+    pub(super) id: [u8; 32],
     pub(super) order_key: u64,
     pub(super) body: Bytes,
 }
 
 impl Item for Event {
     fn id(&self) -> &[u8; 32] {
-        &self.event_id
+        &self.id
     }
 
     fn line(&self) -> u64 {
@@ -41,7 +41,7 @@ impl Judge<Event> for Named {
         let Attempt::Answered(answer) = attempt else {
             return Ok(Verdict::Retry { why: format!("{attempt:?}"), retry_after: None });
         };
-        let (ours, body) = (const_hex::encode(event.event_id), String::from_utf8_lossy(answer.body()));
+        let (ours, body) = (const_hex::encode(event.id), String::from_utf8_lossy(answer.body()));
         if body.contains("event_id") && !body.contains(&ours) {
             return Err(Stray("it names another event"));
         }

@@ -87,7 +87,7 @@ pub(super) fn gate(address: SocketAddr) -> HttpGate<SystemClock> {
 }
 
 pub(super) fn event() -> Event {
-    Event { event_id: [0; 32], order_key: 0, body: Bytes::from_static(b"{\"event_id\":1}") }
+    Event { id: [0; 32], order_key: 0, body: Bytes::from_static(b"{\"event_id\":1}") }
 }
 
 pub(super) fn connections(seen: &Seen) -> Vec<usize> {
@@ -136,7 +136,7 @@ async fn requests_of_a_traced_run_carry_its_trace_and_the_event() {
     let mut connection = gate(address).traced(mark.clone()).connection();
     for trace_id in [0, 0xfe] {
         mark.set(trace_id);
-        answered(connection.push(&Event { event_id: [0xab; 32], ..event() }).await);
+        answered(connection.push(&Event { id: [0xab; 32], ..event() }).await);
     }
     let marks: Vec<_> = seen
         .lock()
