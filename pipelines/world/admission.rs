@@ -74,17 +74,27 @@ pub struct Asked<'a> {
     pub folder: &'a Path,
     /// The wall's time.
     pub now: Micros,
+    /// READY was deferred before. Its packs are looked at before its facts then, so that a look that finds them missing reads
+    /// no facts.
+    pub deferred: bool,
+}
+
+/// A run whose identity is locked.
+#[derive(Debug)]
+pub struct Known {
+    /// The identity.
+    pub identity: RunIdentity,
+    /// Where its evidence goes.
+    pub evidence: RunEvidence,
 }
 
 /// A run whose world may be checked.
 #[derive(Debug)]
 pub struct Admitted {
-    /// Who it is.
-    pub identity: RunIdentity,
+    /// Which.
+    pub run: Known,
     /// Its world, as it is spelt.
     pub engine_root: String,
-    /// Where its evidence goes.
-    pub evidence: RunEvidence,
     /// The look at the required packs, all of which are up.
     pub packs: PacksLook,
 }
@@ -111,17 +121,18 @@ pub struct Ended {
     pub refusal: Refusal,
     /// The verdict that stands already, where READY has one.
     pub standing: Option<Status>,
-    /// Who the run is, where that was known by then.
-    pub identity: Option<RunIdentity>,
+    /// The run, where its identity was locked by then.
+    pub run: Option<Known>,
     /// The look at the required packs, where they are not up.
     pub packs: Option<PacksLook>,
 }
 
 impl Ended {
-    /// The run's refusal says something of the run; a store's failure does not, and the READY comes again.
+    /// The refusal says something of the run. A store's failure and a record that can't be read do not, and the READY comes
+    /// again.
     #[must_use]
     pub fn is_of_the_run(&self) -> bool {
-        self.refusal.reason != Reason::StoreUnavailable
+        self.step != Step::Record && self.refusal.reason != Reason::StoreUnavailable
     }
 
     /// The verdict.
@@ -158,7 +169,7 @@ pub async fn admit(asked: Asked<'_>) -> Result<Admitted, Box<Ended>> {
     // Where no step refuses, each has its value.
     admitted.ok_or_else(|| {
         let refusal = Refusal::new(Reason::InternalError, "a step of the admission passed without its value");
-        Box::new(Ended { step: Step::RequiredPacks, refusal, standing: None, identity: None, packs: None })
+        Box::new(Ended { step: Step::RequiredPacks, refusal, standing: None, run: None, packs: None })
     })
 }
 
@@ -173,13 +184,13 @@ struct Walk<'c> {
     /// Whether a refusal is noted and the next step is taken.
     goes_on: bool,
     standing: Option<Status>,
-    identity: Option<RunIdentity>,
+    run: Option<Known>,
     packs: Option<PacksLook>,
 }
 
 impl<'c> Walk<'c> {
     fn new(checks: &'c mut CheckList, goes_on: bool) -> Self {
-        Self { checks, goes_on, standing: None, identity: None, packs: None }
+        Self { checks, goes_on, standing: None, run: None, packs: None }
     }
 
     /// All steps, in their order.
@@ -197,31 +208,31 @@ impl<'c> Walk<'c> {
             self.step(Step::Record, unseen, |()| "no verdict stands yet".to_owned())?;
         }
         self.step(Step::Scope, asked.in_scope(), |()| "READY is for it".to_owned())?;
-        self.identity = self.step(Step::Identity, asked.identity().await, |identity| {
+        if asked.deferred {
+            self.packs(&asked)?;
+        }
+        self.run = self.step(Step::Identity, asked.known(home).await, |Known { identity, .. }| {
             format!("{}, scenario run {}", identity.platform_run_id, identity.scenario_run_id)
         })?;
         self.step(Step::Age, asked.fresh(), |()| {
             asked.ready.emitted_at().map_or("unknown".to_owned(), |at| format!("emitted at {at}"))
         })?;
-        let evidence = match (&self.identity, home) {
-            (Some(identity), Some(home)) => {
-                let evidence = asked.once(home, identity).await;
-                self.step(Step::Run, evidence, |_| "not streamed under another READY".to_owned())?
-            }
-            _ => None,
-        };
+        if let Some(run) = &self.run {
+            let once = not_streamed(asked.ready, &run.evidence).await;
+            self.step(Step::Run, once, |()| "not streamed under another READY".to_owned())?;
+        }
         let engine_root = self.step(Step::EngineRoot, asked.engine_root(), Clone::clone)?;
+        self.packs(&asked)?;
+        let found = self.run.zip(engine_root).zip(self.packs);
+        Ok(found.map(|((run, engine_root), packs)| Admitted { run, engine_root, packs }))
+    }
+
+    /// Looks at the packs that have to be up.
+    fn packs(&mut self, asked: &Asked<'_>) -> Result<(), Box<Ended>> {
         let packs = asked.packs();
         let up = packs.verdict();
         self.packs = Some(packs);
-        self.step(Step::RequiredPacks, up, Clone::clone)?;
-        let found = self.identity.zip(engine_root).zip(evidence).zip(self.packs);
-        Ok(found.map(|(((identity, engine_root), evidence), packs)| Admitted {
-            identity,
-            engine_root,
-            evidence,
-            packs,
-        }))
+        self.step(Step::RequiredPacks, up, Clone::clone).map(drop)
     }
 
     fn step<T>(
@@ -235,7 +246,7 @@ impl<'c> Walk<'c> {
                 step,
                 refusal,
                 standing: self.standing.take(),
-                identity: self.identity.take(),
+                run: self.run.take(),
                 packs: self.packs.take(),
             })),
             found => Ok(self.checks.note(step.name(), found, words)),
@@ -244,8 +255,7 @@ impl<'c> Walk<'c> {
 }
 
 impl<'a> Asked<'a> {
-    /// A look at the packs that have to be up.
-    pub fn packs(&self) -> PacksLook {
+    fn packs(&self) -> PacksLook {
         PacksLook::take(&self.profile.required_packs, self.folder, self.ready.payload.platform_run_id.as_ref())
     }
 
@@ -267,18 +277,15 @@ impl<'a> Asked<'a> {
         prepare::in_scope(self.ready, self.active)
     }
 
-    async fn identity(&self) -> Result<RunIdentity, Refusal> {
-        prepare::identify(&**self.store, self.ready).instrument(info_span!("identify")).await
+    /// The run, with `home` as the place of its records; its own folder where there is none.
+    async fn known(&self, home: Option<&PlatformRunId>) -> Result<Known, Refusal> {
+        let identity = prepare::identify(&**self.store, self.ready).instrument(info_span!("identify")).await?;
+        let home = home.unwrap_or(&identity.platform_run_id);
+        Ok(Known { evidence: evidence_of(self.profile, self.store, home, &identity)?, identity })
     }
 
     fn fresh(&self) -> Result<(), Refusal> {
         prepare::fresh(self.ready, self.profile.policy.ready_max_age, self.now)
-    }
-
-    /// Where the run's evidence goes, if no other READY of it was streamed.
-    async fn once(&self, home: &PlatformRunId, identity: &RunIdentity) -> Result<RunEvidence, Refusal> {
-        let evidence = evidence_of(self.profile, self.store, home, identity)?;
-        not_streamed(self.ready, &evidence).await.map(|()| evidence)
     }
 
     fn engine_root(&self) -> Result<String, Refusal> {

@@ -22,7 +22,7 @@ use crate::oracle::{Resume, Scan};
 use crate::profile::{Profile, active_run};
 use crate::ready::Ready;
 
-use super::admission::{self, Admitted, Asked};
+use super::admission::{self, Admitted, Asked, Known};
 use super::first_rows;
 use super::positions::{checkpoints, resumed_at};
 use super::prepare::{self, Prepared, PreparedOutput};
@@ -152,8 +152,16 @@ async fn check<C: Clock>(
     let active = checks.note("active run", active, |active| {
         active.as_ref().map_or("none; a READY of any is taken".to_owned(), ToString::to_string)
     })?;
-    let asked = Asked { profile, store, ready, active: active.as_ref(), folder: Path::new(""), now: clock.utc() };
-    let Admitted { identity, engine_root, .. } = admission::look(asked, checks).await?;
+    let asked = Asked {
+        profile,
+        store,
+        ready,
+        active: active.as_ref(),
+        folder: Path::new(""),
+        now: clock.utc(),
+        deferred: false,
+    };
+    let Admitted { run: Known { identity, .. }, engine_root, .. } = admission::look(asked, checks).await?;
     prepare::prepare(profile, ready.payload.oracle_pack_ref.as_ref(), identity, engine_root, checks).await
 }
 

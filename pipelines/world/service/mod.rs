@@ -29,11 +29,11 @@ use crate::model::{CheckList, Event, PlatformRunId, Reason, Refusal};
 use crate::profile::{ConfigError, Profile, active_run};
 use crate::ready::{Incoming, Ready, Source};
 
-use super::admission::{self, Admitted, Asked, Ended, Leaves, Step};
+use super::admission::{self, Admitted, Asked, Ended, Known, Leaves, Step};
 use super::deferral::{PacksLook, Waiting};
 use super::prepare;
 use super::producer::Settings;
-use super::run_evidence::{By, ending, evidence_of, limits, pins, provenance, rows_before};
+use super::run_evidence::{By, ending, limits, pins, provenance, rows_before};
 use super::stopping;
 use super::telemetry::{Telemetry, spans};
 pub use direct::{Direct, Directed};
@@ -160,22 +160,15 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             active,
             folder: &self.folder,
             now: self.clock.utc(),
+            deferred: self.waiting.knows(message_id),
         };
-        if self.waiting.knows(message_id)
-            && active.is_none_or(|active| ready.payload.platform_run_id.as_ref() == Some(active))
-            && let Some(taken) = self.defer_for_packs(ready, home, &asked.packs()).await?
-        {
-            // Its identity was looked at when it was deferred first; each look after that costs no store.
-            return Ok(taken);
-        }
         let admitted = admission::admit(asked).await;
-        let identity = match &admitted {
-            Ok(admitted) => Some(&admitted.identity),
-            Err(ended) => ended.identity.as_ref(),
+        let run = match &admitted {
+            Ok(admitted) => Some(&admitted.run),
+            Err(ended) => ended.run.as_ref(),
         };
-        if let Some(identity) = identity {
+        if let Some(Known { identity, evidence }) = run {
             tracing::Span::current().record("platform_run_id", tracing::field::display(&identity.platform_run_id));
-            let evidence = evidence_of(&self.profile, &self.store, home, identity)?;
             let payload = &ready.payload;
             evidence.facts.ready_seen(message_id, &payload.run_id, &payload.facts_view_ref, self.clock.utc()).await?;
         }
@@ -210,10 +203,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
                 facts.zip(asked.active.map(|active| Cancelled::ScopeMismatch { active }))
             }
             Leaves::ScenarioMissing => self.facts_of_ready(ready)?.map(|facts| (facts, Cancelled::ScenarioMissing)),
-            Leaves::EngineRootMissing => {
-                let evidence = ended.identity.map(|identity| evidence_of(&self.profile, &self.store, home, &identity));
-                evidence.transpose()?.map(|evidence| (evidence.facts, Cancelled::EngineRootMissing))
-            }
+            Leaves::EngineRootMissing => ended.run.map(|run| (run.evidence.facts, Cancelled::EngineRootMissing)),
         };
         if let Some((facts, cancelled)) = fact {
             facts.cancelled(&taken.verdict, cancelled).await?;
@@ -233,7 +223,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         admitted: Admitted,
         session: &SessionLog<C>,
     ) -> Result<Taken, Refusal> {
-        let Admitted { identity, engine_root, evidence, packs } = admitted;
+        let Admitted { run: Known { identity, evidence }, engine_root, packs } = admitted;
         let message_id = &ready.payload.message_id;
         let pins = pins(&identity);
         let mut checks = CheckList::new();

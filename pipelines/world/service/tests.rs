@@ -475,6 +475,23 @@ async fn a_wait_for_packs_reads_the_facts_once() {
 }
 
 #[tokio::test]
+async fn a_wait_for_packs_ends_with_the_verdict_of_another_process() {
+    let mut scene = Scene::new();
+    let required = std::mem::replace(
+        &mut scene.profile.required_packs,
+        RequiredPacks { files: Some(vec!["nowhere.yaml".into()]), same_run: true },
+    );
+    let waits = scene.service(&answering(), |_, _| Ok(()));
+    let taken = waits.take(&scene.incoming).await.unwrap();
+    assert_eq!(taken.verdict.status, Status::DeferredDownstreamNotReady);
+    scene.profile.required_packs = required;
+    let streamed = scene.service(&answering(), |_, _| Ok(())).take(&scene.incoming).await.unwrap();
+    assert_eq!(streamed.verdict.status, Status::Streamed);
+    let again = waits.take(&scene.incoming).await.unwrap();
+    assert_eq!((again.verdict.status, again.standing), (Status::SkippedDuplicate, Some(Status::Streamed)));
+}
+
+#[tokio::test]
 async fn a_run_by_hand_waits_for_a_checkpoint_that_another_one_holds() {
     let scene = Scene::new();
     let root = scene.folder.path().join("world").display().to_string();
