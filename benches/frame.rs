@@ -16,6 +16,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt as _;
 use views::{framer, parquet, view_of};
+use wsp::frame::Frame as _;
 use wsp_world::envelope::Framer;
 use wsp_world::model::{Micros, RowBatch, RowSlice};
 use wsp_world::oracle::{Scan, View};

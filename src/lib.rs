@@ -1,7 +1,7 @@
 //! Stages of a producer that replays recorded events, in order and at a chosen pace, into a live HTTP intake.
 //!
 //! ```text
-//! batches ──► merge ──► pace ──► throttle ──► push ──► what is delivered
+//! batches ──► merge ──► frame ──► pace ──► throttle ──► push ──► what is delivered
 //! ```
 //!
 //! Each stage is a combinator of streams and knows nothing of what it carries: a batch tells its rows' times and keys
@@ -104,6 +104,7 @@ pub mod contiguous;
 pub mod credit;
 pub mod deliver;
 pub mod disk;
+pub mod frame;
 pub mod http_url;
 pub mod io_thread;
 pub mod merge;

@@ -6,8 +6,9 @@ use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use futures::StreamExt;
 use futures::executor::block_on;
 use serde_json::{Map, Value};
+use wsp::frame::FrameExt as _;
 use wsp::store::{Key, MemoryStore, ObjectStore};
-use wsp_world::envelope::{FrameExt, Framer, OutputFrame, RunPins};
+use wsp_world::envelope::{Framer, OutputFrame, RunPins};
 use wsp_world::model::{Event, Micros, Refusal, RowBatch, RowSlice};
 use wsp_world::oracle::{Scan, View, ViewFile, ViewFiles};
 

@@ -4,15 +4,14 @@
 //! Vec<Slice<Rows>> ──key ► sample ► body ► id ► header lines──► Vec<Event>, all of them in one buffer
 //! ```
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
 use hyper::header::HeaderName;
 use sha2::{Digest, Sha256};
 use wsp::byte_budget::ByteBudget;
+use wsp::deliver::headers::is_value;
+use wsp::frame::{self, Buffers, CHUNK_BYTES};
 use wsp::merge::Slice;
 
 use super::answered::AnsweredRows;
@@ -21,11 +20,9 @@ use super::event::{Event, Position};
 use super::hot_keys::HotKeys;
 use super::input::Input;
 use super::rows::{CellFault, Cells, Rows};
-use super::template::{Template, is_value};
+use super::template::Template;
 use super::wanted::Wanted;
 
-/// A chunk takes no further event once it holds so many bytes. The last of its events keeps all of it in memory.
-const CHUNK_BYTES: usize = 1 << 20;
 /// Expected bytes of an event before the first chunk has shown them.
 const FIRST_EVENT_BYTES: usize = 512;
 
@@ -53,86 +50,25 @@ pub(super) struct Framer {
     left: u64,
     /// By input, events so far.
     seqs: Vec<u64>,
-    event_bytes: usize,
+    buffers: Buffers,
     key: Vec<u8>,
     id: Vec<u8>,
     hot: Option<HotKeys>,
 }
 
-/// What came of a chunk: the events before the first row that can't be sent, and why it can't.
-#[derive(Debug, Default)]
-pub(super) struct Framed {
-    pub(super) events: Vec<Event>,
-    /// Rows that were looked at.
-    pub(super) rows: usize,
-    pub(super) fault: Option<Error>,
-    /// There shall be no more events.
-    pub(super) over: bool,
-}
+type Framed = frame::Framed<Event, Error>;
 
 impl Framer {
     /// Bodies in memory are counted in `budget`.
     pub(super) fn new(frame: Frame, budget: ByteBudget) -> Self {
         let (left, seqs) = (frame.limit, vec![0; frame.inputs.len()]);
         let (key, id, hot) = (Vec::new(), Vec::new(), None);
-        Self { frame, budget, left, seqs, event_bytes: FIRST_EVENT_BYTES, key, id, hot }
+        Self { frame, budget, left, seqs, buffers: Buffers::expecting(FIRST_EVENT_BYTES), key, id, hot }
     }
 
     /// Counts keys in `hot`.
     pub(super) fn counting(self, hot: HotKeys) -> Self {
         Self { hot: Some(hot), ..self }
-    }
-
-    /// Makes events of a chunk, or of its first rows where they are large.
-    fn frame(&mut self, slices: &[Slice<Rows>]) -> Framed {
-        let rows: usize = slices.iter().map(|slice| slice.to - slice.from).sum();
-        let mut out = Vec::with_capacity((rows * self.event_bytes).min(CHUNK_BYTES + self.event_bytes));
-        let mut framed = Framed { events: Vec::with_capacity(rows), ..Framed::default() };
-        let mut ends = Vec::with_capacity(rows);
-        'slices: for slice in slices {
-            for row in slice.from..slice.to {
-                if out.len() >= CHUNK_BYTES {
-                    break 'slices;
-                }
-                if self.left == 0 {
-                    framed.over = true;
-                    break 'slices;
-                }
-                let start = out.len();
-                match self.event(&slice.batch, row, &mut out) {
-                    Ok(Some((event, body_end))) => {
-                        framed.events.push(event);
-                        ends.push((body_end, out.len()));
-                    }
-                    Ok(None) => out.truncate(start),
-                    Err(error) => {
-                        out.truncate(start);
-                        framed.fault = Some(error);
-                        break 'slices;
-                    }
-                }
-                framed.rows += 1;
-            }
-        }
-        // A letter holds whatever its event held.
-        if !slices.iter().any(|slice| matches!(slice.batch.cells, Cells::Letters { .. })) {
-            self.cut_at_bad_text(&mut framed, &mut ends, &out);
-        }
-        if let Some(mean) = out.len().checked_div(framed.events.len()) {
-            // An eighth of room above the mean, so that the next chunk rarely has to grow its buffer.
-            self.event_bytes = mean + mean / 8 + 64;
-        }
-        if out.capacity() > 2 * out.len() {
-            out.shrink_to_fit();
-        }
-        let bytes = self.budget.hold(out);
-        let mut from = 0;
-        for (event, (body_end, end)) in framed.events.iter_mut().zip(ends) {
-            event.body = bytes.slice(from..body_end);
-            event.head = bytes.slice(body_end..end);
-            from = end;
-        }
-        framed
     }
 
     /// A decoder does not check of each text that it is UTF-8 where texts run together in a file; one look at all bodies
@@ -267,6 +203,60 @@ impl Framer {
     }
 }
 
+impl frame::Frame for Framer {
+    type Batch = Rows;
+    type Event = Event;
+    type Error = Error;
+
+    fn budget(&self) -> &ByteBudget {
+        &self.budget
+    }
+
+    fn frame(&mut self, slices: &[Slice<Rows>]) -> Framed {
+        let rows: usize = slices.iter().map(|slice| slice.to - slice.from).sum();
+        let mut out = self.buffers.empty(rows);
+        let mut framed = Framed { events: Vec::with_capacity(rows), rows: 0, fault: None, over: false };
+        let mut ends = Vec::with_capacity(rows);
+        'slices: for slice in slices {
+            for row in slice.from..slice.to {
+                if out.len() >= CHUNK_BYTES {
+                    break 'slices;
+                }
+                if self.left == 0 {
+                    framed.over = true;
+                    break 'slices;
+                }
+                let start = out.len();
+                match self.event(&slice.batch, row, &mut out) {
+                    Ok(Some((event, body_end))) => {
+                        framed.events.push(event);
+                        ends.push((body_end, out.len()));
+                    }
+                    Ok(None) => out.truncate(start),
+                    Err(error) => {
+                        out.truncate(start);
+                        framed.fault = Some(error);
+                        break 'slices;
+                    }
+                }
+                framed.rows += 1;
+            }
+        }
+        // A letter holds whatever its event held.
+        if !slices.iter().any(|slice| matches!(slice.batch.cells, Cells::Letters { .. })) {
+            self.cut_at_bad_text(&mut framed, &mut ends, &out);
+        }
+        let bytes = self.buffers.hold(out, framed.events.len(), &self.budget);
+        let mut from = 0;
+        for (event, (body_end, end)) in framed.events.iter_mut().zip(ends) {
+            event.body = bytes.slice(from..body_end);
+            event.head = bytes.slice(body_end..end);
+            from = end;
+        }
+        framed
+    }
+}
+
 /// The first eight bytes of a hash: the same in every version, so that a sample is the same again.
 fn first_eight(hash: &[u8; 32]) -> u64 {
     hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
@@ -278,8 +268,8 @@ fn header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Makes an id's text from `from` on one that a header carries unchanged: what is not visible ASCII, and what parts of an id
-/// are told by, becomes `%XX`.
+/// Escapes an id's text from `from` on, so that a header carries it unchanged: bytes that are not visible ASCII, and the separator
+/// of an id's parts, become `%XX`.
 fn make_safe(id: &mut Vec<u8>, from: usize, is_part: bool) {
     let is_safe = |byte: &u8| matches!(byte, b'!'..=b'~') && *byte != b'%' && !(is_part && *byte == b':');
     if id[from..].iter().all(is_safe) {
@@ -291,73 +281,6 @@ fn make_safe(id: &mut Vec<u8>, from: usize, is_part: bool) {
         } else {
             id.extend_from_slice(format!("%{byte:02X}").as_bytes());
         }
-    }
-}
-
-/// Framing as a stage.
-pub(super) trait FrameExt: Stream<Item = Result<Vec<Slice<Rows>>, Error>> + Send + Sized + 'static {
-    /// Makes each chunk to events. The first row that can't be sent ends the stream with its fault, behind the events before
-    /// it; so does an error from above. Nothing is made before the framer's budget has room.
-    fn frame(self, framer: Framer) -> impl Stream<Item = Result<Vec<Event>, Error>> + Send + 'static {
-        let state = State { slices: Box::pin(self), framer, left: Vec::new(), fault: None, over: false };
-        stream::unfold(state, |mut state| async move {
-            let item = state.next().await?;
-            Some((item, state))
-        })
-    }
-}
-
-impl<S: Stream<Item = Result<Vec<Slice<Rows>>, Error>> + Send + 'static> FrameExt for S {}
-
-struct State<S> {
-    slices: Pin<Box<S>>,
-    framer: Framer,
-    /// Rows of the chunk taken last that are not looked at yet.
-    left: Vec<Slice<Rows>>,
-    fault: Option<Error>,
-    over: bool,
-}
-
-impl<S: Stream<Item = Result<Vec<Slice<Rows>>, Error>>> State<S> {
-    async fn next(&mut self) -> Option<Result<Vec<Event>, Error>> {
-        while !self.over {
-            let budget = self.framer.budget.clone();
-            poll_fn(|cx| budget.poll_room(cx)).await;
-            if self.left.is_empty() {
-                match self.slices.next().await {
-                    Some(Ok(slices)) => self.left = slices,
-                    Some(Err(error)) => {
-                        self.over = true;
-                        return Some(Err(error));
-                    }
-                    None => self.over = true,
-                }
-                continue;
-            }
-            let Framed { events, rows, fault, over } = self.framer.frame(&self.left);
-            skip_rows(&mut self.left, rows);
-            self.over = over || fault.is_some();
-            self.fault = fault;
-            if !events.is_empty() {
-                return Some(Ok(events));
-            }
-        }
-        self.fault.take().map(Err)
-    }
-}
-
-/// Takes the first `rows` rows off.
-fn skip_rows(slices: &mut Vec<Slice<Rows>>, mut rows: usize) {
-    let whole = slices.iter().take_while(|slice| {
-        let length = slice.to - slice.from;
-        let taken = length <= rows;
-        rows -= if taken { length } else { 0 };
-        taken
-    });
-    let whole = whole.count();
-    slices.drain(..whole);
-    if let Some(first) = slices.first_mut() {
-        first.from += rows;
     }
 }
 
@@ -378,24 +301,5 @@ mod tests {
         assert_eq!(safe("o-1:2", true), "o-1%3A2");
         assert_eq!(safe("é 50%\r\n", false), "%C3%A9%2050%25%0D%0A");
         assert_ne!(safe("%20", false), safe(" ", false));
-    }
-
-    #[test]
-    fn slices_are_left_as_far_as_they_were_not_looked_at() {
-        use super::super::rows::Texts;
-        let slice = |from, to| {
-            let cells = Cells::Texts { texts: Texts::new(0), from: 0 };
-            let rows = Rows { input: 0, file: 0, first: 0, times: Vec::new(), cells };
-            Slice { batch: Arc::new(rows), from, to }
-        };
-        let left = |rows| {
-            let mut slices = vec![slice(0, 3), slice(5, 6), slice(3, 9)];
-            skip_rows(&mut slices, rows);
-            slices.iter().map(|slice| (slice.from, slice.to)).collect::<Vec<_>>()
-        };
-        assert_eq!(left(0), [(0, 3), (5, 6), (3, 9)]);
-        assert_eq!(left(3), [(5, 6), (3, 9)]);
-        assert_eq!(left(6), [(5, 9)]);
-        assert!(left(10).is_empty());
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn events(
     keys: Option<HotKeys>,
 ) -> impl Stream<Item = Result<Vec<Event>, Error>> + Send + use<> {
     let inputs = replay.inputs.iter().zip(standings).zip(0..).map(|((input, standing), rank)| {
-        // A file is read by whoever asks for its rows: the thread that frames them.
+        // The thread that frames the rows also reads the files.
         let (reading, span) = (replay.reading.clone(), replay.options.span);
         stream::iter(Chain::new(input.clone(), rank, reading, span, standing.start))
     });
@@ -66,6 +66,7 @@ use wsp::clock::Clock;
 use wsp::credit::Credit;
 use wsp::deliver::{CircuitPolicy, Gate, PushExt, PushOptions, PushStats, Takes};
 use wsp::disk::RealDisk;
+use wsp::frame::FrameExt as _;
 use wsp::merge::merge;
 use wsp::pace::{PaceExt, ThrottleExt};
 use wsp::stop::Stop;
@@ -74,7 +75,7 @@ use super::answered::Standing;
 use super::chain::Chain;
 use super::error::Error;
 use super::event::Event;
-use super::frame::{FrameExt, Framer};
+use super::frame::Framer;
 use super::hot_keys::HotKeys;
 use super::judge::StatusJudge;
 use super::keep::{KeepExt, Keeper, Live};

@@ -90,13 +90,13 @@ use wsp::byte_budget::ByteBudget;
 use wsp::clock::Clock;
 use wsp::credit::Credit;
 use wsp::deliver::{Gate, PushExt, Takes};
+use wsp::frame::FrameExt as _;
 use wsp::merge::{SlicesExt, merge};
 use wsp::pace::{PaceExt, ThrottleExt};
 use wsp::telemetry::Counter;
 
 use super::prepare::Prepared;
 use crate::checkpoint::{ApartExt, CheckpointExt, HeldExt, RejoinExt, SavedCursor};
-use crate::envelope::FrameExt;
 use crate::ig::IgJudge;
 use crate::model::{Delivered, Event, Refusal};
 use crate::oracle::{Resume, Scan};

@@ -283,8 +283,7 @@ async fn prepared(folder: &Path, campaign_start: Micros) -> (Prepared, Settings)
     let bytes = std::fs::read(ready.unwrap().ready_file).unwrap();
     let Ok(Parsed::Ready(ready)) = message::parse(&bytes, CONTROL_TOPIC) else { unreachable!("it is a READY") };
     std::fs::write(folder.join("producers.txt"), "svc:x\n").unwrap();
-    let catalogue =
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("config/oracle/engine_outputs.catalogue.yaml");
+    let catalogue = crate::kit::repository("config/oracle/engine_outputs.catalogue.yaml");
     let profile = serde_json::json!({
         "profile_id": "local_lanes",
         "policy": {"stream_speedup": 1000, "traffic_output_ids": ["s3_event_stream_with_fraud_6B"]},

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::executor::block_on_stream;
+use wsp::frame::{Frame as _, FrameExt as _};
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::envelope::FrameExt;
 use wsp::merge::merge;
 use wsp_world::model::{Refusal, RowBatch, RowSlice};
 use wsp_world::oracle::{Scan, View};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::executor::block_on_stream;
+use wsp::frame::FrameExt as _;
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::envelope::FrameExt;
 use wsp::merge::{SlicesExt, merge};
 use wsp_world::model::Event;
 use wsp_world::oracle::Scan;

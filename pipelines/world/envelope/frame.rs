@@ -5,16 +5,12 @@
 //!         └──► columns or payload_json ─► payload ─┴─► opening · payload · closing, with id and time ──► Vec<Event>
 //! ```
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::Stream;
-use futures::stream::FusedStream;
-use pin_project_lite::pin_project;
 use wsp::byte_budget::ByteBudget;
 use wsp::cells::text;
+use wsp::frame::{Buffers, CHUNK_BYTES, Frame, Framed};
 use wsp::minute::TimeWriter;
 use wsp::time::TEXT_LEN;
 
@@ -25,8 +21,6 @@ use crate::model::{Event, Hex32, Names, OutputId, PlatformRunId, Reason, Refusal
 
 /// Expected length of a body before the first chunk has shown it, in bytes.
 const FIRST_BODY_BYTES: usize = 1_536;
-/// A chunk's buffer takes no further body once it holds so many bytes. The last of its events keeps all of it in memory.
-const CHUNK_BYTES: usize = 1 << 20;
 /// What a body begins with; 64 hex digits follow.
 const ID_LEAD: &[u8] = b"{\"event_id\":\"";
 const ID_LEN: usize = 64;
@@ -70,7 +64,7 @@ pub struct Framer {
     names: Names,
     times: TimeWriter,
     preimage: Vec<u8>,
-    body_bytes: usize,
+    buffers: Buffers,
     budget: ByteBudget,
 }
 
@@ -84,16 +78,6 @@ struct Output {
     /// From behind the payload to the end.
     closing: Vec<u8>,
     bound: Option<Bound>,
-}
-
-/// What came of a chunk: the events before the first row that can't be framed, and why it can't.
-#[derive(Debug)]
-pub struct Framed {
-    /// In the chunk's order. Without a refusal there may be fewer than the chunk has rows: large bodies are made a few at
-    /// a time.
-    pub events: Vec<Event>,
-    /// Names file, row and column.
-    pub refusal: Option<Refusal>,
 }
 
 impl Framer {
@@ -121,44 +105,20 @@ impl Framer {
         let frames = outputs.iter().map(|frame| Output::new(frame, &pins.world, &middle, &closing)).collect();
         let names = Names::new(outputs.into_iter().map(|frame| (frame.output_id, frame.files)));
         let (times, budget) = (TimeWriter::default(), ByteBudget::unlimited());
-        Self { outputs: frames, names, times, preimage: Vec::new(), body_bytes: FIRST_BODY_BYTES, budget }
+        Self {
+            outputs: frames,
+            names,
+            times,
+            preimage: Vec::new(),
+            buffers: Buffers::expecting(FIRST_BODY_BYTES),
+            budget,
+        }
     }
 
-    /// Counts all bodies in `budget`; [`FrameExt::frame`] waits for its room.
+    /// Counts all bodies in `budget`; [`wsp::frame::FrameExt::frame`] waits for its room.
     #[must_use]
     pub fn within(self, budget: ByteBudget) -> Self {
         Self { budget, ..self }
-    }
-
-    /// Frames a chunk, or its first rows where the bodies are large. They lie in one buffer, which lives as long as the
-    /// last of them.
-    pub fn frame(&mut self, slices: &[RowSlice]) -> Framed {
-        let rows: usize = slices.iter().map(|slice| slice.to - slice.from).sum();
-        // Room for the body that takes it over the bound.
-        let mut out = Vec::with_capacity((rows * self.body_bytes).min(CHUNK_BYTES + self.body_bytes));
-        let mut events = Vec::with_capacity(rows);
-        let mut ends = Vec::with_capacity(rows);
-        let mut refusal = None;
-        for slice in slices {
-            refusal = self.frame_slice(slice, &mut out, &mut ends, &mut events).err();
-            if refusal.is_some() || out.len() >= CHUNK_BYTES {
-                break;
-            }
-        }
-        if let Some(mean) = out.len().checked_div(events.len()) {
-            // An eighth of room above the mean, so that the next chunk rarely has to grow its buffer.
-            self.body_bytes = mean + mean / 8 + 64;
-        }
-        if out.capacity() > 2 * out.len() {
-            out.shrink_to_fit();
-        }
-        let bodies = self.budget.hold(out);
-        let mut from = 0;
-        for (event, to) in events.iter_mut().zip(ends) {
-            event.body = bodies.slice(from..to);
-            from = to;
-        }
-        Framed { events, refusal }
     }
 
     /// Appends the slice's bodies to `out` until that is full, where each ends to `ends`, and events that lack their body.
@@ -216,6 +176,39 @@ impl Framer {
     }
 }
 
+/// A refusal names file, row and column: `PRIMARY_KEY_MISSING`, `VALUE_NOT_ENCODABLE`, `COLUMN_NOT_ENCODABLE`,
+/// `WORLD_KEY_MISMATCH`, `EVENT_TOO_LARGE`.
+impl Frame for Framer {
+    type Batch = RowBatch;
+    type Event = Event;
+    type Error = Refusal;
+
+    fn budget(&self) -> &ByteBudget {
+        &self.budget
+    }
+
+    fn frame(&mut self, slices: &[RowSlice]) -> Framed<Event, Refusal> {
+        let rows: usize = slices.iter().map(|slice| slice.to - slice.from).sum();
+        let mut out = self.buffers.empty(rows);
+        let mut events = Vec::with_capacity(rows);
+        let mut ends = Vec::with_capacity(rows);
+        let mut fault = None;
+        for slice in slices {
+            fault = self.frame_slice(slice, &mut out, &mut ends, &mut events).err();
+            if fault.is_some() || out.len() >= CHUNK_BYTES {
+                break;
+            }
+        }
+        let bodies = self.buffers.hold(out, events.len(), &self.budget);
+        let mut from = 0;
+        for (event, to) in events.iter_mut().zip(ends) {
+            event.body = bodies.slice(from..to);
+            from = to;
+        }
+        Framed { rows: events.len(), events, fault, over: false }
+    }
+}
+
 /// Appends `,"name":"value"`.
 fn pin(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&text::key(name, false));
@@ -244,85 +237,6 @@ impl Output {
             self.bound = Some(Bound::new(batch, &self.keys, &self.opening, &self.closing)?);
         }
         Ok(())
-    }
-}
-
-/// Framing as a stage.
-pub trait FrameExt: Stream<Item = Result<Vec<RowSlice>, Refusal>> + Sized {
-    /// Frames each chunk. The first row that can't be framed ends the stream with its refusal, behind
-    /// the events before it (`PRIMARY_KEY_MISSING`, `VALUE_NOT_ENCODABLE`, `COLUMN_NOT_ENCODABLE`, `WORLD_KEY_MISMATCH`,
-    /// `EVENT_TOO_LARGE`, with file, row and column); a refusal from above passes and ends it too. Nothing is framed, and
-    /// no chunk taken, before the framer's budget has room.
-    fn frame(self, framer: Framer) -> Frames<Self> {
-        Frames { chunks: self, framer, left: Vec::new(), refusal: None, done: false }
-    }
-}
-
-impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> FrameExt for S {}
-
-pin_project! {
-    /// The stream behind [`FrameExt::frame`].
-    #[derive(Debug)]
-    pub struct Frames<S> {
-        #[pin]
-        chunks: S,
-        framer: Framer,
-        // Rows of the chunk taken last that are not framed yet.
-        left: Vec<RowSlice>,
-        refusal: Option<Refusal>,
-        done: bool,
-    }
-}
-
-impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> Stream for Frames<S> {
-    type Item = Result<Vec<Event>, Refusal>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            if *this.done {
-                return Poll::Ready(this.refusal.take().map(Err));
-            }
-            ready!(this.framer.budget.poll_room(cx));
-            if this.left.is_empty() {
-                match ready!(this.chunks.as_mut().poll_next(cx)) {
-                    Some(Ok(slices)) => *this.left = slices,
-                    Some(Err(refusal)) => {
-                        *this.done = true;
-                        return Poll::Ready(Some(Err(refusal)));
-                    }
-                    None => *this.done = true,
-                }
-                continue;
-            }
-            let Framed { events, refusal } = this.framer.frame(this.left);
-            skip_rows(this.left, events.len());
-            *this.done = refusal.is_some();
-            *this.refusal = refusal;
-            if !events.is_empty() {
-                return Poll::Ready(Some(Ok(events)));
-            }
-        }
-    }
-}
-
-/// Takes the first `rows` rows off.
-fn skip_rows(slices: &mut Vec<RowSlice>, mut rows: usize) {
-    let whole = slices.iter().take_while(|slice| {
-        let taken = slice.to - slice.from <= rows;
-        rows -= if taken { slice.to - slice.from } else { 0 };
-        taken
-    });
-    let whole = whole.count();
-    slices.drain(..whole);
-    if let Some(first) = slices.first_mut() {
-        first.from += rows;
-    }
-}
-
-impl<S: Stream<Item = Result<Vec<RowSlice>, Refusal>>> FusedStream for Frames<S> {
-    fn is_terminated(&self) -> bool {
-        self.done && self.refusal.is_none()
     }
 }
 

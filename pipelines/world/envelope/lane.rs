@@ -41,7 +41,7 @@ impl RowKeys {
     ///
     /// # Errors
     ///
-    /// What the row behind the last one taken is refused for: as [`FrameExt::frame`](super::FrameExt::frame) refuses it,
+    /// What the row behind the last one taken is refused for: as [`Framer`](super::Framer) refuses it,
     /// without file and row.
     pub fn each(&self, rows: &RecordBatch, mut take: impl FnMut([u8; 32], u64)) -> Result<(), Refusal> {
         let schema = rows.schema_ref();
@@ -100,7 +100,7 @@ impl LaneFilter {
     /// # Errors
     ///
     /// What the row behind the last appended one is refused for, whichever lane it would be in: as
-    /// [`FrameExt::frame`](super::FrameExt::frame) refuses it, without file and row.
+    /// [`Framer`](super::Framer) refuses it, without file and row.
     pub fn keep(&self, rows: &RecordBatch, keep: &mut Vec<bool>) -> Result<(), Refusal> {
         self.keys.each(rows, |event_id, order_key| keep.push(self.lane.owns(&event_id, order_key)))
     }

@@ -17,7 +17,7 @@ mod pins;
 mod schema;
 
 pub use event_id::EventIds;
-pub use frame::{FrameExt, Framer, OutputFrame, RunPins};
+pub use frame::{Framer, OutputFrame, RunPins};
 pub use lane::{LaneFilter, RowKeys};
 pub use pins::{ForeignRow, WorldPins};
 pub use schema::check_schema;

@@ -1,7 +1,5 @@
 //! The rows of the files in `tests/written`, as `make.py` there makes them, and every way to read a file.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use wsp_world::model::{Micros, Refusal};
@@ -15,8 +13,7 @@ const START: i64 = 1_767_225_600_000_000;
 
 /// A file of `tests/written`.
 pub(crate) fn written(name: &str) -> Bytes {
-    let path =
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/written").join(format!("{name}.parquet"));
+    let path = crate::kit::repository("tests/written").join(format!("{name}.parquet"));
     std::fs::read(path).unwrap().into()
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, StringViewArray};
+use futures::stream::FusedStream as _;
 use futures::{FutureExt, StreamExt, stream};
+use wsp::frame::FrameExt as _;
 
 use super::*;
 use crate::model::Micros;
@@ -188,9 +190,9 @@ fn a_foreign_row_is_refused_with_the_run_that_it_is_in() {
     let slice = |from, to| vec![RowSlice { batch: batch.clone(), from, to }];
     let mut framer = framer();
     let before = framer.frame(&slice(0, 2));
-    assert_eq!((before.events.len(), before.refusal), (2, None));
+    assert_eq!((before.events.len(), before.fault), (2, None));
     let with = framer.frame(&slice(2, 4));
-    assert_eq!((with.events.len(), with.refusal.map(|refusal| refusal.place.row)), (0, Some(Some(102))));
+    assert_eq!((with.events.len(), with.fault.map(|refusal| refusal.place.row)), (0, Some(Some(102))));
 }
 
 #[test]
