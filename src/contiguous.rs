@@ -41,6 +41,11 @@ impl<T> Contiguous<T> {
         }
     }
 
+    /// The items that wait for one before them, in line.
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.ahead.iter().flatten()
+    }
+
     /// How many were taken: the number of the oldest one missing.
     #[must_use]
     pub fn taken(&self) -> u64 {
@@ -76,6 +81,8 @@ mod tests {
                 let prefix = (0..=60).find(|seq| !given.contains(seq)).unwrap();
                 prop_assert_eq!(line.taken(), prefix);
                 prop_assert_eq!(&taken, &(0..prefix).collect::<Vec<_>>());
+                let waiting = given.range(prefix..).copied().collect::<Vec<_>>();
+                prop_assert_eq!(line.waiting().copied().collect::<Vec<_>>(), waiting);
             }
             prop_assert_eq!(line.ahead.len(), 0);
         }

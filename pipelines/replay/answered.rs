@@ -4,9 +4,8 @@
 //! answers in any order ──► contiguous │ beyond: ranges of rows ──► saved; a later start leaves both out
 //! ```
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
+use wsp::contiguous::Contiguous;
 use wsp::time::Micros;
 
 use super::chain::Start;
@@ -82,49 +81,33 @@ impl Standing {
     }
 }
 
-/// Follows the answers of an input. It holds as many places as the newest answer is ahead of the oldest missing one.
+/// Follows the answers of an input.
 #[derive(Debug)]
 pub(super) struct Answered {
     standing: Standing,
-    /// The number of `ahead`'s first place.
-    next: u64,
-    ahead: VecDeque<Option<(Position, Micros)>>,
+    line: Contiguous<(Position, Micros)>,
 }
 
 impl Answered {
     /// Nothing new is answered yet.
     pub(super) fn new(standing: Standing) -> Self {
-        Self { standing, next: 0, ahead: VecDeque::new() }
+        Self { standing, line: Contiguous::new() }
     }
 
     /// Notes an answer.
     pub(super) fn note(&mut self, position: Position, ts: Micros) {
-        let Some(place) = position.seq.checked_sub(self.next) else { return };
-        self.standing.answered += 1;
-        if place == 0 && self.ahead.is_empty() {
-            return self.pass(position, ts);
-        }
-        let place = place as usize;
-        if place >= self.ahead.len() {
-            self.ahead.resize(place + 1, None);
-        }
-        self.ahead[place] = Some((position, ts));
-        while let Some(Some((position, ts))) = self.ahead.front().copied() {
-            self.ahead.pop_front();
-            self.pass(position, ts);
-        }
-    }
-
-    fn pass(&mut self, position: Position, ts: Micros) {
-        self.next += 1;
-        self.standing.start = Start { file: position.file as usize, row: position.row + 1, after: Some(ts) };
+        let Self { standing, line } = self;
+        standing.answered += 1;
+        line.give(position.seq, (position, ts), |(position, ts)| {
+            standing.start = Start { file: position.file as usize, row: position.row + 1, after: Some(ts) };
+        });
     }
 
     /// How it stands now.
     pub(super) fn standing(&self) -> Standing {
         let Standing { start, answered, beyond } = &self.standing;
         let mut new = AnsweredRows::default();
-        for (position, _) in self.ahead.iter().flatten() {
+        for (position, _) in self.line.waiting() {
             new.push(position.file, position.row);
         }
         let beyond = new.with(beyond.from(start.file as u32, start.row));

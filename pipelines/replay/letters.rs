@@ -9,10 +9,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use wsp::deliver::headers::is_value;
 use wsp::time::Micros;
 
 use super::rows::Texts;
-use super::template::{header_name, is_value};
+use super::template::header_name;
 
 /// What of an answer is kept, in bytes.
 const ANSWER_BYTES: usize = 4096;

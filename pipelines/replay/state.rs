@@ -139,30 +139,20 @@ fn identity(path: Option<&Path>, is_parquet: bool) -> io::Result<(u64, String)> 
     let Some(path) = path else { return Ok((0, String::new())) };
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
-    let mut hasher = Sha256::new();
-    let mut add = |from: u64, length: u64| -> io::Result<()> {
+    let mut part = |from: u64, length: u64| -> io::Result<Vec<u8>> {
         let mut part = Vec::new();
         file.seek(SeekFrom::Start(from))?;
         file.by_ref().take(length).read_to_end(&mut part)?;
-        hasher.update(&part);
-        Ok(())
+        Ok(part)
     };
-    add(0, bytes.min(ENDS))?;
-    let footer = if is_parquet { footer_length(path, bytes)? } else { 0 };
+    let mut hasher = Sha256::new().chain_update(part(0, bytes.min(ENDS))?);
+    // The length of the footer stands behind it. A file that is shorter is no Parquet, and is refused when it is read.
+    let footer = if is_parquet { part(bytes.saturating_sub(8), 4)? } else { Vec::new() };
+    let footer = footer.first_chunk().map_or(0, |length| u64::from(u32::from_le_bytes(*length)) + 8);
     let end = ENDS.max(footer.min(MAX_FOOTER)).min(bytes);
-    add(bytes - end, end)?;
+    hasher.update(part(bytes - end, end)?);
     let digest: [u8; 32] = hasher.finalize().into();
     Ok((bytes, const_hex::encode(digest)))
-}
-
-/// The length of a Parquet file's footer with what is behind it, as the file says.
-fn footer_length(path: &Path, bytes: u64) -> io::Result<u64> {
-    let mut length = [0; 4];
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(bytes.saturating_sub(8)))?;
-    // A file that is shorter is no Parquet, and is refused when it is read.
-    let _ = file.read(&mut length)?;
-    Ok(u64::from(u32::from_le_bytes(length)) + 8)
 }
 
 /// How far a replay is.

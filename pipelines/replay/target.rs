@@ -12,6 +12,7 @@ use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IntoHeaderName};
 use hyper::http::uri::PathAndQuery;
 use wsp::deliver::Endpoint;
+use wsp::deliver::headers::is_value;
 use wsp::disk::files::read_text;
 use wsp::http_url::HttpUrl;
 use wsp::secret::Secret;
@@ -173,8 +174,10 @@ fn insert_secret(
 ) -> Result<(), Error> {
     let value = secret.expose();
     let what = "the secret holds a control character (a line break?) or one beyond ASCII, which no header carries";
-    let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    let mut value = HeaderValue::from_str(value).ok().filter(|_| is_plain).ok_or_else(|| Error::flag(flag, what))?;
+    let mut value = HeaderValue::from_str(value)
+        .ok()
+        .filter(|_| is_value(secret.expose().as_bytes()))
+        .ok_or_else(|| Error::flag(flag, what))?;
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())

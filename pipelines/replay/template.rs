@@ -5,26 +5,9 @@
 //! ```
 
 use hyper::header::{HeaderName, HeaderValue};
+use wsp::deliver::headers::{is_reserved, is_value};
 
 use super::error::Error;
-
-/// Headers that frame the message, belong to one connection, or are made by the sender.
-const RESERVED: [&str; 14] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "traceparent",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// A header as `Name: value`, its value with columns in braces. `{{` and `}}` are the braces themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,15 +82,10 @@ impl Template {
 /// A header's name that may be set from outside.
 pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
     let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no name of a header"))?;
-    if RESERVED.contains(&name.as_str()) {
+    if is_reserved(&name) {
         return Err(format!("{name} frames the message or belongs to the connection; it can't be set"));
     }
     Ok(name)
-}
-
-/// Whether a header can carry these bytes.
-pub(super) fn is_value(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn parts(value: &str) -> Result<Vec<Part>, &'static str> {

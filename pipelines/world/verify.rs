@@ -14,9 +14,10 @@ use sha2::{Digest, Sha256};
 use wsp::ahead::AheadExt;
 use wsp::clock::Clock;
 use wsp::deliver::{Lookup, Probe};
+use wsp::frame::FrameExt as _;
 use wsp::merge::merge;
 
-use crate::envelope::{FrameExt, RunPins};
+use crate::envelope::RunPins;
 use crate::evidence::verify::holds_together;
 use crate::evidence::{EarlierStart, End, OutputSummary, Status, Summary, Told, Unstarted};
 use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};

@@ -12,6 +12,7 @@ use http::Method;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 
+use super::headers::{is_reserved, is_value};
 use crate::http_url::{HttpUrl, HttpUrlError};
 use crate::secret::Secret;
 
@@ -20,28 +21,9 @@ const PUSH: &str = "/v1/ingest/push";
 const HEALTH: &str = "/v1/ops/health";
 const LOOKUP: &str = "/v1/ops/lookup";
 
-/// Headers that the key can't be in: they frame the message, belong to one connection and are taken off by proxies, or are
+/// Headers that the key can't be in besides those that are reserved: they mean something else, are taken off by proxies, or are
 /// set by us.
-const NOT_FOR_KEYS: [&str; 18] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+const NOT_FOR_KEYS: [&str; 4] = ["content-type", "proxy-authenticate", "proxy-authorization", "tracestate"];
 
 /// What is wrong with a gate's address or key. It repeats neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +62,11 @@ impl FromStr for KeyHeader {
 
     fn from_str(text: &str) -> Result<Self, KeyHeaderError> {
         let name: HeaderName = text.parse().map_err(|_| KeyHeaderError::Name)?;
-        if NOT_FOR_KEYS.contains(&name.as_str()) { Err(KeyHeaderError::Reserved) } else { Ok(Self(name)) }
+        if is_reserved(&name) || NOT_FOR_KEYS.contains(&name.as_str()) {
+            Err(KeyHeaderError::Reserved)
+        } else {
+            Ok(Self(name))
+        }
     }
 }
 
@@ -109,7 +95,7 @@ impl FromStr for ApiKey {
         if text.is_empty() {
             return Err(ApiKeyError::Empty);
         }
-        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        if !is_value(text.as_bytes()) {
             return Err(ApiKeyError::Character);
         }
         if text.trim_matches(' ') != text {

@@ -16,6 +16,7 @@ mod connection;
 mod dispatch;
 mod endpoint;
 pub mod gate;
+pub mod headers;
 mod health;
 mod hot_key;
 mod http;

@@ -22,7 +22,7 @@ mod fuzz;
 const VARIATIONS: usize = 40;
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fuzz").join(name)
+    crate::kit::repository("fuzz").join(name)
 }
 
 fn names(folder: &Path) -> Vec<String> {

@@ -365,7 +365,7 @@ fn id_of(body: &[u8]) -> String {
 fn a_run_that_was_streamed_before_the_hold_is_not_streamed_again() {
     let gate = CaptureGate::admitting();
     let stage = Stage::golden(&gate.url);
-    let config = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("config/oracle");
+    let config = crate::kit::repository("config/oracle");
     // The catalogue is read between the two: as a pipe it holds the program up there.
     stage.put("oracle/engine_gates.map.yaml", kit::read(&config.join("engine_gates.map.yaml")));
     let catalogue = stage.path("oracle/engine_outputs.catalogue.yaml");

@@ -81,7 +81,7 @@ fn table() {
 
 #[test]
 fn the_page_tells_of_every_fault() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md")).unwrap();
+    let page = crate::kit::text_of("docs/faults.md");
     for (_, fault, did, _) in FAULTS {
         assert!(page.contains(&format!("| {fault} | {did} | 0 |")), "docs/faults.md lacks {fault:?}");
     }

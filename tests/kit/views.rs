@@ -14,8 +14,9 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
+use wsp::frame::FrameExt as _;
 use wsp::store::{Key, Layer, MemoryStore, ObjectMeta, ObjectStore, StoreError, Version};
-use wsp_world::envelope::{FrameExt as _, Framer, OutputFrame, RunPins};
+use wsp_world::envelope::{Framer, OutputFrame, RunPins};
 use wsp_world::model::{Event, Refusal, RowBatch, RowSlice, WorldKey};
 use wsp_world::oracle::{Scan, View, ViewFile, ViewFiles};
 

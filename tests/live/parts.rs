@@ -27,7 +27,7 @@ use wsp_world::reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::evidence::Evidence;
 use crate::kit::live::{Due, Running, due, kept_rows, nap, prepared, publish_world, rows_before};
-use crate::kit::{Stage, read};
+use crate::kit::{Stage, read, repository};
 use crate::servers::kafka::Kafka;
 use crate::servers::postgres::Postgres;
 use crate::servers::s3::S3Server;
@@ -133,7 +133,6 @@ impl Parts {
 
     /// Another command of `wsp` in that environment.
     pub(crate) fn program(&self, command: &str, run: &Run, more: &[(&str, &str)]) -> Command {
-        let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let program = std::env::var_os("WSP_LIVE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_wsp").into());
         let mut wsp = Command::new(program);
         wsp.args([command, "--profile"]).arg(self.profile());
@@ -145,8 +144,8 @@ impl Parts {
         wsp.env("WSP_CHECKPOINT_DSN", self.postgres.dsn("sslmode=require").expose());
         wsp.env("WSP_CHECKPOINT_LEASE_SECONDS", "4").env("WSP_CHECKPOINT_FLUSH_EVERY", "500");
         wsp.env("IG_INGEST_URL", self.gate.base_url()).env("IG_API_KEY", KEY);
-        wsp.env("ENGINE_CATALOGUE_PATH", repository.join("config/oracle/engine_outputs.catalogue.yaml"));
-        wsp.env("WSP_PRODUCER_ALLOWLIST_REF", repository.join("config/producers.txt"));
+        wsp.env("ENGINE_CATALOGUE_PATH", repository("config/oracle/engine_outputs.catalogue.yaml"));
+        wsp.env("WSP_PRODUCER_ALLOWLIST_REF", repository("config/producers.txt"));
         wsp.env("WSP_READY_REQUIRED_PACKS", "");
         wsp.env("WSP_STREAM_SPEEDUP", "0").env("WSP_MAX_INFLIGHT", "16").env("WSP_DELIVERY_WINDOW", "256");
         wsp.envs(more.iter().copied());
@@ -155,7 +154,7 @@ impl Parts {
 
     /// `dev_min`'s profile, with leave for the broker of these tests to go without TLS.
     fn profile(&self) -> PathBuf {
-        let dev_min = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("config/profiles/dev_min.yaml");
+        let dev_min = repository("config/profiles/dev_min.yaml");
         let text = String::from_utf8(read(&dev_min)).unwrap() + "  security:\n    allow_plaintext: [kafka]\n";
         self.stage.put("dev_min.yaml", text);
         self.stage.path("dev_min.yaml")

@@ -458,8 +458,8 @@ fn a_gate_says_where_it_is_answers_and_ends_in_peace() {
 #[test]
 fn a_run_trusts_the_authorities_of_its_ca_file() {
     let (_gate, stage) = unsent();
-    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/deliver/http/testdata");
-    let file = |name: &str| format!("{data}/{name}.pem");
+    let data = crate::kit::repository("src/deliver/http/testdata");
+    let file = |name: &str| format!("{}/{name}.pem", data.display());
     let (certificate, key) = (file("localhost"), file("localhost.key"));
     let args = ["gate", "--listen", "127.0.0.1:0", "--api-key", KEY, "--tls-cert", &certificate, "--tls-key", &key];
     let mut gate = Running::start(&stage, "gate", &args);

@@ -136,7 +136,7 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 
 /// `deploy/render.sh` with these values and no other.
 fn render(kind: &str, out: &Path, values: &[(&str, &str)]) -> Output {
-    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("deploy/render.sh");
+    let script = kit::repository("deploy/render.sh");
     let path = std::env::var_os("PATH").unwrap();
     let values = values.iter().copied();
     Command::new(script).arg(kind).arg(out).env_clear().env("PATH", path).envs(values).output().unwrap()
@@ -164,7 +164,7 @@ fn every_manifest_runs_the_image_that_is_asked_for() {
         ("WSP_EFS_FILE_SYSTEM", "fs-0123456789abcdef0"),
         ("WSP_EFS_ACCESS_POINT", "fsap-0123456789abcdef0"),
     ];
-    let deploy = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("deploy");
+    let deploy = kit::repository("deploy");
     for (kind, expected) in [("kubernetes", 2), ("ecs", 1)] {
         let out = tempfile::tempdir().unwrap();
         let rendered = render(kind, out.path(), &values);

@@ -329,8 +329,8 @@ fn the_health_check_of_the_task_asks_the_program_of_the_task() {
     let task: Value = serde_json::from_str(&deploy("ecs/task-definition.json")).unwrap();
     let container = &task["containerDefinitions"][0];
     // What the image says, for the repository's own folder of it.
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
-    let image = deploy("container/Containerfile").replace("/etc/wsp", config);
+    let config = crate::kit::repository("config").display().to_string();
+    let image = deploy("container/Containerfile").replace("/etc/wsp", &config);
     let image = image.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
     let mut env: BTreeMap<_, _> = image.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert_eq!(env["WSP_TELEMETRY_LISTEN"], "0.0.0.0:9464");
@@ -357,7 +357,7 @@ fn the_health_check_of_the_task_asks_the_program_of_the_task() {
     }
     let words = |list: &Value| list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
     let command: Vec<String> = words(&container["command"]);
-    let command = command.iter().map(|word| word.replace("/etc/wsp", config));
+    let command = command.iter().map(|word| word.replace("/etc/wsp", &config));
     let check: Vec<String> = words(&container["healthCheck"]["command"]);
     assert_eq!(check[..2], ["CMD", "/usr/bin/wsp"], "the image has no shell");
 

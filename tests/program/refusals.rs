@@ -387,7 +387,7 @@ fn each_reason_is_wanted_by_a_test_of_the_program() {
         "PRODUCER_ID_MISSING",
         "PRODUCER_ALLOWLIST_MISSING",
     ];
-    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests");
+    let folder = crate::kit::repository("tests");
     let hostile = ["ready", "world", "rows", "gate", "checkpoint"].map(|name| format!("hostile/{name}.rs"));
     let program = ["refusals", "refusals/wiring", "required_packs", "evidence", "evidence/refused"]
         .map(|name| format!("program/{name}.rs"));

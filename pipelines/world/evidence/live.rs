@@ -1,4 +1,4 @@
-//! The tally of a run under way, for whoever watches the run.
+//! The tally of a run under way, for its observers.
 //!
 //! ```text
 //! settle ──counts──► LiveTally ◄──reads── the live page

@@ -5,10 +5,10 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use wsp::disk::files::read_text;
 
 use super::Failure;
 
@@ -23,11 +23,7 @@ pub(crate) fn expanded(args: impl Iterator<Item = OsString>) -> Result<Vec<OsStr
     let Some((at, path, length)) = config(&args[replay..]) else { return Ok(args) };
     args.drain(replay + at..replay + at + length);
     let failed = |what: String| Failure::usage(format!("--config: {}: {what}", Path::new(&path).display()));
-    let size = fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
-    if size > LIMIT {
-        return Err(failed(format!("larger than {LIMIT} bytes")));
-    }
-    let text = fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+    let text = read_text(Path::new(&path), LIMIT).map_err(|error| failed(error.to_string()))?;
     let flags = flags(&text).map_err(failed)?;
     let behind = args.split_off(replay + 1);
     args.extend(flags.into_iter().map(OsString::from));
@@ -94,6 +90,8 @@ fn scalar(key: &str, value: &Value) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,11 +1,10 @@
 //! The platform's own profiles, unchanged, from its own folder: tests/platform.
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::kit::{RUN, copy_tree};
+use crate::kit::{RUN, copy_tree, repository};
 
 /// What each profile's head asks for.
 const LOCAL: &[(&str, &str)] = &[("IG_API_KEY", "00123456")];
@@ -55,9 +54,9 @@ const ALL: [(&str, &[(&str, &str)]); 6] = [
 
 /// The platform's folder, with the engine's catalogue where its default says.
 fn root() -> TempDir {
-    let (repository, root) = (Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")), tempfile::tempdir().unwrap());
-    copy_tree(&repository.join("tests/platform"), root.path());
-    copy_tree(&repository.join("config/oracle"), &root.path().join("docs/model_spec/data-engine/interface_pack"));
+    let root = tempfile::tempdir().unwrap();
+    copy_tree(&repository("tests/platform"), root.path());
+    copy_tree(&repository("config/oracle"), &root.path().join("docs/model_spec/data-engine/interface_pack"));
     root
 }
 

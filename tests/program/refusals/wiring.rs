@@ -10,7 +10,7 @@ use crate::kit::{self, FRAUD, RUN_ONCE, Ran, Stage};
 #[test]
 fn what_the_profile_refers_to_is_judged_when_a_run_comes() {
     fn catalogue(stage: &Stage, gate: &str, edit: impl FnOnce(String) -> String) {
-        let config = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("config/oracle");
+        let config = crate::kit::repository("config/oracle");
         let text = std::fs::read_to_string(config.join("engine_outputs.catalogue.yaml")).unwrap();
         stage.put("catalogue/engine_outputs.catalogue.yaml", edit(text));
         stage.put("catalogue/engine_gates.map.yaml", kit::read(&config.join("engine_gates.map.yaml")));

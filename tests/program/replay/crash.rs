@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use super::{Folder, at, path_text};
 use crate::kit::live::nap;
 use crate::kit::process::Told;
+use crate::kit::repository;
 
 fn script(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/program/replay").join(name)
+    repository("tests/program/replay").join(name)
 }
 
 /// The intake of `receiver.py`, which lives until it is dropped.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Folder;
 use super::crash::{Receiver, kill_at};
 use crate::kit::process::Told;
+use crate::kit::repository;
 
 const TYPES: &str = "*=number,carrier=text,tailnum=text,origin=text,dest=text,time_hour=text";
 /// The other columns of both tables.
@@ -17,7 +18,7 @@ const NUMBERS: &str = "year month day dep_time sched_dep_time dep_delay arr_time
 
 /// A folder with the tables.
 fn tables() -> Folder {
-    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/live/install-flights.sh");
+    let script = repository("tests/live/install-flights.sh");
     let told = Told::of(Command::new(script));
     assert_eq!(told.code, Some(0), "{}", told.err);
     let folder = Folder::new(&[]);

@@ -8,7 +8,7 @@ use crate::kit::process::Told;
 
 /// The recipes of the page, each with its heading.
 fn recipes() -> Vec<(String, String)> {
-    let page = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("docs/replay.md");
+    let page = crate::kit::repository("docs/replay.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (mut heading, mut all, mut block) = (String::new(), Vec::new(), None::<String>);
     for line in page.lines() {
