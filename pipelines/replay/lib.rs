@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::HeaderName;
+pub use hyper::header::HeaderName;
 
 pub use chain::Span;
 pub use error::{Error, EventFault, RowFault};
@@ -49,6 +49,7 @@ pub use files::{CsvForm, CsvType};
 pub use input::{Format, Input, InputSpec};
 pub use judge::{Rules, Statuses};
 pub use keep::{Live, Totals};
+pub use state::Flag;
 pub use survey::{Gap, InputSurvey, Survey};
 pub use target::{Login, Place, Target};
 pub use template::Template;
@@ -58,7 +59,7 @@ pub use wanted::Columns;
 use answered::Standing;
 use files::Reading;
 use frame::Frame;
-use state::{Flag, Pinned, Saved, State};
+use state::{Pinned, Saved, State};
 use wanted::Wanted;
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Adaptive, DeliveryMode, HttpGate, PushStats, RetryPolicy, TlsFiles};

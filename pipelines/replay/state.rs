@@ -54,7 +54,7 @@ struct PinnedFile {
 }
 
 /// A flag and its value.
-pub(super) type Flag = (&'static str, String);
+pub type Flag = (&'static str, String);
 
 impl Pinned {
     /// Looks at all files.

@@ -1,0 +1,92 @@
+//! The flags about requests: what they look like, and how the receiver knows us.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use wsp::deliver::{ClientFiles, TlsFiles};
+use wsp_replay::{Error, Flag, HeaderName, Login, Place, Target, Template, id_header};
+
+// What requests are like.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Requests")]
+pub(crate) struct RequestArgs {
+    /// POST, PUT or PATCH.
+    #[arg(long, value_name = "METHOD", default_value = "POST")]
+    method: String,
+    /// A header; {column} in it is the row's value. May be given several times.
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    header: Vec<String>,
+    /// The header of the id.
+    #[arg(long, value_name = "NAME", default_value = "Idempotency-Key")]
+    id_header: String,
+    /// A variable of the environment with a bearer token.
+    #[arg(long, value_name = "VARIABLE", group = "login")]
+    bearer_env: Option<String>,
+    /// A file with a bearer token.
+    #[arg(long, value_name = "FILE", group = "login")]
+    bearer_file: Option<PathBuf>,
+    /// A variable of the environment with user:password.
+    #[arg(long, value_name = "VARIABLE", group = "login")]
+    basic_env: Option<String>,
+    /// A file with user:password.
+    #[arg(long, value_name = "FILE", group = "login")]
+    basic_file: Option<PathBuf>,
+    /// The header of an API key.
+    #[arg(long, value_name = "NAME", default_value = "X-Api-Key")]
+    api_key_header: String,
+    /// A variable of the environment with an API key.
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "api_key_file")]
+    api_key_env: Option<String>,
+    /// A file with an API key.
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// A PEM file of authorities to trust in place of the platform's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// A PEM file with a certificate of ours.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The PEM file of its key.
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+}
+
+impl RequestArgs {
+    pub(super) fn headers(&self) -> Result<Vec<Template>, Error> {
+        self.header.iter().map(|text| Template::new(text)).collect()
+    }
+
+    /// Where events go: to this URL.
+    pub(super) fn target(&self, to: &str, headers: &[Template]) -> Result<Target, Error> {
+        Target::new(to, &self.method, headers, &self.logins())
+    }
+
+    pub(super) fn id_header(&self) -> Result<HeaderName, Error> {
+        id_header(&self.id_header)
+    }
+
+    /// Those that decide what events are like.
+    pub(super) fn pinned(&self) -> Vec<Flag> {
+        vec![("--id-header", self.id_header.to_ascii_lowercase())]
+    }
+
+    fn logins(&self) -> Vec<Login> {
+        let place = |variable: &Option<String>, file: &Option<PathBuf>| {
+            variable.clone().map(Place::Variable).or_else(|| file.clone().map(Place::File))
+        };
+        [
+            place(&self.bearer_env, &self.bearer_file).map(Login::Bearer),
+            place(&self.basic_env, &self.basic_file).map(Login::Basic),
+            place(&self.api_key_env, &self.api_key_file).map(|key| Login::Key(self.api_key_header.clone(), key)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    pub(super) fn tls(&self) -> TlsFiles {
+        let files = self.client_cert.clone().zip(self.client_key.clone());
+        let client = files.map(|(certificate, key)| ClientFiles { certificate, key });
+        TlsFiles { ca: self.ca_file.clone(), client }
+    }
+}
