@@ -33,6 +33,15 @@ pub(super) struct Event {
 }
 
 impl Event {
+    /// Its header lines; and its order key, where the sink takes it: it follows them behind an empty line.
+    pub(super) fn head_and_key(&self) -> (&[u8], Option<&[u8]>) {
+        const LINE_AND_EMPTY_LINE: &[u8] = b"\r\n\r\n";
+        match self.head.windows(LINE_AND_EMPTY_LINE.len()).position(|bytes| bytes == LINE_AND_EMPTY_LINE) {
+            Some(at) => (&self.head[..at + 2], Some(&self.head[at + LINE_AND_EMPTY_LINE.len()..])),
+            None => (&self.head, None),
+        }
+    }
+
     /// The id as its header has it.
     pub(super) fn id_text(&self) -> String {
         let head = String::from_utf8_lossy(&self.head);

@@ -35,6 +35,8 @@ pub(super) struct Frame {
     pub(super) id_header: HeaderName,
     /// Headers with columns in them.
     pub(super) templates: Vec<Template>,
+    /// The sink takes the order key as it is, behind the header lines.
+    pub(super) takes_keys: bool,
     /// Of all hashes of keys, those below this are sent; `None`: all.
     pub(super) sample: Option<u64>,
     /// Events at most.
@@ -122,7 +124,7 @@ impl Framer {
         position: Position,
         out: &mut Vec<u8>,
     ) -> Result<Option<(u64, [u8; 32], usize)>, CellFault> {
-        let Frame { wanted, id_header, templates, sample, .. } = &self.frame;
+        let Frame { wanted, id_header, templates, sample, takes_keys, .. } = &self.frame;
         if let Some([id, key, head]) = rows.letter(row) {
             let line = u64::from_be_bytes(key.try_into().unwrap_or_default());
             if sample.is_some_and(|below| line >= below) {
@@ -190,6 +192,11 @@ impl Framer {
                 let what = "a control character or one beyond ASCII, which no header carries";
                 Err(CellFault::new(name, format!("{what} ({})", template.name())))
             })?;
+        }
+        // A key that is null is none.
+        if *takes_keys && !wanted.key.is_empty() && self.key != [0] {
+            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(&self.key);
         }
         Ok(Some((line, id, body_end)))
     }

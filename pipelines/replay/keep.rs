@@ -26,6 +26,7 @@ use super::event::Position;
 use super::input::Input;
 use super::judge::{Delivered, Outcome};
 use super::letters::{Letter, Refused};
+use super::sink::lines::Output;
 use super::state::{Saved, State};
 
 /// Answers that are taken at once.
@@ -95,6 +96,8 @@ pub(super) struct Keeper<C> {
     /// Nothing is saved without it.
     pub(super) state: Option<Arc<State>>,
     pub(super) letters: Option<PathBuf>,
+    /// Lines that have to be durable before the cursor that passes them.
+    pub(super) output: Option<Arc<Output>>,
     pub(super) credit: Credit,
     /// Events after which is saved, and the time after which is saved at the latest.
     pub(super) every: (u64, Duration),
@@ -122,6 +125,7 @@ pub(super) trait KeepExt: Stream<Item = Result<Delivered, Error>> + Sized {
             letters: letters.transpose()?,
             lines: Vec::new(),
             noted: 0,
+            accepted: 0,
             unsaved: 0,
             keeper,
         };
@@ -139,6 +143,8 @@ struct Desk<C> {
     lines: Vec<u8>,
     /// Answers so far.
     noted: u64,
+    /// Those of events that were taken: what is written down as a dead letter is no line of the output.
+    accepted: u64,
     /// Answers since the last save began.
     unsaved: u64,
 }
@@ -193,7 +199,10 @@ impl<C: Clock> Desk<C> {
         let figures = &*self.keeper.live.0;
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match outcome {
-            Outcome::Accepted => add(&figures.accepted),
+            Outcome::Accepted => {
+                self.accepted += 1;
+                add(&figures.accepted)
+            }
             Outcome::Dropped => add(&figures.dropped),
             Outcome::Refused(refused) => {
                 self.letter(position, attempts, &refused);
@@ -222,7 +231,7 @@ impl<C: Clock> Desk<C> {
             time: event.ts,
             id: event.id_text(),
             key: event.line,
-            head: String::from_utf8_lossy(&event.head).into_owned(),
+            head: String::from_utf8_lossy(event.head_and_key().0).into_owned(),
             body: event.body.to_vec(),
         };
         let file = &input.files[position.file as usize].shown;
@@ -233,9 +242,11 @@ impl<C: Clock> Desk<C> {
     /// Begins to save how it stands.
     fn save(&mut self, finished: bool) -> Saving {
         self.unsaved = 0;
-        let covers = self.noted;
+        let (covers, lines_taken) = (self.noted, self.accepted);
         let lines = std::mem::take(&mut self.lines);
-        let saved = Saved { finished, inputs: self.answered.iter().map(Answered::standing).collect() };
+        let inputs = self.answered.iter().map(Answered::standing).collect();
+        let mut saved = Saved { finished, inputs, written: None };
+        let output = self.keeper.output.clone();
         let (state, letters, path) = (self.keeper.state.clone(), self.letters.clone(), self.keeper.letters.clone());
         let disk = self.keeper.disk.clone();
         let work = move || {
@@ -244,6 +255,7 @@ impl<C: Clock> Desk<C> {
                 let path = path.unwrap_or_default();
                 written.map_err(|error| Error::flag("--dead-letter", format!("{}: {error}", path.display())))?;
             }
+            saved.written = output.map(|output| output.settle(lines_taken)).transpose()?;
             state.map_or(Ok(()), |state| state.save(&saved)).map(|()| covers)
         };
         async move {

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]
 
 mod answered;
+mod auth;
 mod cells_time;
 mod chain;
 mod csv;
@@ -26,6 +27,7 @@ mod letters;
 mod lines;
 mod producer;
 mod rows;
+mod sink;
 mod state;
 mod survey;
 mod tables;
@@ -43,15 +45,21 @@ use std::time::Duration;
 
 pub use hyper::header::HeaderName;
 
+#[cfg(feature = "aws")]
+pub use auth::Sigv4;
+pub use auth::{Auth, ClientCredentials, Grant};
 pub use chain::Span;
 pub use error::{Error, EventFault, RowFault};
 pub use files::{CsvForm, CsvType};
 pub use input::{Format, Input, InputSpec};
 pub use judge::{Rules, Statuses};
 pub use keep::{Live, Totals};
+#[cfg(feature = "kafka")]
+pub use sink::Topic;
+pub use sink::{LineSink, Sink, SinkKind};
 pub use state::Flag;
 pub use survey::{Gap, InputSurvey, Survey};
-pub use target::{Login, Place, Target};
+pub use target::{Login, Place, Target, proxy};
 pub use template::Template;
 pub use time::{TimeForm, TimeUnit};
 pub use wanted::Columns;
@@ -59,10 +67,17 @@ pub use wanted::Columns;
 use answered::Standing;
 use files::Reading;
 use frame::Frame;
+use judge::StatusJudge;
+use producer::Parts;
+use sink::SinkJudge;
+#[cfg(feature = "kafka")]
+use sink::kafka::KafkaGate;
+use sink::lines::{LineGate, Output};
 use state::{Pinned, Saved, State};
 use wanted::Wanted;
 use wsp::clock::{Clock, SystemClock};
-use wsp::deliver::{Adaptive, DeliveryMode, HttpGate, PushStats, RetryPolicy, TlsFiles};
+pub use wsp::deliver::HttpProxy;
+use wsp::deliver::{Adaptive, DeliveryMode, PushStats, RetryPolicy, TlsFiles};
 use wsp::disk::RealDisk;
 use wsp::pace::{Pacing, RatePlan};
 use wsp::stop::Stop;
@@ -87,7 +102,7 @@ pub struct Options {
     /// The share of keys that is sent, between 0 and 1.
     pub sample: Option<f64>,
     /// Where events go.
-    pub target: Target,
+    pub sink: Sink,
     /// The header of the id.
     pub id_header: HeaderName,
     /// Headers, fixed ones and ones with columns.
@@ -148,6 +163,8 @@ pub struct Start {
     replay: Replay,
     state: Option<Arc<State>>,
     saved: Saved,
+    /// The lines, where they are what is written.
+    output: Option<Arc<Output>>,
 }
 
 impl Replay {
@@ -156,7 +173,11 @@ impl Replay {
     /// # Errors
     ///
     /// If there is none, or flags don't go together.
-    pub fn new(options: Options) -> Result<Self, Error> {
+    pub fn new(mut options: Options) -> Result<Self, Error> {
+        if options.sink.is_lines() {
+            // Lines are written one after the other, and so in order.
+            options.mode = DeliveryMode::Strict;
+        }
         let inputs = input::resolve(&options.inputs, options.format)?;
         let letters_alone = inputs.iter().flat_map(|input| &input.files).all(|file| file.format == Format::DeadLetter);
         if options.columns.time.is_empty() && !letters_alone {
@@ -175,6 +196,7 @@ impl Replay {
         let inputs = Arc::new(inputs.into_iter().map(Arc::new).collect::<Vec<_>>());
         let replay = Self { options, inputs, reading: Arc::new(reading) };
         replay.check_letters()?;
+        replay.check_sink()?;
         Ok(replay)
     }
 
@@ -183,12 +205,37 @@ impl Replay {
         let Some(letters) = self.options.dead_letter.as_ref().and_then(|path| path.canonicalize().ok()) else {
             return Ok(());
         };
-        let mut files = self.inputs.iter().flat_map(|input| &input.files).filter_map(|file| file.path.as_ref());
-        if files.any(|file| file.canonicalize().is_ok_and(|file| file == letters)) {
+        if self.reads(&letters) {
             let what = format!("{} is an input, too; name another file", letters.display());
             return Err(Error::flag("--dead-letter", what));
         }
         Ok(())
+    }
+
+    /// Whether the sink can take what the inputs hold.
+    fn check_sink(&self) -> Result<(), Error> {
+        let sink = &self.options.sink;
+        if let Some(file) = sink.file().and_then(|path| path.canonicalize().ok())
+            && self.reads(&file)
+        {
+            return Err(Error::flag("--to", format!("{} is an input, too; name another file", file.display())));
+        }
+        if sink.file().is_some() && sink.file() == self.options.dead_letter.as_deref() {
+            return Err(Error::flag("--dead-letter", "it is the file of --to; name another one"));
+        }
+        let has_letters =
+            self.inputs.iter().flat_map(|input| &input.files).any(|file| file.format == Format::DeadLetter);
+        if sink.takes_keys() && has_letters {
+            let what = "dead letters hold no key of a record; replay them into an intake of HTTP";
+            return Err(Error::flag("--to", what));
+        }
+        Ok(())
+    }
+
+    /// Whether a file is one of the inputs.
+    fn reads(&self, path: &std::path::Path) -> bool {
+        let mut files = self.inputs.iter().flat_map(|input| &input.files).filter_map(|file| file.path.as_ref());
+        files.any(|file| file.canonicalize().is_ok_and(|file| file == path))
     }
 
     /// The inputs.
@@ -207,7 +254,10 @@ impl Replay {
     ///
     /// If the state is of something else, held by another process, or can't be read or written.
     pub fn start(self) -> Result<Start, Error> {
-        let nothing = || Saved { finished: false, inputs: vec![Standing::default(); self.inputs.len()] };
+        let nothing = || {
+            let inputs = vec![Standing::default(); self.inputs.len()];
+            Saved { finished: false, inputs, written: None }
+        };
         if !self.is_resumable() {
             if self.options.state.is_some() {
                 return Err(Error::flag(
@@ -216,26 +266,27 @@ impl Replay {
                 ));
             }
             let saved = nothing();
-            return Ok(Start { replay: self, state: None, saved });
+            return Start { replay: self, state: None, saved, output: None }.opened();
         }
-        let Options { target, flags, fresh, state, inputs, .. } = &self.options;
-        let url = target.url().given();
-        let folder = state.clone().unwrap_or_else(|| Pinned::folder(url, inputs));
-        let pinned = Pinned::new(url, flags, &self.inputs)?;
+        let Options { sink, flags, fresh, state, inputs, .. } = &self.options;
+        let name = sink.name();
+        let folder = state.clone().unwrap_or_else(|| Pinned::folder(&name, inputs));
+        let pinned = Pinned::new(&name, flags, &self.inputs)?;
         let (state, saved) = State::open(Arc::new(RealDisk), &folder, &pinned, flags, *fresh)?;
         let saved = saved.unwrap_or_else(nothing);
-        Ok(Start { replay: self, state: Some(Arc::new(state)), saved })
+        Start { replay: self, state: Some(Arc::new(state)), saved, output: None }.opened()
     }
 
     /// What the framer makes of rows, with what an earlier start saw answered.
     fn frame(&self, standings: &[Standing]) -> Frame {
-        let Options { id_header, headers, sample, limit, .. } = &self.options;
+        let Options { id_header, headers, sample, limit, sink, .. } = &self.options;
         let before: u64 = standings.iter().map(Standing::before).sum();
         Frame {
             inputs: self.inputs.clone(),
             wanted: self.reading.wanted.clone(),
             id_header: id_header.clone(),
             templates: headers.iter().filter(|header| header.fixed().is_none()).cloned().collect(),
+            takes_keys: sink.takes_keys(),
             // All of the hashes are below the whole.
             sample: sample.filter(|share| *share < 1.0).map(|share| (share * 2_f64.powi(64)) as u64),
             limit: limit.unwrap_or(u64::MAX).saturating_sub(before),
@@ -245,6 +296,21 @@ impl Replay {
 }
 
 impl Start {
+    /// Opens the output, where it is lines, at the place that the state holds. From then on the state holds it.
+    fn opened(mut self) -> Result<Self, Error> {
+        let Sink::Lines(lines) = &self.replay.options.sink else { return Ok(self) };
+        if self.saved.finished {
+            return Ok(self);
+        }
+        let (output, length) = Output::open(lines, self.saved.written, self.replay.options.fresh)?;
+        self.output = Some(Arc::new(output));
+        if let (Some(state), None) = (&self.state, self.saved.written) {
+            self.saved.written = Some(length);
+            state.save(&self.saved)?;
+        }
+        Ok(self)
+    }
+
     /// The folder of the state.
     #[must_use]
     pub fn folder(&self) -> Option<&std::path::Path> {
@@ -277,17 +343,30 @@ impl Start {
     }
 
     async fn try_run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Result<(), Error> {
-        let Self { replay, state, saved } = self;
-        let endpoint = replay.options.target.endpoint()?;
-        let gate = if endpoint.is_tls() {
-            let tls = replay.options.tls.client_config().map_err(|error| Error::flag("--ca-file", error))?;
-            HttpGate::with_tls(endpoint, clock, Arc::new(tls))
-        } else {
-            HttpGate::new(endpoint, clock).map_err(|error| Error::Internal(error.to_string()))?
-        };
-        let gate = gate.attempt_timeout(replay.options.attempt_timeout);
-        let parts = producer::Parts { gate, clock, stop, stats, live, state, standings: saved.inputs };
-        producer::run(&replay, parts).await
+        let Self { replay, state, saved, output } = self;
+        let (options, standings) = (&replay.options, saved.inputs);
+        let judge = StatusJudge::new(replay.inputs.clone(), options.rules.clone());
+        match &options.sink {
+            Sink::Http(target) => {
+                let gate = target.gate(&options.tls, clock).await?.attempt_timeout(options.attempt_timeout);
+                let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
+                producer::run(&replay, parts).await
+            }
+            Sink::Lines(_) => {
+                let gate =
+                    LineGate(output.clone().ok_or_else(|| Error::Internal("the output is not open".to_owned()))?);
+                let judge = SinkJudge(judge);
+                let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
+                producer::run(&replay, parts).await
+            }
+            #[cfg(feature = "kafka")]
+            Sink::Kafka(topic) => {
+                let gate = KafkaGate::open(topic, options.attempt_timeout)?;
+                let judge = SinkJudge(judge);
+                let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
+                producer::run(&replay, parts).await
+            }
+        }
     }
 }
 

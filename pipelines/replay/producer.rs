@@ -6,18 +6,19 @@
 /// # Errors
 ///
 /// Any stage's [`Error`].
-pub(super) async fn run<G, C>(replay: &Replay, parts: Parts<G, C>) -> Result<(), Error>
+pub(super) async fn run<G, J, C>(replay: &Replay, parts: Parts<G, J, C>) -> Result<(), Error>
 where
     G: Gate<Connection: Takes<Event>>,
+    J: Judge<Event, Delivered = Delivered, Error = Error>,
     C: Clock,
 {
     let options = &replay.options;
-    let Parts { gate, clock, stop, stats, live, state, standings } = parts;
+    let Parts { gate, judge, clock, stop, stats, live, state, output, standings } = parts;
     // What is sent beyond the last save, and so what a crash can repeat.
-    let credit = Credit::new(bound(options));
+    let credit = Credit::new(unsaved(options));
     let bodies = ByteBudget::new(BODIES);
     let push = push(options, clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop).stats(stats);
-    let keeper = keeper(replay, clock.clone(), standings.clone(), state, credit, live);
+    let keeper = Keeper { output, ..keeper(replay, clock.clone(), standings.clone(), state, credit, live) };
 
     events(replay, &standings, bodies, None)
         // Reading, merging and framing is work, what follows is waiting: they get a thread each.
@@ -29,7 +30,7 @@ where
         // The rate caps what event time asks for, so it stands behind it.
         .throttle(clock, options.rate.clone(), None)
         // Retries happen inside, so that events of a key keep their order.
-        .push(gate, StatusJudge::new(replay.inputs.clone(), options.rules.clone()), push)
+        .push(gate, judge, push)
         // Last: only what the receiver has answered moves a cursor.
         .keep(keeper)
         .await
@@ -64,7 +65,7 @@ use wsp::ahead::AheadExt;
 use wsp::byte_budget::ByteBudget;
 use wsp::clock::Clock;
 use wsp::credit::Credit;
-use wsp::deliver::{CircuitPolicy, Gate, PushExt, PushOptions, PushStats, Takes};
+use wsp::deliver::{CircuitPolicy, Gate, Judge, PushExt, PushOptions, PushStats, Takes};
 use wsp::disk::RealDisk;
 use wsp::frame::FrameExt as _;
 use wsp::merge::merge;
@@ -77,8 +78,9 @@ use super::error::Error;
 use super::event::Event;
 use super::frame::Framer;
 use super::hot_keys::HotKeys;
-use super::judge::StatusJudge;
+use super::judge::Delivered;
 use super::keep::{KeepExt, Keeper, Live};
+use super::sink::lines::Output;
 use super::state::State;
 use super::{Options, Replay};
 
@@ -92,9 +94,11 @@ const WINDOW: usize = 65_536;
 const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a replay works with, beside its options.
-pub(super) struct Parts<G, C> {
+pub(super) struct Parts<G, J, C> {
     /// The receiver.
     pub(super) gate: G,
+    /// What its answers mean.
+    pub(super) judge: J,
     /// The clock.
     pub(super) clock: C,
     /// The wish to stop.
@@ -104,11 +108,19 @@ pub(super) struct Parts<G, C> {
     /// Where answers are counted.
     pub(super) live: Live,
     pub(super) state: Option<Arc<State>>,
+    /// The lines, where they are what is written.
+    pub(super) output: Option<Arc<Output>>,
     pub(super) standings: Vec<Standing>,
 }
 
 /// Events that a crash can make a next start send again, at most.
 pub(super) fn bound(options: &Options) -> u64 {
+    // A file is cut to what was saved.
+    if options.sink.file().is_some() { 0 } else { unsaved(options) }
+}
+
+/// Events on their way beyond the last save, at most.
+fn unsaved(options: &Options) -> u64 {
     options.save_every + options.mode.in_flight() as u64
 }
 
@@ -143,6 +155,7 @@ fn keeper<C>(
         standings,
         state,
         letters: replay.options.dead_letter.clone(),
+        output: None,
         credit,
         every: (replay.options.save_every, SAVE_INTERVAL),
         limit: replay.options.limit.unwrap_or(u64::MAX),

@@ -162,6 +162,8 @@ pub(super) struct Saved {
     pub(super) finished: bool,
     /// By input.
     pub(super) inputs: Vec<Standing>,
+    /// How long the output is, where it is a file of lines.
+    pub(super) written: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +173,8 @@ struct SavedFile {
     of: String,
     finished: bool,
     inputs: Vec<SavedInput>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -260,7 +264,8 @@ impl State {
             let start = Start { file: input.file, row: input.row, after };
             Ok(Standing { start, answered: input.answered, beyond: input.beyond })
         });
-        Ok(Some(Saved { finished: file.finished, inputs: inputs.collect::<Result<_, Error>>()? }))
+        let inputs = inputs.collect::<Result<_, Error>>()?;
+        Ok(Some(Saved { finished: file.finished, inputs, written: file.written }))
     }
 
     /// Replaces what is saved, durably. It waits for the disk.
@@ -273,7 +278,8 @@ impl State {
             answered: standing.answered,
             beyond: standing.beyond.clone(),
         });
-        let file = SavedFile { version: 1, of: self.of.clone(), finished: saved.finished, inputs: inputs.collect() };
+        let Saved { finished, written, .. } = *saved;
+        let file = SavedFile { version: 1, of: self.of.clone(), finished, inputs: inputs.collect(), written };
         let path = self.folder.join("cursors.json");
         let text = serde_json::to_vec(&file).map_err(|error| Error::Internal(error.to_string()))?;
         files::replace(&*self.disk, &path, &text).map_err(|error| Error::state(&path, error))
@@ -334,7 +340,8 @@ mod tests {
 
     fn saved(row: u64) -> Saved {
         let start = Start { file: 1, row, after: Some(Micros(7)) };
-        Saved { finished: false, inputs: vec![Standing { start, answered: row, beyond: AnsweredRows::default() }] }
+        let inputs = vec![Standing { start, answered: row, beyond: AnsweredRows::default() }];
+        Saved { finished: false, inputs, written: Some(row) }
     }
 
     #[test]

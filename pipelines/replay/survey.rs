@@ -21,8 +21,6 @@ use super::{Replay, producer};
 const REQUESTS: usize = 3;
 /// Gaps and keys that are named.
 const NAMED: usize = 5;
-/// What of a body is shown, in bytes.
-const SHOWN: usize = 2000;
 
 /// What is in an input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,17 +133,8 @@ impl<'a> Seen<'a> {
         self.last = Some(ts);
         self.due = self.schedule.due(ts, || (Duration::ZERO, ts));
         if self.survey.requests.len() < REQUESTS {
-            let request = self.request(event);
-            self.survey.requests.push(request);
+            self.survey.requests.push(self.replay.options.sink.shown(event));
         }
-    }
-
-    fn request(&self, event: &Event) -> String {
-        let own = String::from_utf8_lossy(&event.head).replace("\r\n", "\n");
-        let body = String::from_utf8_lossy(&event.body[..event.body.len().min(SHOWN)]);
-        let more = if event.body.len() > SHOWN { "…" } else { "" };
-        let head = self.replay.options.target.head();
-        format!("{head}{own}content-length: {}\n\n{body}{more}", event.body.len())
     }
 
     fn survey(self, keys: &HotKeys) -> Survey {

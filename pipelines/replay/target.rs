@@ -11,12 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IntoHeaderName};
 use hyper::http::uri::PathAndQuery;
-use wsp::deliver::Endpoint;
+use wsp::clock::SystemClock;
 use wsp::deliver::headers::is_value;
+use wsp::deliver::{Endpoint, HttpGate, HttpProxy, TlsFiles};
 use wsp::disk::files::read_text;
 use wsp::http_url::HttpUrl;
 use wsp::secret::Secret;
 
+use super::auth::{Auth, Way};
 use super::error::Error;
 use super::template::{Template, header_name};
 
@@ -51,6 +53,8 @@ pub struct Target {
     path: PathAndQuery,
     method: Method,
     headers: HeaderMap,
+    auth: Option<Auth>,
+    proxy: Option<HttpProxy>,
 }
 
 impl Target {
@@ -60,17 +64,7 @@ impl Target {
     ///
     /// If a part of it can't be used, naming the flag. No message repeats a secret.
     pub fn new(to: &str, method: &str, templates: &[Template], logins: &[Login]) -> Result<Self, Error> {
-        let (base, query) = to.split_once('?').map_or((to, None), |(base, query)| (base, Some(query)));
-        let url: HttpUrl = base.parse().map_err(|error| Error::flag("--to", error))?;
-        if query.is_some_and(|query| query.contains('#')) {
-            return Err(Error::flag("--to", "it holds a fragment, which is never sent"));
-        }
-        // As the URL was given: a slash at its end is a part of it.
-        let given = url.given().splitn(4, '/').nth(3).unwrap_or_default();
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let path = format!("/{given}{query}").parse();
-        let path =
-            path.map_err(|_| Error::flag("--to", "its path or query holds what no request carries; encode it"))?;
+        let (url, path) = address("--to", to)?;
         let method = match method {
             "POST" => Method::POST,
             "PUT" => Method::PUT,
@@ -88,13 +82,51 @@ impl Target {
             let (flag, name, value) = login.header()?;
             insert_secret(&mut headers, flag, name, &value)?;
         }
-        Ok(Self { url, path, method, headers })
+        Ok(Self { url, path, method, headers, auth: None, proxy: None })
+    }
+
+    /// The same, where each attempt says by itself who we are.
+    ///
+    /// # Errors
+    ///
+    /// If a header says it already.
+    pub fn authorized(self, flag: &'static str, auth: Auth) -> Result<Self, Error> {
+        if self.headers.contains_key(AUTHORIZATION) {
+            return Err(Error::flag(flag, "another flag sets the header Authorization; leave one of them out"));
+        }
+        Ok(Self { auth: Some(auth), ..self })
+    }
+
+    /// The same, behind a proxy.
+    #[must_use]
+    pub fn through(self, proxy: Option<HttpProxy>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// The address, without the query, which may hold a secret.
     #[must_use]
     pub fn url(&self) -> &HttpUrl {
         &self.url
+    }
+
+    /// Method, URL and headers of all requests.
+    #[cfg(feature = "aws")]
+    pub(super) fn request(&self) -> (String, String, impl Iterator<Item = (String, String)>) {
+        let scheme = if self.url.is_plain() { "http" } else { "https" };
+        let url = format!("{scheme}://{}{}", self.url.authority(), self.path);
+        let headers = self.headers.iter();
+        let headers = headers.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        (self.method.to_string(), url, headers)
+    }
+
+    /// The gate, with what it takes to be let in.
+    pub(super) async fn gate(&self, tls: &TlsFiles, clock: SystemClock) -> Result<HttpGate<SystemClock>, Error> {
+        let way = Way { tls: tls.clone(), proxy: self.proxy.clone() };
+        let gate = way.gate(self.endpoint()?, clock)?;
+        Ok(match &self.auth {
+            Some(auth) => gate.authorized(auth.open(self, &way, clock).await?),
+            None => gate,
+        })
     }
 
     /// What requests have in common.
@@ -131,11 +163,7 @@ impl Login {
             }
             Self::Basic(place) => {
                 let flag = place.flag("--basic-env", "--basic-file");
-                let login = place.read(flag)?;
-                if !login.expose().contains(':') {
-                    return Err(Error::flag(flag, "it has to hold user:password"));
-                }
-                (flag, AUTHORIZATION, Secret::new(format!("Basic {}", STANDARD.encode(login.expose()))))
+                (flag, AUTHORIZATION, basic(flag, place)?)
             }
             Self::Key(name, place) => {
                 let flag = place.flag("--api-key-env", "--api-key-file");
@@ -146,12 +174,57 @@ impl Login {
     }
 }
 
+/// An address, and its path and query exactly as they were given.
+pub(super) fn address(flag: &'static str, to: &str) -> Result<(HttpUrl, PathAndQuery), Error> {
+    let (base, query) = to.split_once('?').map_or((to, None), |(base, query)| (base, Some(query)));
+    let url: HttpUrl = base.parse().map_err(|error| Error::flag(flag, error))?;
+    if query.is_some_and(|query| query.contains('#')) {
+        return Err(Error::flag(flag, "it holds a fragment, which is never sent"));
+    }
+    // As the URL was given: a slash at its end is a part of it.
+    let given = url.given().splitn(4, '/').nth(3).unwrap_or_default();
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("/{given}{query}").parse();
+    let path = path.map_err(|_| Error::flag(flag, "its path or query holds what no request carries; encode it"))?;
+    Ok((url, path))
+}
+
+/// A proxy at an address without a login in it.
+///
+/// # Errors
+///
+/// If it can't be used, naming the flag.
+pub fn proxy(url: &str, login: Option<&Place>) -> Result<HttpProxy, Error> {
+    let url: HttpUrl = url.parse().map_err(|error| Error::flag("--proxy", error))?;
+    if !url.is_plain() {
+        return Err(Error::flag("--proxy", "a proxy is spoken to over http://; TLS goes through it to the intake"));
+    }
+    if !url.path().is_empty() {
+        return Err(Error::flag("--proxy", "a proxy has no path"));
+    }
+    let login = login.map(|place| {
+        let flag = place.flag("--proxy-login-env", "--proxy-login-file");
+        basic(flag, place)
+    });
+    let login = login.transpose()?;
+    HttpProxy::new(&url, login.as_ref()).map_err(|error| Error::flag("--proxy", error))
+}
+
+/// The value of a header that logs in by `user:password`.
+fn basic(flag: &'static str, place: &Place) -> Result<Secret, Error> {
+    let login = place.read(flag)?;
+    if !login.expose().contains(':') {
+        return Err(Error::flag(flag, "it has to hold user:password"));
+    }
+    Ok(Secret::new(format!("Basic {}", STANDARD.encode(login.expose()))))
+}
+
 impl Place {
-    fn flag(&self, variable: &'static str, file: &'static str) -> &'static str {
+    pub(super) fn flag(&self, variable: &'static str, file: &'static str) -> &'static str {
         if matches!(self, Self::Variable(_)) { variable } else { file }
     }
 
-    fn read(&self, flag: &'static str) -> Result<Secret, Error> {
+    pub(super) fn read(&self, flag: &'static str) -> Result<Secret, Error> {
         let text = match self {
             Self::Variable(name) => std::env::var(name)
                 .map_err(|_| Error::flag(flag, format!("the environment has no variable {name}, or it is no text")))?,
@@ -166,7 +239,7 @@ fn secret_file(path: &Path) -> Result<String, String> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-fn insert_secret(
+pub(super) fn insert_secret(
     headers: &mut HeaderMap,
     flag: &'static str,
     name: impl IntoHeaderName,

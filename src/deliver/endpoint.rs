@@ -9,10 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::Method;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::PathAndQuery;
 
 use super::headers::{is_reserved, is_value};
+use super::proxy::HttpProxy;
 use crate::http_url::{HttpUrl, HttpUrlError};
 use crate::secret::Secret;
 
@@ -119,6 +120,8 @@ pub struct Endpoint {
     /// Where the gate is asked how it is, if it can be.
     pub(super) health: Option<PathAndQuery>,
     pub(super) headers: HeaderMap,
+    /// What stands between us and it.
+    pub(super) proxy: Option<HttpProxy>,
     /// Where it is asked for an event, if it can be.
     lookup: Option<String>,
     base: HttpUrl,
@@ -178,6 +181,7 @@ impl Endpoint {
             path: path.parse().map_err(|_| EndpointError::Path)?,
             health: None,
             headers,
+            proxy: None,
             lookup: None,
             base: url.clone(),
             key_header: None,
@@ -196,6 +200,25 @@ impl Endpoint {
     pub fn at(mut self, path: PathAndQuery) -> Self {
         self.path = path;
         self
+    }
+
+    /// The same intake behind a proxy.
+    #[must_use]
+    pub fn through(mut self, proxy: HttpProxy) -> Self {
+        if let (false, Some(login)) = (self.tls, proxy.login()) {
+            self.headers.insert(PROXY_AUTHORIZATION, login.clone());
+        }
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// What a request line names: the path, and the whole address where a proxy has to read it.
+    pub(super) fn request_target(&self, path: &PathAndQuery) -> String {
+        if self.proxy.is_some() && !self.tls {
+            format!("http://{}{path}", self.base.authority())
+        } else {
+            path.to_string()
+        }
     }
 
     /// The same gate with another key, if it has one.

@@ -178,7 +178,7 @@ impl<C: Clock> Probe<C> {
         let deadline = clock.now() + patience;
         let exchange = async {
             let wire = self.dialer.connect(deadline).await.map_err(ProbeError::NoAnswer)?;
-            let mut head = RequestHead::new("GET", path, &endpoint.headers);
+            let mut head = RequestHead::new("GET", &endpoint.request_target(path), &endpoint.headers);
             let exchanged = Link::new(wire).exchange(head.alone(), &[]).await;
             exchanged.map(|exchanged| exchanged.received).map_err(|lost| ProbeError::NoAnswer(lost.to_string()))
         };

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::authorize::{Authorize, Unsigned};
 use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateConnection, Takes};
 use super::health::Probe;
@@ -44,6 +45,7 @@ struct Settings<C> {
     attempt_timeout: Duration,
     idle_limit: Duration,
     trace: TraceMark,
+    authorize: Option<Arc<dyn Authorize>>,
 }
 
 impl<C: Clock> HttpGate<C> {
@@ -72,13 +74,20 @@ impl<C: Clock> HttpGate<C> {
         // Below the 60 s after which load balancers drop idle connections.
         let idle_limit = Duration::from_secs(50);
         let trace = TraceMark::default();
-        Self { settings: Arc::new(Settings { dialer, attempt_timeout, idle_limit, trace }) }
+        Self { settings: Arc::new(Settings { dialer, attempt_timeout, idle_limit, trace, authorize: None }) }
     }
 
     /// How long an attempt may last: connection, request and answer together (30 s unless told).
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         Arc::make_mut(&mut self.settings).attempt_timeout = timeout;
+        self
+    }
+
+    /// Tells the gate who we are by header lines that are made for each attempt.
+    #[must_use]
+    pub fn authorized(mut self, authorize: Arc<dyn Authorize>) -> Self {
+        Arc::make_mut(&mut self.settings).authorize = Some(authorize);
         self
     }
 
@@ -109,7 +118,8 @@ impl<C: Clock> Gate for HttpGate<C> {
     fn connection(&self) -> Self::Connection {
         let settings = self.settings.clone();
         let Dialer { clock, endpoint, .. } = &*settings.dialer;
-        let head = RequestHead::new(endpoint.method.as_str(), &endpoint.path, &endpoint.headers);
+        let head =
+            RequestHead::new(endpoint.method.as_str(), &endpoint.request_target(&endpoint.path), &endpoint.headers);
         HttpConnection { head, slot: None, timer: Timer::new(clock.clone()), sent_again: false, settings }
     }
 }
@@ -187,7 +197,26 @@ struct Sending<'a, T, C> {
 }
 
 impl<T: Item, C: Clock> Sending<'_, T, C> {
-    async fn attempt(self, slot: &mut Option<Kept>, head: &mut RequestHead) -> Attempt {
+    async fn attempt(mut self, slot: &mut Option<Kept>, head: &mut RequestHead) -> Attempt {
+        let Some(authorize) = &self.settings.authorize else { return self.exchange(slot, head, &[]).await };
+        let request = Unsigned { head: self.item.head(), body: self.item.body() };
+        let lines = match authorize.authorize(request).await {
+            Ok(lines) => lines,
+            Err(why) => return Attempt::ConnectFailed(why),
+        };
+        let first = self.exchange(slot, head, &lines).await;
+        let is_refused = matches!(&first, Attempt::Answered(answer) if answer.status() == 401);
+        if !is_refused || !authorize.refused(&lines) {
+            return first;
+        }
+        match authorize.authorize(request).await {
+            Ok(lines) => self.exchange(slot, head, &lines).await,
+            Err(why) => Attempt::ConnectFailed(why),
+        }
+    }
+
+    /// Sends the request with these header lines besides, and reads its answer.
+    async fn exchange(&mut self, slot: &mut Option<Kept>, head: &mut RequestHead, lines: &[u8]) -> Attempt {
         let Settings { dialer, idle_limit, trace, .. } = self.settings;
         // Taken out of its slot, the connection is closed by every way out of here but the last.
         let kept = usable(slot.take(), self.started, *idle_limit).await;
@@ -201,7 +230,7 @@ impl<T: Item, C: Clock> Sending<'_, T, C> {
         };
         let body = self.item.body();
         let mark = trace.header(self.item.id());
-        let head = head.before_body(self.item.head(), body.len(), mark.as_ref());
+        let head = head.before_body(self.item.head(), lines, body.len(), mark.as_ref());
         let mut exchanged = link.exchange(head, body).await;
         if let Err(lost) = &exchanged
             && was_kept

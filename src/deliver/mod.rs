@@ -9,6 +9,7 @@
 
 mod admission;
 mod aimd;
+mod authorize;
 mod backoff;
 mod budget;
 mod circuit;
@@ -25,6 +26,7 @@ mod item;
 mod judge;
 mod lines;
 mod options;
+mod proxy;
 mod push;
 mod regulator;
 mod retry_after;
@@ -42,6 +44,7 @@ mod window;
 mod wire;
 
 pub use aimd::Adaptive;
+pub use authorize::{Authorize, Unsigned};
 pub use backoff::RetryPolicy;
 pub use budget::RetryBudget;
 pub use circuit::CircuitPolicy;
@@ -53,6 +56,7 @@ pub use http::{HttpConnection, HttpGate};
 pub use item::Item;
 pub use judge::{Cause, Decided, Delivery, Judge, PushError, Stray, Verdict};
 pub use options::{DeliveryMode, PushOptions};
+pub use proxy::HttpProxy;
 pub use push::{Push, PushExt};
 pub use stats::{OnTheWay, PushCounts, PushStats};
 pub use tls::TlsError;

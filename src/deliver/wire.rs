@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
+use super::proxy::HttpProxy;
 use super::tls::{Config, Secured, secured};
 use crate::clock::Clock;
 
@@ -40,14 +41,15 @@ pub(super) struct Dialer<C> {
 }
 
 impl<C: Clock> Dialer<C> {
-    /// Connects to the host, whose name is resolved anew each time.
+    /// Connects to the host, or to the proxy before it, whose name is resolved anew each time.
     ///
     /// # Errors
     ///
     /// Why there is no connection, for a person.
     pub(super) async fn connect(&self, deadline: Duration) -> Result<Wire, String> {
-        let Endpoint { host, port, .. } = &self.endpoint;
-        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let Endpoint { host, port, proxy, .. } = &self.endpoint;
+        let (host, port) = proxy.as_ref().map_or((host.as_str(), *port), HttpProxy::address);
+        let found = tokio::net::lookup_host((host, port)).await;
         let addresses = found.map_err(|error| format!("{host}: {error}"))?;
         self.connect_to(alternating(addresses), deadline).await
     }
@@ -117,7 +119,12 @@ impl<C: Clock> Dialer<C> {
 
     async fn secured(&self, stream: TcpStream) -> Result<Wire, String> {
         let Some(config) = &self.tls else { return Ok(Wire::Plain(stream)) };
-        Ok(Wire::Tls(Box::new(secured(config, &self.endpoint.host, stream).await?)))
+        let Endpoint { host, port, proxy, .. } = &self.endpoint;
+        let stream = match proxy {
+            Some(proxy) => proxy.tunnel(stream, host, *port).await?,
+            None => stream,
+        };
+        Ok(Wire::Tls(Box::new(secured(config, host, stream).await?)))
     }
 }
 

@@ -16,6 +16,7 @@ mod parts;
 mod postgres_checkpoints;
 mod reading;
 mod ready;
+mod replay;
 mod s3;
 mod servers;
 mod two_producers;

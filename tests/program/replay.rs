@@ -1,9 +1,11 @@
 //! `wsp replay` as its users run it: rows of files into an intake, with retries, dead letters, stops and crashes.
 
+mod auth;
 mod crash;
 mod flights;
 mod pages;
 mod refusals;
+mod sinks;
 mod written;
 
 use std::io::{BufReader, Write as _};

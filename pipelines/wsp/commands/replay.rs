@@ -24,7 +24,8 @@ impl From<Error> for Failure {
 
 pub(crate) fn run(args: &ReplayArgs, around: &Around) -> super::Outcome {
     let options = args.options()?;
-    let mode = options.mode;
+    // Lines are written one after the other whatever the order is.
+    let is_strict = options.mode == DeliveryMode::Strict && !options.sink.is_lines();
     let replay = Replay::new(options)?;
     if args.state.plan {
         let survey = block_on(replay.survey())??;
@@ -32,16 +33,16 @@ pub(crate) fn run(args: &ReplayArgs, around: &Around) -> super::Outcome {
         return Ok(Exit::Done);
     }
     let start = replay.start()?;
-    tell(&start, mode);
+    tell(&start, is_strict);
     if start.is_finished() {
         note("all of it was answered by earlier starts; --fresh sends it again");
-        say(format_args!("{:#}\n", summary(&start_outcome(&start), &PushStats::new(), Duration::ZERO)))?;
+        report(args, &summary(&start_outcome(&start), &PushStats::new(), Duration::ZERO))?;
         return Ok(Exit::Done);
     }
     let clock = SystemClock::new().fine();
     let stats = PushStats::new();
     let (outcome, took) = block_on(replayed(start, args, around, clock, &stats))??;
-    say(format_args!("{:#}\n", summary(&outcome, &stats, took)))?;
+    report(args, &summary(&outcome, &stats, took))?;
     match outcome.error {
         None => Ok(Exit::Done),
         Some(error) if error.is_stop() => {
@@ -76,7 +77,7 @@ async fn replayed(
 }
 
 /// Says where a start goes on, and what may be repeated.
-fn tell(start: &Start, mode: DeliveryMode) {
+fn tell(start: &Start, is_strict: bool) {
     match start.folder() {
         Some(folder) => note(format_args!(
             "state {}: {} events answered before; a crash repeats {} at most",
@@ -86,7 +87,7 @@ fn tell(start: &Start, mode: DeliveryMode) {
         )),
         None => note("standard input can't be read again: a crash or a stop begins anew"),
     }
-    if mode == DeliveryMode::Strict {
+    if is_strict {
         note("order strict: one request in flight; --key COLUMNS or --order free allow more");
     }
 }
@@ -115,6 +116,20 @@ async fn progress(live: &Live, stats: &PushStats, clock: &SystemClock, screen: &
         clock.sleep_until(clock.now() + EVERY).await;
         note(figures());
     }
+}
+
+/// Writes the summary where it belongs: stdout may be where events go.
+fn report(args: &ReplayArgs, summary: &Value) -> Result<(), Failure> {
+    let text = format!("{summary:#}\n");
+    if let Some(path) = &args.sinks.summary {
+        let written = std::fs::write(path, text);
+        return written.map_err(|error| Failure::failed(format!("--summary: {}: {error}", path.display())));
+    }
+    if args.to == "-" {
+        note(text.trim_end());
+        return Ok(());
+    }
+    say(text)
 }
 
 fn start_outcome(start: &Start) -> Outcome {

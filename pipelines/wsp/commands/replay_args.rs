@@ -1,8 +1,10 @@
 //! The flags of `wsp replay`, and what they mean. Each topic has a file of its own.
 
+mod auth;
 mod delivery;
 mod requests;
 mod rows;
+mod sink;
 mod state;
 mod time;
 mod values;
@@ -12,9 +14,11 @@ use std::path::PathBuf;
 use clap::Args;
 use wsp_replay::{Error, InputSpec, Options};
 
+use auth::AuthArgs;
 use delivery::DeliveryArgs;
 use requests::RequestArgs;
 use rows::RowArgs;
+use sink::SinkArgs;
 use state::StateArgs;
 use time::TimeArgs;
 
@@ -32,15 +36,19 @@ pub(crate) struct ReplayArgs {
     // It is taken out of the command line before that is read.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The intake: http or https.
-    #[arg(long, value_name = "URL")]
+    /// Where events go: an intake (http or https), `kafka://BROKERS/TOPIC`, `file:PATH`, or - for stdout.
+    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) to: String,
     #[command(flatten)]
     pub(crate) rows: RowArgs,
     #[command(flatten)]
     pub(crate) requests: RequestArgs,
     #[command(flatten)]
+    pub(crate) auth: AuthArgs,
+    #[command(flatten)]
     pub(crate) delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub(crate) sinks: SinkArgs,
     #[command(flatten)]
     pub(crate) time: TimeArgs,
     #[command(flatten)]
@@ -55,7 +63,7 @@ impl ReplayArgs {
             return Err(Error::flag("--config", "a second file; put all flags into one"));
         }
         let headers = requests.headers()?;
-        let target = requests.target(&self.to, &headers)?;
+        let sink = self.sink(&headers)?;
         let rate = time.rate()?;
         Ok(Options {
             inputs: self.specs()?,
@@ -66,7 +74,7 @@ impl ReplayArgs {
             span: rows.span(),
             limit: rows.limit,
             sample: rows.sample,
-            target,
+            sink,
             id_header: requests.id_header()?,
             headers,
             rules: delivery.rules(),

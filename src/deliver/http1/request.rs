@@ -6,7 +6,6 @@
 //! ```
 
 use http::HeaderMap;
-use http::uri::PathAndQuery;
 
 use crate::telemetry::trace_mark;
 
@@ -18,10 +17,10 @@ pub(in crate::deliver) struct RequestHead {
 }
 
 impl RequestHead {
-    /// A template; `headers` have to name the host.
-    pub(in crate::deliver) fn new(method: &str, path: &PathAndQuery, headers: &HeaderMap) -> Self {
+    /// A template; `target` is what the request line names, and `headers` have to name the host.
+    pub(in crate::deliver) fn new(method: &str, target: &str, headers: &HeaderMap) -> Self {
         let mut bytes = Vec::with_capacity(512);
-        for part in [method, " ", path.as_str(), " HTTP/1.1\r\n"] {
+        for part in [method, " ", target, " HTTP/1.1\r\n"] {
             bytes.extend_from_slice(part.as_bytes());
         }
         for (name, value) in headers {
@@ -31,16 +30,18 @@ impl RequestHead {
         Self { bytes, fixed }
     }
 
-    /// The head of a request with header lines of its own, whose body has `length` bytes, marked by the trace that it belongs
-    /// to.
+    /// The head of a request with header lines of its own and of its attempt, whose body has `length` bytes, marked by the
+    /// trace that it belongs to.
     pub(in crate::deliver) fn before_body(
         &mut self,
         own: &[u8],
+        attempt: &[u8],
         length: usize,
         mark: Option<&[u8; trace_mark::LENGTH]>,
     ) -> &[u8] {
         self.bytes.truncate(self.fixed);
         self.bytes.extend_from_slice(own);
+        self.bytes.extend_from_slice(attempt);
         if let Some(mark) = mark {
             header(&mut self.bytes, trace_mark::HEADER, mark);
         }
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn nothing_of_one_head_is_left_in_the_next() {
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("ig"))]);
-        let mut head = RequestHead::new("POST", &PathAndQuery::from_static("/push?x=1"), &headers);
+        let mut head = RequestHead::new("POST", "/push?x=1", &headers);
         let mark = [b'0'; trace_mark::LENGTH];
         for (own, length, mark, told) in [
             ("", 1234, Some(&mark), format!("traceparent: {}\r\ncontent-length: 1234\r\n", "0".repeat(55))),
@@ -82,8 +83,11 @@ mod tests {
             ("", 0, None, "content-length: 0\r\n".to_owned()),
         ] {
             let expected = format!("POST /push?x=1 HTTP/1.1\r\nhost: ig\r\n{told}\r\n");
-            assert_eq!(std::str::from_utf8(head.before_body(own.as_bytes(), length, mark)).unwrap(), expected);
+            assert_eq!(std::str::from_utf8(head.before_body(own.as_bytes(), b"", length, mark)).unwrap(), expected);
         }
+        let expected =
+            "POST /push?x=1 HTTP/1.1\r\nhost: ig\r\nx-own: 7\r\nauthorization: x\r\ncontent-length: 1\r\n\r\n";
+        assert_eq!(head.before_body(b"x-own: 7\r\n", b"authorization: x\r\n", 1, None), expected.as_bytes());
         assert_eq!(head.alone(), b"POST /push?x=1 HTTP/1.1\r\nhost: ig\r\n\r\n");
     }
 }

@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, Headers as _, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -30,6 +31,15 @@ pub(crate) const IAM: [(&str, &str); 3] = [
     ("AWS_SECRET_ACCESS_KEY", "wsp-live-secret"),
     ("AWS_SESSION_TOKEN", "a/session+token=="),
 ];
+
+/// A record of a topic.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) value: Vec<u8>,
+}
 
 /// How the listener with TLS lets in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,6 +172,37 @@ impl Kafka {
         record.payload = bytes;
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.flush(WAIT).unwrap();
+    }
+
+    /// All records of a topic, partition after partition, each in its order.
+    pub(crate) fn records(&self, topic: &str, partitions: i32) -> Vec<Record> {
+        let consumer: BaseConsumer = self.client().set("group.id", "nobody").create().unwrap();
+        let mut records = Vec::new();
+        for partition in 0..partitions {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, WAIT).unwrap();
+            if low == high {
+                continue;
+            }
+            let mut all = TopicPartitionList::new();
+            all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+            consumer.assign(&all).unwrap();
+            loop {
+                let message = consumer.poll(WAIT).unwrap().unwrap();
+                let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+                let header =
+                    |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.unwrap_or_default().to_vec());
+                records.push(Record {
+                    partition,
+                    key: message.key().map(<[u8]>::to_vec),
+                    headers: headers.map(header).collect(),
+                    value: message.payload().unwrap_or_default().to_vec(),
+                });
+                if message.offset() + 1 >= high {
+                    break;
+                }
+            }
+        }
+        records
     }
 
     /// The members of a group, as the broker names them.

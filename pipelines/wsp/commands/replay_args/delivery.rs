@@ -64,6 +64,17 @@ impl DeliveryArgs {
         }
     }
 
+    /// A flag that was given and means nothing to a sink that is no intake of HTTP.
+    pub(super) fn http_only(&self) -> Option<&'static str> {
+        [
+            (self.retry_on.is_some(), "--retry-on"),
+            (self.drop_on.is_some(), "--drop-on"),
+            (self.accept_on.is_some(), "--accept-on"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+
     pub(super) fn adaptive(&self) -> Option<Adaptive> {
         self.adaptive.then_some(Adaptive { min: 4, slow: Duration::from_secs(2) })
     }

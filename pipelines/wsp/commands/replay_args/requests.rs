@@ -61,6 +61,23 @@ impl RequestArgs {
         Target::new(to, &self.method, headers, &self.logins())
     }
 
+    /// A flag that was given and means nothing to a sink that is no intake of HTTP.
+    pub(super) fn http_only(&self) -> Option<&'static str> {
+        [
+            (self.bearer_env.is_some(), "--bearer-env"),
+            (self.bearer_file.is_some(), "--bearer-file"),
+            (self.basic_env.is_some(), "--basic-env"),
+            (self.basic_file.is_some(), "--basic-file"),
+            (self.api_key_env.is_some(), "--api-key-env"),
+            (self.api_key_file.is_some(), "--api-key-file"),
+            (self.ca_file.is_some(), "--ca-file"),
+            (self.client_cert.is_some(), "--client-cert"),
+            (self.method != "POST", "--method"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+
     pub(super) fn id_header(&self) -> Result<HeaderName, Error> {
         id_header(&self.id_header)
     }
