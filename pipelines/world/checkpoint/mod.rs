@@ -10,22 +10,32 @@ mod apart;
 mod beyond;
 mod earlier;
 mod file;
+#[path = "../../../src/checkpoint/held.rs"]
 mod held;
+#[path = "../../../src/checkpoint/lease.rs"]
 mod lease;
+#[path = "../../../src/checkpoint/memory.rs"]
 mod memory;
+#[path = "../../../src/checkpoint/owner.rs"]
 mod owner;
 pub mod postgres;
 mod resume;
+#[path = "../../../src/checkpoint/runs.rs"]
 mod runs;
+#[path = "../../../src/checkpoint/saver.rs"]
 mod saver;
 mod scope;
 mod shards;
+#[path = "../../../src/checkpoint/shared.rs"]
 mod shared;
+#[path = "../../../src/checkpoint/stage.rs"]
 mod stage;
 #[cfg(test)]
 mod stage_tests;
+#[path = "../../../src/checkpoint/unsaved.rs"]
 mod unsaved;
 mod views;
+#[path = "../../../src/checkpoint/watermark.rs"]
 mod watermark;
 
 use std::fmt;

@@ -16,8 +16,11 @@
 //! Whoever saves looks whether the lock file still is its own: who removed it, or replaced the folder, let another in.
 
 mod held;
+#[path = "../../../../src/checkpoint/file/journal.rs"]
 mod journal;
+#[path = "../../../../src/checkpoint/file/lock.rs"]
 mod lock;
+#[path = "../../../../src/checkpoint/file/owned.rs"]
 mod owned;
 mod place;
 mod published;

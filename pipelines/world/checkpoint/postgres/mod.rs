@@ -8,14 +8,21 @@
 //! owner of a scope has an epoch, and a save by a claim that is not the row's is nothing. Within an epoch saves
 //! are numbered, and a late one is nothing. Within a file a lower row is refused.
 
+#[path = "../../../../src/checkpoint/postgres/database.rs"]
 mod database;
+#[path = "../../../../src/checkpoint/postgres/dsn.rs"]
 mod dsn;
+#[path = "../../../../src/checkpoint/leased/retry.rs"]
 mod retry;
+#[path = "../../../../src/checkpoint/leased/scope.rs"]
 mod scope;
 mod shards;
 mod sql;
+#[path = "../../../../src/checkpoint/leased/table.rs"]
 mod table;
+#[path = "../../../../src/checkpoint/postgres/targets.rs"]
 mod targets;
+#[path = "../../../../src/checkpoint/postgres/tls.rs"]
 mod tls;
 
 use std::fmt;

@@ -332,5 +332,5 @@ fn lost(claim: &Claim, holder: Option<Holder>) -> Refusal {
 }
 
 #[cfg(test)]
-#[path = "scope_tests.rs"]
+#[path = "../../../pipelines/world/checkpoint/postgres/scope_tests.rs"]
 mod tests;
