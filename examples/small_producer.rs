@@ -3,18 +3,18 @@
 //!
 //! ```text
 //! north.csv ─┐
-//! south.csv ─┴─► merge ──► pace ──► throttle ──► push ──► cursors
+//! south.csv ─┴─► merge ──► pace ──► throttle ──► push ──► checkpoint: north.cursor, south.cursor
 //! ```
 //!
 //! `cargo run --example small_producer -- http://HOST/PATH FOLDER`
 
-use std::{num::NonZeroUsize, path::Path, pin::pin, time::Duration};
+use std::{num::NonZeroUsize, path::Path, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
+use wsp::checkpoint::{CheckpointError, CheckpointExt, CheckpointOptions, CountFiles, Counts};
 use wsp::clock::SystemClock;
-use wsp::contiguous::Contiguous;
 use wsp::deliver::{
     Attempt, Cause, Decided, Delivery, DeliveryMode, Endpoint, HttpGate, Item, Judge, PushError, PushExt, PushOptions,
     Stray, Verdict,
@@ -32,6 +32,8 @@ enum Error {
     Line(&'static str, u64, String),
     #[error(transparent)]
     Push(#[from] PushError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 }
 
 #[derive(Clone)]
@@ -120,24 +122,19 @@ fn readings(file: usize, from: u64, text: &str) -> impl Stream<Item = Result<Rea
 /// Replays what is not delivered yet, and says how much that was.
 pub async fn replay(url: &str, folder: &Path) -> Result<u64, Any> {
     let clock = SystemClock::new();
-    let cursor = |file: usize| folder.join(FILES[file]).with_extension("cursor");
-    let from = [0, 1].map(|file| std::fs::read_to_string(cursor(file)).map_or(0, |text| text.parse().unwrap_or(0)));
+    let cursors = CountFiles::new(FILES.map(|file| folder.join(file).with_extension("cursor")));
+    let from = cursors.load()?;
     let texts = FILES.map(|file| std::fs::read_to_string(folder.join(file)));
-    let sources = texts.into_iter().zip(from).enumerate().map(|(i, (text, from))| Ok(readings(i, from, &text?)));
+    let sources = texts.into_iter().zip(&from).enumerate().map(|(i, (text, from))| Ok(readings(i, *from, &text?)));
     let gate = HttpGate::new(Endpoint::post(&url.parse()?, http::HeaderMap::new())?, clock)?;
     let delivered = merge(sources.collect::<Result<Vec<_>, std::io::Error>>()?)
         .map_ok(|rows| stream::iter(rows.into_iter().map(|row| Ok((*row.batch).clone()))))
         .try_flatten()
         .pace(clock, Pacing::new(600.0)?)
         .throttle(clock, Some(RatePlan::steady(RateLimit::new(500.0, None, None)?)), None)
-        .push(gate, Created, PushOptions::new(clock).mode(DeliveryMode::Keyed(NonZeroUsize::new(4).ok_or("0")?)));
-    let (mut delivered, mut sent, mut lines) = (pin!(delivered), 0, [Contiguous::new(), Contiguous::new()]);
-    while let Some((file, line)) = delivered.next().await.transpose()? {
-        sent += 1;
-        lines[file].give(line - from[file], (), |()| {});
-        std::fs::write(cursor(file), (from[file] + lines[file].taken()).to_string())?;
-    }
-    Ok(sent)
+        .push(gate, Created, PushOptions::new(clock).mode(DeliveryMode::Keyed(NonZeroUsize::new(4).ok_or("0")?)))
+        .checkpoint(cursors, Counts::from(from), CheckpointOptions::new(clock));
+    Ok(delivered.try_fold(0, |sent, _| async move { Ok(sent + 1) }).await?)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,7 +1,7 @@
 //! Stages of a producer that replays recorded events, in order and at a chosen pace, into a live HTTP intake.
 //!
 //! ```text
-//! batches ──► merge ──► frame ──► pace ──► throttle ──► push ──► what is delivered
+//! batches ──► merge ──► frame ──► pace ──► throttle ──► push ──► checkpoint ──► what is delivered
 //! ```
 //!
 //! Each stage is a combinator of streams and knows nothing of what it carries: a batch tells its rows' times and keys
@@ -87,7 +87,7 @@
 //!
 //! # Features
 //!
-//! None is on by default. `tls`: https addresses. `s3`: objects on S3 and its likes, beside local ones. `parquet`: cells of Arrow
+//! None is on by default. `tls`: https addresses. `postgres`: checkpoints in Postgres. `s3`: objects on S3 and its likes, beside local ones. `parquet`: cells of Arrow
 //! columns as JSON, and the types that Parquet columns are read as.
 
 #![forbid(unsafe_code)]
@@ -99,6 +99,7 @@ pub mod aws;
 pub mod byte_budget;
 #[cfg(feature = "parquet")]
 pub mod cells;
+pub mod checkpoint;
 pub mod clock;
 pub mod contiguous;
 pub mod credit;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use wsp_world::checkpoint::postgres::{Acquired, Answer, Claim, Fault, Holder, Loaded, Saving, ScopeTable};
-use wsp_world::checkpoint::{Beyond, Cursor, Kept};
+use wsp_world::checkpoint::{Beyond, Cursor, Kept, RowCursors};
 use wsp_world::model::{Hex64, OutputId};
 
 use super::hub::{Hub, ProcessId};
@@ -137,7 +137,7 @@ impl Table {
     }
 }
 
-impl ScopeTable for Table {
+impl ScopeTable<RowCursors> for Table {
     async fn acquire(&self, scope: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
         let (asked, owner) = (self.database.hub.now(), owner.to_owned());
         let answer = self
@@ -173,7 +173,7 @@ impl ScopeTable for Table {
 
     async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
         let (asked, by) = (self.database.hub.now(), claim.clone());
-        let (seq, cursors, beside) = (saving.seq, saving.cursors.to_vec(), saving.beside.to_owned());
+        let (seq, cursors, beside) = (saving.seq, saving.row.cursors.clone(), saving.row.beside.clone());
         let (judge, process) = (self.database.judge.clone(), self.process);
         let answer = self
             .request("save", &claim.scope, move |row, now| {

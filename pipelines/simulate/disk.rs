@@ -15,7 +15,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use wsp::disk::{Fate, Host, MemoryDisk, Operation};
-use wsp_world::checkpoint::{Beyond, CheckpointScope, CheckpointStore, FileCheckpoints, Kept, Lease, Views};
+use wsp_world::checkpoint::{
+    Beyond, CheckpointScope, CheckpointStore, FileCheckpoints, Kept, Lease, RowCursors, Views,
+};
 use wsp_world::model::{Hex64, OutputId, Refusal};
 
 use super::clock::SimClock;
@@ -49,7 +51,7 @@ impl Disk {
         process: ProcessId,
         scope: &Hex64,
         clock: SimClock,
-    ) -> Result<Box<dyn CheckpointScope>, Refusal> {
+    ) -> Result<Box<dyn CheckpointScope<RowCursors>>, Refusal> {
         let folder = Path::new(ROOT).join(scope.as_str());
         let reached = Reached { disk: self.clone(), process, folder, faltered: Arc::default() };
         // A legacy producer might start now instead.
@@ -156,11 +158,11 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 
 /// A scope whose saves and loads the judge sees.
 struct Watched {
-    scope: Box<dyn CheckpointScope>,
+    scope: Box<dyn CheckpointScope<RowCursors>>,
     reached: Reached,
 }
 
-impl CheckpointScope for Watched {
+impl CheckpointScope<RowCursors> for Watched {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move {
             let kept = self.scope.load(outputs).await?;

@@ -18,7 +18,7 @@ use wsp::stop::Stop;
 use wsp::telemetry::Counter;
 use wsp_world::account::{self, Account};
 use wsp_world::checkpoint::postgres::{LeasedScope, Releases, Times};
-use wsp_world::checkpoint::{CheckpointScope, Unsaved};
+use wsp_world::checkpoint::{CheckpointScope, RowCursors, Unsaved};
 use wsp_world::evidence::LiveTally;
 use wsp_world::model::Refusal;
 use wsp_world::prepare::Prepared;
@@ -172,7 +172,7 @@ async fn stream(
 ) -> Result<Account, Refusal> {
     let Outfit { run, attempt_id, settings, gate, store, plan, clock } = outfit;
     let key = run.scope(attempt_id);
-    let mut scope: Box<dyn CheckpointScope> = match store {
+    let mut scope: Box<dyn CheckpointScope<RowCursors>> = match store {
         Store::Disk(disk) => disk.open(id, &key, clock.clone()).await?,
         Store::Database(database) => {
             let times = Times {

@@ -5,7 +5,7 @@ use wsp::deliver::PushStats;
 use wsp::stop::Stop;
 use wsp::telemetry::Counter;
 
-use crate::checkpoint::{CheckpointScope, Earlier, Unsaved};
+use crate::checkpoint::{CheckpointScope, Earlier, RowCursors, Unsaved};
 
 /// What a run is streamed with.
 pub struct Parts<G, C> {
@@ -14,7 +14,7 @@ pub struct Parts<G, C> {
     /// By which time.
     pub clock: C,
     /// Where positions are saved.
-    pub scope: Box<dyn CheckpointScope>,
+    pub scope: Box<dyn CheckpointScope<RowCursors>>,
     /// What an earlier start left there.
     pub earlier: Earlier,
     /// The request to stop early.

@@ -11,7 +11,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use wsp::clock::Clock;
 
-use crate::checkpoint::{CheckpointStore, FileCheckpoints, FileShards, PostgresCheckpoints, PostgresShards};
+use crate::checkpoint::{
+    CheckpointStore, FileCheckpoints, FileShards, PostgresCheckpoints, PostgresShards, RowCursors,
+};
 use crate::model::{Hex64, Lane, LaneKey, PlatformRunId, Refusal, ShardPosition};
 use crate::oracle::{Resume, View};
 use crate::profile::{CheckpointBackend, KinesisWiring, Profile, run_scoped};
@@ -26,7 +28,7 @@ pub fn checkpoints<C: Clock + std::fmt::Debug>(
     profile: &Profile,
     platform_run_id: &PlatformRunId,
     clock: C,
-) -> Result<Box<dyn CheckpointStore>, Refusal> {
+) -> Result<Box<dyn CheckpointStore<RowCursors>>, Refusal> {
     Ok(match &profile.checkpoint.backend {
         CheckpointBackend::File { root } => {
             Box::new(FileCheckpoints::new(run_scoped(root, Some(platform_run_id)), clock))
@@ -59,7 +61,7 @@ pub fn shard_positions<C: Clock + std::fmt::Debug>(
     Ok(match &profile.checkpoint.backend {
         CheckpointBackend::File { root } => Arc::new(InFiles(FileShards::new(&run_scoped(root, active), &scope))),
         CheckpointBackend::Postgres { dsn, .. } => {
-            Arc::new(InPostgres(PostgresCheckpoints::new(dsn, clock)?.shards(scope)))
+            Arc::new(InPostgres(PostgresShards::new(&PostgresCheckpoints::new(dsn, clock)?, scope)))
         }
     })
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use wsp::clock::SystemClock;
 
 use crate::checkpoint::PostgresCheckpoints;
-use crate::model::CheckList;
+use crate::model::{CheckList, Refusal};
 #[cfg(feature = "kafka")]
 use crate::profile::ControlBus;
 use crate::profile::{CheckpointBackend, References, active_run, settings as s};
@@ -31,7 +31,7 @@ pub fn machine(refers: &References<'_>) -> Vec<String> {
         problems.push(format!("{}: {why}", s::KAFKA_CA.name()));
     }
     if let Some(CheckpointBackend::Postgres { dsn, .. }) = refers.checkpoint
-        && let Err(refusal) = PostgresCheckpoints::new(dsn, SystemClock::new())
+        && let Err(refusal) = PostgresCheckpoints::new(dsn, SystemClock::new()).map_err(Refusal::from)
     {
         problems.push(format!("{}: {refusal}", s::CHECKPOINT_DSN.name()));
     }

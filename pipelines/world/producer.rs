@@ -23,8 +23,8 @@ where
     let credit = Credit::new(settings.bound());
     let push =
         settings.push(clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop.clone()).stats(stats);
-    let save =
-        settings.checkpoint(clock.clone(), run).earlier(earlier.clone()).settle(credit).unsaved(unsaved).stop(stop);
+    let save = settings.checkpoint(clock.clone()).settle(credit).unsaved(unsaved).stop(stop);
+    let layout = settings.layout(run).earlier(earlier.clone()).on_saved(on_saved);
 
     let (events, answered_earlier) = events(run, from, settings, &read, framed, &bodies)
         // Reading, merging and framing is work, what follows is waiting: they get a thread each.
@@ -45,7 +45,7 @@ where
         // Here it counts again: for the cursors, and for the digest.
         .rejoin(answered_earlier)
         // Last: only what IG has answered moves a cursor.
-        .checkpoint(scope, save.on_saved(on_saved))
+        .checkpoint(scope, layout, save)
 }
 
 /// The rows of `run` as framed events, in chunks. What is read is counted in `read`, events in `count`, and nothing is framed

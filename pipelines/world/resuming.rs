@@ -17,7 +17,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 
 use super::prepare::{Prepared, PreparedOutput};
-use crate::checkpoint::{CheckpointScope, CheckpointStore, Cursor, Earlier, Kept, Views};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, Cursor, Earlier, Kept, RowCursors, Views};
 use crate::envelope::RowKeys;
 use crate::model::{Hex64, Micros, OutputId, Reason, Refusal};
 use crate::oracle::{Resume, Scan};
@@ -50,7 +50,7 @@ pub struct CursorRow {
 ///
 /// `CHECKPOINT_FOREIGN` where the positions were taken in other views, or don't fit into these; what the scope and the
 /// reading of the views refuse.
-pub async fn take_up(run: &Prepared, scope: &mut dyn CheckpointScope) -> Result<Resumed, Refusal> {
+pub async fn take_up(run: &Prepared, scope: &mut dyn CheckpointScope<RowCursors>) -> Result<Resumed, Refusal> {
     let (now, kept_views) = (Views(run.output_files()), scope.views().await?);
     let kept = scope.load(&outputs_of(&now, kept_views.as_ref())).await?;
     let resumed = resumed(run, &now, &kept, kept_views.as_ref()).await?;
@@ -69,7 +69,7 @@ pub async fn take_up(run: &Prepared, scope: &mut dyn CheckpointScope) -> Result<
 /// As [`take_up`].
 pub async fn look(
     run: &Prepared,
-    store: &dyn CheckpointStore,
+    store: &dyn CheckpointStore<RowCursors>,
     scope: &Hex64,
 ) -> Result<(Resumed, Vec<Cursor>), Refusal> {
     let (now, views) = (Views(run.output_files()), store.peek_views(scope).await?);

@@ -1,7 +1,7 @@
 //! How a run is streamed: what the profile and the command say, as the types that the stages take.
 //!
 //! ```text
-//! Profile, Caps ──► Settings ──► Pacing · PushOptions · CheckpointOptions · caps
+//! Profile, Caps ──► Settings ──► Pacing · PushOptions · CheckpointOptions, RunLayout · caps
 //! ```
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -11,7 +11,7 @@ use wsp::clock::Clock;
 use wsp::deliver::{Adaptive, CircuitPolicy, DeliveryMode, PushOptions, RetryBudget, RetryPolicy};
 use wsp::pace::{Anchor, Pacing, RatePlan};
 
-use crate::checkpoint::CheckpointOptions;
+use crate::checkpoint::{CheckpointOptions, RunLayout};
 use crate::model::Micros;
 use crate::profile::Profile;
 
@@ -142,12 +142,15 @@ impl Settings {
             .stop_on_quarantine(self.stop_on_quarantine)
     }
 
-    /// When positions of `run` are saved.
-    pub(super) fn checkpoint<C: Clock>(&self, clock: C, run: &Prepared) -> CheckpointOptions<C> {
-        CheckpointOptions::new(clock, run.output_files())
-            .flush_every(self.flush_every)
-            // A lane's last event is rarely its view's last row; without a cap, the end of the stream is the outputs' end.
-            .ends_complete(!self.is_capped())
+    /// When positions are saved.
+    pub(super) fn checkpoint<C: Clock>(&self, clock: C) -> CheckpointOptions<C> {
+        CheckpointOptions::new(clock).flush_every(self.flush_every)
+    }
+
+    /// What positions of `run` are kept as.
+    pub(super) fn layout(&self, run: &Prepared) -> RunLayout {
+        // A lane's last event is rarely its view's last row; without a cap, the end of the stream is the outputs' end.
+        RunLayout::new(run.output_files()).ends_complete(!self.is_capped())
     }
 }
 

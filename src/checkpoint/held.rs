@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! events ──► WhileHeld ──► events
-//!               └─ Lapsed: waits · Lost: ends with CHECKPOINT_LEASE_LOST
+//!               └─ Lapsed: waits · Lost: ends with the error that says whose
 //! ```
 //!
 //! It stands in front of what sends. What was handed on before the hold ended is bounded by the credit.
@@ -10,41 +10,53 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::Stream;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream};
 use pin_project_lite::pin_project;
-use tokio_stream::wrappers::WatchStream;
-use wsp::clock::Clock;
+use tokio::sync::watch;
 
 use super::lease::{Hold, Lease, LeaseState};
-use crate::model::Refusal;
+use crate::clock::Clock;
 
 /// Stopping when the scope is another's, on any stream.
-pub trait HeldExt<T>: Stream<Item = Result<T, Refusal>> + Sized {
-    /// Passes items on while `lease` is held, waits while it has lapsed, and ends with `CHECKPOINT_LEASE_LOST`
-    /// once it is lost. `clock` is the one that the checkpoint store was given.
-    fn while_held<C: Clock>(self, lease: Lease, clock: C) -> WhileHeld<Self, C> {
-        let changes = WatchStream::new(lease.watch());
-        WhileHeld { stream: self, lease, changes, clock, done: false }
+pub trait HeldExt<T, E: Clone + Send + Sync + 'static>: Stream<Item = Result<T, E>> + Sized {
+    /// Passes items on while `lease` is held, waits while it has lapsed, and ends with its error once it is lost. `clock` is
+    /// the one that the checkpoint store was given.
+    fn while_held<C: Clock>(self, lease: Lease<E>, clock: C) -> WhileHeld<Self, E, C> {
+        let change = Some(change(lease.watch()));
+        WhileHeld { stream: self, lease, change, clock, done: false }
     }
 }
 
-impl<T, S: Stream<Item = Result<T, Refusal>>> HeldExt<T> for S {}
+impl<T, E: Clone + Send + Sync + 'static, S: Stream<Item = Result<T, E>>> HeldExt<T, E> for S {}
+
+/// The next renewal or loss; it comes to `None` where there won't be any.
+type Change<E> = BoxFuture<'static, Option<watch::Receiver<Hold<E>>>>;
+
+fn change<E: Send + Sync + 'static>(mut hold: watch::Receiver<Hold<E>>) -> Change<E> {
+    async move { hold.changed().await.is_ok().then_some(hold) }.boxed()
+}
 
 pin_project! {
     /// The stream of [`HeldExt::while_held`].
-    #[derive(Debug)]
-    pub struct WhileHeld<S, C> {
+    pub struct WhileHeld<S, E, C> {
         #[pin]
         stream: S,
-        lease: Lease,
-        changes: WatchStream<Hold>,
+        lease: Lease<E>,
+        change: Option<Change<E>>,
         clock: C,
         done: bool,
     }
 }
 
-impl<T, S: Stream<Item = Result<T, Refusal>>, C: Clock> Stream for WhileHeld<S, C> {
-    type Item = Result<T, Refusal>;
+impl<S, E, C> std::fmt::Debug for WhileHeld<S, E, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WhileHeld").field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+impl<T, E: Clone + Send + Sync + 'static, S: Stream<Item = Result<T, E>>, C: Clock> Stream for WhileHeld<S, E, C> {
+    type Item = Result<T, E>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
@@ -52,13 +64,17 @@ impl<T, S: Stream<Item = Result<T, Refusal>>, C: Clock> Stream for WhileHeld<S, 
             return Poll::Ready(None);
         }
         // Polled until pending, so that the next renewal or loss wakes this task whatever the stream does.
-        while let Poll::Ready(Some(_)) = Pin::new(&mut *this.changes).poll_next(cx) {}
+        while let Some(next) = this.change.as_mut()
+            && let Poll::Ready(hold) = next.poll_unpin(cx)
+        {
+            *this.change = hold.map(change);
+        }
         match this.lease.state(this.clock.now()) {
             LeaseState::Held => this.stream.poll_next(cx),
             LeaseState::Lapsed => Poll::Pending,
-            LeaseState::Lost(refusal) => {
+            LeaseState::Lost(error) => {
                 *this.done = true;
-                Poll::Ready(Some(Err(refusal)))
+                Poll::Ready(Some(Err(error)))
             }
         }
     }
@@ -68,14 +84,12 @@ impl<T, S: Stream<Item = Result<T, Refusal>>, C: Clock> Stream for WhileHeld<S, 
 mod tests {
     use std::time::Duration;
 
-    use futures::{StreamExt, poll, stream};
-    use wsp::clock::SystemClock;
-
     use super::super::lease::Keeper;
     use super::*;
-    use crate::model::Reason;
+    use crate::clock::SystemClock;
+    use futures::{StreamExt, poll, stream};
 
-    fn numbers() -> impl Stream<Item = Result<u64, Refusal>> {
+    fn numbers() -> impl Stream<Item = Result<u64, &'static str>> {
         stream::iter((0..).map(Ok))
     }
 
@@ -96,12 +110,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loss_ends_a_stream_that_waits() {
         let keeper = Keeper::new(Duration::MAX);
-        let mut held = stream::pending::<Result<u64, Refusal>>().while_held(keeper.lease(), SystemClock::new());
+        let mut held = stream::pending::<Result<u64, &str>>().while_held(keeper.lease(), SystemClock::new());
         let ended = tokio::spawn(async move { (held.next().await, held.next().await) });
         tokio::task::yield_now().await;
-        let refusal = Refusal::new(Reason::CheckpointLeaseLost, "taken");
-        keeper.lose(refusal.clone());
-        assert_eq!(ended.await.unwrap(), (Some(Err(refusal)), None));
+        keeper.lose("taken");
+        assert_eq!(ended.await.unwrap(), (Some(Err("taken")), None));
     }
 
     #[tokio::test]

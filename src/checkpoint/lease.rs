@@ -13,35 +13,34 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::Refusal;
-
 /// How a hold stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LeaseState {
+pub enum LeaseState<E> {
     /// This process holds the scope.
     Held,
     /// It could not renew in time: another producer may be in by now, so nothing may be sent. It becomes
     /// [`LeaseState::Held`] again if a renewal finds that nobody was.
     Lapsed,
     /// The scope is another's, for good.
-    Lost(Refusal),
+    Lost(E),
 }
 
+/// What is known of a hold.
 #[derive(Debug, Clone)]
-pub(super) struct Hold {
+pub struct Hold<E> {
     /// In the terms of the clock that the store was given.
     until: Duration,
-    lost: Option<Refusal>,
+    lost: Option<E>,
 }
 
 /// A view of a hold. Clones see the same.
 #[derive(Debug, Clone)]
-pub struct Lease {
-    hold: watch::Receiver<Hold>,
+pub struct Lease<E> {
+    hold: watch::Receiver<Hold<E>>,
     epoch: Option<u64>,
 }
 
-impl Lease {
+impl<E: Clone + Send + Sync + 'static> Lease<E> {
     /// A hold that ends with the process alone, as a file lock.
     #[must_use]
     pub fn unlimited() -> Self {
@@ -63,50 +62,54 @@ impl Lease {
 
     /// How the hold stands at `now`, in the terms of the clock that the store was given.
     #[must_use]
-    pub fn state(&self, now: Duration) -> LeaseState {
+    pub fn state(&self, now: Duration) -> LeaseState<E> {
         let hold = self.hold.borrow();
         match &hold.lost {
-            Some(refusal) => LeaseState::Lost(refusal.clone()),
+            Some(error) => LeaseState::Lost(error.clone()),
             None if now < hold.until => LeaseState::Held,
             None => LeaseState::Lapsed,
         }
     }
 
-    /// Resolves when the scope is another's, with the `CHECKPOINT_LEASE_LOST` that says whose. It stays pending
+    /// Resolves when the scope is another's, with the error that says whose. It stays pending
     /// where that doesn't come to pass before the scope is let go of.
-    pub fn lost(&self) -> impl Future<Output = Refusal> + Send + 'static {
+    pub fn lost(&self) -> impl Future<Output = E> + Send + 'static {
         let mut hold = self.hold.clone();
         async move {
             let lost = hold.wait_for(|hold| hold.lost.is_some()).await.ok().and_then(|hold| hold.lost.clone());
             match lost {
-                Some(refusal) => refusal,
+                Some(error) => error,
                 None => std::future::pending().await,
             }
         }
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Hold> {
+    pub(super) fn watch(&self) -> watch::Receiver<Hold<E>> {
         self.hold.clone()
     }
 }
 
 /// The side that renews. Clones share the hold.
 #[derive(Debug, Clone)]
-pub(super) struct Keeper {
-    hold: Arc<watch::Sender<Hold>>,
+pub struct Keeper<E> {
+    hold: Arc<watch::Sender<Hold<E>>>,
 }
 
-impl Keeper {
-    pub(super) fn new(until: Duration) -> Self {
+impl<E: Clone + Send + Sync + 'static> Keeper<E> {
+    /// A hold until `until`, on the clock that the store was given.
+    #[must_use]
+    pub fn new(until: Duration) -> Self {
         Self { hold: Arc::new(watch::Sender::new(Hold { until, lost: None })) }
     }
 
-    pub(super) fn lease(&self) -> Lease {
+    /// A view of the hold.
+    #[must_use]
+    pub fn lease(&self) -> Lease<E> {
         Lease { hold: self.hold.subscribe(), epoch: None }
     }
 
     /// Notes a renewal that holds until `until`. It never shortens the hold and doesn't bring back a lost one.
-    pub(super) fn renewed(&self, until: Duration) {
+    pub fn renewed(&self, until: Duration) {
         self.hold.send_if_modified(|hold| {
             let longer = hold.lost.is_none() && until > hold.until;
             hold.until = hold.until.max(until);
@@ -115,10 +118,10 @@ impl Keeper {
     }
 
     /// Notes that the scope is another's. The first word stays.
-    pub(super) fn lose(&self, refusal: Refusal) {
+    pub fn lose(&self, error: E) {
         self.hold.send_if_modified(|hold| {
             let first = hold.lost.is_none();
-            hold.lost.get_or_insert(refusal);
+            hold.lost.get_or_insert(error);
             first
         });
     }
@@ -127,7 +130,6 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Reason;
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_hold_lapses_by_time_and_comes_back_by_a_renewal() {
-        let keeper = Keeper::new(at(15));
+        let keeper: Keeper<&str> = Keeper::new(at(15));
         let lease = keeper.lease();
         assert_eq!(lease.state(at(14)), LeaseState::Held);
         assert_eq!(lease.state(at(15)), LeaseState::Lapsed);
@@ -149,17 +151,16 @@ mod tests {
         let keeper = Keeper::new(at(15));
         let lease = keeper.lease();
         let told = tokio::spawn(lease.lost());
-        let refusal = Refusal::new(Reason::CheckpointLeaseLost, "first");
-        keeper.lose(refusal.clone());
-        keeper.lose(Refusal::new(Reason::CheckpointLeaseLost, "second"));
+        keeper.lose("first");
+        keeper.lose("second");
         keeper.renewed(at(100));
-        assert_eq!(lease.state(at(1)), LeaseState::Lost(refusal.clone()));
-        assert_eq!(told.await.unwrap(), refusal);
+        assert_eq!(lease.state(at(1)), LeaseState::Lost("first"));
+        assert_eq!(told.await.unwrap(), "first");
     }
 
     #[test]
     fn a_lock_never_lapses() {
-        let lease = Lease::unlimited();
+        let lease: Lease<&str> = Lease::unlimited();
         assert_eq!((lease.state(at(u32::MAX.into())), lease.epoch()), (LeaseState::Held, None));
         assert_eq!(lease.of_epoch(3).epoch(), Some(3));
     }

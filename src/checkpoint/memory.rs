@@ -1,39 +1,58 @@
 //! Checkpoints in memory, with faults on request: the double that tests and simulations run on.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::error::{CheckpointError, CheckpointFault};
 use super::lease::{Keeper, Lease};
-use super::{Beyond, CheckpointScope, CheckpointStore, Cursor, Kept, Views};
-use crate::model::{Hex64, OutputId, Reason, Refusal};
+use super::store::{CheckpointScope, CheckpointStore, Form};
 
-/// Checkpoints in memory. Clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryCheckpoints {
-    state: Arc<Mutex<State>>,
+/// What a store in memory has to do with what is kept.
+pub trait InMemory: Form<Kept: Default> {
+    /// What `kept` says of `sources`.
+    fn of(kept: &Self::Kept, sources: &[Self::Source]) -> Self::Kept;
+
+    /// Puts what is `saved` in place in `kept`, as [`CheckpointScope::save`] says; whether it could, which means that no
+    /// position is before the saved one.
+    fn put(kept: &mut Self::Kept, saved: &Self::Kept) -> bool;
+
+    /// Drops where `sources` stand, and all that is beyond.
+    fn forget(kept: &mut Self::Kept, sources: &[Self::Source]);
 }
 
-#[derive(Debug, Default)]
-struct State {
-    cursors: BTreeMap<(Hex64, OutputId), Cursor>,
-    beyond: BTreeMap<Hex64, Vec<Beyond>>,
-    views: BTreeMap<Hex64, Views>,
+/// Checkpoints in memory. Clones share them.
+pub struct MemoryCheckpoints<F: Form> {
+    state: Arc<Mutex<State<F>>>,
+}
+
+struct State<F: Form> {
+    kept: BTreeMap<F::Key, F::Kept>,
+    views: BTreeMap<F::Key, F::Content>,
     /// Who holds a scope, by epoch.
-    held: BTreeMap<Hex64, u64>,
+    held: BTreeMap<F::Key, u64>,
     epochs: u64,
-    history: Vec<Kept>,
+    history: Vec<F::Kept>,
     failing: u64,
 }
 
-impl MemoryCheckpoints {
+impl<F: InMemory> MemoryCheckpoints<F> {
     /// Nothing saved.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let state = State {
+            kept: BTreeMap::new(),
+            views: BTreeMap::new(),
+            held: BTreeMap::new(),
+            epochs: 0,
+            history: Vec::new(),
+            failing: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Lets the next `n` saves fail, with nothing saved.
@@ -42,30 +61,24 @@ impl MemoryCheckpoints {
     }
 
     /// Takes a scope from whoever holds it, as a lease that ran out does: the next opening gets it.
-    pub fn expire(&self, scope: &Hex64) {
+    pub fn expire(&self, scope: &F::Key) {
         self.state().held.remove(scope);
     }
 
     /// Every save so far, as it was asked for.
     #[must_use]
-    pub fn history(&self) -> Vec<Kept> {
+    pub fn history(&self) -> Vec<F::Kept> {
         self.state().history.clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self, scope: &F::Key, sources: &[F::Source]) -> F::Kept {
+        self.state().kept.get(scope).map_or_else(F::Kept::default, |kept| F::of(kept, sources))
     }
 
-    fn read(&self, scope: &Hex64, outputs: &[OutputId]) -> Kept {
-        let state = self.state();
-        let cursors = outputs.iter().filter_map(|output| state.cursors.get(&(scope.clone(), output.clone())));
-        Kept { cursors: cursors.cloned().collect(), beyond: state.beyond.get(scope).cloned().unwrap_or_default() }
-    }
-
-    fn hold(&self, scope: &Hex64) -> Result<Held, Refusal> {
+    fn hold(&self, scope: &F::Key) -> Result<Held<F>, CheckpointError> {
         let mut state = self.state();
         if state.held.contains_key(scope) {
-            return Err(Refusal::new(Reason::CheckpointScopeBusy, format!("scope {scope} is held")));
+            return Err(CheckpointError::new(CheckpointFault::Busy, format!("scope {scope} is held")));
         }
         state.epochs += 1;
         let epoch = state.epochs;
@@ -74,46 +87,65 @@ impl MemoryCheckpoints {
     }
 }
 
-struct Held {
-    store: MemoryCheckpoints,
-    scope: Hex64,
-    epoch: u64,
-    keeper: Keeper,
+impl<F: Form> MemoryCheckpoints<F> {
+    fn state(&self) -> MutexGuard<'_, State<F>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Held {
+impl<F: Form> Clone for MemoryCheckpoints<F> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone() }
+    }
+}
+
+impl<F: InMemory> Default for MemoryCheckpoints<F> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<F: Form> fmt::Debug for MemoryCheckpoints<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryCheckpoints").field("kept", &self.state().kept).finish_non_exhaustive()
+    }
+}
+
+struct Held<F: Form> {
+    store: MemoryCheckpoints<F>,
+    scope: F::Key,
+    epoch: u64,
+    keeper: Keeper<F::Error>,
+}
+
+impl<F: InMemory> Held<F> {
     /// The store's state, if the scope is still this one's.
-    fn ours(&self) -> Result<MutexGuard<'_, State>, Refusal> {
+    fn ours(&self) -> Result<MutexGuard<'_, State<F>>, F::Error> {
         let state = self.store.state();
         if state.held.get(&self.scope) == Some(&self.epoch) {
             return Ok(state);
         }
-        let refusal = Refusal::new(Reason::CheckpointLeaseLost, format!("scope {} was taken", self.scope));
-        self.keeper.lose(refusal.clone());
-        Err(refusal)
+        let lost = CheckpointError::new(CheckpointFault::Lost, format!("scope {} was taken", self.scope));
+        self.keeper.lose(lost.clone().into());
+        Err(lost.into())
     }
 
-    fn save_all(&self, kept: &Kept) -> Result<(), Refusal> {
+    fn save_all(&self, kept: &F::Kept) -> Result<(), F::Error> {
         let mut state = self.ours()?;
-        let failed = |detail: &str| Err(Refusal::new(Reason::CheckpointSaveFailed, detail));
+        let failed = |detail: &str| Err(CheckpointError::new(CheckpointFault::NotSaved, detail).into());
         if state.failing > 0 {
             state.failing -= 1;
             return failed("injected fault");
         }
-        let key = |cursor: &Cursor| (self.scope.clone(), cursor.output_id.clone());
-        for cursor in &kept.cursors {
-            if state.cursors.get(&key(cursor)).is_some_and(|known| known.is_passed_by(cursor)) {
-                return failed("the new position is before the saved one");
-            }
+        if !F::put(state.kept.entry(self.scope.clone()).or_default(), kept) {
+            return failed("the new position is before the saved one");
         }
-        state.cursors.extend(kept.cursors.iter().map(|cursor| (key(cursor), cursor.clone())));
-        state.beyond.insert(self.scope.clone(), kept.beyond.clone());
         state.history.push(kept.clone());
         Ok(())
     }
 }
 
-impl Drop for Held {
+impl<F: Form> Drop for Held<F> {
     fn drop(&mut self) {
         let mut state = self.store.state();
         if state.held.get(&self.scope) == Some(&self.epoch) {
@@ -122,27 +154,26 @@ impl Drop for Held {
     }
 }
 
-impl CheckpointStore for MemoryCheckpoints {
-    fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope>, Refusal>> {
-        async move { self.hold(scope).map(|held| Box::new(held) as Box<dyn CheckpointScope>) }.boxed()
+impl<F: InMemory> CheckpointStore<F> for MemoryCheckpoints<F> {
+    fn open<'a>(&'a self, scope: &'a F::Key) -> BoxFuture<'a, Result<Box<dyn CheckpointScope<F>>, F::Error>> {
+        async move { Ok(Box::new(self.hold(scope)?) as Box<dyn CheckpointScope<F>>) }.boxed()
     }
 
-    fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
-        async move { Ok(self.read(scope, outputs)) }.boxed()
+    fn peek<'a>(&'a self, scope: &'a F::Key, sources: &'a [F::Source]) -> BoxFuture<'a, Result<F::Kept, F::Error>> {
+        async move { Ok(self.read(scope, sources)) }.boxed()
     }
 
-    fn peek_views<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Option<Views>, Refusal>> {
+    fn peek_views<'a>(&'a self, scope: &'a F::Key) -> BoxFuture<'a, Result<Option<F::Content>, F::Error>> {
         async move { Ok(self.state().views.get(scope).cloned()) }.boxed()
     }
 
-    fn reset<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn reset<'a>(&'a self, scope: &'a F::Key, sources: &'a [F::Source]) -> BoxFuture<'a, Result<(), F::Error>> {
         async move {
             let held = self.hold(scope)?;
             let mut state = self.state();
-            for output in outputs {
-                state.cursors.remove(&(scope.clone(), output.clone()));
+            if let Some(kept) = state.kept.get_mut(scope) {
+                F::forget(kept, sources);
             }
-            state.beyond.remove(scope);
             state.views.remove(scope);
             // Letting go takes the same mutex.
             drop(state);
@@ -153,16 +184,16 @@ impl CheckpointStore for MemoryCheckpoints {
     }
 }
 
-impl CheckpointScope for Held {
-    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
-        async move { Ok(self.store.read(&self.scope, outputs)) }.boxed()
+impl<F: InMemory> CheckpointScope<F> for Held<F> {
+    fn load<'a>(&'a mut self, sources: &'a [F::Source]) -> BoxFuture<'a, Result<F::Kept, F::Error>> {
+        async move { Ok(self.store.read(&self.scope, sources)) }.boxed()
     }
 
-    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<F::Content>, F::Error>> {
         async move { Ok(self.store.state().views.get(&self.scope).cloned()) }.boxed()
     }
 
-    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn keep_views<'a>(&'a mut self, views: &'a F::Content) -> BoxFuture<'a, Result<(), F::Error>> {
         async move {
             self.ours()?.views.insert(self.scope.clone(), views.clone());
             Ok(())
@@ -170,11 +201,62 @@ impl CheckpointScope for Held {
         .boxed()
     }
 
-    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn save<'a>(&'a mut self, kept: &'a F::Kept) -> BoxFuture<'a, Result<(), F::Error>> {
         async move { self.save_all(kept) }.boxed()
     }
 
-    fn lease(&self) -> Lease {
+    fn lease(&self) -> Lease<F::Error> {
         self.keeper.lease()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Sources that are letters, and how far each is.
+    pub(in super::super) enum Numbers {}
+
+    impl Form for Numbers {
+        type Key = &'static str;
+        type Source = char;
+        type Kept = BTreeMap<char, u64>;
+        type Content = String;
+        type Error = CheckpointError;
+    }
+
+    impl InMemory for Numbers {
+        fn of(kept: &BTreeMap<char, u64>, sources: &[char]) -> BTreeMap<char, u64> {
+            kept.iter().filter(|(source, _)| sources.contains(source)).map(|(source, at)| (*source, *at)).collect()
+        }
+
+        fn put(kept: &mut BTreeMap<char, u64>, saved: &BTreeMap<char, u64>) -> bool {
+            let goes_on = saved.iter().all(|(source, at)| kept.get(source).is_none_or(|known| known <= at));
+            if goes_on {
+                kept.extend(saved);
+            }
+            goes_on
+        }
+
+        fn forget(kept: &mut BTreeMap<char, u64>, sources: &[char]) {
+            kept.retain(|source, _| !sources.contains(source));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_lost_a_scope_saves_nothing_more() {
+        let store = MemoryCheckpoints::<Numbers>::new();
+        let at = |source, at| BTreeMap::from([(source, at)]);
+        let mut first = store.open(&"scope").await.unwrap();
+        first.save(&at('a', 3)).await.unwrap();
+        assert_eq!(first.save(&at('a', 2)).await.unwrap_err().fault, CheckpointFault::NotSaved, "it never goes back");
+        store.expire(&"scope");
+        let mut second = store.open(&"scope").await.unwrap();
+        assert_eq!(first.save(&at('a', 9)).await.unwrap_err().fault, CheckpointFault::Lost);
+        assert_eq!(first.lease().lost().await.fault, CheckpointFault::Lost);
+        assert_eq!(second.load(&['a', 'b']).await.unwrap(), at('a', 3));
+        drop((first, second));
+        store.reset(&"scope", &['a']).await.unwrap();
+        assert_eq!(store.peek(&"scope", &['a']).await.unwrap(), BTreeMap::new());
     }
 }

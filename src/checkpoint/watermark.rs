@@ -1,82 +1,127 @@
-//! How far each output is answered: the position without a hole before it, and what was answered beyond.
+//! How far each source is answered: the item without a hole before it, and what was answered beyond.
 //!
 //! ```text
-//! answers, any order ──► per output: seq 0 1 2 _ 4 5 ──► prefix = 2, ahead = 4–5, total = 5
+//! answers, any order ──► per source: seq 0 1 2 _ 4 5 ──► prefix = 2, ahead = 4–5, total = 5
 //! ```
 //!
-//! A cursor may never pass a row that IG has not answered (contract, section 7), so what was answered
-//! beyond a hole is kept beside it until the hole is filled.
+//! A position may never pass an item that is not answered, so what was answered beyond a hole is kept beside it until the
+//! hole is filled.
 
-use super::runs::{Run, Runs};
-use crate::model::{Micros, Position};
+use std::fmt;
 
-/// An answered event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// Where its row stands.
-    pub position: Position,
-    /// Its event time.
-    pub ts: Micros,
-    /// Its event id before hex.
-    pub event_id: [u8; 32],
+use super::runs::Runs;
+
+/// Where an item stands among those of its source.
+pub trait Place: Copy + PartialEq + fmt::Debug + Send {
+    /// Its source: 0, 1, 2, …
+    fn source(&self) -> usize;
+
+    /// How many items of the source come before it: 0, 1, 2, … without a gap, from the first one of the run on. It lets a
+    /// watermark see a hole without knowing what a place is.
+    fn seq(&self) -> u64;
 }
 
-/// The answered events of every output of a run.
-#[derive(Debug, Default)]
-pub struct Watermark {
-    outputs: Vec<Output>,
+/// Source and number.
+impl Place for (usize, u64) {
+    fn source(&self) -> usize {
+        self.0
+    }
+
+    fn seq(&self) -> u64 {
+        self.1
+    }
+}
+
+/// What is remembered of an answered item: its place, and what else is kept of the last one.
+pub trait Mark: Copy + fmt::Debug + Send {
+    /// What its place is.
+    type Place: Place;
+
+    /// Where the item stands.
+    fn place(&self) -> Self::Place;
+}
+
+/// A place alone.
+impl<P: Place> Mark for P {
+    type Place = P;
+
+    fn place(&self) -> P {
+        *self
+    }
+}
+
+/// The answered items of every source of a run.
+#[derive(Debug)]
+pub struct Watermark<M: Mark> {
+    sources: Vec<Source<M>>,
     total: u64,
 }
 
-#[derive(Debug, Default)]
-struct Output {
-    /// All events below are answered.
+#[derive(Debug)]
+struct Source<M: Mark> {
+    /// All items below are answered.
     next: u64,
-    prefix: Option<Mark>,
-    ahead: Runs,
+    prefix: Option<M>,
+    ahead: Runs<M>,
 }
 
-impl Output {
-    fn ack(&mut self, mark: Mark) -> bool {
-        let seq = mark.position.seq;
+impl<M: Mark> Source<M> {
+    fn starting(next: u64) -> Self {
+        Self { next, prefix: None, ahead: Runs::new() }
+    }
+
+    fn ack(&mut self, mark: M) -> bool {
+        let seq = mark.place().seq();
         if seq != self.next {
             return seq > self.next && self.ahead.add(mark);
         }
-        let last = self.ahead.take_from(seq + 1).map_or(mark, |run: Run| run.last);
-        (self.prefix, self.next) = (Some(last), last.position.seq + 1);
+        let last = self.ahead.take_from(seq + 1).map_or(mark, |run| run.last);
+        (self.prefix, self.next) = (Some(last), last.place().seq() + 1);
         true
     }
 }
 
-impl Watermark {
-    /// Nothing answered, in a run of `outputs` outputs.
+impl<M: Mark> Watermark<M> {
+    /// Nothing answered yet. `starts` holds the number of the first item of each source.
     #[must_use]
-    pub fn new(outputs: usize) -> Self {
-        Self { outputs: std::iter::repeat_with(Output::default).take(outputs).collect(), total: 0 }
+    pub fn new(starts: impl IntoIterator<Item = u64>) -> Self {
+        Self { sources: starts.into_iter().map(Source::starting).collect(), total: 0 }
     }
 
-    /// Notes that an event is answered; says whether that is news. An event noted before, or one of an output that the
+    /// Notes that an item is answered; says whether that is news. An item noted before, or one of a source that the
     /// run doesn't have, changes nothing.
-    pub fn ack(&mut self, mark: Mark) -> bool {
-        let Some(output) = self.outputs.get_mut(usize::from(mark.position.rank)) else { return false };
-        let new = output.ack(mark);
+    pub fn ack(&mut self, mark: M) -> bool {
+        let Some(source) = self.sources.get_mut(mark.place().source()) else { return false };
+        let new = source.ack(mark);
         self.total += u64::from(new);
         new
     }
 
-    /// The last event of output `rank` that is answered with all before it.
+    /// How many sources there are.
     #[must_use]
-    pub fn prefix(&self, rank: u16) -> Option<Mark> {
-        self.outputs.get(usize::from(rank))?.prefix
+    pub fn sources(&self) -> usize {
+        self.sources.len()
     }
 
-    /// What is answered of output `rank` beyond its prefix: the first and the last event of each run, ascending.
-    pub fn ahead(&self, rank: u16) -> impl Iterator<Item = (Position, Position)> {
-        let output = self.outputs.get(usize::from(rank));
-        output.into_iter().flat_map(|output| output.ahead.iter()).map(|run| (run.first, run.last.position))
+    /// The last item of `source` that is answered with all before it.
+    #[must_use]
+    pub fn prefix(&self, source: usize) -> Option<M> {
+        self.sources.get(source)?.prefix
     }
 
-    /// How many events are answered, over all outputs.
+    /// The number of the first item of `source` that is not answered; 0 where there is no such source.
+    #[must_use]
+    pub fn next(&self, source: usize) -> u64 {
+        self.sources.get(source).map_or(0, |source| source.next)
+    }
+
+    /// What is answered of `source` beyond its prefix: the first and the last item of each run, ascending.
+    pub fn ahead(&self, source: usize) -> impl Iterator<Item = (M::Place, M::Place)> {
+        let source = self.sources.get(source);
+        source.into_iter().flat_map(|source| source.ahead.iter()).map(|run| (run.first, run.last.place()))
+    }
+
+    /// How many items are answered, over all sources.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
@@ -89,26 +134,26 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn mark(rank: u16, seq: u64) -> Mark {
-        let position = Position { rank, file: (seq / 10) as u32, row: seq % 10, seq };
-        Mark { position, ts: Micros(seq.cast_signed()), event_id: [seq as u8; 32] }
-    }
-
     proptest! {
         /// Any answers in any order, against a set of all that was answered.
         #[test]
-        fn never_past_an_unanswered_event(acks in proptest::collection::vec((0_u16..4, 0_u64..25), 0..300)) {
-            let mut watermark = Watermark::new(3);
+        fn never_past_an_unanswered_event(
+            acks in proptest::collection::vec((0_usize..4, 0_u64..25), 0..300),
+            first in 0_u64..5,
+        ) {
+            let mut watermark = Watermark::new([0, first, 0]);
             let mut answered = BTreeSet::new();
-            for (rank, seq) in acks {
-                let new = watermark.ack(mark(rank, seq));
-                prop_assert_eq!(new, rank < 3 && answered.insert((rank, seq)));
-                for rank in 0..3 {
-                    let prefix = (0..25).take_while(|seq| answered.contains(&(rank, *seq))).count() as u64;
-                    let expected = prefix.checked_sub(1).map(|seq| mark(rank, seq));
-                    prop_assert_eq!(watermark.prefix(rank), expected);
-                    let ahead: Vec<_> = watermark.ahead(rank).flat_map(|(first, last)| first.seq..=last.seq).collect();
-                    let expected: Vec<_> = (prefix..25).filter(|seq| answered.contains(&(rank, *seq))).collect();
+            for (source, seq) in acks {
+                let is_of_run = source < 3 && (source != 1 || seq >= first);
+                let new = watermark.ack((source, seq));
+                prop_assert_eq!(new, is_of_run && answered.insert((source, seq)));
+                for source in 0..3 {
+                    let start = if source == 1 { first } else { 0 };
+                    let next = (start..=25).find(|seq| !answered.contains(&(source, *seq))).unwrap();
+                    prop_assert_eq!(watermark.next(source), next);
+                    prop_assert_eq!(watermark.prefix(source), (next > start).then(|| (source, next - 1)));
+                    let ahead: Vec<_> = watermark.ahead(source).flat_map(|(first, last)| first.1..=last.1).collect();
+                    let expected: Vec<_> = (next..25).filter(|seq| answered.contains(&(source, *seq))).collect();
                     prop_assert_eq!(ahead, expected);
                 }
                 prop_assert_eq!(watermark.total(), answered.len() as u64);

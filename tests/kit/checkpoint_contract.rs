@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wsp_world::checkpoint::{
-    AnsweredRows, Beyond, CheckpointStore, Cursor, FileRows, Kept, LeaseState, OutputFiles, Place, Views,
+    AnsweredRows, Beyond, CheckpointStore, Cursor, FileRows, Kept, LeaseState, OutputFiles, Place, RowCursors, Views,
 };
 use wsp_world::model::{Hex64, OutputId, Reason};
 
@@ -46,14 +46,14 @@ fn views(outputs: &[(&str, u64)]) -> Views {
 
 /// Runs the suite on a store in which scopes `a` to `e` were never used. `take` takes a scope that is held from its
 /// holder, as an operator's mistake or a lease that ran out does.
-pub(crate) async fn holds(store: &dyn CheckpointStore, take: impl AsyncFn(&Hex64)) {
+pub(crate) async fn holds(store: &dyn CheckpointStore<RowCursors>, take: impl AsyncFn(&Hex64)) {
     cursors_are_kept_and_never_go_back(store).await;
     rows_beyond_are_kept_beside_them(store).await;
     views_and_event_ids_are_kept_until_a_reset(store).await;
     who_lost_a_scope_saves_nothing_more(store, take).await;
 }
 
-async fn views_and_event_ids_are_kept_until_a_reset(store: &dyn CheckpointStore) {
+async fn views_and_event_ids_are_kept_until_a_reset(store: &dyn CheckpointStore<RowCursors>) {
     let (e, outputs) = (scope('e'), [output("traffic"), output("context")]);
     assert_eq!(store.peek_views(&e).await.unwrap(), None, "a scope that was never used has none");
     let mut held = store.open(&e).await.unwrap();
@@ -92,7 +92,7 @@ async fn views_and_event_ids_are_kept_until_a_reset(store: &dyn CheckpointStore)
     store.released().await;
 }
 
-async fn cursors_are_kept_and_never_go_back(store: &dyn CheckpointStore) {
+async fn cursors_are_kept_and_never_go_back(store: &dyn CheckpointStore<RowCursors>) {
     let (a, b, outputs) = (scope('a'), scope('b'), [output("traffic"), output("context"), output("never")]);
     assert_eq!(store.peek(&a, &outputs).await.unwrap(), Kept::default(), "a scope that was never used has none");
 
@@ -138,7 +138,7 @@ async fn cursors_are_kept_and_never_go_back(store: &dyn CheckpointStore) {
     store.released().await;
 }
 
-async fn rows_beyond_are_kept_beside_them(store: &dyn CheckpointStore) {
+async fn rows_beyond_are_kept_beside_them(store: &dyn CheckpointStore<RowCursors>) {
     let (c, b, outputs) = (scope('c'), scope('b'), [output("traffic"), output("context")]);
     let mut held = store.open(&c).await.unwrap();
     // Before any cursor, with a cursor, and alone again.
@@ -175,7 +175,7 @@ async fn rows_beyond_are_kept_beside_them(store: &dyn CheckpointStore) {
     store.released().await;
 }
 
-async fn who_lost_a_scope_saves_nothing_more(store: &dyn CheckpointStore, take: impl AsyncFn(&Hex64)) {
+async fn who_lost_a_scope_saves_nothing_more(store: &dyn CheckpointStore<RowCursors>, take: impl AsyncFn(&Hex64)) {
     let (d, outputs) = (scope('d'), [output("traffic")]);
     let mut first = store.open(&d).await.unwrap();
     first.save(&Kept::at([cursor("traffic", "part-000000", 10)])).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints, PostgresDsn};
+use wsp_world::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoints, PostgresDsn, PostgresShards};
 use wsp_world::model::{Hex64, Reason, Refusal, Secret, ShardPosition};
 
 use crate::kit::checkpoint_contract::{self, cursor, output, scope};
@@ -71,7 +71,7 @@ async fn positions_in_a_control_stream_are_kept_by_scope_and_never_move_back() {
         sequence_number: sequence.parse().unwrap(),
         drained,
     };
-    let (one, other) = (store.shards(scope("one")), store.shards(scope("other")));
+    let (one, other) = (PostgresShards::new(&store, scope("one")), PostgresShards::new(&store, scope("other")));
     assert_eq!(one.load().await, Ok(Vec::new()), "reading makes no table");
     let long = "49590338271490256608559692538361571095921575989136588898";
     one.save(&[position("s-0", "9", false), position("s-1", long, false)]).await.unwrap();
@@ -83,7 +83,7 @@ async fn positions_in_a_control_stream_are_kept_by_scope_and_never_move_back() {
     kept.sort_by(|one, other| one.shard_id.cmp(&other.shard_id));
     assert_eq!(kept, [position("s-0", "10", false), position("s-1", long, true)]);
     assert_eq!(other.load().await, Ok(Vec::new()));
-    assert_eq!(store.shards(scope("one")).load().await.unwrap().len(), 2, "on another connection");
+    assert_eq!(PostgresShards::new(&store, scope("one")).load().await.unwrap().len(), 2, "on another connection");
 }
 
 /// As a process under SIGSTOP: the first owner's runtime stands still for longer than its lease.

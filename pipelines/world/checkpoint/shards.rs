@@ -6,10 +6,10 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use wsp::checkpoint::file::blocking;
 use wsp::disk::{RealDisk, files};
 use wsp::strict::{self, Limits};
 
-use super::file::blocking;
 use crate::model::{Hex64, Reason, Refusal, ShardPosition};
 
 /// The folder below the root of checkpoints.

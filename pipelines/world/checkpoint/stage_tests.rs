@@ -41,10 +41,14 @@ fn output(name: &str) -> OutputFiles {
 }
 
 fn options() -> CheckpointOptions<SystemClock> {
-    CheckpointOptions::new(SystemClock::new(), vec![output("a"), output("b")])
+    CheckpointOptions::new(SystemClock::new())
 }
 
-async fn scope(store: &MemoryCheckpoints) -> Box<dyn CheckpointScope> {
+fn layout() -> RunLayout {
+    RunLayout::new(vec![output("a"), output("b")])
+}
+
+async fn scope(store: &MemoryCheckpoints) -> Box<dyn CheckpointScope<RowCursors>> {
     store.open(&Hex64::sha256("scope")).await.unwrap()
 }
 
@@ -67,9 +71,15 @@ fn fed() -> (mpsc::UnboundedSender<Item>, impl Stream<Item = Item>) {
 }
 
 /// A scope whose saves take a second.
-struct Slow(Box<dyn CheckpointScope>);
+struct Slow(Box<dyn CheckpointScope<RowCursors>>);
 
-impl CheckpointScope for Slow {
+impl Slow {
+    fn boxed(scope: Box<dyn CheckpointScope<RowCursors>>) -> Box<dyn CheckpointScope<RowCursors>> {
+        Box::new(Self(scope))
+    }
+}
+
+impl CheckpointScope<RowCursors> for Slow {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         self.0.load(outputs)
     }
@@ -100,7 +110,7 @@ fn left(credit: &Credit) -> usize {
 async fn saves_every_so_many_events_over_all_outputs() {
     let store = MemoryCheckpoints::new();
     let items: Vec<Item> = (0..8).flat_map(|seq| [Ok(answer(0, seq)), Ok(answer(1, seq))]).collect();
-    let mut stream = stream::iter(items).checkpoint(scope(&store).await, options().flush_every(5));
+    let mut stream = stream::iter(items).checkpoint(scope(&store).await, layout(), options().flush_every(5));
     let mut passed = Vec::new();
     for _ in 0..15 {
         let position = stream.next().await.unwrap().unwrap().position;
@@ -119,7 +129,7 @@ async fn an_unanswered_event_is_never_passed() {
     let credit = Credit::new(1);
     let items: Vec<Item> = [0, 1, 3, 4, 5].map(|seq| Ok(answer(0, seq))).into();
     let options = options().flush_every(1).settle(credit.clone());
-    assert_eq!(stream::iter(items).checkpoint(scope(&store).await, options).count().await, 5);
+    assert_eq!(stream::iter(items).checkpoint(scope(&store).await, layout(), options).count().await, 5);
     assert_eq!(saved(&store).await, (Some(1), None));
     let kept = store.peek(&Hex64::sha256("scope"), &["a".parse().unwrap()]).await.unwrap();
     let place = Place { file: "a/0".to_owned(), row: 1 };
@@ -134,7 +144,7 @@ async fn what_an_earlier_start_left_stays_kept_until_it_is_passed() {
     // Of `a` rows 0 and 2 to 12 were answered, of `b` the row 29 alone.
     let first: Vec<Item> =
         [0].into_iter().chain(2..=12).map(|seq| Ok(answer(0, seq))).chain([Ok(answer(1, 29))]).collect();
-    stream::iter(first).checkpoint(scope(&store).await, options()).count().await;
+    stream::iter(first).checkpoint(scope(&store).await, layout(), options()).count().await;
     let ids: Vec<OutputId> = outputs.iter().map(|output| output.output_id.clone()).collect();
     let load = async || store.peek(&Hex64::sha256("scope"), &ids).await.unwrap();
     let rows = |kept: &Kept| -> Vec<(String, Vec<(u64, u64)>)> {
@@ -150,8 +160,8 @@ async fn what_an_earlier_start_left_stays_kept_until_it_is_passed() {
     let counted_from_row_1 =
         |row: u64| Delivered { position: Position { seq: row - 1, ..answer(0, row).position }, ..answer(0, row) };
     let second: [Item; 1] = [Ok(counted_from_row_1(14))];
-    let options = options().earlier(earlier);
-    stream::iter(second).checkpoint(scope(&store).await, options).count().await;
+    let layout = layout().earlier(earlier);
+    stream::iter(second).checkpoint(scope(&store).await, layout, options()).count().await;
     let kept = load().await;
     assert_eq!(rows(&kept), [at("a/0", &[(2, 9)]), at("a/1", &[(0, 2), (4, 4)]), at("b/2", &[(9, 9)])]);
     assert_eq!(kept.beyond[0].cursor, Some(Place { file: "a/0".to_owned(), row: 0 }), "as the start found it");
@@ -162,9 +172,9 @@ async fn a_save_begins_before_the_credit_would_run_out() {
     let store = MemoryCheckpoints::new();
     let credit = Credit::new(10 + 1);
     let (sender, items) = fed();
-    let slow = Box::new(Slow(scope(&store).await));
+    let slow = Slow::boxed(scope(&store).await);
     let options = options().flush_every(10).max_interval(Duration::from_hours(1)).settle(credit.clone());
-    let mut stream = Box::pin(items.checkpoint(slow, options));
+    let mut stream = Box::pin(items.checkpoint(slow, layout(), options));
     let mut waited = Vec::new();
     // An event every quarter of a second: four of them while a save is on its way.
     for seq in 0..30 {
@@ -188,7 +198,7 @@ async fn events_that_wait_for_another_attempt_put_no_save_off() {
     let credit = Credit::new(10 + 1);
     let (sender, items) = fed();
     let options = options().flush_every(10).max_interval(Duration::from_hours(1)).settle(credit.clone());
-    let mut stream = Box::pin(items.checkpoint(scope(&store).await, options));
+    let mut stream = Box::pin(items.checkpoint(scope(&store).await, layout(), options));
     // Three events wait; eight others have spent the rest, and are not the ten that a save is for. So it is behind a save.
     for first in [3, 11, 19] {
         assert!(left(&credit) > 0);
@@ -202,9 +212,9 @@ async fn events_that_wait_for_another_attempt_put_no_save_off() {
 }
 
 /// A scope that notes in which order it is used.
-struct Noted(Box<dyn CheckpointScope>, Arc<Mutex<Vec<&'static str>>>);
+struct Noted(Box<dyn CheckpointScope<RowCursors>>, Arc<Mutex<Vec<&'static str>>>);
 
-impl CheckpointScope for Noted {
+impl CheckpointScope<RowCursors> for Noted {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         self.0.load(outputs)
     }
@@ -232,9 +242,9 @@ impl CheckpointScope for Noted {
 async fn a_scope_is_finished_once_behind_its_last_save() {
     for (items, expected) in [(0, vec!["finish"]), (3, vec!["save", "finish"])] {
         let (store, used) = (MemoryCheckpoints::new(), Arc::default());
-        let noted = Box::new(Noted(scope(&store).await, Arc::clone(&used)));
+        let noted: Box<dyn CheckpointScope<RowCursors>> = Box::new(Noted(scope(&store).await, Arc::clone(&used)));
         let answers = (0..items).map(|seq| Ok(answer(0, seq)));
-        assert_eq!(stream::iter(answers).checkpoint(noted, options()).count().await as u64, items);
+        assert_eq!(stream::iter(answers).checkpoint(noted, layout(), options()).count().await as u64, items);
         assert_eq!(*used.lock().unwrap(), expected);
     }
 }
@@ -243,7 +253,7 @@ async fn a_scope_is_finished_once_behind_its_last_save() {
 async fn saves_within_a_second_though_nothing_comes() {
     let store = MemoryCheckpoints::new();
     let (sender, items) = fed();
-    let mut stream = Box::pin(items.checkpoint(scope(&store).await, options()));
+    let mut stream = Box::pin(items.checkpoint(scope(&store).await, layout(), options()));
     sender.send(Ok(answer(0, 0))).unwrap();
     stream.next().await.unwrap().unwrap();
     for (millis, expected) in [(998, None), (3, Some(0))] {
@@ -259,8 +269,8 @@ async fn items_pass_during_a_save_and_go_into_the_next_one() {
     let store = MemoryCheckpoints::new();
     let credit = Credit::new(1);
     let (sender, items) = fed();
-    let slow = Box::new(Slow(scope(&store).await));
-    let mut stream = Box::pin(items.checkpoint(slow, options().flush_every(1).settle(credit.clone())));
+    let slow = Slow::boxed(scope(&store).await);
+    let mut stream = Box::pin(items.checkpoint(slow, layout(), options().flush_every(1).settle(credit.clone())));
     let clock = SystemClock::new();
     for seq in 0..9 {
         sender.send(Ok(answer(0, seq))).unwrap();
@@ -281,12 +291,13 @@ async fn ends_of_files_and_outputs_are_saved_and_named() {
     let store = MemoryCheckpoints::new();
     let told = Arc::new(Mutex::new(Vec::new()));
     let listener = told.clone();
-    let options = options().flush_every(1000).on_saved(move |saved| {
+    let layout = layout().on_saved(move |saved| {
         listener.lock().unwrap().push((saved.cursor.last_file, saved.cursor.last_row_index, saved.reason));
     });
     let mut items: Vec<Item> = (0..30).map(|seq| Ok(answer(0, seq))).collect();
     items.push(Ok(answer(1, 0)));
-    stream::iter(items).checkpoint(scope(&store).await, options).for_each(|_| async {}).await;
+    let options = options().flush_every(1000);
+    stream::iter(items).checkpoint(scope(&store).await, layout, options).for_each(|_| async {}).await;
     let expected = [
         ("a/0", 9, SaveReason::FileComplete),
         ("a/1", 9, SaveReason::FileComplete),
@@ -303,8 +314,8 @@ async fn an_error_comes_after_what_was_answered_is_saved() {
     sender.send(Ok(answer(0, 0))).unwrap();
     sender.send(Err(Refusal::new(Reason::IgPushRejected, "413"))).unwrap();
     sender.send(Ok(answer(0, 1))).unwrap();
-    let slow = Box::new(Slow(scope(&store).await));
-    let items: Vec<Item> = items.checkpoint(slow, options()).collect().await;
+    let slow = Slow::boxed(scope(&store).await);
+    let items: Vec<Item> = items.checkpoint(slow, layout(), options()).collect().await;
     assert_eq!(items.len(), 2, "an error is the end");
     assert_eq!(items[1].as_ref().unwrap_err().reason, Reason::IgPushRejected);
     assert_eq!(saved(&store).await, (Some(0), None));
@@ -315,7 +326,7 @@ async fn a_failed_save_ends_the_stream() {
     let store = MemoryCheckpoints::new();
     store.fail_next(1);
     let (sender, items) = fed();
-    let mut stream = Box::pin(items.checkpoint(scope(&store).await, options().flush_every(1)));
+    let mut stream = Box::pin(items.checkpoint(scope(&store).await, layout(), options().flush_every(1)));
     sender.send(Ok(answer(0, 0))).unwrap();
     stream.next().await.unwrap().unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap_err().reason, Reason::CheckpointSaveFailed);
@@ -329,7 +340,7 @@ async fn the_first_error_stays_when_the_last_save_fails_too() {
     let store = MemoryCheckpoints::new();
     store.fail_next(1);
     let items: [Item; 2] = [Ok(answer(0, 0)), Err(Refusal::new(Reason::IgPushRetryExhausted, "503"))];
-    let items: Vec<Item> = stream::iter(items).checkpoint(scope(&store).await, options()).collect().await;
+    let items: Vec<Item> = stream::iter(items).checkpoint(scope(&store).await, layout(), options()).collect().await;
     let refusal = items[1].as_ref().unwrap_err();
     assert_eq!(refusal.reason, Reason::IgPushRetryExhausted);
     assert_eq!(refusal.detail, "503 (and then CHECKPOINT_SAVE_FAILED: injected fault)");
@@ -341,7 +352,8 @@ async fn an_answer_that_is_not_of_the_run_is_a_fault() {
     let mut beyond = answer(0, 29);
     beyond.position.row = 10;
     for (stray, place) in [(answer(2, 0), "file 0 of output 2"), (answer(0, 30), "file 3 of a"), (beyond, "a/2")] {
-        let items: Vec<Item> = stream::iter([Ok(stray)]).checkpoint(scope(&store).await, options()).collect().await;
+        let items: Vec<Item> =
+            stream::iter([Ok(stray)]).checkpoint(scope(&store).await, layout(), options()).collect().await;
         let refusal = items[0].as_ref().unwrap_err();
         assert_eq!(refusal.reason, Reason::InternalError);
         assert_eq!(refusal.place.file.as_deref(), Some(place), "{refusal}");

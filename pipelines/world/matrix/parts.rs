@@ -8,7 +8,7 @@ use wsp::deliver::{HttpGate, ProbeError};
 
 use super::report::{Report, Seen};
 use super::{Matrix, evidence};
-use crate::checkpoint::{CheckpointStore, Cursor, Kept};
+use crate::checkpoint::{CheckpointStore, Cursor, Kept, RowCursors};
 use crate::evidence::unavailable;
 use crate::model::{Hex64, OutputId, Reason, Refusal};
 use crate::positions::checkpoints;
@@ -122,7 +122,7 @@ fn scope<C>(m: &Matrix<C>) -> Hex64 {
     Hex64::sha256(format!("wsp matrix|{}", m.run))
 }
 
-fn opened<C: Clock + std::fmt::Debug>(m: &Matrix<C>) -> Result<Box<dyn CheckpointStore>, Refusal> {
+fn opened<C: Clock + std::fmt::Debug>(m: &Matrix<C>) -> Result<Box<dyn CheckpointStore<RowCursors>>, Refusal> {
     checkpoints(&m.profile, &m.run, m.clock.clone())
 }
 

@@ -1,13 +1,14 @@
 //! How the platform's rows, events and refusals go through the stages.
 //!
 //! ```text
-//! RowBatch: merge · Event: pace, push · Refusal: whatever ends a stage
+//! RowBatch: merge · Event: pace, push · Position: checkpoint · Refusal: whatever ends a stage
 //! ```
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use wsp::ahead::AheadError;
+use wsp::checkpoint::Place;
 use wsp::deliver::{Item, PushError};
 use wsp::merge::Batch;
 use wsp::pace::Timed;
@@ -62,6 +63,16 @@ impl Item for Event {
 
     fn set_body(&mut self, body: Bytes) {
         self.body = body;
+    }
+}
+
+impl Place for Position {
+    fn source(&self) -> usize {
+        self.rank.into()
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
     }
 }
 

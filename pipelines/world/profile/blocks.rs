@@ -14,7 +14,7 @@ use super::{
     StoreWiring, TelemetryWiring, reference, settings as s,
 };
 use crate::checkpoint::PostgresDsn;
-use crate::model::{HttpUrl, Secret};
+use crate::model::{HttpUrl, Refusal, Secret};
 use crate::ready::{BootstrapServers, SaslMechanism, SecurityProtocol};
 
 /// The folder that relative paths count from, where one is named; `folder` is the profile's own.
@@ -264,7 +264,7 @@ fn dsn(r: &mut Reader<'_>, rules: &Rules) -> Option<PostgresDsn> {
         r.missing(setting, "CHECKPOINT_DSN_MISSING");
         return None;
     };
-    let dsn = r.parsed(setting, PostgresDsn::parse(&Secret::new(text)))?;
+    let dsn = r.parsed(setting, PostgresDsn::parse(&Secret::new(text)).map_err(Refusal::from))?;
     if dsn.uses_socket() {
         rules.refuse(r, format_args!("{}: its host is a socket of this machine", setting.path));
     } else if !dsn.is_verified() && !dsn.is_loopback() {

@@ -14,7 +14,7 @@ use wsp::deliver::{Gate, Takes};
 
 use super::stream::{Opened, Run, Streamed};
 use super::{Service, prepare};
-use crate::checkpoint::{CheckpointScope, SharedScope};
+use crate::checkpoint::{CheckpointScope, RowCursors, SharedScope};
 use crate::deferral::PacksLook;
 use crate::evidence::{SessionEvent, SessionLog, Status, Summary, reason_words};
 use crate::model::{CheckList, Event, Hex32, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, json};
@@ -214,7 +214,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         result: &mut Directed,
     ) -> Streamed {
         let scope = SharedScope::new(scope);
-        let held = Box::new(scope.clone()) as Box<dyn CheckpointScope>;
+        let held = Box::new(scope.clone()) as Box<dyn CheckpointScope<RowCursors>>;
         let run = Run { by: None, prepared, checks, scope: held, resumed, session };
         let streamed = self.stream(run).instrument(info_span!("stream")).await.unwrap_or_else(Streamed::refused);
         // Where another producer has the run now, the summary is that one's to give.

@@ -21,7 +21,7 @@ use wsp::deliver::{Gate, Takes};
 use wsp::stop::Stop;
 use wsp::store::ObjectStore;
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, SharedScope};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, RowCursors, SharedScope};
 use crate::evidence::{
     Cancelled, Facts, LastWords, Pins, Records, SessionEvent, SessionLog, Spool, Started, Status, Summary, Verdict,
 };
@@ -267,7 +267,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             (Some(prepared), Ok(Opened { store, scope, resumed })) => {
                 let scope = SharedScope::new(scope);
                 hold = Some((store, scope.clone()));
-                let scope = Box::new(scope) as Box<dyn CheckpointScope>;
+                let scope = Box::new(scope) as Box<dyn CheckpointScope<RowCursors>>;
                 let by = Some(By { ready, source });
                 let run = Run { by, prepared: &prepared, checks: &checks, scope, resumed, session };
                 self.stream(run).instrument(info_span!("stream")).await?
@@ -332,7 +332,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     }
 
     /// Waits until the hold on a checkpoint is let go of, or for too long after a stop.
-    async fn released(&self, store: &dyn CheckpointStore) {
+    async fn released(&self, store: &dyn CheckpointStore<RowCursors>) {
         if stopping::within(&self.stop, &self.clock, stopping::RELEASE, store.released()).await.is_none() {
             tracing::warn!("the hold on the checkpoint was not let go of in time; it ends with its lease");
         }

@@ -12,7 +12,7 @@ use wsp::clock::Clock;
 use wsp::deliver::{Gate, PushStats, Takes};
 use wsp::telemetry::Counter;
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, Unsaved};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, RowCursors, Unsaved};
 use crate::evidence::{End, LiveTally, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
 use crate::model::{CheckList, Event, Lane, Reason, Refusal};
 use crate::oracle::Resume;
@@ -34,7 +34,7 @@ pub(super) struct Run<'a, C> {
     pub(super) prepared: &'a Prepared,
     pub(super) checks: &'a CheckList,
     /// Its checkpoint, held.
-    pub(super) scope: Box<dyn CheckpointScope>,
+    pub(super) scope: Box<dyn CheckpointScope<RowCursors>>,
     /// Where it goes on.
     pub(super) resumed: Resumed,
     pub(super) session: &'a SessionLog<C>,
@@ -42,8 +42,8 @@ pub(super) struct Run<'a, C> {
 
 /// A held checkpoint.
 pub(super) struct Opened {
-    pub(super) store: Box<dyn CheckpointStore>,
-    pub(super) scope: Box<dyn CheckpointScope>,
+    pub(super) store: Box<dyn CheckpointStore<RowCursors>>,
+    pub(super) scope: Box<dyn CheckpointScope<RowCursors>>,
     /// Where the run goes on.
     pub(super) resumed: Resumed,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wsp::clock::SystemClock;
-use wsp_world::checkpoint::{Beyond, CheckpointStore, Kept, Views};
+use wsp_world::checkpoint::{Beyond, CheckpointStore, Kept, RowCursors, Views};
 use wsp_world::model::{Hex64, OutputId};
 use wsp_world::positions::checkpoints;
 use wsp_world::prepare;
@@ -58,7 +58,7 @@ fn reset(args: &ReadyArgs) -> Outcome {
 }
 
 /// All outputs of the scope. What says which they are may be what can't be read: then those of the run.
-async fn to_reset(store: &dyn CheckpointStore, run: &Found) -> Vec<OutputId> {
+async fn to_reset(store: &dyn CheckpointStore<RowCursors>, run: &Found) -> Vec<OutputId> {
     all_outputs(&run.now, store.peek_views(&run.scope).await.ok().flatten().as_ref())
 }
 

@@ -12,10 +12,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wsp::disk::{Disk, DiskFile, Mode, files};
-
-use super::place::read_file;
-use crate::model::{Hex64, Refusal};
+use super::read_file;
+use crate::checkpoint::CheckpointError;
+use crate::disk::{Disk, DiskFile, Mode, files};
 
 const MAGIC: &str = "wsp-journal 1";
 
@@ -25,30 +24,34 @@ const BLOCK: usize = 4096;
 /// What a file may hold at most, in bytes: what `answered.json` may, and as much again for the cursors.
 const LIMIT: u64 = 128 * 1024 * 1024;
 
+/// The sha256 of some bytes in lower-case hex: the producer's own, for which the stages need no library.
+pub type Sha256Hex = fn(&[u8]) -> String;
+
 /// The files' paths in `folder`.
-pub(super) fn paths(folder: &Path) -> [PathBuf; 2] {
+#[must_use]
+pub fn paths(folder: &Path) -> [PathBuf; 2] {
     ["journal.0", "journal.1"].map(|name| folder.join(name))
 }
 
 /// What the files of a folder hold.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub struct Found {
     /// Bodies of entries that are whole, and which of the files each is in.
-    pub(super) bodies: Vec<(usize, Vec<u8>)>,
+    pub bodies: Vec<(usize, Vec<u8>)>,
     /// Files with an entry that is not whole: one where a crash cut the last one short.
-    pub(super) torn: usize,
+    pub torn: usize,
 }
 
 /// Reads the files in `folder`, of which there may be none.
 ///
 /// # Errors
 ///
-/// `CHECKPOINT_UNREADABLE`, naming the file.
-pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<Found, Refusal> {
+/// [`CheckpointFault::Unreadable`](crate::checkpoint::CheckpointFault::Unreadable), naming the file.
+pub fn read(disk: &dyn Disk, folder: &Path, sha256: Sha256Hex) -> Result<Found, CheckpointError> {
     let mut found = Found::default();
     for (file, path) in paths(folder).into_iter().enumerate() {
         let Some(bytes) = read_file(disk, &path, LIMIT)? else { continue };
-        match body(&bytes) {
+        match body(&bytes, sha256) {
             Some(body) => found.bodies.push((file, body.to_vec())),
             None => found.torn += 1,
         }
@@ -56,17 +59,17 @@ pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<Found, Refusal> {
     Ok(found)
 }
 
-fn body(bytes: &[u8]) -> Option<&[u8]> {
+fn body(bytes: &[u8], sha256: Sha256Hex) -> Option<&[u8]> {
     let line = bytes.iter().take(128).position(|byte| *byte == b'\n')?;
     let (head, rest) = bytes.split_at(line + 1);
     let (length, hash) = str::from_utf8(&head[..line]).ok()?.strip_prefix(MAGIC)?.trim_start().split_once(' ')?;
     let body = rest.get(..length.parse().ok()?)?;
-    (Hex64::sha256(body).as_str() == hash).then_some(body)
+    (sha256(body) == hash).then_some(body)
 }
 
 /// Removes the files, durably: the one with the `newest` entry after the other is gone for good, so that a power loss never
 /// leaves an older entry alone.
-pub(super) fn remove(disk: &dyn Disk, folder: &Path, newest: usize) -> io::Result<()> {
+pub fn remove(disk: &dyn Disk, folder: &Path, newest: usize) -> io::Result<()> {
     let paths = paths(folder);
     for path in [&paths[1 - newest], &paths[newest]] {
         if files::remove(disk, path)? {
@@ -78,28 +81,30 @@ pub(super) fn remove(disk: &dyn Disk, folder: &Path, newest: usize) -> io::Resul
 
 /// The files, being written.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub struct Journal {
     files: [Box<dyn DiskFile>; 2],
     next: usize,
+    sha256: Sha256Hex,
 }
 
 impl Journal {
     /// Makes the files in `folder`, or takes those that are there; what is in them is gone with the first two entries.
-    pub(super) fn open(disk: &dyn Disk, folder: &Path) -> io::Result<Self> {
+    pub fn open(disk: &dyn Disk, folder: &Path, sha256: Sha256Hex) -> io::Result<Self> {
         let [first, second] = paths(folder);
         let files = [disk.open(&first, Mode::Write)?, disk.open(&second, Mode::Write)?];
         files::sync_entry(disk, &first)?;
-        Ok(Self { files, next: 0 })
+        Ok(Self { files, next: 0, sha256 })
     }
 
     /// The file with the last entry.
-    pub(super) fn newest(&self) -> usize {
+    #[must_use]
+    pub fn newest(&self) -> usize {
         1 - self.next
     }
 
     /// Writes an entry over the last but one; durable when this returns.
-    pub(super) fn write(&mut self, body: &[u8]) -> io::Result<()> {
-        let mut entry = format!("{MAGIC} {} {}\n", body.len(), Hex64::sha256(body)).into_bytes();
+    pub fn write(&mut self, body: &[u8]) -> io::Result<()> {
+        let mut entry = format!("{MAGIC} {} {}\n", body.len(), (self.sha256)(body)).into_bytes();
         entry.extend_from_slice(body);
         entry.resize(entry.len().next_multiple_of(BLOCK), 0);
         let file = &self.files[self.next];
@@ -115,22 +120,31 @@ mod tests {
     use std::fs;
 
     use proptest::prelude::*;
-    use wsp::disk::testing::before;
-    use wsp::disk::{Act, Fate, MemoryDisk, RealDisk};
-    use wsp::random::Random;
+    use sha2::Digest;
 
     use super::*;
+    use crate::disk::testing::before;
+    use crate::disk::{Act, Fate, MemoryDisk, RealDisk};
+    use crate::random::Random;
+
+    fn sha256(bytes: &[u8]) -> String {
+        const_hex::encode(sha2::Sha256::digest(bytes))
+    }
 
     #[test]
     fn the_last_two_entries_are_there() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(&RealDisk, dir.path()).unwrap().bodies.len(), 0);
-        let mut journal = Journal::open(&RealDisk, dir.path()).unwrap();
-        assert_eq!(read(&RealDisk, dir.path()).unwrap().torn, 2, "empty files are entries that were never written");
+        assert_eq!(read(&RealDisk, dir.path(), sha256).unwrap().bodies.len(), 0);
+        let mut journal = Journal::open(&RealDisk, dir.path(), sha256).unwrap();
+        assert_eq!(
+            read(&RealDisk, dir.path(), sha256).unwrap().torn,
+            2,
+            "empty files are entries that were never written"
+        );
         for body in ["1", &"2".repeat(10_000), "3", "4"] {
             journal.write(body.as_bytes()).unwrap();
         }
-        let found = read(&RealDisk, dir.path()).unwrap();
+        let found = read(&RealDisk, dir.path(), sha256).unwrap();
         assert_eq!((found.bodies, found.torn), (vec![(0, b"3".to_vec()), (1, b"4".to_vec())], 0));
         assert_eq!(fs::metadata(dir.path().join("journal.1")).unwrap().len(), 12_288, "files don't shrink");
         remove(&RealDisk, dir.path(), journal.newest()).unwrap();
@@ -150,15 +164,15 @@ mod tests {
                 powered.seen_by(before(Act::Lock, "nothing", || Fate::Happens))
             };
             files::create_folders(&powered, folder).unwrap();
-            Journal::open(&powered, folder).unwrap().write(b"1").unwrap();
+            Journal::open(&powered, folder, sha256).unwrap().write(b"1").unwrap();
             let disk = lose_power();
-            assert_eq!(read(&disk, folder).unwrap().bodies, [(0, b"1".to_vec())]);
-            let mut journal = Journal::open(&disk, folder).unwrap();
+            assert_eq!(read(&disk, folder, sha256).unwrap().bodies, [(0, b"1".to_vec())]);
+            let mut journal = Journal::open(&disk, folder, sha256).unwrap();
             for body in ["2", "3", "4"] {
                 journal.write(body.as_bytes()).unwrap();
             }
             remove(&disk, folder, journal.newest()).unwrap();
-            assert_eq!(read(&lose_power(), folder).unwrap().bodies, []);
+            assert_eq!(read(&lose_power(), folder, sha256).unwrap().bodies, []);
         }
     }
 
@@ -169,7 +183,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("journal.0");
             let written = |body: &str| {
-                let mut journal = Journal::open(&RealDisk, dir.path()).unwrap();
+                let mut journal = Journal::open(&RealDisk, dir.path(), sha256).unwrap();
                 journal.write(body.as_bytes()).unwrap();
                 fs::read(&path).unwrap()
             };
@@ -178,7 +192,7 @@ mod tests {
             let mut spoilt = after.clone();
             spoilt[at] = byte;
             for bytes in [torn, spoilt, after[..at].to_vec()] {
-                let found = body(&bytes);
+                let found = body(&bytes, sha256);
                 prop_assert!(found.is_none_or(|found| found == old.as_bytes() || found == new.as_bytes()));
             }
         }

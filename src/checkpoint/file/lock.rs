@@ -11,15 +11,15 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wsp::disk::{Disk, DiskFile, Mode};
-
 use crate::checkpoint::owner;
+use crate::disk::{Disk, DiskFile, Mode};
 
 /// What is read of a lock file, in bytes; a line has some hundred.
 const LIMIT: u64 = 4096;
 
 /// A lock that this process has.
-pub(super) struct Lock {
+#[derive(Debug)]
+pub struct Lock {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     epoch: u64,
@@ -29,7 +29,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Locks `folder`; `None` where another process has it.
-    pub(super) fn take(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Option<Self>> {
+    pub fn take(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Option<Self>> {
         let path = folder.join(".lock");
         let file = disk.open(&path, Mode::Write)?;
         if !file.try_lock()? {
@@ -46,7 +46,7 @@ impl Lock {
     }
 
     /// What the file at the path says that is not this lock's.
-    pub(super) fn taken_by(&self) -> io::Result<Option<String>> {
+    pub fn taken_by(&self) -> io::Result<Option<String>> {
         let line = match self.disk.open(&self.path, Mode::Read) {
             Ok(file) => read(&*file)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -58,12 +58,12 @@ impl Lock {
     }
 
     /// Counts the holders of the file.
-    pub(super) fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
     /// Epoch and owner.
-    pub(super) fn line(&self) -> &str {
+    pub fn line(&self) -> &str {
         &self.line
     }
 }
@@ -81,9 +81,8 @@ fn epoch_of(line: &str) -> Option<u64> {
 mod tests {
     use std::fs;
 
-    use wsp::disk::RealDisk;
-
     use super::*;
+    use crate::disk::RealDisk;
 
     fn take(folder: &Path) -> Option<Lock> {
         Lock::take(Arc::new(RealDisk), folder).unwrap()

@@ -1,63 +1,80 @@
 //! A scope's folder in the hands of the one who may change it.
 
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use wsp::disk::files;
-
-use super::failed;
 use super::lock::Lock;
-use super::place::Place;
-use crate::checkpoint::lease::{Keeper, Lease};
-use crate::model::{Reason, Refusal};
+use super::not_saved;
+use crate::checkpoint::{CheckpointError, CheckpointFault, Keeper, Lease};
+use crate::disk::{Disk, files};
 
 /// A folder that this process holds, for as long as this lives.
-pub(super) struct Owned {
-    pub(super) place: Place,
+pub struct HeldFolder<E> {
+    folder: PathBuf,
     lock: Lock,
-    keeper: Keeper,
+    keeper: Keeper<E>,
 }
 
-impl Owned {
-    /// Takes hold of the scope at `place`.
-    pub(super) fn take(place: Place) -> Result<Self, Refusal> {
-        let unusable = |error: io::Error| failed(&place.folder, &error);
-        files::create_folders(&*place.disk, &place.folder).map_err(unusable)?;
-        let Some(lock) = Lock::take(place.disk.clone(), &place.folder).map_err(unusable)? else {
-            let detail = "another producer holds this folder";
-            return Err(Refusal::new(Reason::CheckpointScopeBusy, detail).file(place.folder.to_string_lossy()));
+impl<E> std::fmt::Debug for HeldFolder<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HeldFolder").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl<E: From<CheckpointError> + Clone + Send + Sync + 'static> HeldFolder<E> {
+    /// Takes hold of `folder`, which is made if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointFault::Busy`] where another process holds it; [`CheckpointFault::NotSaved`] where it can't be used.
+    pub fn take(disk: &Arc<dyn Disk>, folder: &Path) -> Result<Self, E> {
+        let unusable = |error: io::Error| not_saved(folder, &error);
+        files::create_folders(&**disk, folder).map_err(unusable)?;
+        let Some(lock) = Lock::take(disk.clone(), folder).map_err(unusable)? else {
+            let busy = CheckpointError::new(CheckpointFault::Busy, "another producer holds this folder");
+            return Err(busy.file(folder.to_string_lossy()).into());
         };
-        files::sweep(&*place.disk, &place.folder).map_err(unusable)?;
-        Ok(Self { place, lock, keeper: Keeper::new(std::time::Duration::MAX) })
+        files::sweep(&**disk, folder).map_err(unusable)?;
+        Ok(Self { folder: folder.to_owned(), lock, keeper: Keeper::new(Duration::MAX) })
     }
 
-    pub(super) fn lease(&self) -> Lease {
+    /// Whether it is still held.
+    #[must_use]
+    pub fn lease(&self) -> Lease<E> {
         self.keeper.lease()
     }
 
     /// Of the lock: one more than that of who held it before.
-    pub(super) fn epoch(&self) -> u64 {
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
         self.lock.epoch()
     }
 
     /// # Errors
     ///
-    /// `CHECKPOINT_LEASE_LOST` where the scope is another's by now.
-    pub(super) fn still_ours(&self) -> Result<(), Refusal> {
-        let Some(holder) = self.lock.taken_by().map_err(|error| failed(&self.place.folder, &error))? else {
+    /// [`CheckpointFault::Lost`] where the scope is another's by now.
+    pub fn still_ours(&self) -> Result<(), E> {
+        let Some(holder) = self.lock.taken_by().map_err(|error| not_saved(&self.folder, &error))? else {
             return Ok(());
         };
         let detail = format!("this process held it as {}, and now its lock file {holder}", self.lock.line());
-        let refusal = Refusal::new(Reason::CheckpointLeaseLost, detail).file(self.place.folder.to_string_lossy());
-        self.keeper.lose(refusal.clone());
-        Err(refusal)
+        let lost = E::from(CheckpointError::new(CheckpointFault::Lost, detail).file(self.folder.to_string_lossy()));
+        self.keeper.lose(lost.clone());
+        Err(lost)
     }
 
     /// Does what changes files; where that fails because another has the scope, says so.
-    pub(super) fn changing<T>(&self, change: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the change, and of [`HeldFolder::still_ours`].
+    pub fn changing<T>(&self, change: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.still_ours()?;
-        change().or_else(|refusal| {
+        change().or_else(|error| {
             self.still_ours()?;
-            Err(refusal)
+            Err(error)
         })
     }
 }

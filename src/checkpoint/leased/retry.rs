@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use wsp::clock::Clock;
-
-use crate::model::{Reason, Refusal};
+use crate::checkpoint::{CheckpointError, CheckpointFault};
+use crate::clock::Clock;
 
 /// Why a request failed. It never holds the DSN.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,21 +17,21 @@ pub enum Fault {
 
 impl Fault {
     /// The same fault, with what it happened to before its words.
-    pub(super) fn at(self, place: &str) -> Self {
+    pub(crate) fn at(self, place: &str) -> Self {
         match self {
             Fault::Away(text) => Fault::Away(format!("{place}{text}")),
             Fault::Refused(text) => Fault::Refused(format!("{place}{text}")),
         }
     }
 
-    /// What a run is refused for: `CHECKPOINT_UNAVAILABLE` where time may mend it, else `refused`.
-    pub(super) fn refusal(self, refused: Reason) -> Refusal {
-        match self {
-            Fault::Away(text) => {
-                Refusal::new(Reason::CheckpointUnavailable, format!("the checkpoint database: {text}"))
-            }
-            Fault::Refused(text) => Refusal::new(refused, format!("the checkpoint database: {text}")),
-        }
+    /// What it means for a scope: unavailable where time may mend it, else `refused`.
+    #[must_use]
+    pub fn error(self, refused: CheckpointFault) -> CheckpointError {
+        let (fault, text) = match self {
+            Fault::Away(text) => (CheckpointFault::Unavailable, text),
+            Fault::Refused(text) => (refused, text),
+        };
+        CheckpointError::new(fault, format!("the checkpoint database: {text}"))
     }
 }
 
@@ -50,7 +49,11 @@ pub(super) fn delay(n: u32) -> Duration {
 }
 
 /// Makes the request until it gets an answer, as long as no further try would start later than `limit` after now.
-pub(super) async fn persist<C, T, F>(clock: &C, limit: Duration, mut request: impl FnMut() -> F) -> Result<T, Fault>
+///
+/// # Errors
+///
+/// The last fault.
+pub async fn persist<C, T, F>(clock: &C, limit: Duration, mut request: impl FnMut() -> F) -> Result<T, Fault>
 where
     C: Clock,
     F: Future<Output = Result<T, Fault>>,
@@ -75,7 +78,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wsp::clock::SystemClock;
+    use crate::clock::SystemClock;
 
     #[test]
     fn delays_double_to_a_bound() {

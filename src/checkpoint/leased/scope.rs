@@ -5,21 +5,18 @@
 //!                           └─► save ─► (claim, seq, what to keep) ─► one statement ┴─► Keeper ─► Lease
 //! ```
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
-use wsp::clock::Clock;
 
 use super::retry::{Fault, delay, persist};
-use super::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
-use crate::checkpoint::beyond::Unfit;
-use crate::checkpoint::lease::Keeper;
-use crate::checkpoint::{Beyond, CheckpointScope, Cursor, Kept, Lease, LeaseState, Views};
-use crate::model::{Hex64, OutputId, Reason, Refusal};
+use super::table::{Acquired, Answer, Claim, Holder, Saving, ScopeTable, TableForm};
+use crate::checkpoint::{CheckpointError, CheckpointFault, CheckpointScope, Keeper, Lease, LeaseState};
+use crate::clock::Clock;
 
 /// The times that a scope goes by.
 #[derive(Debug, Clone, Copy)]
@@ -76,130 +73,130 @@ impl Drop for Releasing {
 }
 
 /// A scope of ours. Dropped, it is let go of in the background; a process that dies leaves that to its lease.
-pub struct LeasedScope<T, C> {
+pub struct LeasedScope<F: TableForm, T, C> {
     table: Arc<T>,
-    claim: Claim,
+    claim: Claim<F::Key>,
     clock: C,
     times: Times,
-    keeper: Keeper,
-    /// The scope's cursors as far as they are known: a save replaces what is beside all of them.
-    cursors: BTreeMap<OutputId, Cursor>,
+    keeper: Keeper<F::Error>,
+    known: F::Known,
     seq: i64,
     releases: Releases,
     let_go: Option<oneshot::Sender<Releasing>>,
 }
 
-impl<T: ScopeTable, C: Clock> LeasedScope<T, C> {
+impl<F: TableForm, T, C> fmt::Debug for LeasedScope<F, T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeasedScope").field("claim", &self.claim).field("times", &self.times).finish_non_exhaustive()
+    }
+}
+
+impl<F: TableForm, T: ScopeTable<F>, C: Clock> LeasedScope<F, T, C> {
     /// Takes the scope and keeps it. `owner` has to be one that nobody used before.
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_SCOPE_BUSY`; `CHECKPOINT_UNAVAILABLE` where the table can't be reached; `CHECKPOINT_SAVE_FAILED` where
-    /// it can't be used.
+    /// Busy; unavailable where the table can't be reached; not saved where it can't be used.
     pub async fn open(
         table: Arc<T>,
-        scope: &Hex64,
+        scope: &F::Key,
         owner: String,
         clock: C,
         times: Times,
         releases: Releases,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, F::Error> {
         let (claim, until) = acquire(&*table, scope, owner, &clock, times).await?;
         let keeper = Keeper::new(until);
         let (let_go, closing) = oneshot::channel();
-        tokio::spawn(keep(table.clone(), claim.clone(), clock.clone(), times, keeper.clone(), closing));
-        let cursors = BTreeMap::new();
-        Ok(Self { table, claim, clock, times, keeper, cursors, seq: 0, releases, let_go: Some(let_go) })
+        tokio::spawn(keep::<F, T, C>(table.clone(), claim.clone(), clock.clone(), times, keeper.clone(), closing));
+        let known = F::Known::default();
+        Ok(Self { table, claim, clock, times, keeper, known, seq: 0, releases, let_go: Some(let_go) })
     }
 
-    async fn save_all(&mut self, kept: &Kept) -> Result<(), Refusal> {
-        let latest: BTreeMap<_, _> = kept.cursors.iter().map(|cursor| (&cursor.output_id, cursor)).collect();
-        let cursors: Vec<Cursor> = latest.into_values().cloned().collect();
-        let mut known = self.cursors.clone();
-        known.extend(cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
+    async fn save_all(&mut self, kept: &F::Kept) -> Result<(), F::Error> {
+        let (row, known) = F::row(&self.claim.scope, kept, &self.known);
         let (table, claim, clock, lease) = (&*self.table, &self.claim, &self.clock, self.times.lease);
-        if let LeaseState::Lost(refusal) = self.keeper.lease().state(clock.now()) {
-            return Err(refusal);
+        if let LeaseState::Lost(error) = self.keeper.lease().state(clock.now()) {
+            return Err(error);
         }
-        let beside = Beyond::write(&claim.scope, &kept.beyond, known.values());
         self.seq += 1;
         let (seq, mut asked) = (self.seq, clock.now());
         let saving = persist(clock, self.times.save_limit, || {
             asked = clock.now();
-            table.save(claim, Saving { seq, cursors: &cursors, beside: &beside }, lease)
+            table.save(claim, Saving { seq, row: &row }, lease)
         });
         let answer = tokio::select! {
             biased;
             answer = saving => answer,
-            refusal = self.keeper.lease().lost() => return Err(refusal),
+            error = self.keeper.lease().lost() => return Err(error),
         };
         // Whatever the fault, the outage has been waited out for as long as it may last.
-        let answer = answer.map_err(|fault| Refusal::new(Reason::CheckpointSaveFailed, fault.to_string()));
+        let answer = answer.map_err(|fault| CheckpointError::new(CheckpointFault::NotSaved, fault.to_string()));
         self.done(answer?, asked)?;
-        self.cursors = known;
+        self.known = known;
         Ok(())
     }
 
-    async fn put_views(&mut self, views: &Views) -> Result<(), Refusal> {
+    async fn put_views(&mut self, views: &F::Content) -> Result<(), F::Error> {
         let (table, claim, clock, lease) = (&*self.table, &self.claim, &self.clock, self.times.lease);
-        let text = views.write(&claim.scope);
+        let text = F::write_content(&claim.scope, views);
         let mut asked = clock.now();
         let keeping = persist(clock, self.times.open_limit, || {
             asked = clock.now();
             table.keep_views(claim, &text, lease)
         });
-        let answer = keeping.await.map_err(|fault| fault.refusal(Reason::CheckpointSaveFailed));
+        let answer = keeping.await.map_err(|fault| fault.error(CheckpointFault::NotSaved));
         self.done(answer?, asked)
     }
 
     /// Takes in what a statement came to that was `asked` then.
-    fn done(&self, answer: Answer, asked: Duration) -> Result<(), Refusal> {
+    fn done(&self, answer: Answer, asked: Duration) -> Result<(), F::Error> {
         match answer {
             Answer::Done => {
                 self.keeper.renewed(asked + self.times.lease);
                 Ok(())
             }
             Answer::Lost(holder) => {
-                let refusal = lost(&self.claim, holder);
-                self.keeper.lose(refusal.clone());
-                Err(refusal)
+                let error = F::Error::from(lost(&self.claim, holder));
+                self.keeper.lose(error.clone());
+                Err(error)
             }
-            Answer::Back(output) => {
+            Answer::Back(source) => {
                 let detail = "the new position is before the saved one";
-                Err(Refusal::new(Reason::CheckpointSaveFailed, detail).field(output))
+                Err(CheckpointError::new(CheckpointFault::NotSaved, detail).field(source).into())
             }
         }
     }
 }
 
-impl<T: ScopeTable, C: Clock> CheckpointScope for LeasedScope<T, C> {
-    fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
+impl<F: TableForm, T: ScopeTable<F>, C: Clock> CheckpointScope<F> for LeasedScope<F, T, C> {
+    fn load<'a>(&'a mut self, sources: &'a [F::Source]) -> BoxFuture<'a, Result<F::Kept, F::Error>> {
         async move {
-            let kept = load(&*self.table, &self.claim.scope, outputs, &self.clock, self.times).await?;
-            self.cursors.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
+            let kept = load(&*self.table, &self.claim.scope, sources, &self.clock, self.times).await?;
+            F::note(&mut self.known, &kept);
             Ok(kept)
         }
         .boxed()
     }
 
-    fn views(&mut self) -> BoxFuture<'_, Result<Option<Views>, Refusal>> {
+    fn views(&mut self) -> BoxFuture<'_, Result<Option<F::Content>, F::Error>> {
         load_views(&*self.table, &self.claim.scope, &self.clock, self.times).boxed()
     }
 
-    fn keep_views<'a>(&'a mut self, views: &'a Views) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn keep_views<'a>(&'a mut self, views: &'a F::Content) -> BoxFuture<'a, Result<(), F::Error>> {
         self.put_views(views).boxed()
     }
 
-    fn save<'a>(&'a mut self, kept: &'a Kept) -> BoxFuture<'a, Result<(), Refusal>> {
+    fn save<'a>(&'a mut self, kept: &'a F::Kept) -> BoxFuture<'a, Result<(), F::Error>> {
         self.save_all(kept).boxed()
     }
 
-    fn lease(&self) -> Lease {
+    fn lease(&self) -> Lease<F::Error> {
         self.keeper.lease().of_epoch(self.claim.epoch.unsigned_abs())
     }
 }
 
-impl<T, C> Drop for LeasedScope<T, C> {
+impl<F: TableForm, T, C> Drop for LeasedScope<F, T, C> {
     fn drop(&mut self) {
         if let Some(let_go) = self.let_go.take() {
             // Where the renewing task is gone with its runtime, so is the chance to say goodbye: the lease runs out.
@@ -209,13 +206,17 @@ impl<T, C> Drop for LeasedScope<T, C> {
 }
 
 /// Takes the scope; says until when it is held, by `clock`.
-pub(super) async fn acquire<T: ScopeTable, C: Clock>(
+///
+/// # Errors
+///
+/// As [`LeasedScope::open`].
+pub async fn acquire<F: TableForm, T: ScopeTable<F>, C: Clock>(
     table: &T,
-    scope: &Hex64,
+    scope: &F::Key,
     owner: String,
     clock: &C,
     times: Times,
-) -> Result<(Claim, Duration), Refusal> {
+) -> Result<(Claim<F::Key>, Duration), CheckpointError> {
     let mut asked = clock.now();
     let acquired = persist(clock, times.open_limit, || {
         asked = clock.now();
@@ -224,66 +225,51 @@ pub(super) async fn acquire<T: ScopeTable, C: Clock>(
     match acquired.await {
         Ok(Acquired::Epoch(epoch)) => Ok((Claim { scope: scope.clone(), owner, epoch }, asked + times.lease)),
         Ok(Acquired::Busy(holder)) => {
-            Err(Refusal::new(Reason::CheckpointScopeBusy, format!("scope {scope} is held by {holder}")))
+            Err(CheckpointError::new(CheckpointFault::Busy, format!("scope {scope} is held by {holder}")))
         }
-        Err(fault) => Err(fault.refusal(Reason::CheckpointSaveFailed)),
+        Err(fault) => Err(fault.error(CheckpointFault::NotSaved)),
     }
 }
 
-/// Reads what is kept: cursors of `outputs`, in that order, and what is beside them.
-pub(super) async fn load<T: ScopeTable, C: Clock>(
+/// Reads what is kept of `sources`.
+///
+/// # Errors
+///
+/// Unreadable; unavailable where the table can't be reached; foreign where it is another scope's.
+pub async fn load<F: TableForm, T: ScopeTable<F>, C: Clock>(
     table: &T,
-    scope: &Hex64,
-    outputs: &[OutputId],
+    scope: &F::Key,
+    sources: &[F::Source],
     clock: &C,
     times: Times,
-) -> Result<Kept, Refusal> {
-    let loaded = persist(clock, times.open_limit, || table.load(scope, outputs)).await;
-    let Loaded { cursors, beside } = loaded.map_err(|fault| fault.refusal(Reason::CheckpointUnreadable))?;
-    let Some(text) = beside else { return Ok(Kept::at(cursors)) };
-    let without = "without the scope's row the run goes on, and sends what it lists again";
-    let beside = Beyond::read(scope, text.as_bytes());
-    Ok(beside.map_err(|unfit| unfit_row("wsp_checkpoint_answered", without, scope, unfit))?.kept(cursors))
+) -> Result<F::Kept, F::Error> {
+    let loaded = persist(clock, times.open_limit, || table.load(scope, sources)).await;
+    F::kept(scope, loaded.map_err(|fault| fault.error(CheckpointFault::Unreadable))?)
 }
 
-/// Reads which views the cursors of a scope count in.
-pub(super) async fn load_views<T: ScopeTable, C: Clock>(
+/// Reads which content the positions of a scope count in.
+///
+/// # Errors
+///
+/// As [`load`].
+pub async fn load_views<F: TableForm, T: ScopeTable<F>, C: Clock>(
     table: &T,
-    scope: &Hex64,
+    scope: &F::Key,
     clock: &C,
     times: Times,
-) -> Result<Option<Views>, Refusal> {
+) -> Result<Option<F::Content>, F::Error> {
     let loaded = persist(clock, times.open_limit, || table.load_views(scope)).await;
-    let loaded = loaded.map_err(|fault| fault.refusal(Reason::CheckpointUnreadable))?;
-    let without = "it says which views the cursors count in. Without the scope's row the run goes on, and only the \
-                   cursors' own rows are compared with the view";
-    let read = |text: String| {
-        let views = Views::read(scope, text.as_bytes());
-        views.map_err(|unfit| unfit_row("wsp_checkpoint_views", without, scope, unfit))
-    };
-    loaded.map(read).transpose()
-}
-
-/// The refusal of a row whose text is not what we write.
-fn unfit_row(table: &str, without: &str, scope: &Hex64, unfit: Unfit) -> Refusal {
-    match unfit {
-        Unfit::Damaged(detail) => {
-            Refusal::new(Reason::CheckpointUnreadable, format!("{table}, scope {scope}: {detail}; {without}"))
-        }
-        Unfit::Foreign(other) => {
-            let detail = format!("{table}: the row of {scope} holds what is {other}'s");
-            Refusal::new(Reason::CheckpointForeign, detail).field("scope_key")
-        }
-    }
+    let text = loaded.map_err(|fault| fault.error(CheckpointFault::Unreadable))?;
+    text.map(|text| F::read_content(scope, &text)).transpose()
 }
 
 /// Renews until told to let go, then lets go.
-async fn keep<T: ScopeTable, C: Clock>(
+async fn keep<F: TableForm, T: ScopeTable<F>, C: Clock>(
     table: Arc<T>,
-    claim: Claim,
+    claim: Claim<F::Key>,
     clock: C,
     times: Times,
-    keeper: Keeper,
+    keeper: Keeper<F::Error>,
     mut closing: oneshot::Receiver<Releasing>,
 ) {
     let releasing = tokio::select! {
@@ -301,13 +287,19 @@ async fn keep<T: ScopeTable, C: Clock>(
 }
 
 /// Renews until the scope is lost.
-async fn renew<T: ScopeTable, C: Clock>(table: &T, claim: &Claim, clock: &C, times: Times, keeper: &Keeper) {
+async fn renew<F: TableForm, T: ScopeTable<F>, C: Clock>(
+    table: &T,
+    claim: &Claim<F::Key>,
+    clock: &C,
+    times: Times,
+    keeper: &Keeper<F::Error>,
+) {
     let (mut failures, mut next) = (0, clock.now() + times.renew_every());
     loop {
         clock.sleep_until(next).await;
         let asked = clock.now();
         match table.renew(claim, times.lease).await {
-            Ok(Answer::Lost(holder)) => return keeper.lose(lost(claim, holder)),
+            Ok(Answer::Lost(holder)) => return keeper.lose(lost(claim, holder).into()),
             Ok(_) => {
                 keeper.renewed(asked + times.lease);
                 (failures, next) = (0, asked + times.renew_every());
@@ -322,15 +314,11 @@ async fn renew<T: ScopeTable, C: Clock>(table: &T, claim: &Claim, clock: &C, tim
     }
 }
 
-fn lost(claim: &Claim, holder: Option<Holder>) -> Refusal {
+fn lost<K: fmt::Display>(claim: &Claim<K>, holder: Option<Holder>) -> CheckpointError {
     let Claim { scope, epoch, .. } = claim;
     let detail = match holder {
         Some(holder) => format!("scope {scope} was ours under epoch {epoch} and is now held by {holder}"),
         None => format!("scope {scope} was ours under epoch {epoch}, and its row was dropped"),
     };
-    Refusal::new(Reason::CheckpointLeaseLost, detail)
+    CheckpointError::new(CheckpointFault::Lost, detail)
 }
-
-#[cfg(test)]
-#[path = "../../../pipelines/world/checkpoint/postgres/scope_tests.rs"]
-mod tests;

@@ -1,18 +1,50 @@
-//! What the scope asks of the database: one row of the lease table, and what it guards: the cursors, a text about what is
-//! beside them, and a text that says which views they count in.
+//! What a leased scope asks of a database: one row of a table of leases, and what it guards: where the sources stand, and a text
+//! that says which content the positions count in.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::retry::Fault;
-use crate::checkpoint::Cursor;
-use crate::model::{Hex64, OutputId};
+use crate::checkpoint::Form;
+
+/// A form whose scopes are rows of a database.
+pub trait TableForm: Form {
+    /// What one save puts down.
+    type Row: fmt::Debug + Send + Sync;
+    /// What is read back.
+    type Loaded: Send;
+    /// What a scope knows of what is kept: what a save puts down may replace more than what moved.
+    type Known: fmt::Debug + Default + Send + Sync;
+
+    /// What a save of `kept` puts down, and what is known once it has.
+    fn row(scope: &Self::Key, kept: &Self::Kept, known: &Self::Known) -> (Self::Row, Self::Known);
+
+    /// Notes what was read.
+    fn note(known: &mut Self::Known, kept: &Self::Kept);
+
+    /// What is kept.
+    ///
+    /// # Errors
+    ///
+    /// It is not what was put down, or another scope's.
+    fn kept(scope: &Self::Key, loaded: Self::Loaded) -> Result<Self::Kept, Self::Error>;
+
+    /// The text that says which content positions count in.
+    fn write_content(scope: &Self::Key, content: &Self::Content) -> String;
+
+    /// Reads such a text.
+    ///
+    /// # Errors
+    ///
+    /// It is not what was put down, or another scope's.
+    fn read_content(scope: &Self::Key, text: &str) -> Result<Self::Content, Self::Error>;
+}
 
 /// Whose hold a statement goes by. Owner and epoch together are never given twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct Claim<K> {
     /// The scope.
-    pub scope: Hex64,
+    pub scope: K,
     /// Unique among all openings of all processes, readable for a person.
     pub owner: String,
     /// Counts the owners of the scope.
@@ -54,69 +86,57 @@ pub enum Answer {
     Done,
     /// Nothing was done: the scope is this other's, or its row is gone.
     Lost(Option<Holder>),
-    /// Nothing was done: the named output's position would have moved back.
+    /// Nothing was done: the named source's position would have moved back.
     Back(String),
 }
 
-/// What a save puts down.
-#[derive(Debug, Clone, Copy)]
-pub struct Saving<'a> {
+/// A save.
+pub struct Saving<'a, F: TableForm> {
     /// Counts the saves of a claim: a statement that comes after one with a higher number does nothing.
     pub seq: i64,
-    /// Cursors that moved, one an output at most.
-    pub cursors: &'a [Cursor],
-    /// What is beside the cursors, in place of the text that was kept before.
-    pub beside: &'a str,
-}
-
-/// What is kept of a scope.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// Cursors of the outputs asked for, where there are any.
-    pub cursors: Vec<Cursor>,
-    /// The text about what is beside them, where one was saved.
-    pub beside: Option<String>,
+    /// What it puts down.
+    pub row: &'a F::Row,
 }
 
 /// The database's side of a scope. Each call is one statement that either happens whole or not at all, and may be
 /// made again after an answer that got lost.
-pub trait ScopeTable: Send + Sync + 'static {
+pub trait ScopeTable<F: TableForm>: Send + Sync + 'static {
     /// Takes the scope for `owner`, if it is free or its lease has run out by the database's clock.
     fn acquire(
         &self,
-        scope: &Hex64,
+        scope: &F::Key,
         owner: &str,
         lease: Duration,
     ) -> impl Future<Output = Result<Acquired, Fault>> + Send;
 
     /// Lets the lease run anew. It may have run out, as long as nobody took the scope.
-    fn renew(&self, claim: &Claim, lease: Duration) -> impl Future<Output = Result<Answer, Fault>> + Send;
+    fn renew(&self, claim: &Claim<F::Key>, lease: Duration) -> impl Future<Output = Result<Answer, Fault>> + Send;
 
     /// Saves all of it or nothing, and renews.
     fn save(
         &self,
-        claim: &Claim,
-        saving: Saving<'_>,
+        claim: &Claim<F::Key>,
+        saving: Saving<'_, F>,
         lease: Duration,
     ) -> impl Future<Output = Result<Answer, Fault>> + Send;
 
-    /// Keeps the text that says which views the cursors count in, and renews.
+    /// Keeps the text that says which content the positions count in, and renews.
     fn keep_views(
         &self,
-        claim: &Claim,
+        claim: &Claim<F::Key>,
         views: &str,
         lease: Duration,
     ) -> impl Future<Output = Result<Answer, Fault>> + Send;
 
     /// The text that [`ScopeTable::keep_views`] kept, where there is one.
-    fn load_views(&self, scope: &Hex64) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
+    fn load_views(&self, scope: &F::Key) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
 
-    /// Drops the cursors of `outputs`, and both texts.
-    fn delete(&self, claim: &Claim, outputs: &[OutputId]) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Drops where `sources` stand, and all else that is kept.
+    fn delete(&self, claim: &Claim<F::Key>, sources: &[F::Source]) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Sets the scope free, if it is still the claim's.
-    fn release(&self, claim: &Claim) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn release(&self, claim: &Claim<F::Key>) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// The cursors of `outputs`, and the text about what is beside them.
-    fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> impl Future<Output = Result<Loaded, Fault>> + Send;
+    /// What is kept of `sources`.
+    fn load(&self, scope: &F::Key, sources: &[F::Source]) -> impl Future<Output = Result<F::Loaded, Fault>> + Send;
 }

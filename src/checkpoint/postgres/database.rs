@@ -7,19 +7,35 @@ use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use wsp::clock::Clock;
 
-use super::retry::Fault;
 use super::targets::{Targets, within};
+use crate::checkpoint::leased::Fault;
+use crate::clock::Clock;
+
+/// What is to be done about errors that have to do with a producer's own tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Hints {
+    /// A number doesn't fit its column.
+    pub out_of_range: &'static str,
+    /// The role has too few rights.
+    pub rights: &'static str,
+}
 
 /// The way to the database. It holds one connection at most.
-pub(super) struct Database<C> {
+pub struct Database<C> {
     targets: Targets,
     tls: MakeRustlsConnect,
     clock: C,
     /// Bound on one statement, and on connecting before it.
     timeout: Duration,
     link: Mutex<Option<Link>>,
+    hints: Hints,
+}
+
+impl<C> std::fmt::Debug for Database<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
 }
 
 /// A connection, and the task that moves its bytes.
@@ -41,18 +57,22 @@ impl Drop for Opening {
 }
 
 impl<C: Clock> Database<C> {
-    pub(super) fn new(targets: Targets, tls: MakeRustlsConnect, clock: C, timeout: Duration) -> Self {
-        Self { targets, tls, clock, timeout, link: Mutex::new(None) }
+    pub(super) fn new(targets: Targets, tls: MakeRustlsConnect, clock: C, timeout: Duration, hints: Hints) -> Self {
+        Self { targets, tls, clock, timeout, link: Mutex::new(None), hints }
     }
 
     /// Makes a request, on a new connection where there is none. One that gets no answer in time takes the
     /// connection with it; its statement may still be carried out, or never.
-    pub(super) async fn request<T, F>(&self, request: impl FnOnce(Arc<Client>) -> F + Send) -> Result<T, Fault>
+    ///
+    /// # Errors
+    ///
+    /// Away where there is no answer in time, or time may mend it; refused otherwise.
+    pub async fn request<T, F>(&self, request: impl FnOnce(Arc<Client>) -> F + Send) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
         let link = self.connected().await?;
-        let answer = async { request(link.client.clone()).await.map_err(|error| fault(&error)) };
+        let answer = async { request(link.client.clone()).await.map_err(|error| fault(&error, self.hints)) };
         let answer = within(&self.clock, self.timeout, answer).await;
         if let Err(Fault::Away(_)) = &answer {
             self.forget(&link);
@@ -65,7 +85,7 @@ impl<C: Clock> Database<C> {
         if let Some(link) = known {
             return Ok(link);
         }
-        let open = |config: Config| async move { self.open(config).await.map_err(|error| fault(&error)) };
+        let open = |config: Config| async move { self.open(config).await.map_err(|error| fault(&error, self.hints)) };
         let link = self.targets.try_each(&self.clock, self.timeout, open).await?;
         *lock(&self.link) = Some(link.clone());
         Ok(link)
@@ -127,17 +147,15 @@ fn describe(error: &Error) -> String {
     text
 }
 
-fn fault(error: &Error) -> Fault {
+fn fault(error: &Error, hints: Hints) -> Fault {
     let text = describe(error);
     match error.code() {
-        Some(state) if *state == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Fault::Refused(format!(
-            "{text}: the row number doesn't fit the column; `ALTER TABLE wsp_checkpoint ALTER COLUMN last_row_index \
-             TYPE bigint` makes room, and the legacy producer reads and writes that too"
-        )),
-        Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => Fault::Refused(format!(
-            "{text}: the role needs SELECT, INSERT, UPDATE and DELETE on wsp_checkpoint, wsp_checkpoint_lease, \
-             wsp_checkpoint_answered and wsp_checkpoint_views, and CREATE on their schema where one of them is missing"
-        )),
+        Some(state) if *state == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => {
+            Fault::Refused(format!("{text}: {}", hints.out_of_range))
+        }
+        Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => {
+            Fault::Refused(format!("{text}: {}", hints.rights))
+        }
         Some(state) if is_final(state.code()) => Fault::Refused(text),
         _ => Fault::Away(text),
     }
@@ -157,11 +175,11 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
     use tokio::time::timeout;
 
-    use wsp::clock::SystemClock;
-
-    use super::super::{PostgresCheckpoints, PostgresDsn};
+    use super::super::PostgresDsn;
+    use super::super::tls::connector;
     use super::*;
-    use crate::model::Secret;
+    use crate::clock::SystemClock;
+    use crate::secret::Secret;
 
     /// A double of a server, which answers so many statements on each connection and then none. It notes when connections
     /// open and close.
@@ -181,8 +199,10 @@ mod tests {
             }
         });
         let dsn = Secret::new(format!("host=127.0.0.1 port={port} user=wsp dbname=d sslmode=disable"));
-        let store = PostgresCheckpoints::new(&PostgresDsn::parse(&dsn).unwrap(), SystemClock::new()).unwrap();
-        (store.request_timeout(Duration::from_millis(300)).database(), noted)
+        let dsn = PostgresDsn::parse(&dsn).unwrap();
+        let (targets, tls) = (Targets::new(&dsn.config), connector(&dsn.verify).unwrap());
+        let hints = Hints { out_of_range: "", rights: "" };
+        (Database::new(targets, tls, SystemClock::new(), Duration::from_millis(300), hints), noted)
     }
 
     /// Until the connection is closed.

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
-use wsp::clock::Clock;
 
-use super::retry::Fault;
+use crate::checkpoint::leased::Fault;
+use crate::clock::Clock;
 
 /// One of a DSN's hosts.
 #[derive(Debug, Clone)]
@@ -194,7 +194,7 @@ fn all_of(faults: &[Fault]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wsp::clock::SystemClock;
+    use crate::clock::SystemClock;
 
     fn targets(dsn: &str) -> Targets {
         Targets::new(&dsn.parse().unwrap())

@@ -10,16 +10,15 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::dsn::{Verify, refuse};
-use crate::model::Refusal;
+use super::dsn::{DsnError, Verify, refuse};
 
 /// What opens TLS connections under `verify`.
 ///
 /// # Errors
 ///
-/// `CHECKPOINT_DSN_INVALID` where the roots can't be read. It names the file where there is one: a name that no file has may
+/// Where the roots can't be read. It names the file where there is one: a name that no file has may
 /// be anything that a misplaced quote made of the DSN, a part of the password too.
-pub(super) fn connector(verify: &Verify) -> Result<MakeRustlsConnect, Refusal> {
+pub(super) fn connector(verify: &Verify) -> Result<MakeRustlsConnect, DsnError> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match verify {
         Verify::Nothing => Arc::new(NoName { chain: None, provider: provider.clone() }),
@@ -27,7 +26,7 @@ pub(super) fn connector(verify: &Verify) -> Result<MakeRustlsConnect, Refusal> {
         Verify::Name(Some(file)) => below(file, &provider)?,
         Verify::Name(None) => {
             let roots = rustls_platform_verifier::Verifier::new(provider.clone());
-            Arc::new(roots.map_err(|error| refuse(format!("the machine's roots: {error}")).field("sslrootcert"))?)
+            Arc::new(roots.map_err(|error| refuse(format!("the machine's roots: {error}")).setting("sslrootcert"))?)
         }
     };
     let config = ClientConfig::builder_with_provider(provider)
@@ -40,10 +39,10 @@ pub(super) fn connector(verify: &Verify) -> Result<MakeRustlsConnect, Refusal> {
 }
 
 /// Chain and name, below the roots in a PEM file.
-fn below(file: &std::path::Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, Refusal> {
+fn below(file: &std::path::Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, DsnError> {
     let unusable = |error: String| {
-        let refusal = refuse(error).field("sslrootcert");
-        if file.exists() { refusal.file(file.to_string_lossy()) } else { refusal }
+        let error = refuse(error).setting("sslrootcert");
+        if file.exists() { error.file(file.to_string_lossy()) } else { error }
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(error.to_string()))? {
@@ -119,10 +118,10 @@ mod tests {
         std::fs::write(&empty, "no certificate").unwrap();
         let refused = |file: PathBuf| connector(&Verify::Name(Some(file))).err().unwrap();
         let (there, not_there) = (refused(empty.clone()), refused("/ca.pem password=secret".into()));
-        assert_eq!(there.place.file.as_deref(), empty.to_str());
+        assert_eq!(there.file.as_deref(), empty.to_str());
         assert!(!not_there.to_string().contains("secret"), "{not_there}");
         assert_eq!(
-            [there, not_there].map(|refusal| refusal.place.field),
+            [there, not_there].map(|error| error.setting),
             [Some("sslrootcert".to_owned()), Some("sslrootcert".to_owned())]
         );
         assert!(connector(&Verify::Nothing).is_ok());

@@ -25,6 +25,12 @@ pub const ROOMS: &[Room] = &[
     Room { name: "deliver", path: "src/deliver", tests: &["contracts gate::", "program golden_run::"], live: &[] },
     Room {
         name: "checkpoint",
+        path: "src/checkpoint",
+        tests: &["contracts checkpoint::", "contracts another_trade::"],
+        live: &["postgres_checkpoints::"],
+    },
+    Room {
+        name: "cursors",
         path: "pipelines/world/checkpoint",
         tests: &["contracts checkpoint::", "program golden_run::"],
         live: &["postgres_checkpoints::"],

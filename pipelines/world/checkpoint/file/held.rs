@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::failed;
-use super::journal::{self, Journal};
+use wsp::checkpoint::file::journal::{self, Journal};
+
 use super::owned::Owned;
 use super::place::Place;
 use super::published::Published;
 use super::record::{Record, Recorded};
-use super::views;
+use super::{failed, sha256, views};
 use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace, Views};
 use crate::model::{Micros, OutputId, Refusal};
 
@@ -202,7 +202,7 @@ impl Saved {
         let order = (owned.epoch(), self.saves + 1);
         let record = Record::new(&place.scope, order, recorded.collect(), kept.beyond);
         if self.journal.is_none() {
-            self.journal = Some(Journal::open(&*place.disk, &place.folder).map_err(unwritable)?);
+            self.journal = Some(Journal::open(&*place.disk, &place.folder, sha256).map_err(unwritable)?);
         }
         if let Some(journal) = &mut self.journal {
             journal.write(&record.write()).map_err(unwritable)?;

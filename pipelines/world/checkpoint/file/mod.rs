@@ -16,11 +16,6 @@
 //! Whoever saves looks whether the lock file still is its own: who removed it, or replaced the folder, let another in.
 
 mod held;
-#[path = "../../../../src/checkpoint/file/journal.rs"]
-mod journal;
-#[path = "../../../../src/checkpoint/file/lock.rs"]
-mod lock;
-#[path = "../../../../src/checkpoint/file/owned.rs"]
 mod owned;
 mod place;
 mod published;
@@ -36,14 +31,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use wsp::checkpoint::file::{blocking, not_saved};
 use wsp::clock::Clock;
-use wsp::disk::{self, Disk, RealDisk};
+use wsp::disk::{Disk, RealDisk};
 
 use self::held::{Held, Then};
 use self::place::Place;
-use super::lease::Lease;
-use super::{CheckpointScope, CheckpointStore, Kept, Views};
-use crate::model::{Hex64, OutputId, Reason, Refusal};
+use super::{CheckpointScope, CheckpointStore, Kept, Lease, RowCursors, Views};
+use crate::model::{Hex64, OutputId, Refusal};
 
 /// How long the files that others read may stay behind the journal, while a run goes on.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
@@ -82,9 +77,9 @@ impl<C: Clock> FileCheckpoints<C> {
     }
 }
 
-impl<C: Clock + std::fmt::Debug> CheckpointStore for FileCheckpoints<C> {
-    fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope>, Refusal>> {
-        async move { Ok(Box::new(self.hold(scope).await?) as Box<dyn CheckpointScope>) }.boxed()
+impl<C: Clock + std::fmt::Debug> CheckpointStore<RowCursors> for FileCheckpoints<C> {
+    fn open<'a>(&'a self, scope: &'a Hex64) -> BoxFuture<'a, Result<Box<dyn CheckpointScope<RowCursors>>, Refusal>> {
+        async move { Ok(Box::new(self.hold(scope).await?) as Box<dyn CheckpointScope<RowCursors>>) }.boxed()
     }
 
     fn peek<'a>(&'a self, scope: &'a Hex64, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
@@ -146,7 +141,7 @@ impl Publisher {
     }
 }
 
-impl<C: Clock> CheckpointScope for FileScope<C> {
+impl<C: Clock> CheckpointScope<RowCursors> for FileScope<C> {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         async move {
             self.rest().await;
@@ -204,15 +199,12 @@ impl<C> FileScope<C> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Refusal {
-    Refusal::new(Reason::CheckpointSaveFailed, error.to_string()).file(path.to_string_lossy())
+    not_saved(path, error).into()
 }
 
-pub(super) async fn blocking<T: Send + 'static>(
-    disk: &dyn Disk,
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let done = disk::blocking(disk, work).await;
-    done.unwrap_or_else(|error| Err(Refusal::new(Reason::InternalError, format!("checkpoint files: {error}"))))
+/// What the journal's entries are marked with.
+fn sha256(bytes: &[u8]) -> String {
+    Hex64::sha256(bytes).to_string()
 }
 
 #[cfg(test)]

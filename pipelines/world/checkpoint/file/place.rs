@@ -5,11 +5,11 @@
 //!      └──or answered.json ─────────────── then cursor.json of each ────┘
 //! ```
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use wsp::checkpoint::file::{self, read_file};
 use wsp::disk::{Disk, Mode, files};
 
 use super::record::Record;
@@ -107,27 +107,12 @@ impl Place {
     }
 }
 
-/// The whole file; `None` where there is none.
-pub(super) fn read_file(disk: &dyn Disk, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refusal> {
-    let file = match disk.open(path, Mode::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(path, error.to_string())),
-    };
-    let bytes = file.read_up_to(limit).map_err(|error| unreadable(path, error.to_string()))?;
-    if bytes.len() as u64 > limit {
-        return Err(unreadable(path, format!("more than {limit} bytes")));
-    }
-    Ok(Some(bytes))
-}
-
 pub(super) fn unreadable(path: &Path, detail: String) -> Refusal {
-    Refusal::new(Reason::CheckpointUnreadable, detail).file(path.to_string_lossy())
+    file::unreadable(path, detail).into()
 }
 
-pub(super) fn foreign(path: &Path, field: &str, inside: &str, folder: &str) -> Refusal {
-    let detail = format!("the file says {inside}, its folder {folder}");
-    Refusal::new(Reason::CheckpointForeign, detail).file(path.to_string_lossy()).field(field)
+pub(super) fn foreign(path: &Path, field: &'static str, inside: &str, folder: &str) -> Refusal {
+    file::foreign(path, field, inside, folder).into()
 }
 
 /// A cursor file. Keys that a later producer may add are left alone; the ones we know have to be there.

@@ -9,9 +9,10 @@
 //! hand, and then the file counts.
 
 use serde::{Deserialize, Serialize};
+use wsp::checkpoint::file::journal::{self, Found};
 
-use super::journal::{self, Found};
 use super::place::{Place, foreign, unreadable};
+use super::sha256;
 use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace};
 use crate::model::{Hex64, OutputId, Refusal};
 
@@ -65,7 +66,7 @@ impl Record {
             );
             unreadable(&path, detail)
         };
-        let Found { bodies, torn } = journal::read(&*place.disk, &place.folder)?;
+        let Found { bodies, torn } = journal::read(&*place.disk, &place.folder, sha256)?;
         // The first entry of all is not whole while it is written, and the other file is empty then.
         if torn == 2 && place.disk.meta(&other).is_ok_and(|other| other.len > 0) {
             return Err(spoilt("none of its entries is whole"));
@@ -106,9 +107,9 @@ impl Record {
 mod tests {
     use std::sync::Arc;
 
+    use wsp::checkpoint::file::Journal;
     use wsp::disk::RealDisk;
 
-    use super::super::journal::Journal;
     use super::*;
 
     /// A holder that was robbed amid a write puts its last entry beside the new holder's first ones. It counted more saves.
@@ -119,7 +120,7 @@ mod tests {
                 let dir = tempfile::tempdir().unwrap();
                 let place = Place::new(Arc::new(RealDisk), Hex64::sha256("scope"), dir.path().to_owned());
                 let record = |order| Record::new(&place.scope, order, Vec::new(), Vec::new());
-                let mut journal = Journal::open(&*place.disk, &place.folder).unwrap();
+                let mut journal = Journal::open(&*place.disk, &place.folder, sha256).unwrap();
                 for order in if newer_first { [newer, older] } else { [older, newer] } {
                     journal.write(&record(order).write()).unwrap();
                 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use wsp::checkpoint::file::Lock;
 use wsp::disk::testing::before;
 use wsp::disk::{Act, Disk, Fate, Host, MemoryDisk, Mode};
 use wsp::random::Random;
 
 use super::held::{Held, Then};
-use super::lock::Lock;
 use super::owned::Owned;
 use super::place::Place;
 use super::published::Published;

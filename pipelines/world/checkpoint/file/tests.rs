@@ -3,13 +3,14 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use wsp::checkpoint::file::journal;
 use wsp::clock::SystemClock;
 use wsp::disk::{Fate, MemoryDisk, Operation};
 
 use super::place::LIMIT;
 use super::*;
 use crate::checkpoint::{AnsweredRows, Beyond, Cursor, LeaseState, Place as RowPlace};
-use crate::model::Micros;
+use crate::model::{Micros, Reason};
 
 const SCOPE: &str = "99244ea4c111f8bd0f218f542701b02e21a4057324c319250b7c46eaf8eaf9e7";
 const OUTPUT: &str = "arrival_events_5B";
@@ -356,10 +357,10 @@ async fn a_journal_that_is_none_is_refused_and_can_be_dropped() {
             if damage.is_empty() {
                 fs::write(path, "wsp-journal 1 7").unwrap();
             } else {
-                let found = journal::read(&RealDisk, &folder).unwrap().bodies;
+                let found = journal::read(&RealDisk, &folder, sha256).unwrap().bodies;
                 let body = String::from_utf8(found[0].1.clone()).unwrap().replace("99244", "99245");
                 fs::remove_file(path).unwrap();
-                let mut journal = journal::Journal::open(&RealDisk, &folder).unwrap();
+                let mut journal = journal::Journal::open(&RealDisk, &folder, sha256).unwrap();
                 journal.write(body.as_bytes()).unwrap();
                 journal.write(body.as_bytes()).unwrap();
                 break;

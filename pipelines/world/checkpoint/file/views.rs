@@ -1,10 +1,11 @@
 //! The file that says which views the scope's positions count in: written by a run's first start, read by all later ones.
 
+use wsp::checkpoint::file::read_file;
 use wsp::disk::files::{self, Staged};
 
 use super::failed;
 use super::owned::Owned;
-use super::place::{Place, foreign, read_file, unreadable};
+use super::place::{Place, foreign, unreadable};
 use crate::checkpoint::Views;
 use crate::checkpoint::beyond::Unfit;
 use crate::model::Refusal;

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use wsp::clock::SystemClock;
 
 use super::*;
+use crate::checkpoint::CheckpointStore;
 use crate::model::Secret;
 
 /// Signed by `root.pem` for `localhost` and 127.0.0.1.

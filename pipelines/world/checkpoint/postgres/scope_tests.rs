@@ -1,11 +1,13 @@
 //! The lease's rules on a simulated database, on paused time.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use wsp::clock::SystemClock;
+use wsp::clock::{Clock, SystemClock};
 
 use super::*;
-use crate::checkpoint::{FileRows, OutputFiles};
+use crate::checkpoint::{CheckpointScope, Cursor, FileRows, Kept, LeaseState, OutputFiles, Views};
+use crate::model::OutputId;
 
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -26,6 +28,8 @@ struct Sim {
     lose_answers: u32,
     /// How long an answer is on its way.
     answers_after: Duration,
+    /// No save gets through.
+    saves_away: bool,
 }
 
 #[derive(Clone)]
@@ -67,7 +71,7 @@ impl Sim {
     }
 }
 
-impl ScopeTable for SimTable {
+impl ScopeTable<RowCursors> for SimTable {
     async fn acquire(&self, _: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
         self.reached(owner, |sim, now| {
             if sim.owner != owner && sim.expires > now {
@@ -94,7 +98,10 @@ impl ScopeTable for SimTable {
     }
 
     async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
-        let Saving { seq, cursors, beside } = saving;
+        let Saving { seq, row: Row { cursors, beside } } = saving;
+        if self.sim().saves_away {
+            return Err(Fault::Away("away".into()));
+        }
         self.reached(&claim.owner, |sim, now| {
             if !sim.holds(claim) {
                 return Answer::Lost(Some(sim.holder()));
@@ -201,7 +208,7 @@ async fn one_holds_the_scope_as_long_as_it_renews() {
 
     drop(first);
     world.releases.done().await;
-    assert_eq!(world.open("second").await.unwrap().claim.epoch, 2);
+    assert_eq!(world.open("second").await.unwrap().lease().epoch(), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,13 +314,16 @@ async fn an_outage_has_a_limit() {
 async fn a_save_that_waits_ends_when_the_scope_is_lost() {
     let world = World::new();
     let mut first = world.open("first").await.unwrap();
-    let lose = first.keeper.clone();
-    world.table.sim().away.push("first".into());
+    world.table.sim().saves_away = true;
+    let table = world.table.clone();
     let losing = tokio::spawn(async move {
         pass(20).await;
-        lose.lose(Refusal::new(Reason::CheckpointLeaseLost, "told by the renewal"));
+        let mut sim = table.sim();
+        (sim.owner, sim.epoch) = ("second".into(), 2);
     });
-    assert_eq!(first.save(&Kept::at([cursor(10)])).await.unwrap_err().detail, "told by the renewal");
+    let refusal = first.save(&Kept::at([cursor(10)])).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::CheckpointLeaseLost, "the renewal heard of it: {refusal}");
+    assert!(world.table.clock.now() < Duration::from_mins(1), "before the save gave up");
     losing.await.unwrap();
 }
 
@@ -322,7 +332,7 @@ async fn lost_answers_change_nothing() {
     let world = World::new();
     world.table.sim().lose_answers = 2;
     let mut scope = world.open("first").await.unwrap();
-    assert_eq!(scope.claim.epoch, 1, "the same owner asking again is the same epoch");
+    assert_eq!(scope.lease().epoch(), Some(1), "the same owner asking again is the same epoch");
     world.table.sim().lose_answers = 2;
     scope.save(&Kept::at([cursor(10)])).await.unwrap();
     let sim = world.table.sim();

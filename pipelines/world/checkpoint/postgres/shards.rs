@@ -2,10 +2,11 @@
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
+use wsp::checkpoint::leased::Fault;
+use wsp::checkpoint::postgres::Database;
 use wsp::clock::Clock;
 
-use super::database::Database;
-use super::retry::Fault;
+use super::PostgresCheckpoints;
 use super::sql::create;
 use crate::model::{Hex64, Reason, Refusal, ShardPosition};
 
@@ -43,8 +44,10 @@ pub struct PostgresShards<C> {
 }
 
 impl<C: Clock> PostgresShards<C> {
-    pub(super) fn new(database: Database<C>, scope: Hex64) -> Self {
-        Self { database, scope }
+    /// Those of `scope`, in the database of `checkpoints`.
+    #[must_use]
+    pub fn new(checkpoints: &PostgresCheckpoints<C>, scope: Hex64) -> Self {
+        Self { database: checkpoints.database(), scope }
     }
 
     /// All positions that are kept.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
+use wsp::checkpoint::leased::{Acquired, Answer, Fault, Holder, ScopeTable};
+use wsp::checkpoint::postgres::Database;
 use wsp::clock::Clock;
 
-use super::database::Database;
-use super::retry::Fault;
-use super::table::{Acquired, Answer, Claim, Holder, Loaded, Saving, ScopeTable};
-use crate::checkpoint::Cursor;
+use super::rows::{Loaded, Row as Saved};
+use super::{Claim, Saving};
+use crate::checkpoint::{Cursor, RowCursors};
 use crate::model::{Hex64, OutputId};
 
 const CURSORS: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint (
@@ -134,7 +135,7 @@ const LOAD_ANSWERED: &str = "SELECT answered FROM wsp_checkpoint_answered WHERE 
 
 const LOAD_VIEWS: &str = "SELECT views FROM wsp_checkpoint_views WHERE scope_key = $1";
 
-impl<C: Clock> ScopeTable for Database<C> {
+impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
     async fn acquire(&self, scope: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
         let (scope, secs) = (scope.as_str(), lease.as_secs_f64());
         self.request(async |client| {
@@ -171,7 +172,7 @@ impl<C: Clock> ScopeTable for Database<C> {
     }
 
     async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
-        let Saving { seq, cursors, beside } = saving;
+        let Saving { seq, row: Saved { cursors, beside } } = saving;
         let (scope, owner, secs) = (claim.scope.as_str(), claim.owner.as_str(), lease.as_secs_f64());
         let outputs: Vec<_> = cursors.iter().map(|cursor| cursor.output_id.as_str()).collect();
         let files: Vec<_> = cursors.iter().map(|cursor| cursor.last_file.as_str()).collect();

@@ -4,11 +4,11 @@ use super::*;
 
 /// A scope that is torn by a crash between its two steps: cursors first, then what is beyond them, a second later.
 struct Torn {
-    scope: Box<dyn CheckpointScope>,
+    scope: Box<dyn CheckpointScope<RowCursors>>,
     beyond: Vec<Beyond>,
 }
 
-impl CheckpointScope for Torn {
+impl CheckpointScope<RowCursors> for Torn {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         self.scope.load(outputs)
     }
@@ -92,11 +92,11 @@ where
 
 /// A scope in a database that can be away: a save waits for it, for a minute at most.
 struct Remote {
-    scope: Box<dyn CheckpointScope>,
+    scope: Box<dyn CheckpointScope<RowCursors>>,
     away: watch::Receiver<bool>,
 }
 
-impl CheckpointScope for Remote {
+impl CheckpointScope<RowCursors> for Remote {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         self.scope.load(outputs)
     }
@@ -140,8 +140,8 @@ async fn while_saves_wait_sending_stops_at_the_bound_and_goes_on_after() {
         let (switch, away) = watch::channel(false);
         let credit = Credit::new(10 + 8);
         let answers = pushed(Box::pin(events(&[Resume::default(); 2], false)), |_| 0, credit.clone(), sent.clone());
-        let scope = Box::new(Remote { scope: scope(&store).await, away });
-        let mut answers = Box::pin(answers.checkpoint(scope, options().flush_every(10).settle(credit)));
+        let scope: Box<dyn CheckpointScope<RowCursors>> = Box::new(Remote { scope: scope(&store).await, away });
+        let mut answers = Box::pin(answers.checkpoint(scope, layout(), options().flush_every(10).settle(credit)));
         for _ in 0..25 {
             answers.next().await.unwrap().unwrap();
         }
@@ -209,17 +209,18 @@ proptest! {
                 let kept = held.load(&ids).await.unwrap();
                 let before = rows_of(&kept, lane);
                 let earlier = Earlier::new(&outputs, &kept).unwrap();
-                let held: Box<dyn CheckpointScope> = match scope_kind {
+                let held: Box<dyn CheckpointScope<RowCursors>> = match scope_kind {
                     0 => held,
                     1 => Box::new(Slow(held)),
                     _ => Box::new(Torn { scope: held, beyond: kept.beyond }),
                 };
                 let (rest, apart) = events(&earlier.from(), lane).set_apart(earlier.clone());
-                let options = options().earlier(earlier).flush_every(flush_every).settle(credit.clone());
+                let layout = layout().earlier(earlier);
+                let options = options().flush_every(flush_every).settle(credit.clone());
                 let mut picks = picks.iter().cycle();
                 let pick = |waiting| picks.next().map_or(0, |pick| pick.index(waiting));
                 let answers = pushed(rest, pick, credit, sent.clone()).rejoin(apart);
-                let answers = answers.checkpoint(held, options).take(crash);
+                let answers = answers.checkpoint(held, layout, options).take(crash);
                 let rejoined = answers.map(|item| item.unwrap().decision).collect::<Vec<_>>().await;
                 (before, rejoined, rows_of(&store.peek(&Hex64::sha256("scope"), &ids).await.unwrap(), lane))
             });

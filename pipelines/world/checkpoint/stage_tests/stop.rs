@@ -5,9 +5,9 @@ use wsp::stop::Stop;
 use super::*;
 
 /// A scope whose saves never come back from the database.
-struct Hanging(Box<dyn CheckpointScope>);
+struct Hanging(Box<dyn CheckpointScope<RowCursors>>);
 
-impl CheckpointScope for Hanging {
+impl CheckpointScope<RowCursors> for Hanging {
     fn load<'a>(&'a mut self, outputs: &'a [OutputId]) -> BoxFuture<'a, Result<Kept, Refusal>> {
         self.0.load(outputs)
     }
@@ -36,7 +36,7 @@ async fn pass(stream: &mut (impl Stream<Item = Item> + Unpin), seconds: u64) {
 async fn nothing_ages_while_there_is_nothing_to_save() {
     let (store, unsaved, clock) = (MemoryCheckpoints::new(), Unsaved::new(), SystemClock::new());
     let (sender, items) = fed();
-    let mut stream = Box::pin(items.checkpoint(scope(&store).await, options().unsaved(unsaved.clone())));
+    let mut stream = Box::pin(items.checkpoint(scope(&store).await, layout(), options().unsaved(unsaved.clone())));
     let age = || unsaved.age(clock.now());
     pass(&mut stream, 600).await;
     assert_eq!(age(), Duration::ZERO, "before the first answer");
@@ -60,8 +60,8 @@ async fn nothing_ages_while_there_is_nothing_to_save() {
 async fn what_a_save_does_not_keep_ages() {
     let (store, unsaved, clock) = (MemoryCheckpoints::new(), Unsaved::new(), SystemClock::new());
     let (sender, items) = fed();
-    let hanging = Box::new(Hanging(scope(&store).await));
-    let mut stream = Box::pin(items.checkpoint(hanging, options().flush_every(1).unsaved(unsaved.clone())));
+    let hanging: Box<dyn CheckpointScope<RowCursors>> = Box::new(Hanging(scope(&store).await));
+    let mut stream = Box::pin(items.checkpoint(hanging, layout(), options().flush_every(1).unsaved(unsaved.clone())));
     sender.send(Ok(answer(0, 0))).unwrap();
     stream.next().await.unwrap().unwrap();
     pass(&mut stream, 100).await;
@@ -78,8 +78,8 @@ async fn a_stop_waits_so_long_for_the_last_save_and_no_longer() {
     for (end, reason) in [(Some(stopped()), Reason::RunStopped), (None, Reason::CheckpointSaveFailed)] {
         let (store, stop, clock) = (MemoryCheckpoints::new(), Stop::new(), SystemClock::new());
         let (sender, items) = fed();
-        let hanging = Box::new(Hanging(scope(&store).await));
-        let mut stream = Box::pin(items.checkpoint(hanging, options().flush_every(1).stop(stop.clone())));
+        let hanging: Box<dyn CheckpointScope<RowCursors>> = Box::new(Hanging(scope(&store).await));
+        let mut stream = Box::pin(items.checkpoint(hanging, layout(), options().flush_every(1).stop(stop.clone())));
         sender.send(Ok(answer(0, 0))).unwrap();
         stream.next().await.unwrap().unwrap();
         if let Some(refusal) = end {
@@ -103,8 +103,8 @@ async fn a_stop_waits_so_long_for_the_last_save_and_no_longer() {
 async fn a_save_that_takes_its_time_is_waited_for_after_a_stop() {
     let (store, stop) = (MemoryCheckpoints::new(), Stop::new());
     let (sender, items) = fed();
-    let slow = Box::new(Slow(scope(&store).await));
-    let mut stream = Box::pin(items.checkpoint(slow, options().stop(stop.clone())));
+    let slow = Slow::boxed(scope(&store).await);
+    let mut stream = Box::pin(items.checkpoint(slow, layout(), options().stop(stop.clone())));
     sender.send(Ok(answer(0, 0))).unwrap();
     sender.send(Err(Refusal::new(Reason::RunStopped, "told to"))).unwrap();
     stop.request();
