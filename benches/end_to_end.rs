@@ -18,14 +18,14 @@ use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Endpoint, HttpGate};
 use wsp::stop::Stop;
+use wsp_reference::LocalRun;
+use wsp_reference::gate::{GateOptions, GateServer};
+use wsp_reference::world::run_files::CONTROL_TOPIC;
+use wsp_reference::world::{WorldSpec, WorldSummary, generate};
 use wsp_world::model::Secret;
 use wsp_world::producer::{Caps, Settings};
 use wsp_world::profile::Profile;
 use wsp_world::ready::{FileFeed, FileFeedOptions};
-use wsp_world::reference::LocalRun;
-use wsp_world::reference::gate::{GateOptions, GateServer};
-use wsp_world::reference::world::run_files::CONTROL_TOPIC;
-use wsp_world::reference::world::{WorldSpec, WorldSummary, generate};
 use wsp_world::service::Service;
 
 const EVENTS: u64 = 20_000;

@@ -20,9 +20,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt;
 use wsp::merge::merge;
 use wsp::store::{Key, LocalStore, ObjectStore, S3Credentials, S3Options, S3Store};
+use wsp_reference::world::{OutputSummary, WorldSpec, generate};
 use wsp_world::model::Secret;
 use wsp_world::oracle::{Resume, Scan, View, ViewFile, ViewFiles, shares};
-use wsp_world::reference::world::{OutputSummary, WorldSpec, generate};
 
 const EVENTS: u64 = 500_000;
 const MEMORY: u64 = 256 << 20;

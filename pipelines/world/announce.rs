@@ -1,4 +1,4 @@
-//! A READY for a world: its facts and the message, made from the world's own documents and checked as a service checks them.
+//! Makes a READY for a world: facts and message, from the world's own documents, checked as a service checks them.
 //!
 //! ```text
 //! world ──► receipt, pack ──► facts, READY ──► a service's own checks ──► Announcement
@@ -22,7 +22,7 @@ use crate::oracle::receipt::{self, Receipt};
 use crate::oracle::{gates, view};
 use crate::profile::{Profile, is_remote};
 use crate::ready::{Outgoing, Parsed, Ready, message};
-use crate::reference::run_documents::{Origin, RunDocuments, WorldRef};
+use crate::run::documents::{Origin, RunDocuments, WorldRef};
 use crate::run::{facts, identity};
 
 use super::prepare;
@@ -38,22 +38,22 @@ const REVISION: &str = "v1";
 pub struct Ids {
     /// The platform run.
     pub platform_run_id: PlatformRunId,
-    /// The scenario run; made from platform run and world where it is left open.
+    /// The scenario run; derived from platform run and world where it is none.
     pub run_id: Option<Hex32>,
-    /// The world's scenario, where its manifest is not to say.
+    /// The world's scenario, in place of its manifest's.
     pub scenario_id: Option<ScenarioId>,
 }
 
 /// Facts and READY of a run that a service would stream.
 #[derive(Debug, Clone)]
 pub struct Announcement {
-    /// Where the facts belong in the object store.
+    /// The facts' key in the object store.
     pub facts_key: Key,
     /// The facts.
     pub facts: Bytes,
-    /// READY as it is put on the control topic.
+    /// READY as it is published.
     pub message: Outgoing,
-    /// READY as it is read there.
+    /// READY as a service reads it.
     pub ready: Ready,
 }
 
@@ -61,7 +61,7 @@ pub struct Announcement {
 ///
 /// # Errors
 ///
-/// What a service would refuse the READY for, and why the world's documents can't be read.
+/// What a service would refuse the READY for; documents of the world that can't be read.
 pub async fn announce(profile: &Profile, world: &str, ids: &Ids, now: Micros) -> Result<Announcement, Refusal> {
     let mut checks = CheckList::new();
     let references = prepare::check_references(&profile.references(), &mut checks);
@@ -115,12 +115,11 @@ async fn check(profile: &Profile, announcement: &Announcement, root: &str) -> Re
     prepared.map(drop).ok_or_else(|| prepare::first_refusal(&checks))
 }
 
-/// Stores the facts, or finds them stored, and reads them back: what lies there then is READY's own. Says whether they are
-/// new.
+/// Stores the facts, or finds them stored, reads them back and compares them with READY. Returns whether they are new.
 ///
 /// # Errors
 ///
-/// `STORE_UNAVAILABLE`; what READY and the facts that lie there differ in.
+/// `STORE_UNAVAILABLE`; a difference between READY and the facts that are stored.
 pub async fn store_facts(store: &dyn ObjectStore, announcement: &Announcement) -> Result<bool, Refusal> {
     let Announcement { facts_key, facts, ready, .. } = announcement;
     let new = store.put_new(facts_key, facts.clone()).await.map_err(unavailable)?;
@@ -135,7 +134,7 @@ pub async fn store_facts(store: &dyn ObjectStore, announcement: &Announcement) -
     }
 }
 
-/// What the record says of the READY's run already, where it ended for good.
+/// The final verdict in the READY's record, where there is one.
 ///
 /// # Errors
 ///
@@ -151,7 +150,7 @@ pub async fn standing(
 fn assemble(documents: &RunDocuments<'_>, topic: &str, now: Micros) -> Result<Announcement, Refusal> {
     let internal = |error: String| Refusal::new(Reason::InternalError, error);
     let facts = documents.facts().to_string();
-    // The same facts are the same emission, so that a command that is given again publishes no other READY.
+    // The same facts are the same emission, so that repeating the command publishes no other READY.
     let message_id = documents.message_id(Hex64::sha256(&facts).as_str());
     let body = documents.ready(&message_id, topic, now).to_string();
     let ready = match message::parse(body.as_bytes(), topic) {
@@ -204,8 +203,8 @@ fn files_of(profile: &Profile, root: &str, output: &OutputId) -> String {
     format!("{}/output_id={output}/part-*.parquet", views.trim_end_matches('/'))
 }
 
-/// A folder's root as its views spell it, where that means the same folder from here: a view's id depends on the spelling, and
-/// a person may come to the folder in many ways. Any other root stays as it is, and the checks decide.
+/// A folder's root as its views spell it, if that is the same folder from here: a view's id depends on the spelling, and a
+/// person may spell the folder in many ways. Any other root stays as it is, and the checks decide.
 fn as_its_views_spell_it(root: String, traffic: &[OutputId]) -> String {
     #[derive(Deserialize)]
     struct Manifest {
@@ -220,109 +219,4 @@ fn as_its_views_spell_it(root: String, traffic: &[OutputId]) -> String {
         same.then_some(engine_run_root)
     };
     if is_remote(&root) { root } else { spelled().unwrap_or(root) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reference::LocalRun;
-    use crate::reference::world::{WorldSpec, WorldSummary, generate};
-    use wsp::store::{LocalStore, MemoryStore};
-
-    const RUN: &str = "platform_20260101T000000Z";
-
-    fn stage() -> (tempfile::TempDir, Profile, WorldSummary) {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("world");
-        let world = generate(&root, root.to_str().unwrap(), &WorldSpec::new(200)).unwrap();
-        let profile = LocalRun::new(folder.path(), "http://127.0.0.1:1", "key").profile().unwrap();
-        let profile = Profile::load(&profile, &|_| None).unwrap();
-        (folder, profile, world)
-    }
-
-    fn ids() -> Ids {
-        Ids { platform_run_id: RUN.parse().unwrap(), run_id: None, scenario_id: None }
-    }
-
-    async fn announced(profile: &Profile, world: &WorldSummary, ids: &Ids, now: i64) -> Result<Announcement, Refusal> {
-        announce(profile, &world.engine_run_root, ids, Micros(now)).await
-    }
-
-    #[tokio::test]
-    async fn the_same_run_has_the_same_ids_at_any_time_and_another_run_has_others() {
-        let (_folder, profile, world) = stage();
-        let first = announced(&profile, &world, &ids(), 1_000_000).await.unwrap();
-        let later = announced(&profile, &world, &ids(), 9_000_000).await.unwrap();
-        assert_eq!((&first.facts, &first.facts_key), (&later.facts, &later.facts_key));
-        assert_eq!(first.message.message_id, later.message.message_id);
-        assert_ne!(first.message.body, later.message.body, "when it was published stands in it");
-        let other_run = Ids { platform_run_id: "platform_20260102T000000Z".parse().unwrap(), ..ids() };
-        let other_scenario_run = Ids { run_id: Some("ab".repeat(16).parse().unwrap()), ..ids() };
-        for other in [other_run, other_scenario_run] {
-            let other = announced(&profile, &world, &other, 1_000_000).await.unwrap();
-            assert_ne!(other.message.message_id, first.message.message_id);
-            assert_ne!(other.facts_key, first.facts_key);
-            assert_ne!(other.message.partition_key, first.message.partition_key);
-        }
-    }
-
-    /// A service takes it, by the very checks of a run.
-    #[tokio::test]
-    async fn a_service_would_take_what_was_stored() {
-        let (_folder, profile, world) = stage();
-        let announcement = announced(&profile, &world, &ids(), 1_000_000).await.unwrap();
-        let store = LocalStore::open(profile.store.root.as_str());
-        assert!(store_facts(&store, &announcement).await.unwrap());
-        assert!(!store_facts(&store, &announcement).await.unwrap(), "they are there");
-        let run = prepare::of_ready(&profile, &announcement.ready).await.unwrap();
-        assert_eq!(run.identity.platform_run_id.as_str(), RUN);
-        assert_eq!(run.engine_root, world.engine_run_root);
-    }
-
-    /// Facts without gate receipts where policy does not look at gates: nobody has seen them pass.
-    #[tokio::test]
-    async fn no_gate_is_said_to_pass_that_was_not_looked_at() {
-        let (folder, mut profile, world) = stage();
-        let gates =
-            |announcement: &Announcement| facts::parse(&announcement.facts, "facts").unwrap().gate_receipts.len();
-        assert_eq!(gates(&announced(&profile, &world, &ids(), 0).await.unwrap()), 2);
-        std::fs::remove_dir_all(folder.path().join("world/data")).unwrap();
-        let refusal = announced(&profile, &world, &ids(), 0).await.unwrap_err();
-        assert_eq!(refusal.reason, Reason::GatePassMissing);
-        profile.policy.require_gate_pass = false;
-        assert_eq!(gates(&announced(&profile, &world, &ids(), 0).await.unwrap()), 0);
-    }
-
-    #[tokio::test]
-    async fn a_world_without_a_manifest_needs_a_scenario() {
-        let (folder, mut profile, world) = stage();
-        profile.policy.require_seal = false;
-        for name in ["_oracle_pack_manifest.json", "_SEALED.json"] {
-            std::fs::remove_file(folder.path().join("world").join(name)).unwrap();
-        }
-        let refusal = announced(&profile, &world, &ids(), 0).await.unwrap_err();
-        assert_eq!(refusal.reason, Reason::ScenarioIdMissing);
-        assert!(refusal.detail.contains("--scenario-id"), "{refusal}");
-        let named = Ids { scenario_id: Some(world.world_key.scenario_id.clone()), ..ids() };
-        let announcement = announced(&profile, &world, &named, 0).await.unwrap();
-        assert_eq!(announcement.ready.payload.oracle_pack_ref.unwrap().oracle_pack_id, None);
-    }
-
-    /// Whatever the store does, what was stored is read back before anybody may publish.
-    #[tokio::test]
-    async fn a_store_that_fails_at_any_call_stores_no_facts_that_could_be_published() {
-        let (_folder, profile, world) = stage();
-        let announcement = announced(&profile, &world, &ids(), 0).await.unwrap();
-        for call in 0..2 {
-            for fault in [wsp::store::Fault::Before, wsp::store::Fault::After, wsp::store::Fault::Torn] {
-                let store = MemoryStore::new("runs");
-                store.crash_at(call, fault);
-                let refusal = store_facts(&store, &announcement).await.unwrap_err();
-                assert_eq!(refusal.reason, Reason::StoreUnavailable, "{call} {fault:?}");
-                store.heal();
-                store_facts(&store, &announcement).await.unwrap();
-                assert_eq!(store.contents().len(), 1);
-            }
-        }
-    }
 }

@@ -7,13 +7,15 @@
 //!
 //! The checks go into a [`CheckList`], so that a plan shows all of them and a run takes the first refusal.
 
+mod roots;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
-use wsp::store::{CountedStore, Key, ObjectStore, S3Options, StoreOptions, open_store};
+use wsp::store::{CountedStore, Key, ObjectStore};
 use wsp::telemetry::Counter;
 
 use crate::checkpoint::{FileRows, OutputFiles, ScopeKey};
@@ -25,17 +27,18 @@ use crate::model::{
 use crate::oracle::catalogue::{self, Catalogue};
 use crate::oracle::receipt::{self, Receipt};
 use crate::oracle::seal::SealState;
-use crate::oracle::view::{self, SealedView};
+use crate::oracle::view::SealedView;
 use crate::oracle::world::{self, ViewRoot, Wanted, World};
 use crate::oracle::{Prefetch, Resume, RowFilter, Scan, View, ViewFiles, shares};
-use crate::profile::{OutputPlan, Profile, References, StoreWiring, check_producer, is_remote, order_key_column};
+use crate::profile::{OutputPlan, Profile, References, check_producer, is_remote, order_key_column};
 use crate::ready::Ready;
 use crate::ready::message::OraclePackRef;
 use crate::run::facts;
 use crate::run::identity::{self, RunIdentity};
-use crate::run::roots::{Origin, Roots};
 
 use super::first_rows;
+use roots::view_root;
+pub use roots::{engine_root, engine_root_by_hand, open, open_own};
 
 /// A run that may stream.
 #[derive(Debug, Clone)]
@@ -245,32 +248,6 @@ pub async fn identify(store: &dyn ObjectStore, ready: &Ready) -> Result<RunIdent
     identity::lock(ready, &facts)
 }
 
-/// The engine run root, as it is spelt: the profile's, else READY's (contract, section 3, "Roots").
-///
-/// # Errors
-///
-/// `ENGINE_ROOT_MISSING` where nobody says; `REF_OUTSIDE_ROOT` where a message points out of the configured roots.
-pub fn engine_root(profile: &Profile, ready: &Ready) -> Result<String, Refusal> {
-    if let Some(root) = &profile.oracle.engine_run_root {
-        return resolve(profile, root, Origin::Profile).map_err(|refusal| refusal.field("oracle_engine_run_root"));
-    }
-    let pack_ref = ready.payload.oracle_pack_ref.as_ref();
-    let by_manifest = || pack_ref?.manifest_ref.as_deref()?.rsplit_once('/').map(|(folder, _)| folder);
-    let Some(root) = pack_ref.and_then(|pack| pack.engine_run_root.as_deref()).or_else(by_manifest) else {
-        return Err(Refusal::new(Reason::EngineRootMissing, "neither the profile nor READY names an engine run root"));
-    };
-    resolve(profile, root, Origin::Message).map_err(|refusal| refusal.field("oracle_pack_ref.engine_run_root"))
-}
-
-/// The engine run root that a person names, as it is spelt.
-///
-/// # Errors
-///
-/// `REF_OUTSIDE_ROOT` where it can be none, or is a path of this machine while the profile is strict.
-pub fn engine_root_by_hand(profile: &Profile, root: &str) -> Result<String, Refusal> {
-    resolve(profile, root, Origin::Profile).map_err(|refusal| refusal.field("--engine-run-root"))
-}
-
 /// The identity of a run without READY: what the receipt of the world says, and the engine's `run_id` where nobody names a
 /// scenario run.
 ///
@@ -300,11 +277,11 @@ pub async fn of_ready(profile: &Profile, ready: &Ready) -> Result<Prepared, Refu
 }
 
 /// As [`of_ready`], with the checks added to `list`.
-pub(crate) async fn of_ready_checked(
-    profile: &Profile,
-    ready: &Ready,
-    list: &mut CheckList,
-) -> Result<Prepared, Refusal> {
+///
+/// # Errors
+///
+/// As [`of_ready`].
+pub async fn of_ready_checked(profile: &Profile, ready: &Ready, list: &mut CheckList) -> Result<Prepared, Refusal> {
     let identity = identify(&*open_own(profile)?, ready).await?;
     let pack_ref = ready.payload.oracle_pack_ref.as_ref();
     let run = prepare(profile, pack_ref, identity, engine_root(profile, ready)?, list).await;
@@ -396,7 +373,12 @@ pub(super) fn check_references(refers: &References<'_>, list: &mut CheckList) ->
     Some((plan?, catalogue?))
 }
 
-pub(super) fn read_catalogue(path: &Path) -> Result<Catalogue, Refusal> {
+/// Reads the engine's catalogue of outputs at `path`, and the map of gates beside it.
+///
+/// # Errors
+///
+/// `CATALOGUE_INVALID`.
+pub fn read_catalogue(path: &Path) -> Result<Catalogue, Refusal> {
     let read = |path: PathBuf| {
         let refuse = |detail: String| Refusal::new(Reason::CatalogueInvalid, detail).file(path.display().to_string());
         let size = std::fs::metadata(&path).map_err(|error| refuse(error.to_string()))?.len();
@@ -458,78 +440,4 @@ async fn check_output(
     check_schema(&view.schema, &primary_key, order_key).map_err(|refusal| refusal.file(first))?;
     first_rows::check(&view, sealed, world_key).await?;
     Ok(PreparedOutput { view, span: sealed.span, primary_key, order_key })
-}
-
-/// The store and the folder in it that hold the `output_id=<id>` folders: the profile's root, READY's, the parent of
-/// READY's references for each output, or the engine run's own.
-fn view_root(
-    profile: &Profile,
-    pack_ref: Option<&OraclePackRef>,
-    outputs: &[OutputId],
-    engine: &Arc<dyn ObjectStore>,
-) -> Result<(Arc<dyn ObjectStore>, Option<Key>), Refusal> {
-    if let Some(root) = &profile.oracle.stream_view_root {
-        return Ok((open(profile, &resolve(profile, root, Origin::Profile)?)?, None));
-    }
-    if let Some(root) = pack_ref.and_then(|pack| pack.stream_view_root.as_deref()) {
-        return Ok((open(profile, &resolve(profile, root, Origin::Message)?)?, None));
-    }
-    let refs = pack_ref.and_then(|pack| pack.stream_view_output_refs.as_ref()).filter(|refs| !refs.is_empty());
-    let Some(refs) = refs else {
-        let base =
-            view::DEFAULT_BASE.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("{error}")))?;
-        return Ok((engine.clone(), Some(base)));
-    };
-    let missing = |detail: String| Refusal::new(Reason::StreamViewMissing, detail).field("stream_view_output_refs");
-    let mut parents = outputs.iter().map(|output| {
-        let reference = refs.get(output).ok_or_else(|| missing(format!("it names no view of {output}")))?;
-        let parent = reference.trim_end_matches('/').strip_suffix(&format!("/output_id={output}"));
-        parent.ok_or_else(|| missing(format!("{reference} is no folder output_id={output}")))
-    });
-    let first = parents.next().ok_or_else(|| missing("the run has no outputs".to_owned()))??;
-    for parent in parents {
-        if parent? != first {
-            return Err(missing("the views do not lie side by side in one folder".to_owned()));
-        }
-    }
-    Ok((open(profile, &resolve(profile, first, Origin::Message)?)?, None))
-}
-
-fn resolve(profile: &Profile, reference: &str, origin: Origin) -> Result<String, Refusal> {
-    let oracle = &profile.oracle;
-    let configured = [&oracle.root, &oracle.engine_run_root, &oracle.stream_view_root];
-    let mut allowed: Vec<String> = configured.into_iter().flatten().cloned().collect();
-    // A strict profile without a root of the Oracle's lets no message name any bucket: its own is what is left.
-    if !allowed.is_empty() || profile.is_strict() {
-        allowed.push(profile.store.root.clone());
-    }
-    let strict = profile.is_strict();
-    // A strict profile does not even look whether there is such a path here.
-    let exists = |path: &Path| !strict && path.exists();
-    let root = Roots { oracle: oracle.root.clone().or_else(|| oracle.default_root.clone()), allowed }
-        .resolve(reference, origin, &exists)?;
-    if strict && !is_remote(&root) {
-        return Err(Refusal::new(Reason::RefOutsideRoot, "a strict profile reads no path of this machine").file(root));
-    }
-    Ok(root)
-}
-
-/// Opens a root: a folder, or an address of the profile's S3 server.
-///
-/// # Errors
-///
-/// `STORE_UNAVAILABLE` for an address that is none.
-pub fn open(profile: &Profile, root: &str) -> Result<Arc<dyn ObjectStore>, Refusal> {
-    let StoreWiring { endpoint, region, path_style, patience, .. } = profile.store.clone();
-    let options = StoreOptions { s3: S3Options { endpoint, region, path_style, patience, ..S3Options::default() } };
-    open_store(root, &options).map_err(|error| Refusal::new(Reason::StoreUnavailable, error.to_string()).file(root))
-}
-
-/// Opens the store of facts and evidence.
-///
-/// # Errors
-///
-/// As [`open`].
-pub fn open_own(profile: &Profile) -> Result<Arc<dyn ObjectStore>, Refusal> {
-    open(profile, &profile.store.root)
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use wsp::clock::Clock;
 use wsp::stop::Stop;
 
-use super::telemetry::otlp;
 use crate::checkpoint;
 use crate::profile::Profile;
 
@@ -21,6 +20,9 @@ pub const EVIDENCE: Duration = Duration::from_secs(15);
 /// For the hold on the checkpoint to be let go of. One that is not let go of ends with its lease.
 pub const RELEASE: Duration = Duration::from_secs(5);
 
+/// For the last spans and figures to be sent.
+pub const LAST_FIGURES: Duration = Duration::from_secs(5);
+
 /// For the control topic to take the last verdicts. What it has not taken comes again, and is a duplicate then.
 pub const CONTROL_TOPIC: Duration = Duration::from_secs(20);
 
@@ -28,7 +30,7 @@ pub const CONTROL_TOPIC: Duration = Duration::from_secs(20);
 /// time that answers in flight have.
 #[must_use]
 pub fn longest(profile: &Profile) -> Duration {
-    profile.delivery.drain_deadline + checkpoint::LAST_SAVE + EVIDENCE + RELEASE + otlp::LAST_WORDS + CONTROL_TOPIC
+    profile.delivery.drain_deadline + checkpoint::LAST_SAVE + EVIDENCE + RELEASE + LAST_FIGURES + CONTROL_TOPIC
 }
 
 /// What `work` comes to. It is given up, for `None`, when it takes longer than `limit` once `stop` is requested.

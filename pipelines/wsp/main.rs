@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use wsp_world::telemetry::otlp::Otlp;
+use wsp_observe::otlp::Otlp;
 
 use commands::args::{Cli, Command, LogFormat};
 use commands::screen::Screen;

@@ -8,10 +8,10 @@ use futures::poll;
 use serde_json::Value;
 use wsp::clock::SystemClock;
 use wsp::deliver::{Endpoint, Gate, GateConnection, HttpGate, Lookup, Takes, Verdict};
+use wsp_reference::gate::{GateOptions, GateServer, GateStyle};
 use wsp_world::ig::judge::judge;
 use wsp_world::ig::memory::MemoryGate;
 use wsp_world::model::{Decision, Event, Hex64, Micros, Position, Secret};
-use wsp_world::reference::gate::{GateOptions, GateServer, GateStyle};
 
 use crate::kit;
 

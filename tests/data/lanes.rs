@@ -14,6 +14,8 @@ use wsp::clock::Clock;
 use wsp::deliver::PushStats;
 use wsp::stop::Stop;
 use wsp::telemetry::Counter;
+use wsp_reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
+use wsp_reference::world::{WorldSpec, generate};
 use wsp_world::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints, Unsaved};
 use wsp_world::envelope::{LaneFilter, OutputFrame};
 use wsp_world::ig::memory::{MemoryGate, Step};
@@ -23,8 +25,6 @@ use wsp_world::prepare::{self, Prepared};
 use wsp_world::producer::{self, Caps, Framing, Parts, ReadCounts, Settings};
 use wsp_world::profile::Profile;
 use wsp_world::ready::{Parsed, message};
-use wsp_world::reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
-use wsp_world::reference::world::{WorldSpec, generate};
 
 use crate::kit::views::{all_of, framed, framer, merged, parquet, pins, read, view_of};
 

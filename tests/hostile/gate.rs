@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::Live;

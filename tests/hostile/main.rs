@@ -6,6 +6,7 @@
 mod checkpoint;
 mod faults;
 mod gate;
+mod instants;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod ready;

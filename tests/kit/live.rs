@@ -17,16 +17,16 @@ use serde_json::Value;
 use wsp::clock::{Clock, SystemClock};
 use wsp::frame::FrameExt as _;
 use wsp::merge::merge;
+use wsp_reference::gate::audit::{AuditReport, Expected, audit};
+use wsp_reference::gate::{EventClass, GateHandle, GateOptions, GateServer};
+use wsp_reference::world::run_files::{RunFiles, publish_ready};
+use wsp_reference::world::{WorldSpec, generate};
 use wsp_world::checkpoint::{CheckpointStore, Cursor, FileCheckpoints, Kept, OutputFiles};
 use wsp_world::model::{Event, Hex64, Secret};
 use wsp_world::oracle::Scan;
 use wsp_world::prepare::{self, Prepared};
 use wsp_world::profile::Profile;
 use wsp_world::ready::{Parsed, message};
-use wsp_world::reference::gate::audit::{AuditReport, Expected, audit};
-use wsp_world::reference::gate::{EventClass, GateHandle, GateOptions, GateServer};
-use wsp_world::reference::world::run_files::{RunFiles, publish_ready};
-use wsp_world::reference::world::{WorldSpec, generate};
 
 use super::{KEY, RUN, Ran, Stage, json_lines};
 

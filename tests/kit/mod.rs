@@ -28,8 +28,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wsp_reference::gate::{GateHandle, GateOptions, GateServer, GateStyle};
 use wsp_world::model::Secret;
-use wsp_world::reference::gate::{GateHandle, GateOptions, GateServer, GateStyle};
 
 pub const KEY: &str = "test-key";
 pub const TOPIC: &str = "fp.bus.control.v1";

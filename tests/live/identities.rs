@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wsp::store::ObjectStore;
-use wsp_world::reference::world::{WorldSpec, generate};
+use wsp_reference::world::{WorldSpec, generate};
 
 use crate::parts::{Parts, Run, upload};
 

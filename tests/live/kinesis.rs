@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wsp_world::reference::gate::GateHandle;
+use wsp_reference::gate::GateHandle;
 
 use crate::kit::live::{Running, nap};
 use crate::kit::matrix_rows::rows;

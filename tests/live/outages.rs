@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wsp::clock::{Clock, SystemClock};
+use wsp_reference::world::WorldSpec;
 use wsp_world::model::Hex64;
-use wsp_world::reference::world::WorldSpec;
 
 use crate::kit::live::{Running, nap};
 use crate::parts::{Parts, Run, bound, events};

@@ -18,12 +18,12 @@ use std::time::Duration;
 use serde_json::Value;
 use wsp::clock::{Clock, SystemClock};
 use wsp::store::ObjectStore;
+use wsp_reference::gate::audit::{AuditReport, audit};
+use wsp_reference::gate::{GateHandle, GateOptions, GateServer, GateStats};
+use wsp_reference::world::run_files::{RunFiles, publish_ready};
+use wsp_reference::world::{WorldSpec, WorldSummary, generate};
 use wsp_world::checkpoint::{CheckpointStore, OutputFiles, PostgresCheckpoints, PostgresDsn};
 use wsp_world::model::{Hex32, PlatformRunId, Secret};
-use wsp_world::reference::gate::audit::{AuditReport, audit};
-use wsp_world::reference::gate::{GateHandle, GateOptions, GateServer, GateStats};
-use wsp_world::reference::world::run_files::{RunFiles, publish_ready};
-use wsp_world::reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::evidence::Evidence;
 use crate::kit::live::{Due, Running, due, kept_rows, nap, prepared, publish_world, rows_before};

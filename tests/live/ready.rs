@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use wsp_world::reference::gate::GateHandle;
+use wsp_reference::gate::GateHandle;
 
 use crate::kit::{self, Ran, Stage, TOPIC};
 use crate::servers::kafka::Kafka;

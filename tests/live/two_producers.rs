@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio_postgres::NoTls;
 use wsp::clock::{Clock, SystemClock};
+use wsp_reference::world::WorldSpec;
 use wsp_world::model::Secret;
-use wsp_world::reference::world::WorldSpec;
 
 use crate::kit::live::{Running, nap};
 use crate::outages::{until_streamed, until_verdict, verdicts};

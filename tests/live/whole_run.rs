@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use crate::identities::{Altered, altered};
 use crate::kit::Ran;

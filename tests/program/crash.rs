@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use crate::kit::live::{Live, assert_evidence_is_whole, nap};
 
@@ -206,7 +206,7 @@ fn kill_at(live: &mut Live, instant: Instant) -> bool {
 }
 
 /// The gate's counts once it has seen the last of a killed producer.
-fn settled(live: &Live) -> wsp_world::reference::gate::GateStats {
+fn settled(live: &Live) -> wsp_reference::gate::GateStats {
     let mut last = live.gate.stats();
     loop {
         nap(Duration::from_millis(20));

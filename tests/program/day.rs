@@ -15,10 +15,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use wsp::clock::{Clock, SystemClock};
+use wsp_reference::gate::{GateHandle, GateOptions, GateServer, GateStats};
+use wsp_reference::world::run_files::{RunFiles, publish_ready};
+use wsp_reference::world::{WorldSpec, WorldSummary, generate};
 use wsp_world::model::{Hex32, Micros, PlatformRunId, Secret};
-use wsp_world::reference::gate::{GateHandle, GateOptions, GateServer, GateStats};
-use wsp_world::reference::world::run_files::{RunFiles, publish_ready};
-use wsp_world::reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::kit::live::{Running, nap};
 use crate::kit::{self, KEY, Ran, Stage, json_lines, read};

@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use wsp_reference::gate::GateHandle;
 use wsp_world::evidence::{Start, Summary};
-use wsp_world::reference::gate::GateHandle;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::Running;

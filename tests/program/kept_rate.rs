@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use crate::kit::live::{Running, nap, prepared, publish_world};
 use crate::kit::{KEY, RUN, Stage, process};

@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use wsp_world::reference::gate::audit::AuditReport;
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::gate::audit::AuditReport;
+use wsp_reference::world::WorldSpec;
 
 use crate::kit::live::{Live, nap};
 use crate::kit::{FRAUD, RUN_ONCE, Ran, json_lines, read, ready_file};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use wsp_world::reference::gate::{GateHandle, GateStyle};
+use wsp_reference::gate::{GateHandle, GateStyle};
 
 use crate::kit::capture::CaptureGate;
 use crate::kit::matrix_rows::{dependants, rows};

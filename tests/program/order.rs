@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use wsp_world::reference::gate::EventClass;
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::gate::EventClass;
+use wsp_reference::world::WorldSpec;
 
 use crate::kit::Ran;
 use crate::kit::live::{Due, Live, Running, assert_evidence_is_whole};

@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 
 use serde_json::json;
+use wsp_reference::gate::{GateOptions, GateServer};
+use wsp_reference::world::WorldSpec;
 use wsp_world::model::Secret;
-use wsp_world::reference::gate::{GateOptions, GateServer};
-use wsp_world::reference::world::WorldSpec;
 
 use crate::kit::browser::Browser;
 use crate::kit::capture::{CaptureGate, Reply};

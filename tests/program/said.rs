@@ -158,7 +158,7 @@ fn the_help_of_a_gate_and_of_the_demo_shows_the_faults() {
     for command in ["gate", "demo"] {
         let help = wsp(&stage, &[command, "--help"]);
         assert_eq!(help.code, Some(0));
-        for line in wsp_world::reference::gate::faults::GRAMMAR.lines().filter(|line| !line.is_empty()) {
+        for line in wsp_reference::gate::faults::GRAMMAR.lines().filter(|line| !line.is_empty()) {
             assert!(help.out.lines().any(|shown| shown.trim() == line.trim()), "{command}: {line}\n{}", help.out);
         }
     }

@@ -16,11 +16,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use wsp::clock::{Clock, SystemClock};
+use wsp_reference::gate::{GateHandle, GateOptions, GateServer};
+use wsp_reference::world::WorldSpec;
 use wsp_world::model::Secret;
 use wsp_world::oracle::Scan;
 use wsp_world::prepare::Prepared;
-use wsp_world::reference::gate::{GateHandle, GateOptions, GateServer};
-use wsp_world::reference::world::WorldSpec;
 
 use crate::kit::KEY;
 use crate::kit::live::{Running, assert_evidence_is_whole, block_on, nap, prepared, publish_world};

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wsp::clock::{Clock, SystemClock};
+use wsp_reference::world::WorldSpec;
 use wsp_world::model::Hex64;
 use wsp_world::prepare::Prepared;
-use wsp_world::reference::world::WorldSpec;
 
 use crate::kit::capture::{CaptureGate, Reply};
 use crate::kit::live::{Due, Running, assert_evidence_is_whole, covered, due, ends, kept, prepared, publish_world};

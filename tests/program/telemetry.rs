@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wsp_world::reference::gate::GateStyle;
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::gate::GateStyle;
+use wsp_reference::world::WorldSpec;
 use wsp_world::telemetry::catalogue;
 
 use crate::kit::capture::{CaptureGate, Reply};

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wsp_world::reference::LocalRun;
+use wsp_reference::LocalRun;
 
 use crate::Result;
 use crate::figures::Sample;

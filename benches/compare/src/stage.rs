@@ -15,9 +15,9 @@ use wsp_world::oracle::Scan;
 use wsp_world::prepare::{self, Prepared};
 use wsp_world::profile::Profile;
 use wsp_world::ready::{Parsed, Ready, message};
-use wsp_world::reference::LocalRun;
-use wsp_world::reference::world::run_files::CONTROL_TOPIC;
-use wsp_world::reference::world::{WorldSpec, WorldSummary, generate};
+use wsp_reference::LocalRun;
+use wsp_reference::world::run_files::CONTROL_TOPIC;
+use wsp_reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::Result;
 

@@ -20,7 +20,7 @@ use wsp_world::producer::{Caps, Settings};
 use wsp_world::service::Service;
 use wsp_world::profile::Profile;
 use wsp_world::ready::{FileFeed, FileFeedOptions};
-use wsp_world::reference::world::run_files::CONTROL_TOPIC;
+use wsp_reference::world::run_files::CONTROL_TOPIC;
 use wsp::stop::Stop;
 
 use crate::stage::{self, folder_of};
@@ -145,7 +145,7 @@ pub(crate) fn lone(profile: &Path, address: std::net::SocketAddr) -> Result<()> 
 pub(crate) fn measure(
     streaming: &parts::Streaming<'_>,
     part: &str,
-    change: impl Fn(&mut wsp_world::reference::LocalRun<'_>),
+    change: impl Fn(&mut wsp_reference::LocalRun<'_>),
 ) -> Result<Vec<Sent>> {
     let parts::Streaming { program, stage, env, gate } = *streaming;
     let (gate, url) = parts::gate(program, gate)?;

@@ -62,19 +62,28 @@ use wsp::store::{Key, StoreError};
 
 use crate::model::{Reason, Refusal, json};
 
-/// A key made of parts that are identities, and so always one.
-pub(crate) fn key(text: &str) -> Result<Key, Refusal> {
+/// A key made of identities; they always make a valid one.
+///
+/// # Errors
+///
+/// `INTERNAL_ERROR`.
+pub fn key(text: &str) -> Result<Key, Refusal> {
     text.parse().map_err(|error| Refusal::new(Reason::InternalError, format!("evidence: {error}")))
 }
 
-/// An object of evidence as it is written: sorted keys, no spaces, a newline at the end (contract, section 8).
-pub(crate) fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
+/// The bytes of an object of evidence: sorted keys, no spaces, a newline at the end (contract, section 8).
+///
+/// # Errors
+///
+/// `INTERNAL_ERROR` where `body` has no JSON form.
+pub fn document(body: &impl Serialize) -> Result<Bytes, Refusal> {
     let value = serde_json::to_value(body).map_err(|error| Refusal::new(Reason::InternalError, error.to_string()))?;
     Ok((json::compact(&value) + "\n").into())
 }
 
-/// The refusal of a store that is away.
+/// The refusal for a store that is unreachable.
+#[must_use]
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-pub(crate) fn unavailable(error: StoreError) -> Refusal {
+pub fn unavailable(error: StoreError) -> Refusal {
     Refusal::new(Reason::StoreUnavailable, error.to_string())
 }

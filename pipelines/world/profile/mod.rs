@@ -28,7 +28,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Lane, OutputId, PlatformRunId};
+use crate::model::{Lane, OutputId, PlatformRunId, Secret};
 pub use kind::Kind;
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
@@ -182,6 +182,20 @@ impl Profile {
             checkpoint: Some(&self.checkpoint.backend),
             platform_run_id: self.platform_run_id.as_ref(),
         }
+    }
+
+    /// Everything in it that nothing may show: keys and passwords, of a DSN its password too.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = vec![self.delivery.api_key.clone()];
+        #[cfg(feature = "kafka")]
+        if let ControlBus::Kafka(wiring) = &self.control_bus {
+            secrets.extend(wiring.password.clone());
+        }
+        if let CheckpointBackend::Postgres { dsn, .. } = &self.checkpoint.backend {
+            secrets.extend(dsn.secrets());
+        }
+        secrets
     }
 
     /// Whether every source and target has to be remote, and encrypted: every profile that is not local.

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! Ready ──facts_view_ref──► facts ──lock──► RunIdentity ──► oracle checks
+//! RunDocuments ──► facts, READY: what the Scenario Runner writes, for worlds that have none
 //! ```
 
+pub mod documents;
 pub mod facts;
 pub mod identity;
 pub mod packs;

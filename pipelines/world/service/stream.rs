@@ -150,7 +150,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             tracing::warn!("{bottleneck}");
         }
         let summary = summary.bounded_by(bottleneck);
-        meter.over();
+        self.telemetry.over();
         self.telemetry.ended(&summary);
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&world, emitted));

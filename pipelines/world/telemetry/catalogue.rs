@@ -1,8 +1,8 @@
-//! Every metric, once: its name, its labels and what it says. The page `docs/telemetry.md` is made from this list.
+//! Every metric, once: its name, its labels and its meaning. The page `docs/telemetry.md` is generated from this list.
 //!
-//! The rule of names: `wsp_[of what_]<unit>`, and `_total` behind it where it only counts up. The unit is the last
-//! word, in full and without a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what
-//! is told (`info`, `epoch`, `ready`). A point in time is `timestamp_seconds`, since 1970.
+//! Names follow `wsp_[of what_]<unit>`, with `_total` at the end of a counter. The unit is the last word, in full and
+//! without a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what is reported (`info`,
+//! `epoch`, `ready`). A point in time is `timestamp_seconds`, since 1970.
 
 use wsp::telemetry::{Kind, Metric};
 

@@ -1,4 +1,4 @@
-//! All metrics with their figures of this moment.
+//! All metrics with their current values.
 
 use std::time::Duration;
 
@@ -6,26 +6,25 @@ use wsp::clock::Clock;
 use wsp::deliver::PushCounts;
 use wsp::telemetry::{Family, Metric};
 
+use super::catalogue as c;
+use super::process::Telemetry;
+use super::run::{OutputMeter, RunMeter, RunOutput};
 use crate::model::{Decision, Micros};
-use crate::telemetry::catalogue as c;
-
-use super::run::OutputMeter;
-use super::{RunMeter, Telemetry};
 
 const DECISIONS: [Decision; 3] = [Decision::Admit, Decision::Duplicate, Decision::Quarantine];
 
 impl Telemetry {
-    /// Every metric of the catalogue that has a figure now. `clock` is the service's.
+    /// Every metric of the catalogue that has a value now. `clock` is the service's.
     #[must_use]
     pub fn families(&self, clock: &impl Clock) -> Vec<Family> {
-        let shared = &*self.shared;
+        let totals = self.totals();
         let state = self.state();
         let run = state.run.as_ref();
         let sum = state.before.with(run);
         let now = clock.utc();
         let mut all = vec![
             Family::labelled(&c::BUILD, [(vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0)]),
-            Family::single(&c::STARTED, seconds(shared.started)),
+            Family::single(&c::STARTED, seconds(self.started())),
             Family::labelled(
                 &c::READY,
                 state.parts.iter().map(|(part, ready)| (vec![(*part).to_owned()], f64::from(u8::from(*ready)))),
@@ -63,9 +62,9 @@ impl Telemetry {
                     })
                 }),
             ),
-            Family::histogram(&c::LATENCY, shared.latency.counts()),
-            Family::histogram(&c::LAG, shared.lag.counts()),
-            Family::single(&c::SAVES, shared.saves.get() as f64),
+            Family::histogram(&c::LATENCY, totals.latency.counts()),
+            Family::histogram(&c::LAG, totals.lag.counts()),
+            Family::single(&c::SAVES, totals.saves.get() as f64),
         ];
         all.extend(of_run(run, clock));
         all.sort_by_key(|family| c::ALL.iter().position(|metric| *metric == family.metric));
@@ -73,7 +72,7 @@ impl Telemetry {
     }
 }
 
-/// What there is only while a run streams. What is on its way is nothing without one.
+/// Metrics of the present run. Without one, those of work in flight are 0.
 fn of_run(run: Option<&RunMeter>, clock: &impl Clock) -> Vec<Family> {
     let Some(run) = run else {
         return [&c::MERGE, &c::AHEAD, &c::UNANSWERED, &c::IN_FLIGHT, &c::GATE_DOWN]
@@ -86,7 +85,7 @@ fn of_run(run: Option<&RunMeter>, clock: &impl Clock) -> Vec<Family> {
     // What comes later in the pipeline is read first, so that no depth is below zero.
     let framed = parts.framed.get();
     let rows = parts.read.rows.get();
-    let by_output = |metric: &'static Metric, figure: &dyn Fn(&super::run::RunOutput, &OutputMeter) -> Option<f64>| {
+    let by_output = |metric: &'static Metric, figure: &dyn Fn(&RunOutput, &OutputMeter) -> Option<f64>| {
         let samples = run
             .outputs()
             .filter_map(|(output, meter)| Some((vec![output.output_id.to_string()], figure(output, meter)?)));
@@ -114,7 +113,7 @@ fn of_run(run: Option<&RunMeter>, clock: &impl Clock) -> Vec<Family> {
     all
 }
 
-/// Attempts by outcome; what got an answer other than 429 and 5xx is `answered`.
+/// Attempts by outcome; one with an answer other than 429 and 5xx is `answered`.
 fn outcomes(pushes: &PushCounts) -> [(Vec<String>, f64); 6] {
     let PushCounts { attempts, throttled, server_errors, connect_failed, connection_lost, timed_out, .. } = *pushes;
     let others = throttled + server_errors + connect_failed + connection_lost + timed_out;
@@ -127,29 +126,6 @@ fn outcomes(pushes: &PushCounts) -> [(Vec<String>, f64); 6] {
         ("timed_out", timed_out),
     ]
     .map(|(outcome, count)| (vec![outcome.to_owned()], count as f64))
-}
-
-/// The counts of two runs together.
-pub(super) fn sum(a: PushCounts, b: PushCounts) -> PushCounts {
-    PushCounts {
-        attempts: a.attempts + b.attempts,
-        retries: a.retries + b.retries,
-        ambiguous: a.ambiguous + b.ambiguous,
-        sent_again: a.sent_again + b.sent_again,
-        connect_failed: a.connect_failed + b.connect_failed,
-        connection_lost: a.connection_lost + b.connection_lost,
-        timed_out: a.timed_out + b.timed_out,
-        throttled: a.throttled + b.throttled,
-        server_errors: a.server_errors + b.server_errors,
-        admitted: a.admitted + b.admitted,
-        duplicates: a.duplicates + b.duplicates,
-        quarantined: a.quarantined + b.quarantined,
-        rejected: a.rejected + b.rejected,
-        exhausted: a.exhausted + b.exhausted,
-        payload_mismatches: a.payload_mismatches + b.payload_mismatches,
-        retries_delayed: a.retries_delayed + b.retries_delayed,
-        circuit_opened: a.circuit_opened + b.circuit_opened,
-    }
 }
 
 fn seconds(at: Micros) -> f64 {

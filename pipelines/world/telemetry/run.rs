@@ -1,4 +1,4 @@
-//! A run while it streams.
+//! The meter of a run while it streams.
 //!
 //! ```text
 //! Delivered ──answered──► per output: decisions, event time · over all: latency, lag
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use wsp::deliver::{Bottleneck, HotKey, PushStats};
-use wsp::telemetry::Counter;
+use wsp::telemetry::{Counter, Histogram};
 
 use crate::checkpoint::{Lease, Unsaved};
 use crate::evidence::LiveTally;
@@ -18,7 +18,6 @@ use crate::evidence::report::Charted;
 use crate::model::{Decision, Delivered, Hex64, Micros, OutputId, PlatformRunId};
 use crate::oracle::Resume;
 
-use super::Telemetry;
 use crate::positions::resumed_at;
 use crate::prepare::{Prepared, PreparedOutput};
 use crate::producer::{ReadCounts, Settings};
@@ -28,7 +27,7 @@ const NEVER: i64 = i64::MIN;
 /// No cursor saved yet.
 const UNSAVED: u64 = u64::MAX;
 
-/// What a run is told by, and where its stages count.
+/// What identifies a run, and where its stages count.
 #[derive(Debug, Clone)]
 pub struct RunParts {
     /// The READY it answers; none where a person started it.
@@ -41,13 +40,13 @@ pub struct RunParts {
     pub started_at: Duration,
     /// Its outputs, by rank.
     pub outputs: Vec<RunOutput>,
-    /// Events it has to bring, within all caps; unknown beforehand for a lane.
+    /// Events it has to deliver, within all caps; not known in advance for a lane.
     pub due: Option<u64>,
     /// Event seconds a second; 0 is without pacing.
     pub speedup: f64,
     /// Its attempts.
     pub pushes: PushStats,
-    /// How long the gate may take nothing before it fails.
+    /// How long the gate may accept nothing before the run fails.
     pub gate_limit: Duration,
     /// Its events as they are framed.
     pub framed: Counter,
@@ -66,18 +65,18 @@ pub struct RunParts {
 pub enum GateState {
     /// There is no run.
     Unasked,
-    /// It does, as far as is known.
+    /// It takes them, as far as is known.
     Taking,
-    /// It is thought down.
+    /// It is considered down.
     Down(GateWait),
 }
 
 /// A wait for a gate that takes nothing, on the service's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateWait {
-    /// Since when it has taken nothing.
+    /// When it stopped taking events.
     pub since: Duration,
-    /// When the run fails for it.
+    /// When the run fails.
     pub until: Duration,
 }
 
@@ -86,16 +85,16 @@ pub struct GateWait {
 pub struct RunOutput {
     /// The output.
     pub output_id: OutputId,
-    /// Events it has to bring, the cap per output included.
+    /// Events it has to deliver, within the cap per output.
     pub due: u64,
     /// Its first and last event time, by its receipt.
     pub span: Option<(Micros, Micros)>,
-    /// The column that its events are kept in line by.
+    /// The column of its order key.
     pub order_key: Option<&'static str>,
 }
 
 impl RunOutput {
-    /// The outputs of a run that starts at these places, by rank.
+    /// The outputs of a run that starts at these positions, by rank.
     #[must_use]
     pub fn of(run: &Prepared, from: &[Resume], settings: &Settings) -> Vec<Self> {
         let cap = settings.max_events_per_output.unwrap_or(u64::MAX);
@@ -108,7 +107,7 @@ impl RunOutput {
         run.outputs.iter().zip(from).map(output).collect()
     }
 
-    /// Events that all of them have to bring, within the run's cap.
+    /// Events that all of them have to deliver, within the run's cap.
     #[must_use]
     pub fn due(outputs: &[Self], settings: &Settings) -> u64 {
         let all: u64 = outputs.iter().map(|output| output.due).sum();
@@ -116,10 +115,19 @@ impl RunOutput {
     }
 }
 
+/// What the meters of all runs of a process count into.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) latency: Histogram,
+    pub(super) lag: Histogram,
+    /// Cursors saved.
+    pub(super) saves: Counter,
+}
+
 /// One output's figures, over all runs of the process.
 #[derive(Debug)]
 pub(super) struct OutputMeter {
-    /// One count a [`Decision`], those of an earlier start too: they are of what is due.
+    /// One count per [`Decision`], answers of an earlier start included: they are part of what is due.
     decisions: [AtomicU64; 4],
     /// How many there were when the present run began.
     before: AtomicU64,
@@ -175,7 +183,7 @@ pub struct RunMeter {
 
 #[derive(Debug)]
 struct Shared {
-    telemetry: Telemetry,
+    totals: Arc<Totals>,
     parts: RunParts,
     meters: Vec<Arc<OutputMeter>>,
     /// How much later than due the latest answered event was first sent, in microseconds.
@@ -187,9 +195,9 @@ struct Shared {
 }
 
 impl RunMeter {
-    pub(super) fn new(telemetry: Telemetry, parts: RunParts, meters: Vec<Arc<OutputMeter>>) -> Self {
+    pub(super) fn new(totals: Arc<Totals>, parts: RunParts, meters: Vec<Arc<OutputMeter>>) -> Self {
         let (lag, cursors, saved_at) = (AtomicU64::new(0), Counter::new(), AtomicU64::new(UNSAVED));
-        Self { shared: Arc::new(Shared { telemetry, parts, meters, lag, cursors, saved_at }) }
+        Self { shared: Arc::new(Shared { totals, parts, meters, lag, cursors, saved_at }) }
     }
 
     /// Counts an answer.
@@ -201,12 +209,12 @@ impl RunMeter {
         if delivered.decision == Decision::Earlier {
             return;
         }
-        shared.telemetry.shared.latency.record(delivered.latency);
-        shared.telemetry.shared.lag.record(delivered.lag);
+        shared.totals.latency.record(delivered.latency);
+        shared.totals.lag.record(delivered.lag);
         shared.lag.store(delivered.lag.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Counts rows that a plan has looked at, as if they had been admitted: nobody is asked in its process.
+    /// Counts rows that a plan has read as if they had been admitted; a plan sends nothing.
     pub fn looked_at(&self, rank: u16, times: &[Micros]) {
         if let (Some(meter), Some(last)) = (self.shared.meters.get(usize::from(rank)), times.last()) {
             meter.count(Decision::Admit, times.len() as u64, *last);
@@ -215,24 +223,16 @@ impl RunMeter {
 
     /// Counts a cursor that was saved at `now`, on the service's clock.
     pub fn saved(&self, now: Duration) {
-        self.shared.telemetry.shared.saves.add(1);
+        self.shared.totals.saves.add(1);
         self.shared.cursors.add(1);
         self.shared.saved_at.store(now.as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// The run has ended, well or not.
-    pub fn over(&self) {
-        self.shared.telemetry.shared.trace.set(0);
-        let mut state = self.shared.telemetry.state();
-        state.before = state.before.with(Some(self));
-        state.run = None;
     }
 
     pub(super) fn parts(&self) -> &RunParts {
         &self.shared.parts
     }
 
-    /// The order key that held the run up for longest, with the column that has it.
+    /// The order key that delayed the run most, with its column.
     pub(super) fn hot_key(&self) -> Option<(HotKey, &'static str)> {
         let parts = &self.shared.parts;
         let key = parts.pushes.hot_key()?;
@@ -265,7 +265,7 @@ impl RunMeter {
         (self.shared.cursors.get(), (at != UNSAVED).then(|| Duration::from_micros(at)))
     }
 
-    /// The run's wait for a gate that is thought down.
+    /// The run's wait for a gate that is considered down.
     pub(super) fn gate_wait(&self) -> Option<GateWait> {
         let parts = &self.shared.parts;
         parts.pushes.gate_down_since().map(|since| GateWait { since, until: since + parts.gate_limit })

@@ -1,4 +1,4 @@
-//! The spans of a run: what a trace shows, and what log lines stand in.
+//! The spans of a run: what a trace shows, and the context of log lines.
 //!
 //! ```text
 //! run ─┬─ identify · check · hold
@@ -7,7 +7,7 @@
 //!      └─ evidence
 //! ```
 //!
-//! None is made for an event: at full rate that would cost more than the event itself.
+//! There is none per event: at full rate a span would cost more than the event itself.
 
 use sha2::{Digest, Sha256};
 use tracing::field::{Empty, display};
@@ -30,7 +30,7 @@ pub(crate) fn run(message_id: Option<&Hex64>, trace_id: u128) -> Span {
     info_span!("run", %trace_id, message_id, platform_run_id = Empty, status = Empty, reason = Empty, emitted = Empty)
 }
 
-/// Notes how the run came out.
+/// Records the run's verdict.
 pub(crate) fn judged(run: &Span, verdict: &Verdict) {
     run.record("status", display(verdict.status));
     if let Some(reason) = verdict.reason {
@@ -45,7 +45,7 @@ pub(crate) fn outputs<'a>(output_ids: impl Iterator<Item = &'a OutputId>) -> Vec
     output_ids.map(span).collect()
 }
 
-/// Notes what the outputs came to, and ends their spans.
+/// Records the outputs' counts, and ends their spans.
 pub(crate) fn answered(outputs: &[Span], tally: &Tally) {
     for (span, output) in outputs.iter().zip(tally.outputs()) {
         let counts = output.counts();

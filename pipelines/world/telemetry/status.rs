@@ -1,31 +1,27 @@
-//! How a process and its run stand, in words: for `wsp status`, the terminal and whoever reads JSON.
+//! The status of a process and its run, for `wsp status`, the terminal and readers of the JSON.
 //!
 //! ```text
 //! Telemetry ──look, now and then──► Rates (the last seconds) ──► Status
 //! ```
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wsp::clock::Clock;
 use wsp::deliver::{Bottleneck, OnTheWay};
 
+pub use super::process::Stage;
+use super::process::{State, TakenUp, Telemetry, Waits};
+use super::rates::Rates;
+use super::run::{GateWait, OutputMeter, RunMeter, RunOutput};
 use crate::checkpoint::LeaseState;
 use crate::evidence::{self, End, Summary};
 use crate::model::{Hex64, Micros, OutputId, PlatformRunId, Reason};
 
-use super::run::{GateWait, OutputMeter, RunOutput};
-use super::{RunMeter, State, TakenUp, Telemetry};
-
-/// Rates are those of this long.
-const SPAN: Duration = Duration::from_secs(10);
-/// Looks that are closer together than this count as one.
-const APART: Duration = Duration::from_millis(250);
-/// READYs that wait and are listed.
+/// Waiting READYs that are listed.
 const LISTED: usize = 20;
 
-/// How a process stands.
+/// The status of a process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The build.
@@ -51,16 +47,6 @@ pub struct Status {
     pub deferred: Vec<DeferredReady>,
     /// READYs so far, by verdict.
     pub verdicts: Vec<VerdictCount>,
-}
-
-/// What a process does with a READY while its run does not stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Its run is checked, and its checkpoint taken hold of.
-    Checking,
-    /// The end of its run is recorded.
-    Ending,
 }
 
 /// What is taken up.
@@ -108,7 +94,7 @@ pub struct LastRun {
     pub answered: u64,
 }
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunStatus {
     /// The READY it answers; none where a person started it.
@@ -182,7 +168,7 @@ pub struct Wait {
     pub until_utc: Option<String>,
 }
 
-/// How an output stands.
+/// The status of an output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputStatus {
     /// The output.
@@ -203,9 +189,9 @@ pub struct Progress {
     pub answered: u64,
     /// Events to be answered; unknown beforehand for a lane.
     pub due: Option<u64>,
-    /// Events a second of late.
+    /// Events per second, recently.
     pub rate: f64,
-    /// Seconds to the end, if it goes on like this; unknown where it doesn't move.
+    /// Seconds to the end at this rate; unknown where it does not move.
     pub eta_seconds: Option<f64>,
 }
 
@@ -221,7 +207,7 @@ pub struct VerdictCount {
 }
 
 impl Telemetry {
-    /// How things stand. `clock` is the service's. Rates need looks some time apart.
+    /// The status now. `clock` is the service's. Rates need samples some time apart.
     #[must_use]
     pub fn status(&self, clock: &impl Clock) -> Status {
         self.look(clock);
@@ -234,7 +220,7 @@ impl Telemetry {
         let now = clock.utc();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_utc: self.shared.started.to_string(),
+            started_utc: self.started().to_string(),
             now_utc: now.to_string(),
             run: state.run.as_ref().map(|run| run_status(run, &state.rates, clock)),
             taken_up: state.taken_up.as_ref().map(taken_up),
@@ -245,7 +231,7 @@ impl Telemetry {
         }
     }
 
-    /// Notes how far the run is, so that a later look knows how fast it goes.
+    /// Samples the run's progress, from which later calls compute rates.
     pub fn look(&self, clock: &impl Clock) {
         let mut state = self.state();
         let Some(run) = &state.run else { return };
@@ -275,7 +261,7 @@ fn last_run(summary: &Summary) -> LastRun {
 fn deferred(state: &State, now: Micros) -> Vec<DeferredReady> {
     let mut waiting: Vec<_> = state.waiting(now).collect();
     waiting.sort_by_key(|(_, waits)| waits.since);
-    let ready = |(message_id, waits): (&Hex64, &super::Waits)| DeferredReady {
+    let ready = |(message_id, waits): (&Hex64, &Waits)| DeferredReady {
         message_id: message_id.clone(),
         reason: waits.reason.to_owned(),
         since_utc: waits.since.to_string(),
@@ -385,54 +371,15 @@ fn eta(due: Option<u64>, answered: u64, rate: f64) -> Option<f64> {
     (left == 0 || rate > 0.0).then(|| if left == 0 { 0.0 } else { left as f64 / rate })
 }
 
-/// An output's time to its end, where the run does not end before, at a cap over all outputs, say; the run's, where nothing is
-/// known of the output.
+/// An output's time to its end, or the run's where that is shorter (at a cap over all outputs, for example) or where the
+/// output's is unknown.
 fn within(output: Option<f64>, run: Option<f64>) -> Option<f64> {
     [output, run].into_iter().flatten().reduce(f64::min)
-}
-
-/// Answered events by output at the last looks.
-#[derive(Debug, Default)]
-pub(super) struct Rates {
-    looks: VecDeque<(Duration, Vec<u64>)>,
-}
-
-impl Rates {
-    fn note(&mut self, now: Duration, answered: Vec<u64>) {
-        // The last look is always now; those before it stay apart.
-        if self.looks.len() > 1 && self.looks.iter().rev().nth(1).is_some_and(|(at, _)| now.saturating_sub(*at) < APART)
-        {
-            self.looks.pop_back();
-        }
-        self.looks.push_back((now, answered));
-        while self.looks.len() > 2 && self.looks.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= SPAN) {
-            self.looks.pop_front();
-        }
-    }
-
-    /// Events a second of an output, over what is remembered.
-    fn of(&self, rank: usize) -> f64 {
-        let (Some((from, first)), Some((to, last))) = (self.looks.front(), self.looks.back()) else { return 0.0 };
-        let seconds = to.saturating_sub(*from).as_secs_f64();
-        let events = last.get(rank).zip(first.get(rank)).map_or(0, |(last, first)| last.saturating_sub(*first));
-        if seconds > 0.0 { events as f64 / seconds } else { 0.0 }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_rate_is_that_of_the_last_ten_seconds() {
-        let mut rates = Rates::default();
-        for second in 0..=30_u64 {
-            let answered = if second <= 20 { second * 100 } else { 2000 + (second - 20) * 7 };
-            rates.note(Duration::from_secs(second), vec![answered, 0]);
-        }
-        assert_eq!((rates.of(0), rates.of(1), rates.of(2)), (7.0, 0.0, 0.0));
-    }
 
     #[test]
     fn an_end_is_foreseen_where_it_moves() {
@@ -441,19 +388,5 @@ mod tests {
         assert_eq!((eta(Some(100), 100, 0.0), eta(None, 5, 1.0)), (Some(0.0), None));
         let of_run = [(Some(9.0), Some(2.0)), (Some(1.0), Some(2.0)), (Some(9.0), None), (None, Some(2.0))];
         assert_eq!(of_run.map(|(output, run)| within(output, run)), [Some(2.0), Some(1.0), Some(9.0), Some(2.0)]);
-    }
-
-    proptest! {
-        #[test]
-        fn many_looks_are_few_in_memory_and_give_the_same_rate(steps in prop::collection::vec(1..2000_u64, 1..400)) {
-            let mut rates = Rates::default();
-            let mut now = 0;
-            for step in steps {
-                rates.note(Duration::from_millis(now), vec![now]);
-                now += step;
-                prop_assert!(rates.looks.len() <= 45, "{}", rates.looks.len());
-            }
-            prop_assert!(rates.looks.len() < 2 || (rates.of(0) - 1000.0).abs() < 1e-6);
-        }
     }
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use wsp_world::matrix::MAX_EVENTS;
+use wsp_matrix::MAX_EVENTS;
+use wsp_reference::gate::faults;
+use wsp_reference::world::WorldSpec;
 use wsp_world::model::{Hex32, OutputId, PlatformRunId, ScenarioId};
 use wsp_world::profile::draft::DraftBus;
 use wsp_world::profile::settings::TELEMETRY_LISTEN;
-use wsp_world::reference::gate::faults;
-use wsp_world::reference::world::WorldSpec;
 
 use super::replay_args::ReplayArgs;
 

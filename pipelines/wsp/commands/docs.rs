@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::CommandFactory;
-use wsp_world::matrix::ROWS;
+use wsp_matrix::ROWS;
 use wsp_world::model::{After, Bus, Reason};
 use wsp_world::profile::{schema, settings};
 use wsp_world::telemetry::catalogue;

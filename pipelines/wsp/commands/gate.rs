@@ -1,7 +1,7 @@
 //! `wsp gate`: serves the reference Ingestion Gate until it is told to stop.
 
+use wsp_reference::gate::{GateOptions, GateServer, GateStats, GateStyle};
 use wsp_world::model::Secret;
-use wsp_world::reference::gate::{GateOptions, GateServer, GateStats, GateStyle};
 
 use super::args::Gate;
 use super::service::stop_on_signals;

@@ -8,10 +8,10 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 
+use wsp_reference::world::{CATALOGUE, GATE_MAP};
 use wsp_world::profile::check_producer;
 use wsp_world::profile::draft::{Deployment, Draft, DraftBus, DraftCheckpoints, Parts};
 use wsp_world::profile::settings as s;
-use wsp_world::reference::world::{CATALOGUE, GATE_MAP};
 
 use super::args::{Init, InitCheckpoints, InitKind};
 use super::{Exit, Failure, Outcome, note, say};

@@ -1,10 +1,10 @@
 //! The Kafka control topic, as the commands read it.
 
 use wsp::clock::SystemClock;
+use wsp_observe::readiness::ControlTopic;
 use wsp_world::model::PlatformRunId;
 use wsp_world::profile::{KafkaWiring, Profile};
 use wsp_world::ready::{KafkaFeed, KafkaOptions, Ready};
-use wsp_world::telemetry::readiness::ControlTopic;
 
 use super::args::Run;
 use super::matrix::{self, Topic};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use wsp::clock::SystemClock;
+use wsp_observe::readiness::ControlTopic;
 use wsp_world::model::PlatformRunId;
 use wsp_world::positions::shard_positions;
 use wsp_world::profile::{KinesisWiring, Profile};
 use wsp_world::ready::{KinesisFeed, KinesisOptions, Ready, Unkept};
-use wsp_world::telemetry::readiness::ControlTopic;
 
 use super::args::Run;
 use super::matrix::{self, Topic};

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
-use wsp_world::telemetry::otlp::Otlp;
+use wsp_observe::otlp::Otlp;
 
 use super::Around;
 use super::args::LogFormat;

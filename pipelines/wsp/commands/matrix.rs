@@ -11,11 +11,11 @@ use std::pin::pin;
 use futures::{Stream, StreamExt};
 use wsp::clock::SystemClock;
 use wsp::deliver::HttpGate;
-use wsp_world::matrix::{Matrix, Outcome, Report, Row};
+use wsp_matrix::{Matrix, Outcome, Report, Row};
+use wsp_observe::readiness::ControlTopic;
 use wsp_world::model::{PlatformRunId, Refusal, Secret};
 use wsp_world::profile::{ControlBus, Profile};
 use wsp_world::ready::{FileFeed, FileFeedOptions, Incoming, Ready, Settlement, Source};
-use wsp_world::telemetry::readiness::ControlTopic;
 
 use super::args;
 use super::bus::active;

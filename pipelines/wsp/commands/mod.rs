@@ -43,10 +43,10 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use wsp::clock::Clock;
+use wsp_observe::otlp::Otlp;
 use wsp_world::model::Refusal;
 use wsp_world::profile::{ConfigError, Profile, References};
 use wsp_world::telemetry::Telemetry;
-use wsp_world::telemetry::otlp::Otlp;
 
 use args::{Cli, Command, ProfileArg};
 use screen::Screen;

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use wsp::deliver;
+use wsp_observe::StatusPage;
 use wsp_world::evidence::report::outcome;
 use wsp_world::model::Hex64;
-use wsp_world::telemetry::listener::StatusPage;
 use wsp_world::telemetry::status::{LastRun, Stage, Status};
 
 use super::args;

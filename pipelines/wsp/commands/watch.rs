@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use wsp::clock::{Clock, SystemClock};
+use wsp_observe::StatusPage;
 use wsp_world::evidence::{End, Status as Verdict};
-use wsp_world::telemetry::listener::StatusPage;
 use wsp_world::telemetry::status::{LastRun, Status};
 
 use super::args;

@@ -1,6 +1,6 @@
 //! `wsp world`: writes a sealed world.
 
-use wsp_world::reference::world::{WorldError, WorldSpec, WorldSummary, generate};
+use wsp_reference::world::{WorldError, WorldSpec, WorldSummary, generate};
 
 use super::args::World;
 use super::table::{grouped, table};

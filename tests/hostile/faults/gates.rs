@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use wsp_reference::gate::{GateHandle, GateOptions, GateServer};
 use wsp_world::model::Secret;
-use wsp_world::reference::gate::{GateHandle, GateOptions, GateServer};
 
 use super::scene::{BOUND, Scene, Told};
 use crate::kit::live::nap;

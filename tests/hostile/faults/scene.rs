@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use crate::kit::Ran;
 use crate::kit::live::{Live, Running, assert_evidence_is_whole};

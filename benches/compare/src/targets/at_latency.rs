@@ -8,7 +8,7 @@
 //! A client of n connections reaches n answers per round trip. One key allows one event per round trip, so the hottest key of
 //! a world bounds every client that keeps the order within keys: the reference is the lesser of that and the bare client.
 
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use super::Bench;
 use super::end_to_end::rate;

@@ -1,7 +1,7 @@
 //! Targets 6 and 7: memory that stays, and cost that grows straight with events, whatever their files and outputs.
 
-use wsp_world::reference::LocalRun;
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::LocalRun;
+use wsp_reference::world::WorldSpec;
 
 use super::Bench;
 use super::end_to_end::rate;

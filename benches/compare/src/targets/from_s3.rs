@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 use wsp::store::{ObjectStore, S3Store};
 
 use super::Bench;

@@ -1,7 +1,7 @@
 //! Target 18: what of its rate a run keeps before a gate that refuses some requests and loses some answers.
 
-use wsp_world::reference::LocalRun;
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::LocalRun;
+use wsp_reference::world::WorldSpec;
 
 use super::Bench;
 use super::end_to_end::rate;

@@ -21,7 +21,7 @@ mod table;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use crate::stage::Stage;
 use crate::{Result, parts};

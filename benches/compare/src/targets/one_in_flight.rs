@@ -1,6 +1,6 @@
 //! Target 4: what WSP adds to a bare hyper client's round trip with one request in flight.
 
-use wsp_world::reference::LocalRun;
+use wsp_reference::LocalRun;
 
 use super::Bench;
 use super::table::{Met, Row, Spread};
@@ -13,7 +13,7 @@ const EVENTS: u64 = 30_000;
 const WARM: usize = 500;
 
 pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let stage = bench.stage("one", &wsp_world::reference::world::WorldSpec::new(EVENTS))?;
+    let stage = bench.stage("one", &wsp_reference::world::WorldSpec::new(EVENTS))?;
     let of = Streaming::new(bench.program(), &stage);
     let strict = |run: &mut LocalRun<'_>| run.in_flight = 1;
     let mut own: [Spread; 2] = Default::default();

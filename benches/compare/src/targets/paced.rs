@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use super::Bench;
 use super::one_in_flight::quantile;

@@ -8,7 +8,7 @@
 //!
 //! After each side the gate must have admitted every event once.
 
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::world::WorldSpec;
 
 use super::Bench;
 use super::at_latency::{EVENNESS, SIZES};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use wsp::clock::{Clock, SystemClock};
 use wsp_world::model::Secret;
-use wsp_world::reference::gate::{GateOptions, GateServer};
-use wsp_world::reference::world::WorldSpec;
+use wsp_reference::gate::{GateOptions, GateServer};
+use wsp_reference::world::WorldSpec;
 
 use super::Bench;
 use super::table::{Met, Row, Spread};

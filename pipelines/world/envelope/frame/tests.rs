@@ -238,6 +238,25 @@ fn an_envelope_has_every_pin_of_the_run_and_the_whole_row() {
     }
 }
 
+#[test]
+fn without_an_order_column_an_event_is_kept_in_line_by_its_id() {
+    let table = batch(vec![("x", texts(&["y".to_owned(), "y".to_owned(), "y".to_owned()]))]);
+    let keys = |order_key: Option<&str>| {
+        let output = OutputFrame { order_key: order_key.map(str::to_owned), ..output() };
+        let (chunks, refusal) = framed(Framer::new(&pins(), vec![output]), &table);
+        assert_eq!(refusal, None);
+        chunks.concat().iter().map(|event| event.order_key).collect::<Vec<_>>()
+    };
+    let by_id = keys(None);
+    assert_eq!(by_id, keys(None), "an event that is sent again waits for itself");
+    assert!(
+        by_id[0] != by_id[1] && by_id[1] != by_id[2] && by_id[0] != by_id[2],
+        "events wait for no other: {by_id:?}"
+    );
+    let by_column = keys(Some("x"));
+    assert!(by_column.iter().all(|key| *key == by_column[0]), "{by_column:?}");
+}
+
 /// Types of a batch's rows are known before it, and a row that has no body leaves nothing of it behind.
 #[test]
 fn a_row_that_can_not_be_framed_leaves_the_ones_before_it_whole() {
