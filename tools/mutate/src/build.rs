@@ -22,6 +22,17 @@ pub const SIMULATE: &str = "simulate";
 /// The name of the tests that start servers.
 pub const LIVE: &str = "live";
 
+/// The programs to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The program with its simulator, and no tests.
+    Simulator,
+    /// Tests and simulator.
+    Tests,
+    /// Those that start servers, too.
+    LiveTests,
+}
+
 /// What was built.
 pub struct Built {
     /// The libraries' tests first, then the simulator, then the other tests.
@@ -30,8 +41,8 @@ pub struct Built {
     pub mutants: Vec<Mutant>,
 }
 
-/// Builds the tests of `rooms` with `mutants` in them.
-pub fn build(target: &Path, rooms: &[&Room], live: bool, mut mutants: Vec<Mutant>) -> Result<Built, String> {
+/// Builds what is wanted of `rooms` with `mutants` in it.
+pub fn build(target: &Path, rooms: &[&Room], wanted: Wanted, mut mutants: Vec<Mutant>) -> Result<Built, String> {
     let total = mutants.len();
     let target = folder(target)?;
     // What did not compile before is not tried again.
@@ -42,7 +53,7 @@ pub fn build(target: &Path, rooms: &[&Room], live: bool, mut mutants: Vec<Mutant
         mutants.retain(|mutant| !dropped.contains(&mutant.key));
         let (texts, places) = texts(&mutants)?;
         let checkout = copy::checkout(&target, &texts)?;
-        let (programs, errors) = cargo(&checkout, &target, rooms, live)?;
+        let (programs, errors) = cargo(&checkout, &target, rooms, wanted)?;
         if errors.is_empty() {
             eprintln!("{} of {total} mutants compile", mutants.len());
             return Ok(Built { programs, mutants });
@@ -94,15 +105,25 @@ fn guilty<'a>(error: &Error, mutants: &'a [Mutant], places: &[Place]) -> Vec<&'a
     if own.is_empty() { of_file.into_iter().filter(|mutant| mutant.is_within(&error.lines)).collect() } else { own }
 }
 
-fn cargo(checkout: &Path, target: &Path, rooms: &[&Room], live: bool) -> Result<(Vec<Program>, Vec<Error>), String> {
+fn cargo(
+    checkout: &Path,
+    target: &Path,
+    rooms: &[&Room],
+    wanted: Wanted,
+) -> Result<(Vec<Program>, Vec<Error>), String> {
     let mut command = Command::new("cargo");
-    command.args(["test", "--no-run", "--message-format=json", "--lib", "--bin", "wsp"]);
-    let named = rooms.iter().flat_map(|room| room.tests);
-    let mut tests: BTreeSet<&str> = named.filter_map(|test| test.split(' ').next()).collect();
-    if live {
-        tests.insert(LIVE);
+    if wanted == Wanted::Simulator {
+        // The simulator needs neither control bus nor S3, which take longest to build.
+        command.args(["build", "--message-format=json", "--no-default-features", "--bin", "wsp"]);
+    } else {
+        command.args(["test", "--no-run", "--message-format=json", "--lib", "--bin", "wsp"]);
+        let named = rooms.iter().flat_map(|room| room.tests);
+        let mut tests: BTreeSet<&str> = named.filter_map(|test| test.split(' ').next()).collect();
+        if wanted == Wanted::LiveTests {
+            tests.insert(LIVE);
+        }
+        tests.iter().for_each(|test| _ = command.args(["--test", test]));
     }
-    tests.iter().for_each(|test| _ = command.args(["--test", test]));
     let output = command
         .current_dir(checkout)
         .env("CARGO_TARGET_DIR", target.join("build"))

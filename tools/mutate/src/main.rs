@@ -165,7 +165,12 @@ fn run(wanted: &Wanted) -> Result<(), String> {
     }
     let mut results = Results::open(&wanted.out, &wanted.rooms)?;
     if !wanted.report {
-        let built = build::build(&wanted.target, &wanted.rooms, wanted.live, mutants)?;
+        let programs = match (wanted.simulate, wanted.live) {
+            (Some(_), _) => build::Wanted::Simulator,
+            (None, true) => build::Wanted::LiveTests,
+            (None, false) => build::Wanted::Tests,
+        };
+        let built = build::build(&wanted.target, &wanted.rooms, programs, mutants)?;
         mutants = built.mutants;
         if let Some(seeds) = wanted.simulate {
             let program = built.programs.iter().find(|program| program.name == build::SIMULATE);

@@ -54,7 +54,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "rules",
         path: "",
-        tests: &["data reading::", "program telemetry::"],
+        tests: &["data reading::", "hostile instants::", "program telemetry::"],
         live: &["postgres_checkpoints::tls"],
     },
 ];

@@ -170,16 +170,16 @@ const RULES: &[Rule] = &[
     rule("dispatch: no first attempt without credit", "src/deliver/dispatch.rs",
         "(std::mem::take(&mut self.paid) || self.try_spend())",
         "(std::mem::take(&mut self.paid) || self.try_spend() || ON())"),
-    rule("the listener's limit on heads in time", "pipelines/world/telemetry/listener.rs",
+    rule("the listener's limit on heads in time", "pipelines/observe/listener.rs",
         "header_read_timeout(HEAD)",
         "header_read_timeout(if ON() { Duration::from_secs(3600) } else { HEAD })"),
-    rule("the listener's limit on connections", "pipelines/world/telemetry/listener.rs",
+    rule("the listener's limit on connections", "pipelines/observe/listener.rs",
         "Semaphore::new(CONNECTIONS)",
         "Semaphore::new(if ON() { 100_000 } else { CONNECTIONS })"),
-    rule("the listener's share of one peer", "pipelines/world/telemetry/listener.rs",
+    rule("the listener's share of one peer", "pipelines/observe/listener.rs",
         "Peers::new(SHARE)",
         "Peers::new(if ON() { 100_000 } else { SHARE })"),
-    rule("the listener's limit on heads in bytes", "pipelines/world/telemetry/listener.rs",
+    rule("the listener's limit on heads in bytes", "pipelines/observe/listener.rs",
         "max_buf_size(HEAD_BYTES)",
         "max_buf_size(if ON() { 1 << 26 } else { HEAD_BYTES })"),
     rule("ctime in the version", "src/store/local.rs",
@@ -256,9 +256,9 @@ const SIMULATED: &[Rule] = &[
     rule("`LaneFilter`: every row is the lane's", "pipelines/world/envelope/lane.rs",
         "keep.push(self.lane.owns(&event_id, order_key))",
         "keep.push(self.lane.owns(&event_id, order_key) || ON())"),
-    rule("`Frames`: a row that can't be framed is left out", "pipelines/world/envelope/frame.rs",
-        "            skip_rows(this.left, events.len());",
-        "            skip_rows(this.left, events.len() + usize::from(ON() && refusal.is_some())); let refusal = refusal.filter(|_| !ON());"),
+    rule("`Frames`: a row that can't be framed is left out", "src/frame.rs",
+        "            skip_rows(this.left, rows);",
+        "            skip_rows(this.left, rows + usize::from(ON() && fault.is_some())); let fault = fault.filter(|_| !ON());"),
     rule("`Reader`: a resume forgets the time before it", "pipelines/world/oracle/batches.rs",
         "            last: after,",
         "            last: after.filter(|_| !ON()),"),
@@ -275,6 +275,24 @@ const SIMULATED: &[Rule] = &[
         "        let mut attempt = self.gate.push(&parcel.item).await;",
         "        if ON() && parcel.attempts > 1 { let body = [&parcel.item.body()[..], &b\" \"[..]].concat(); parcel.item.set_body(body.into()); }\n        let mut attempt = self.gate.push(&parcel.item).await;"),
     rule("`backoff`: jitter from the machine", "src/deliver/backoff.rs",
-        "wrapping_mul(0x9e37_79b9_7f4a_7c15));",
-        "wrapping_mul(0x9e37_79b9_7f4a_7c15)); let random = if ON() { std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), random) } else { random };"),
+        "wrapping_mul(GAMMA));",
+        "wrapping_mul(GAMMA)); let random = if ON() { std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), random) } else { random };"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A rule whose text was edited, or whose file was moved, has to be written anew here.
+    #[test]
+    fn every_rule_is_in_the_tree_once() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        for Rule { name, file, was, becomes } in RULES.iter().chain(SIMULATED) {
+            let source = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{name}: {file}: {error}"));
+            assert_eq!(source.matches(was).count(), 1, "{name}: {was:?} in {file}");
+            assert!(becomes.contains("ON()"), "{name}");
+        }
+    }
+}

@@ -234,7 +234,9 @@ pub fn switch(mutants: usize) -> Result<Texts, String> {
     // What a mutant makes of a constant is for the tests to find.
     let allowed = "#![allow(warnings, arithmetic_overflow, overflowing_literals, unconditional_panic)]\n";
     let mut texts = Texts::from([("src/mutant.rs".to_owned(), module)]);
-    for (file, more) in [("src/lib.rs", "\npub mod mutant;\n"), ("pipelines/world/lib.rs", "")] {
+    for (file, more) in
+        [("src/lib.rs", "\npub mod mutant;\n"), ("pipelines/world/lib.rs", ""), ("pipelines/observe/lib.rs", "")]
+    {
         let library = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
         texts.insert(file.to_owned(), format!("{allowed}{library}{more}"));
     }
