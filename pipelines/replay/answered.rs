@@ -99,7 +99,8 @@ impl Answered {
         let Self { standing, line } = self;
         standing.answered += 1;
         line.give(position.seq, (position, ts), |(position, ts)| {
-            standing.start = Start { file: position.file as usize, row: position.row + 1, after: Some(ts) };
+            let (file, row) = position.place;
+            standing.start = Start { file: file as usize, row: row + 1, after: Some(ts) };
         });
     }
 
@@ -108,7 +109,7 @@ impl Answered {
         let Standing { start, answered, beyond } = &self.standing;
         let mut new = AnsweredRows::default();
         for (position, _) in self.line.waiting() {
-            new.push(position.file, position.row);
+            new.push(position.place.0, position.place.1);
         }
         let beyond = new.with(beyond.from(start.file as u32, start.row));
         Standing { start: *start, answered: *answered, beyond }
@@ -165,7 +166,7 @@ mod tests {
                 order_of.sort_by_key(|i| (*i as u64 / 7, (*i as u64).wrapping_mul(order | 1) % 101));
                 for i in order_of.iter().take(if left.is_empty() { 0 } else { cut.index(left.len() + 1) }) {
                     let (file, row) = left[*i];
-                    answered.note(Position { input: 0, file, row, seq: *i as u64 }, Micros(0));
+                    answered.note(Position { input: 0, file, row, place: (file, row), seq: *i as u64 }, Micros(0));
                     done.insert(left[*i]);
                 }
                 standing = answered.standing();

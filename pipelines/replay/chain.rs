@@ -22,6 +22,13 @@ pub struct Span {
     pub until: Option<Micros>,
 }
 
+impl Span {
+    /// Whether a time is within it.
+    pub(super) fn contains(self, time: Micros) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until)
+    }
+}
+
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Start {
@@ -92,7 +99,8 @@ impl Chain {
         let whose = if is_first { "the last row of the file before it" } else { "the row before it" };
         let what = format!(
             "its time {time} is before {before} of {whose}; the rows of an input have to be in order of time, file after \
-             file by name: sort them, or name files that overlap in time as inputs of their own, which are merged"
+             file by name: --reorder puts rows in order within a bound, --sort sorts all of them, and files that overlap in time \
+             may be inputs of their own, which are merged"
         );
         Some(Error::row(file, rows.first + at as u64, None, what))
     }
@@ -161,7 +169,7 @@ mod tests {
             fs::write(dir.path().join(format!("{i}.jsonl")), lines).unwrap();
         }
         let spec = InputSpec::plain(dir.path().to_str().unwrap());
-        let input = Arc::new(resolve(&[spec], None).unwrap().remove(0));
+        let input = Arc::new(resolve(&[spec], None, &wsp::store::StoreOptions::default()).unwrap().remove(0));
         let mut rows = Vec::new();
         for batch in Chain::new(input, 0, Arc::new(reading(&[])), span, start) {
             match batch {

@@ -14,6 +14,8 @@ pub(super) struct Position {
     pub(super) file: u32,
     /// Its row, from 0.
     pub(super) row: u64,
+    /// Where it stands in the order in which its input is read: file and row, or 0 and its number where rows are put in order.
+    pub(super) place: (u32, u64),
     /// Its number among the events of its input since the start, from 0.
     pub(super) seq: u64,
 }

@@ -4,11 +4,13 @@
 //! Source ──format──► tables (Parquet, Arrow) · lines (JSON Lines, dead letters) · csv ──► Step: rows, then perhaps a fault
 //! ```
 
+use std::str::FromStr;
+
 use wsp::time::Micros;
 
 use super::csv::CsvRows;
 use super::error::Error;
-use super::input::{Format, Source, open_text};
+use super::input::{Format, Source};
 use super::lines::{LetterRows, LineRows};
 use super::rows::Rows;
 use super::tables;
@@ -61,6 +63,30 @@ pub enum CsvType {
     Bool,
 }
 
+impl FromStr for CsvType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "text" => Self::Text,
+            "number" => Self::Number,
+            "bool" => Self::Bool,
+            _ => return Err(format!("{text:?} is neither text, number nor bool")),
+        })
+    }
+}
+
+/// Types of columns, each as `COLUMN=TYPE`.
+///
+/// # Errors
+///
+/// The first that is none.
+pub fn csv_types<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Vec<(String, CsvType)>, String> {
+    let read = |text: &str| text.rsplit_once('=').and_then(|(name, kind)| Some((name.to_owned(), kind.parse().ok()?)));
+    let what = |text: &str| format!("{text:?} is not COLUMN=TYPE with text, number or bool");
+    texts.into_iter().map(|text| read(text).ok_or_else(|| what(text))).collect()
+}
+
 /// The next rows of a file: those before the first that can't be read, and why it can't. Neither is the end.
 #[derive(Debug, Default)]
 pub(super) struct Step {
@@ -94,16 +120,18 @@ pub(super) struct Place {
 ///
 /// If it is not what it is taken for, or lacks a column that a flag names.
 pub(super) fn open(source: &Source, place: Place, skip: u64, reading: &Reading) -> Result<Box<dyn FileRows>, Error> {
-    let text = || open_text(source.path.as_deref()).map_err(|error| Error::file(&source.shown, error));
-    Ok(match (source.format, &source.path) {
-        (Format::Parquet, Some(path)) => Box::new(tables::parquet(path, place, skip, reading)?),
-        (Format::Arrow, Some(path)) => Box::new(tables::arrow(path, place, skip, reading)?),
-        (Format::JsonLines, _) => Box::new(LineRows::new(text()?, place, skip, reading)?),
-        (Format::DeadLetter, _) => Box::new(LetterRows::new(text()?, place, skip)?),
-        (Format::Csv, _) => Box::new(CsvRows::new(text()?, place, skip, reading.csv.delimiter, reading)?),
-        (Format::Tsv, _) => Box::new(CsvRows::new(text()?, place, skip, b'\t', reading)?),
-        (Format::Parquet | Format::Arrow, None) => {
-            return Err(Error::flag("--format", "this format can't be read from standard input; name a file"));
-        }
+    let text = || source.at.text().map_err(|error| Error::file(&source.shown, error));
+    let file = || {
+        let opened = source.at.open().map_err(|error| Error::file(&source.shown, error))?;
+        let what = "this format can't be read from standard input; name a file";
+        opened.ok_or_else(|| Error::flag("--format", what))
+    };
+    Ok(match source.format {
+        Format::Parquet => Box::new(tables::parquet(file()?, place, skip, reading)?),
+        Format::Arrow => Box::new(tables::arrow(file()?, place, skip, reading)?),
+        Format::JsonLines => Box::new(LineRows::new(text()?, place, skip, reading)?),
+        Format::DeadLetter => Box::new(LetterRows::new(text()?, place, skip)?),
+        Format::Csv => Box::new(CsvRows::new(text()?, place, skip, reading.csv.delimiter, reading)?),
+        Format::Tsv => Box::new(CsvRows::new(text()?, place, skip, b'\t', reading)?),
     })
 }

@@ -30,7 +30,8 @@ const FIRST_EVENT_BYTES: usize = 512;
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     pub(super) inputs: Arc<Vec<Arc<Input>>>,
-    pub(super) wanted: Wanted,
+    /// By input.
+    pub(super) wanted: Vec<Wanted>,
     /// The header of the id.
     pub(super) id_header: HeaderName,
     /// Headers with columns in them.
@@ -76,12 +77,15 @@ impl Framer {
     /// A decoder does not check of each text that it is UTF-8 where texts run together in a file; one look at all bodies
     /// does.
     fn cut_at_bad_text(&self, framed: &mut Framed, ends: &mut Vec<(usize, usize)>, out: &[u8]) {
-        // The bytes of a column of its own may be anything.
-        if self.frame.wanted.body.is_some() || std::str::from_utf8(out).is_ok() {
+        if std::str::from_utf8(out).is_ok() {
             return;
         }
         let starts = std::iter::once(0).chain(ends.iter().map(|(_, end)| *end));
-        let bad = starts.zip(ends.iter()).position(|(from, (to, _))| std::str::from_utf8(&out[from..*to]).is_err());
+        let bad = starts.zip(ends.iter()).zip(&framed.events).position(|((from, (to, _)), event)| {
+            // The bytes of a column of its own may be anything.
+            let is_text = self.frame.wanted[usize::from(event.position.input)].body.is_none();
+            is_text && std::str::from_utf8(&out[from..*to]).is_err()
+        });
         if let Some(bad) = bad {
             let Position { input, file, row, .. } = framed.events[bad].position;
             let file = &self.frame.inputs[usize::from(input)].files[file as usize].shown;
@@ -94,19 +98,17 @@ impl Framer {
     /// Appends body and header lines of a row, and gives the event that lacks them and where its body ends; `None` where
     /// the row is not to be sent.
     fn event(&mut self, rows: &Rows, row: usize, out: &mut Vec<u8>) -> Result<Option<(Event, usize)>, Error> {
-        let position = Position {
-            input: rows.input,
-            file: rows.file,
-            row: rows.first + row as u64,
-            seq: self.seqs[usize::from(rows.input)],
-        };
-        if self.frame.answered[usize::from(rows.input)].contains(position.file, position.row) {
+        let (file, number) = rows.origin(row);
+        let place = (rows.file, rows.first + row as u64);
+        let position =
+            Position { input: rows.input, file, row: number, place, seq: self.seqs[usize::from(rows.input)] };
+        if self.frame.answered[usize::from(rows.input)].contains(place.0, place.1) {
             self.left -= 1;
             return Ok(None);
         }
         let made = self.fill(rows, row, position, out);
         let made = made.map_err(|fault| {
-            let file = &self.frame.inputs[usize::from(rows.input)].files[rows.file as usize].shown;
+            let file = &self.frame.inputs[usize::from(rows.input)].files[position.file as usize].shown;
             Error::row(file, position.row, Some(&fault.column), fault.what)
         })?;
         Ok(made.map(|(line, id, body_end)| {
@@ -125,6 +127,7 @@ impl Framer {
         out: &mut Vec<u8>,
     ) -> Result<Option<(u64, [u8; 32], usize)>, CellFault> {
         let Frame { wanted, id_header, templates, sample, takes_keys, .. } = &self.frame;
+        let wanted = &wanted[usize::from(rows.input)];
         if let Some([id, key, head]) = rows.letter(row) {
             let line = u64::from_be_bytes(key.try_into().unwrap_or_default());
             if sample.is_some_and(|below| line >= below) {

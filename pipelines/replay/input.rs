@@ -7,11 +7,15 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use flate2::bufread::MultiGzDecoder;
 use glob::MatchOptions;
+use wsp::store::StoreOptions;
 
 use super::error::Error;
+use super::files::{CsvType, csv_types};
+use super::objects::{self, Object, SCHEME};
 
 /// More inputs than this are a pattern that the shell has expanded.
 const MAX_INPUTS: usize = 256;
@@ -32,30 +36,69 @@ pub struct InputSpec {
     pub name: String,
     /// A file, a folder, a pattern, or `-`.
     pub pattern: String,
+    /// What holds for it in place of what holds for all.
+    pub own: Own,
+}
+
+/// What an input has of its own, where it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own {
+    /// The format of its files.
+    pub format: Option<Format>,
+    /// Columns of its event time.
+    pub time: Option<Vec<String>>,
+    /// Columns of its order key.
+    pub key: Option<Vec<String>>,
+    /// Columns of its ids.
+    pub id: Option<Vec<String>>,
+    /// Its types of CSV.
+    pub types: Option<Vec<(String, CsvType)>>,
+}
+
+impl Own {
+    /// Reads one of `time=a,b`, `key=…`, `id=…`, `csv-types=a=number,…` and `format=…`.
+    fn add(&mut self, text: &str) -> Result<(), String> {
+        let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+        let names = || Some(value.split(',').map(|name| name.trim().to_owned()).collect());
+        match name.trim() {
+            "time" => self.time = names(),
+            "key" => self.key = names(),
+            "id" => self.id = names(),
+            "csv-types" => self.types = Some(csv_types(value.split(','))?),
+            "format" => self.format = Some(value.trim().parse()?),
+            other => return Err(format!("{other:?} is none of time, key, id, csv-types and format")),
+        }
+        Ok(())
+    }
 }
 
 impl InputSpec {
-    /// `NAME=PATTERN`.
+    /// `NAME=PATTERN`, and behind it what the input has of its own: `NAME=PATTERN;time=a,b;key=c`.
     ///
     /// # Errors
     ///
-    /// If a part is missing.
+    /// If a part is missing, or can't be read.
     pub fn named(text: &str) -> Result<Self, Error> {
-        match text.split_once('=') {
-            Some((name, pattern)) if !name.is_empty() && !pattern.is_empty() => {
-                Ok(Self { name: name.to_owned(), pattern: pattern.to_owned() })
-            }
-            _ => {
-                Err(Error::flag("--input", format!("{text:?} is not NAME=PATTERN, such as orders='orders/*.parquet'")))
-            }
+        let mut parts = text.split(';');
+        let first = parts.next().unwrap_or_default();
+        let Some((name, pattern)) =
+            first.split_once('=').filter(|(name, pattern)| !name.is_empty() && !pattern.is_empty())
+        else {
+            let what = format!("{text:?} is not NAME=PATTERN, such as orders='orders/*.parquet'");
+            return Err(Error::flag("--input", what));
+        };
+        let mut own = Own::default();
+        for part in parts {
+            own.add(part).map_err(|what| Error::flag("--input", format!("{name}: {what}")))?;
         }
+        Ok(Self { name: name.to_owned(), pattern: pattern.to_owned(), own })
     }
 
     /// An input that is called what was given.
     #[must_use]
     pub fn plain(pattern: &str) -> Self {
         let name = if pattern == STDIN { "stdin" } else { pattern };
-        Self { name: name.to_owned(), pattern: pattern.to_owned() }
+        Self { name: name.to_owned(), pattern: pattern.to_owned(), own: Own::default() }
     }
 }
 
@@ -74,6 +117,22 @@ pub enum Format {
     Arrow,
     /// Events that an earlier replay wrote to `--dead-letter`.
     DeadLetter,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "parquet" => Self::Parquet,
+            "jsonl" => Self::JsonLines,
+            "csv" => Self::Csv,
+            "tsv" => Self::Tsv,
+            "arrow" => Self::Arrow,
+            "dead-letter" => Self::DeadLetter,
+            _ => return Err(format!("{text:?} is none of parquet, jsonl, csv, tsv, arrow and dead-letter")),
+        })
+    }
 }
 
 impl Format {
@@ -97,11 +156,58 @@ impl Format {
     }
 }
 
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum At {
+    /// Standard input, which is read once.
+    Stdin,
+    /// On disk.
+    File(PathBuf),
+    /// In a bucket.
+    Object(Object),
+}
+
+impl At {
+    /// Its path, if it is on disk.
+    pub(super) fn path(&self) -> Option<&Path> {
+        if let Self::File(path) = self { Some(path) } else { None }
+    }
+
+    /// The file, at its beginning; `None` for standard input. An object is fetched first.
+    pub(super) fn open(&self) -> std::io::Result<Option<File>> {
+        match self {
+            Self::Stdin => Ok(None),
+            Self::File(path) => File::open(path).map(Some),
+            Self::Object(object) => object.fetch().map(Some),
+        }
+    }
+
+    /// Its text from the beginning, unpacked.
+    pub(super) fn text(&self) -> std::io::Result<Box<dyn BufRead + Send>> {
+        match self.open()? {
+            Some(file) => unpacked(file),
+            None => unpacked(std::io::stdin()),
+        }
+    }
+
+    /// The first bytes of its text, unpacked.
+    fn beginning(&self, most: u64) -> std::io::Result<Vec<u8>> {
+        let text: Box<dyn BufRead> = match self {
+            Self::Object(object) => unpacked(std::io::Cursor::new(object.beginning(BUFFER as u64)?))?,
+            other => other.text()?,
+        };
+        let mut bytes = Vec::new();
+        let read = text.take(most).read_to_end(&mut bytes);
+        // The beginning of a packed object may end in the middle of a block.
+        if matches!(self, Self::Object(_)) && read.is_err() { Ok(bytes) } else { read.map(|_| bytes) }
+    }
+}
+
 /// A file of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    /// Where it is; `None` is standard input.
-    pub(super) path: Option<PathBuf>,
+    /// Where it is.
+    pub(super) at: At,
     /// What messages call it.
     pub(super) shown: String,
     /// What ids call it: its path below the folder that all files of the input have in common.
@@ -121,7 +227,7 @@ pub struct Input {
 impl Input {
     /// Whether it can be read only once.
     pub(super) fn is_stdin(&self) -> bool {
-        self.files.iter().any(|file| file.path.is_none())
+        self.files.iter().any(|file| file.at == At::Stdin)
     }
 }
 
@@ -130,7 +236,7 @@ impl Input {
 /// # Errors
 ///
 /// If an input has no file, a name is taken twice, or a file's format can't be told.
-pub(super) fn resolve(specs: &[InputSpec], format: Option<Format>) -> Result<Vec<Input>, Error> {
+pub(super) fn resolve(specs: &[InputSpec], format: Option<Format>, stores: &StoreOptions) -> Result<Vec<Input>, Error> {
     if specs.is_empty() {
         return Err(Error::flag(
             "--input",
@@ -152,11 +258,12 @@ pub(super) fn resolve(specs: &[InputSpec], format: Option<Format>) -> Result<Vec
             ));
         }
     }
-    specs.iter().map(|spec| input(spec, format)).collect()
+    specs.iter().map(|spec| input(spec, format, stores)).collect()
 }
 
-fn input(spec: &InputSpec, format: Option<Format>) -> Result<Input, Error> {
-    let InputSpec { name, pattern } = spec;
+fn input(spec: &InputSpec, format: Option<Format>, stores: &StoreOptions) -> Result<Input, Error> {
+    let InputSpec { name, pattern, own } = spec;
+    let format = own.format.or(format);
     if pattern == STDIN {
         let Some(format) = format else {
             return Err(Error::flag("--format", "standard input has no name to tell its format by; say jsonl or csv"));
@@ -165,17 +272,24 @@ fn input(spec: &InputSpec, format: Option<Format>) -> Result<Input, Error> {
             return Err(Error::flag("--format", "this format can't be read from standard input; name a file"));
         }
         let stdin = || "stdin".to_owned();
-        let source = Source { path: None, shown: stdin(), within: stdin(), format };
+        let source = Source { at: At::Stdin, shown: stdin(), within: stdin(), format };
         return Ok(Input { name: name.clone(), files: vec![source] });
     }
-    let mut paths = paths(name, pattern)?;
-    paths.sort();
-    paths.dedup();
-    if paths.is_empty() {
+    let mut found: Vec<(PathBuf, At)> = if pattern.starts_with(SCHEME) {
+        let objects =
+            objects::find(pattern, stores).map_err(|what| Error::input(name, format!("{pattern}: {what}")))?;
+        objects.into_iter().map(|object| (PathBuf::from(object.name()), At::Object(object))).collect()
+    } else {
+        paths(name, pattern)?.into_iter().map(|path| (path.clone(), At::File(path))).collect()
+    };
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.dedup_by(|(one, _), (other, _)| one == other);
+    if found.is_empty() {
         return Err(Error::input(name, format!("no file is there for {pattern:?}")));
     }
+    let paths: Vec<PathBuf> = found.iter().map(|(path, _)| path.clone()).collect();
     let common = common(&paths);
-    let files = paths.into_iter().map(|path| source(path, &common, format)).collect::<Result<_, _>>()?;
+    let files = found.into_iter().map(|(path, at)| source(&path, at, &common, format)).collect::<Result<_, _>>()?;
     Ok(Input { name: name.clone(), files })
 }
 
@@ -186,22 +300,20 @@ fn common(paths: &[PathBuf]) -> PathBuf {
     common
 }
 
-fn source(path: PathBuf, common: &Path, format: Option<Format>) -> Result<Source, Error> {
+fn source(path: &Path, at: At, common: &Path, format: Option<Format>) -> Result<Source, Error> {
     let shown = path.display().to_string();
-    let within = path.strip_prefix(common).unwrap_or(&path).display().to_string();
-    let Some(mut format) = format.or_else(|| Format::of_name(&path)) else {
+    let within = path.strip_prefix(common).unwrap_or(path).display().to_string();
+    let Some(mut format) = format.or_else(|| Format::of_name(path)) else {
         let what = "its format can't be told from its name; say it by --format, or leave the file out by a pattern";
         return Err(Error::file(&shown, what));
     };
     if format == Format::JsonLines {
-        let mut first = Vec::new();
-        let begin = open_text(Some(&path)).and_then(|text| text.take(LETTER_LEAD.len() as u64).read_to_end(&mut first));
-        begin.map_err(|error| Error::file(&shown, error))?;
+        let first = at.beginning(LETTER_LEAD.len() as u64).map_err(|error| Error::file(&shown, error))?;
         if first == LETTER_LEAD {
             format = Format::DeadLetter;
         }
     }
-    Ok(Source { path: Some(path), shown, within, format })
+    Ok(Source { at, shown, within, format })
 }
 
 /// The files that a pattern means, in any order.
@@ -238,12 +350,8 @@ fn add(name: &str, path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens a text, unpacked where it is packed with gzip or zstd: its first bytes say so.
-pub(super) fn open_text(path: Option<&Path>) -> std::io::Result<Box<dyn BufRead + Send>> {
-    let plain: Box<dyn Read + Send> = match path {
-        Some(path) => Box::new(File::open(path)?),
-        None => Box::new(std::io::stdin()),
-    };
+/// A text, unpacked where it is packed with gzip or zstd: its first bytes say so.
+fn unpacked(plain: impl Read + Send + 'static) -> std::io::Result<Box<dyn BufRead + Send>> {
     let mut plain = BufReader::with_capacity(BUFFER, plain);
     let first = plain.fill_buf()?;
     Ok(if first.starts_with(&[0x1f, 0x8b]) {
@@ -283,13 +391,13 @@ mod tests {
             fs::write(dir.path().join(name), "t\n").unwrap();
         }
         let names = |pattern: &str| {
-            let input = resolve(&[InputSpec::plain(pattern)], None).unwrap().remove(0);
+            let input = resolve(&[InputSpec::plain(pattern)], None, &StoreOptions::default()).unwrap().remove(0);
             let dir = format!("{}/", dir.path().display());
             input.files.iter().map(|file| file.shown.replace(&dir, "")).collect::<Vec<_>>()
         };
         let folder = dir.path().to_str().unwrap();
         let within = |pattern: &str| {
-            let input = resolve(&[InputSpec::plain(pattern)], None).unwrap().remove(0);
+            let input = resolve(&[InputSpec::plain(pattern)], None, &StoreOptions::default()).unwrap().remove(0);
             input.files.into_iter().map(|file| file.within).collect::<Vec<_>>()
         };
         assert_eq!(within(folder), ["a.csv", "b/1.csv", "b/2.csv", "c.csv"]);
@@ -303,7 +411,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         fs::write(at("events.log"), "").unwrap();
-        let refused = |specs: &[InputSpec], format| resolve(specs, format).unwrap_err().to_string();
+        let stores = StoreOptions::default();
+        let refused = |specs: &[InputSpec], format| resolve(specs, format, &stores).unwrap_err().to_string();
         assert!(refused(&[], None).contains("--input"));
         assert!(refused(&[InputSpec::plain(&at("none*"))], None).contains("none*"));
         assert!(refused(&[InputSpec::plain(&at("none"))], None).contains("No such file"));
@@ -312,7 +421,13 @@ mod tests {
         assert!(refused(&[InputSpec::plain("-")], Some(Format::Parquet)).contains("standard input"));
         let twice = [InputSpec::plain("-"), InputSpec::plain("-")];
         assert!(refused(&twice, Some(Format::Csv)).contains("two inputs"));
-        for text in ["orders", "=x", "orders="] {
+        let spec = InputSpec::named("o=a=b.csv;time=t,u;key=k;csv-types=x=number,*=bool;format=tsv").unwrap();
+        assert_eq!((spec.name.as_str(), spec.pattern.as_str()), ("o", "a=b.csv"));
+        let Own { format, time, key, id, types } = spec.own;
+        assert_eq!((format, id), (Some(Format::Tsv), None));
+        assert_eq!((time.unwrap(), key.unwrap()), (vec!["t".to_owned(), "u".to_owned()], vec!["k".to_owned()]));
+        assert_eq!(types.unwrap(), [("x".to_owned(), CsvType::Number), ("*".to_owned(), CsvType::Bool)]);
+        for text in ["orders", "=x", "orders=", "o=a;time", "o=a;tme=t", "o=a;format=xml", "o=a;csv-types=x=y"] {
             assert!(InputSpec::named(text).is_err(), "{text}");
         }
     }
@@ -331,7 +446,7 @@ mod tests {
             let path = dir.path().join(name);
             fs::write(&path, bytes).unwrap();
             let mut text = String::new();
-            open_text(Some(&path)).unwrap().read_to_string(&mut text).unwrap();
+            At::File(path).text().unwrap().read_to_string(&mut text).unwrap();
             assert_eq!(text, "one\none\n", "{name}");
         }
     }

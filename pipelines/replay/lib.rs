@@ -25,9 +25,12 @@ mod judge;
 mod keep;
 mod letters;
 mod lines;
+mod objects;
+mod order;
 mod producer;
 mod rows;
 mod sink;
+mod sort;
 mod state;
 mod survey;
 mod tables;
@@ -50,10 +53,11 @@ pub use auth::Sigv4;
 pub use auth::{Auth, ClientCredentials, Grant};
 pub use chain::Span;
 pub use error::{Error, EventFault, RowFault};
-pub use files::{CsvForm, CsvType};
-pub use input::{Format, Input, InputSpec};
+pub use files::{CsvForm, CsvType, csv_types};
+pub use input::{Format, Input, InputSpec, Own};
 pub use judge::{Rules, Statuses};
 pub use keep::{Live, Totals};
+pub use order::Order;
 #[cfg(feature = "kafka")]
 pub use sink::Topic;
 pub use sink::{LineSink, Sink, SinkKind};
@@ -81,6 +85,7 @@ use wsp::deliver::{Adaptive, DeliveryMode, PushStats, RetryPolicy, TlsFiles};
 use wsp::disk::RealDisk;
 use wsp::pace::{Pacing, RatePlan};
 use wsp::stop::Stop;
+use wsp::store::StoreOptions;
 
 /// What is to be replayed, and how: the flags, read.
 #[derive(Debug, Clone)]
@@ -89,12 +94,16 @@ pub struct Options {
     pub inputs: Vec<InputSpec>,
     /// The format of all files; told by their names where not given.
     pub format: Option<Format>,
+    /// How objects of `s3://` are reached.
+    pub stores: StoreOptions,
     /// Columns that are read by themselves.
     pub columns: Columns,
     /// How times are read.
     pub form: TimeForm,
     /// How CSV is read.
     pub csv: CsvForm,
+    /// Rows that are not in order of time.
+    pub order: Order,
     /// Which event times.
     pub span: Span,
     /// Events at most.
@@ -143,7 +152,8 @@ pub struct Options {
 pub struct Replay {
     options: Options,
     inputs: Arc<Vec<Arc<Input>>>,
-    reading: Arc<Reading>,
+    /// How the files of each input are read.
+    readings: Vec<Arc<Reading>>,
 }
 
 /// What a start does, besides the events themselves.
@@ -178,23 +188,11 @@ impl Replay {
             // Lines are written one after the other, and so in order.
             options.mode = DeliveryMode::Strict;
         }
-        let inputs = input::resolve(&options.inputs, options.format)?;
-        let letters_alone = inputs.iter().flat_map(|input| &input.files).all(|file| file.format == Format::DeadLetter);
-        if options.columns.time.is_empty() && !letters_alone {
-            return Err(Error::flag("--time", "name the column with the event time"));
-        }
-        if matches!(options.mode, DeliveryMode::Keyed(_)) && options.columns.key.is_empty() && !letters_alone {
-            return Err(Error::flag("--order", "keyed order needs --key COLUMNS"));
-        }
-        let wanted = Wanted::new(&options.columns, &options.headers)?;
-        let reading = Reading {
-            time: options.columns.time.clone(),
-            form: options.form.clone(),
-            wanted,
-            csv: options.csv.clone(),
-        };
+        let inputs = input::resolve(&options.inputs, options.format, &options.stores)?;
+        let readings = inputs.iter().zip(&options.inputs).map(|(input, spec)| reading(&options, input, &spec.own));
+        let readings = readings.collect::<Result<_, _>>()?;
         let inputs = Arc::new(inputs.into_iter().map(Arc::new).collect::<Vec<_>>());
-        let replay = Self { options, inputs, reading: Arc::new(reading) };
+        let replay = Self { options, inputs, readings };
         replay.check_letters()?;
         replay.check_sink()?;
         Ok(replay)
@@ -225,6 +223,14 @@ impl Replay {
         }
         let has_letters =
             self.inputs.iter().flat_map(|input| &input.files).any(|file| file.format == Format::DeadLetter);
+        let flag = match self.options.order {
+            Order::AsRead => None,
+            Order::Within(_) => Some("--reorder"),
+            Order::Sorted => Some("--sort"),
+        };
+        if let (Some(flag), true) = (flag, has_letters) {
+            return Err(Error::flag(flag, "dead letters are sent in the order in which they were refused"));
+        }
         if sink.takes_keys() && has_letters {
             let what = "dead letters hold no key of a record; replay them into an intake of HTTP";
             return Err(Error::flag("--to", what));
@@ -234,13 +240,21 @@ impl Replay {
 
     /// Whether a file is one of the inputs.
     fn reads(&self, path: &std::path::Path) -> bool {
-        let mut files = self.inputs.iter().flat_map(|input| &input.files).filter_map(|file| file.path.as_ref());
+        let mut files = self.inputs.iter().flat_map(|input| &input.files).filter_map(|file| file.at.path());
         files.any(|file| file.canonicalize().is_ok_and(|file| file == path))
     }
 
     /// The inputs.
     pub fn inputs(&self) -> impl Iterator<Item = &Input> {
         self.inputs.iter().map(AsRef::as_ref)
+    }
+
+    /// Removes what was sorted for earlier starts.
+    fn forget_sorted(&self, state: &State) {
+        for rank in 0..self.inputs.len() {
+            // It is made again where it is needed, and what is left over only takes room.
+            let _ = std::fs::remove_dir_all(state.sorted(rank as u16).0);
+        }
     }
 
     /// Whether there is a place to go on from after a crash.
@@ -273,7 +287,11 @@ impl Replay {
         let folder = state.clone().unwrap_or_else(|| Pinned::folder(&name, inputs));
         let pinned = Pinned::new(&name, flags, &self.inputs)?;
         let (state, saved) = State::open(Arc::new(RealDisk), &folder, &pinned, flags, *fresh)?;
-        let saved = saved.unwrap_or_else(nothing);
+        let saved = saved.unwrap_or_else(|| {
+            // What was sorted may be of files that have changed in the middle.
+            self.forget_sorted(&state);
+            nothing()
+        });
         Start { replay: self, state: Some(Arc::new(state)), saved, output: None }.opened()
     }
 
@@ -283,7 +301,7 @@ impl Replay {
         let before: u64 = standings.iter().map(Standing::before).sum();
         Frame {
             inputs: self.inputs.clone(),
-            wanted: self.reading.wanted.clone(),
+            wanted: self.readings.iter().map(|reading| reading.wanted.clone()).collect(),
             id_header: id_header.clone(),
             templates: headers.iter().filter(|header| header.fixed().is_none()).cloned().collect(),
             takes_keys: sink.takes_keys(),
@@ -344,9 +362,9 @@ impl Start {
 
     async fn try_run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Result<(), Error> {
         let Self { replay, state, saved, output } = self;
-        let (options, standings) = (&replay.options, saved.inputs);
+        let (options, standings, kept) = (&replay.options, saved.inputs, state.clone());
         let judge = StatusJudge::new(replay.inputs.clone(), options.rules.clone());
-        match &options.sink {
+        let done = match &options.sink {
             Sink::Http(target) => {
                 let gate = target.gate(&options.tls, clock).await?.attempt_timeout(options.attempt_timeout);
                 let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
@@ -366,8 +384,35 @@ impl Start {
                 let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
                 producer::run(&replay, parts).await
             }
+        };
+        if let (Ok(()), Some(state)) = (&done, kept) {
+            replay.forget_sorted(&state);
         }
+        done
     }
+}
+
+/// How the files of an input are read.
+fn reading(options: &Options, input: &Input, own: &Own) -> Result<Arc<Reading>, Error> {
+    let Options { columns, form, csv, headers, mode, .. } = options;
+    let or = |own: &Option<Vec<String>>, all: &Vec<String>| own.as_ref().unwrap_or(all).clone();
+    let columns = Columns {
+        time: or(&own.time, &columns.time),
+        key: or(&own.key, &columns.key),
+        id: or(&own.id, &columns.id),
+        body: columns.body.clone(),
+    };
+    let letters_alone = input.files.iter().all(|file| file.format == Format::DeadLetter);
+    if columns.time.is_empty() && !letters_alone {
+        return Err(Error::flag("--time", format!("name the column with the event time of {}", input.name)));
+    }
+    if matches!(mode, DeliveryMode::Keyed(_)) && columns.key.is_empty() && !letters_alone {
+        return Err(Error::flag("--order", format!("keyed order needs --key COLUMNS, also for {}", input.name)));
+    }
+    let types = own.types.as_ref().unwrap_or(&csv.types).clone();
+    let csv = CsvForm { types, ..csv.clone() };
+    let wanted = Wanted::new(&columns, headers)?;
+    Ok(Arc::new(Reading { time: columns.time, form: form.clone(), wanted, csv }))
 }
 
 /// Waits for a time on the wall, or a stop.

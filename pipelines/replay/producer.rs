@@ -18,9 +18,10 @@ where
     let credit = Credit::new(unsaved(options));
     let bodies = ByteBudget::new(BODIES);
     let push = push(options, clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop).stats(stats);
-    let keeper = Keeper { output, ..keeper(replay, clock.clone(), standings.clone(), state, credit, live) };
+    let events = events(replay, &standings, bodies, None, state.as_deref());
+    let keeper = Keeper { output, ..keeper(replay, clock.clone(), standings, state, credit, live) };
 
-    events(replay, &standings, bodies, None)
+    events
         // Reading, merging and framing is work, what follows is waiting: they get a thread each.
         .ahead("wsp-replay", CHUNKS_AHEAD)
         .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
@@ -42,11 +43,24 @@ pub(super) fn events(
     standings: &[Standing],
     bodies: ByteBudget,
     keys: Option<HotKeys>,
+    state: Option<&State>,
 ) -> impl Stream<Item = Result<Vec<Event>, Error>> + Send + use<> {
     let inputs = replay.inputs.iter().zip(standings).zip(0..).map(|((input, standing), rank)| {
         // The thread that frames the rows also reads the files.
-        let (reading, span) = (replay.reading.clone(), replay.options.span);
-        stream::iter(Chain::new(input.clone(), rank, reading, span, standing.start))
+        let (reading, span) = (replay.readings[usize::from(rank)].clone(), replay.options.span);
+        let (input, start) = (input.clone(), standing.start);
+        let rows: RowStream = match replay.options.order {
+            Order::AsRead => stream::iter(Chain::new(input, rank, reading, span, start)).boxed(),
+            Order::Within(bound) => {
+                let unsorted = Unsorted::new(input.clone(), rank, reading);
+                stream::iter(Reordered::new(unsorted, input, rank, span, bound, start.row)).boxed()
+            }
+            Order::Sorted => {
+                let folder = state.map(|state| state.sorted(rank));
+                Sort { input, rank, reading, span, folder }.rows(start.row)
+            }
+        };
+        rows
     });
     let framer = Framer::new(replay.frame(standings), bodies);
     let framer = if let Some(keys) = keys { framer.counting(keys) } else { framer };
@@ -56,7 +70,7 @@ pub(super) fn events(
         .frame(framer)
 }
 
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +94,9 @@ use super::frame::Framer;
 use super::hot_keys::HotKeys;
 use super::judge::Delivered;
 use super::keep::{KeepExt, Keeper, Live};
+use super::order::{Order, Reordered, RowStream, Unsorted};
 use super::sink::lines::Output;
+use super::sort::Sort;
 use super::state::State;
 use super::{Options, Replay};
 

@@ -5,6 +5,8 @@
 //! JSON Lines, CSV ──► Texts: bodies and wanted values as bytes ──────────────┴─► Rows ──► merge
 //! ```
 
+use std::sync::Arc;
+
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{FieldRef, Schema};
 use wsp::cells::Column;
@@ -21,7 +23,7 @@ use super::wanted::Wanted;
 pub(super) struct Rows {
     pub(super) input: u16,
     pub(super) file: u32,
-    /// The first row's number in the file, from 0.
+    /// The first row's number in the file, from 0; or among all rows of an input whose rows are put in order.
     pub(super) first: u64,
     /// The event times, one a row.
     pub(super) times: Vec<Micros>,
@@ -37,6 +39,10 @@ pub(super) enum Cells {
     Texts { texts: Texts, from: usize },
     /// Events as an earlier replay made them ([`super::letters`]). The first row is `from`.
     Letters { texts: Texts, from: usize },
+    /// Rows of several batches, put in order.
+    Picked(Vec<(Arc<Rows>, usize)>),
+    /// Texts in an order of their own, with file and row of each.
+    Sorted { texts: Texts, origins: Vec<(u32, u64)> },
 }
 
 /// A value that can't be sent.
@@ -67,7 +73,8 @@ impl Batch for Rows {
     }
 
     fn key(&self, row: usize) -> Self::Key {
-        (self.input, self.file, self.first + row as u64)
+        let (file, row) = self.origin(row);
+        (self.input, file, row)
     }
 }
 
@@ -78,6 +85,21 @@ impl Rows {
         self.first += rows as u64;
         match &mut self.cells {
             Cells::Table { from, .. } | Cells::Texts { from, .. } | Cells::Letters { from, .. } => *from += rows,
+            Cells::Picked(picked) => drop(picked.drain(..rows)),
+            // Nothing is left out of what is sorted before it is picked.
+            Cells::Sorted { .. } => {}
+        }
+    }
+
+    /// File and row that a row is of.
+    pub(super) fn origin(&self, row: usize) -> (u32, u64) {
+        match &self.cells {
+            Cells::Picked(picked) => {
+                let (rows, at) = &picked[row];
+                rows.origin(*at)
+            }
+            Cells::Sorted { origins, .. } => origins[row],
+            Cells::Table { .. } | Cells::Texts { .. } | Cells::Letters { .. } => (self.file, self.first + row as u64),
         }
     }
 
@@ -85,6 +107,15 @@ impl Rows {
     pub(super) fn body(&self, row: usize, wanted: &Wanted, out: &mut Vec<u8>) -> Result<(), CellFault> {
         if let Cells::Letters { texts, from } = &self.cells {
             out.extend_from_slice(texts.body(from + row));
+            return Ok(());
+        }
+        if let Cells::Picked(picked) = &self.cells {
+            let (rows, at) = &picked[row];
+            return rows.body(*at, wanted, out);
+        }
+        if let Cells::Sorted { texts, .. } = &self.cells {
+            // What is the body was decided when it was sorted.
+            out.extend_from_slice(texts.body(row));
             return Ok(());
         }
         if let Some(place) = wanted.body {
@@ -100,6 +131,7 @@ impl Rows {
                 out.extend_from_slice(texts.body(from + row));
                 Ok(())
             }
+            Cells::Picked(_) | Cells::Sorted { .. } => Ok(()),
         }
     }
 
@@ -110,6 +142,15 @@ impl Rows {
             Cells::Table { table, from } => table.cell(from + row, place, &wanted.names[place], out),
             Cells::Texts { texts, from } | Cells::Letters { texts, from } => {
                 let cell = texts.cell(from + row, place);
+                out.extend_from_slice(cell.unwrap_or_default());
+                Ok(cell.is_some())
+            }
+            Cells::Picked(picked) => {
+                let (rows, at) = &picked[row];
+                rows.cell(*at, place, wanted, out)
+            }
+            Cells::Sorted { texts, .. } => {
+                let cell = texts.cell(row, place);
                 out.extend_from_slice(cell.unwrap_or_default());
                 Ok(cell.is_some())
             }
@@ -245,12 +286,12 @@ impl Texts {
         self.ends.push(self.bodies.len());
     }
 
-    fn body(&self, row: usize) -> &[u8] {
+    pub(super) fn body(&self, row: usize) -> &[u8] {
         let from = row.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bodies[from..self.ends[row]]
     }
 
-    fn cell(&self, row: usize, place: usize) -> Option<&[u8]> {
+    pub(super) fn cell(&self, row: usize, place: usize) -> Option<&[u8]> {
         let i = row * self.width + place;
         let from = i.checked_sub(1).map_or(0, |before| self.value_ends[before].0);
         let (to, is_there) = self.value_ends[i];

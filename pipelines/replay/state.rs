@@ -19,7 +19,7 @@ use wsp::time::Micros;
 use super::answered::{AnsweredRows, Standing};
 use super::chain::Start;
 use super::error::Error;
-use super::input::{Format, Input};
+use super::input::{At, Format, Input};
 
 /// What a file of state may hold, in bytes.
 const LIMIT: u64 = 256 << 20;
@@ -49,7 +49,7 @@ struct PinnedInput {
 struct PinnedFile {
     path: String,
     bytes: u64,
-    /// Of its beginning and end; of Parquet of its footer, which has the place and size of all else.
+    /// Of its beginning and end; of Parquet of its footer, which has the place and size of all else; of an object its `ETag`.
     digest: String,
 }
 
@@ -60,7 +60,7 @@ impl Pinned {
     /// Looks at all files.
     pub(super) fn new(target: &str, flags: &[Flag], inputs: &[Arc<Input>]) -> Result<Self, Error> {
         let file = |source: &super::input::Source| {
-            let (bytes, digest) = identity(source.path.as_deref(), source.format == Format::Parquet)
+            let (bytes, digest) = identity(&source.at, source.format == Format::Parquet)
                 .map_err(|error| Error::file(&source.shown, error))?;
             Ok(PinnedFile { path: source.shown.clone(), bytes, digest })
         };
@@ -135,8 +135,12 @@ impl Pinned {
 }
 
 /// Size and digest of a file.
-fn identity(path: Option<&Path>, is_parquet: bool) -> io::Result<(u64, String)> {
-    let Some(path) = path else { return Ok((0, String::new())) };
+fn identity(at: &At, is_parquet: bool) -> io::Result<(u64, String)> {
+    let path = match at {
+        At::Stdin => return Ok((0, String::new())),
+        At::File(path) => path,
+        At::Object(object) => return Ok(object.identity()),
+    };
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
     let mut part = |from: u64, length: u64| -> io::Result<Vec<u8>> {
@@ -246,6 +250,11 @@ impl State {
         &self.folder
     }
 
+    /// Where the sorted rows of an input are, and what tells them from those of another replay.
+    pub(super) fn sorted(&self, rank: u16) -> (PathBuf, String) {
+        (self.folder.join(format!("sorted-{rank}")), self.of.clone())
+    }
+
     fn read(&self, path: &Path) -> Result<Option<Saved>, Error> {
         let Some((file, _)) = read::<SavedFile>(&*self.disk, path)? else { return Ok(None) };
         let damaged = |what: &str| Error::state(path, format!("{what}; {FRESH}"));
@@ -330,8 +339,12 @@ mod tests {
         }
 
         fn open(&self, fresh: bool) -> Result<(State, Option<Saved>), String> {
-            let spec = InputSpec { name: "in".to_owned(), pattern: self.dir.path().join("in").display().to_string() };
-            let inputs: Vec<_> = resolve(&[spec], None).unwrap().into_iter().map(Arc::new).collect();
+            let spec = InputSpec::named(&format!("in={}", self.dir.path().join("in").display())).unwrap();
+            let inputs: Vec<_> = resolve(&[spec], None, &wsp::store::StoreOptions::default())
+                .unwrap()
+                .into_iter()
+                .map(Arc::new)
+                .collect();
             let pinned = Pinned::new(self.target, &self.flags, &inputs).unwrap();
             let folder = self.dir.path().join("state");
             State::open(Arc::new(RealDisk), &folder, &pinned, &self.flags, fresh).map_err(|error| error.to_string())

@@ -77,7 +77,7 @@ impl Replay {
     pub async fn survey(&self) -> Result<Survey, Error> {
         let keys = HotKeys::default();
         let standings = vec![Standing::default(); self.inputs.len()];
-        let events = producer::events(self, &standings, ByteBudget::unlimited(), Some(keys.clone()));
+        let events = producer::events(self, &standings, ByteBudget::unlimited(), Some(keys.clone()), None);
         let mut events = std::pin::pin!(events);
         let mut seen = Seen::new(self);
         while let Some(chunk) = events.next().await.transpose()? {

@@ -11,7 +11,6 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
@@ -49,9 +48,8 @@ pub(super) struct TableRows {
 }
 
 /// Opens a Parquet file behind its first `skip` rows.
-pub(super) fn parquet(path: &Path, place: Place, skip: u64, reading: &Reading) -> Result<TableRows, Error> {
+pub(super) fn parquet(file: File, place: Place, skip: u64, reading: &Reading) -> Result<TableRows, Error> {
     let unreadable = |error: String| Error::file(&place.shown, format!("it can't be read as Parquet: {error}"));
-    let file = File::open(path).map_err(|error| Error::file(&place.shown, error))?;
     let metadata = caught(|| parquet_metadata(&file)).map_err(unreadable)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let time = check(builder.schema(), &place, reading)?;
@@ -121,10 +119,9 @@ fn parquet_metadata(file: &File) -> Result<ArrowReaderMetadata, String> {
 }
 
 /// Opens a file of Arrow IPC, be it the file form or the stream form, behind its first `skip` rows.
-pub(super) fn arrow(path: &Path, place: Place, skip: u64, reading: &Reading) -> Result<TableRows, Error> {
+pub(super) fn arrow(mut file: File, place: Place, skip: u64, reading: &Reading) -> Result<TableRows, Error> {
     let unreadable = |error: String| Error::file(&place.shown, format!("it can't be read as Arrow IPC: {error}"));
     let io = |error: std::io::Error| Error::file(&place.shown, error);
-    let mut file = File::open(path).map_err(io)?;
     let mut magic = [0; 6];
     let is_file = file.read_exact(&mut magic).is_ok() && &magic == b"ARROW1";
     file.rewind().map_err(io)?;

@@ -8,7 +8,7 @@ use wsp::time::Micros;
 
 use super::event::{Event, Position};
 use super::files::{CsvForm, Place, Reading};
-use super::input::{Format, Input, Source};
+use super::input::{At, Format, Input, Source};
 use super::time::TimeForm;
 use super::wanted::Wanted;
 
@@ -31,14 +31,14 @@ pub(super) fn place() -> Place {
 pub(super) fn inputs() -> Arc<Vec<Arc<Input>>> {
     let name = || "f.jsonl".to_owned();
     let file =
-        Source { path: Some(PathBuf::from("f.jsonl")), shown: name(), within: name(), format: Format::JsonLines };
+        Source { at: At::File(PathBuf::from("f.jsonl")), shown: name(), within: name(), format: Format::JsonLines };
     Arc::new(vec![Arc::new(Input { name: "in".to_owned(), files: vec![file] })])
 }
 
 /// The event of a row, with id 7.
 pub(super) fn event(row: u64, body: &'static str) -> Event {
     Event {
-        position: Position { input: 0, file: 0, row, seq: row },
+        position: Position { input: 0, file: 0, row, place: (0, row), seq: row },
         ts: Micros(0),
         line: 0,
         id: [7; 32],

@@ -1,12 +1,15 @@
-//! `wsp replay` into Apache Kafka.
+//! `wsp replay` into Apache Kafka, and out of S3.
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use wsp::store::ObjectStore as _;
+
 use crate::kit::live::nap;
 use crate::kit::process::Told;
 use crate::servers::kafka::{Kafka, PASSWORD, Record, USER};
+use crate::servers::s3::{Kind, S3Server};
 
 const KEYS: usize = 17;
 const PARTITIONS: i32 = 3;
@@ -105,4 +108,40 @@ async fn a_login_is_of_a_file_and_what_is_wrong_ends_it() {
     let more = ["--speedup", "0", "--attempt-timeout", "5s", "--attempts", "1"];
     let told = Told::of(replay(folder.path(), &nowhere, &more));
     assert!(told.code == Some(1) && told.err.contains("Kafka: "), "{}", told.err);
+}
+
+#[tokio::test]
+#[ignore = "needs SeaweedFS"]
+async fn objects_of_a_bucket_are_an_input_and_one_that_changed_is_refused() {
+    let s3 = S3Server::own(Kind::SeaweedFs).await;
+    let root = s3.root("replayed");
+    let store = s3.store(&root);
+    let put = async |name: &str, text: String| store.put(&name.parse().unwrap(), text.into()).await.unwrap();
+    let all = lines(40);
+    let half = all.match_indices('\n').nth(19).unwrap().0 + 1;
+    put("in/1.jsonl", all[..half].to_owned()).await;
+    put("in/deep/2.jsonl", all[half..].to_owned()).await;
+    put("in/_SUCCESS", String::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let replay = |more: &[&str]| {
+        let program = std::env::var_os("WSP_LIVE_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_wsp").into());
+        let mut command = Command::new(program);
+        command.args(["replay", &format!("{root}/in"), "--time", "at", "--speedup", "0", "--s3-path-style"]);
+        command
+            .args(["--to", "file:out", "--state", "state"])
+            .args(more)
+            .current_dir(folder.path())
+            .envs(s3.environment());
+        Told::of(command)
+    };
+    let told = replay(&["--limit", "10"]);
+    assert_eq!((told.code, &told.json()["accepted"]), (Some(0), &10.into()), "{}", told.err);
+    let told = replay(&[]);
+    assert_eq!((told.code, &told.json()["answered_before"]), (Some(0), &10.into()), "{}", told.err);
+    assert_eq!(std::fs::read_to_string(folder.path().join("out")).unwrap(), all);
+    put("in/1.jsonl", all[..half].replace("c1", "c9")).await;
+    let told = replay(&[]);
+    let words = format!("{root}/in/1.jsonl has changed since the earlier start");
+    assert!(told.code == Some(2) && told.err.contains(&words), "{}", told.err);
+    assert!(!told.err.contains("wsp-live-secret"), "{}", told.err);
 }

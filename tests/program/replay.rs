@@ -3,6 +3,7 @@
 mod auth;
 mod crash;
 mod flights;
+mod ordering;
 mod pages;
 mod refusals;
 mod sinks;

@@ -5,6 +5,7 @@ mod delivery;
 mod requests;
 mod rows;
 mod sink;
+mod sources;
 mod state;
 mod time;
 mod values;
@@ -19,16 +20,18 @@ use delivery::DeliveryArgs;
 use requests::RequestArgs;
 use rows::RowArgs;
 use sink::SinkArgs;
+use sources::SourceArgs;
 use state::StateArgs;
 use time::TimeArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// Files, folders, patterns in quotes ('orders/*.parquet'), or - for standard input; each is an input of its own, merged
-    /// with the others by time. The files of an input are read one after the other, by name.
+    /// Files, folders, patterns in quotes ('orders/*.parquet'), `s3://bucket/prefix`, or - for standard input; each is an input
+    /// of its own, merged with the others by time. The files of an input are read one after the other, by name.
     #[arg(value_name = "INPUT")]
     pub(crate) inputs: Vec<String>,
-    /// An input with a name of its own. The name is part of the ids of its events.
+    /// An input with a name of its own, which is part of the ids of its events. Behind the pattern it may have its own time, key, id,
+    /// csv-types and format: `'orders=orders/*.csv;time=created_at;key=customer_id'`.
     #[arg(long = "input", value_name = "NAME=PATTERN")]
     pub(crate) named: Vec<String>,
     /// A YAML file with flags as its keys, and inputs by name under `inputs`. Flags of the command line go before it; those
@@ -39,6 +42,8 @@ pub(crate) struct ReplayArgs {
     /// Where events go: an intake (http or https), `kafka://BROKERS/TOPIC`, `file:PATH`, or - for stdout.
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) to: String,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
     #[command(flatten)]
     pub(crate) rows: RowArgs,
     #[command(flatten)]
@@ -65,12 +70,16 @@ impl ReplayArgs {
         let headers = requests.headers()?;
         let sink = self.sink(&headers)?;
         let rate = time.rate()?;
+        let inputs = self.specs()?;
+        let has_key = rows.has_key() || inputs.iter().any(|input| input.own.key.is_some());
         Ok(Options {
-            inputs: self.specs()?,
+            inputs,
             format: rows.format(),
+            stores: self.sources.stores()?,
             columns: rows.columns(),
             form: rows.form()?,
             csv: rows.csv()?,
+            order: self.sources.order(),
             span: rows.span(),
             limit: rows.limit,
             sample: rows.sample,
@@ -78,7 +87,7 @@ impl ReplayArgs {
             id_header: requests.id_header()?,
             headers,
             rules: delivery.rules(),
-            mode: delivery.mode(rows.has_key()),
+            mode: delivery.mode(has_key),
             adaptive: delivery.adaptive(),
             retry: delivery.retry(),
             attempt_timeout: delivery.attempt_timeout,
@@ -90,7 +99,7 @@ impl ReplayArgs {
             state: state.state.clone(),
             fresh: state.fresh,
             save_every: state.save_every,
-            flags: [rows.pinned(), requests.pinned()].concat(),
+            flags: [rows.pinned(), requests.pinned(), self.sources.pinned(&self.named)].concat(),
         })
     }
 

@@ -69,6 +69,10 @@ fn add(name: &str, key: &str, value: &Value, flags: &mut Vec<String>) -> Result<
         Value::Object(pairs) => {
             let joint = if name == "header" { ": " } else { "=" };
             for (left, right) in pairs {
+                if let (Value::Object(own), "input") = (right, name) {
+                    flags.push(format!("--input={}", input(left, own)?));
+                    continue;
+                }
                 flags.push(format!("--{name}={left}{joint}{}", scalar(key, right)?));
             }
         }
@@ -77,6 +81,27 @@ fn add(name: &str, key: &str, value: &Value, flags: &mut Vec<String>) -> Result<
         other => flags.push(format!("--{name}={}", scalar(key, other)?)),
     }
     Ok(())
+}
+
+/// An input with what it has of its own, as `--input` has it.
+fn input(name: &str, own: &Map<String, Value>) -> Result<String, String> {
+    let joined = |key: &str, value: &Value| match value {
+        Value::Array(items) => {
+            let items = items.iter().map(|item| scalar(key, item)).collect::<Result<Vec<_>, _>>()?;
+            Ok(items.join(","))
+        }
+        Value::Object(pairs) => {
+            let pairs = pairs.iter().map(|(left, right)| Ok(format!("{left}={}", scalar(key, right)?)));
+            Ok(pairs.collect::<Result<Vec<_>, String>>()?.join(","))
+        }
+        other => scalar(key, other),
+    };
+    let files = own.get("files").ok_or_else(|| format!("inputs: {name} has no key files"))?;
+    let mut text = format!("{name}={}", scalar("files", files)?);
+    for (key, value) in own.iter().filter(|(key, _)| *key != "files") {
+        text.extend([";", key, "=", &joined(key, value)?]);
+    }
+    Ok(text)
 }
 
 fn scalar(key: &str, value: &Value) -> Result<String, String> {
@@ -110,6 +135,9 @@ mod tests {
             "--limit=150",
         ];
         assert_eq!(flags(text).unwrap(), expected);
+        let own = "inputs:\n  a: a.csv\n  o: {files: o.csv, time: [t, u], csv-types: {x: number}}\n";
+        assert_eq!(flags(own).unwrap(), ["--input=a=a.csv", "--input=o=o.csv;time=t,u;csv-types=x=number"]);
+        assert!(flags("inputs: {o: {time: t}}").unwrap_err().contains("o has no key files"));
         assert_eq!(flags("inputs: [a.csv, 'b=c.csv']").unwrap(), ["a.csv", "--input=b=c.csv"]);
         for (text, words) in [
             ("- a", "no YAML of keys"),

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use wsp::time::Micros;
-use wsp_replay::{Columns, CsvForm, CsvType, Error, Flag, Format, Span, TimeForm, TimeUnit};
+use wsp_replay::{Columns, CsvForm, Error, Flag, Format, Span, TimeForm, TimeUnit, csv_types};
 
 use super::values::{instant, share};
 
@@ -127,22 +127,8 @@ impl RowArgs {
         let delimiter = delimiter.ok_or_else(|| {
             Error::flag("--csv-delimiter", format!("{:?} can't stand between cells", self.csv_delimiter))
         })?;
-        let kind = |text: &String| {
-            let (name, kind) = text.rsplit_once('=')?;
-            let kind = match kind {
-                "text" => CsvType::Text,
-                "number" => CsvType::Number,
-                "bool" => CsvType::Bool,
-                _ => return None,
-            };
-            Some((name.to_owned(), kind))
-        };
-        let types = self.csv_types.iter().map(|text| {
-            kind(text).ok_or_else(|| {
-                Error::flag("--csv-types", format!("{text:?} is not COLUMN=TYPE with text, number or bool"))
-            })
-        });
-        let types = types.collect::<Result<_, _>>()?;
+        let types = csv_types(self.csv_types.iter().map(String::as_str));
+        let types = types.map_err(|what| Error::flag("--csv-types", what))?;
         let usual = CsvForm::default();
         let nulls = if self.csv_null.is_empty() { usual.nulls } else { self.csv_null.clone() };
         Ok(CsvForm { delimiter, nulls, types })
