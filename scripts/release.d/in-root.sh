@@ -40,11 +40,10 @@ f 755 0:0 /usr/bin/wsp
 f 644 0:0 /usr/lib/systemd/system/wsp.service
 f 644 0:0 /usr/share/bash-completion/completions/wsp
 f 644 0:0 /usr/share/fish/vendor_completions.d/wsp.fish
-f 644 0:0 /usr/share/man/man1/wsp.1.gz
 f 644 0:0 /usr/share/zsh/vendor-completions/_wsp
 FILES
 )" "$(grep -v -e ' /usr/share/doc/' -e ' /var/lib/systemd/deb-systemd-helper' -e ' /usr/share/zsh$' -e ' /usr/share/zsh/vendor-completions$' \
-    -e ' /usr/share/fish$' -e ' /usr/share/fish/vendor_completions.d$' <<<"$brought")"
+    -e ' /usr/share/man/man1/' -e ' /usr/share/fish$' -e ' /usr/share/fish/vendor_completions.d$' <<<"$brought")"
 for file in README.md changelog.gz changelog.Debian.gz copyright docs/profile.md docs/runbook.md docs/deploy.md examples/local.yaml; do
     grep -q " 0:0 /usr/share/doc/wsp/$file$" <<<"$brought" || fail "/usr/share/doc/wsp/$file is missing"
 done
@@ -74,10 +73,16 @@ exposure=$(systemd-analyze security --offline=true --no-pager --threshold=20 /us
     fail "the unit is exposed: $exposure"
 echo "$exposure"
 
-# The manual renders without a warning, on 80 columns.
-warnings=$(MANWIDTH=80 man --warnings=w --encoding=UTF-8 --local-file --troff-device=utf8 --ditroff /usr/share/man/man1/wsp.1.gz 2>&1 >/dev/null)
-[ -z "$warnings" ] || fail "the manual: $warnings"
-[ "$(man --local-file /usr/share/man/man1/wsp.1.gz | grep -c -E '^(NAME|SYNOPSIS|DESCRIPTION)$')" = 3 ] || fail "the manual lacks sections"
+# The manual has a page for each command, which renders without a warning on 80 columns.
+grep -v -q -E ' 644 0:0 /usr/share/man/man1/wsp[a-z-]*\.1\.gz$' <<<"$(grep ' /usr/share/man/man1/' <<<"$brought")" && fail "a page of the manual has another mode, owner or name"
+for page in wsp wsp-run wsp-replay wsp-checkpoint-show; do
+    [ -e "/usr/share/man/man1/$page.1.gz" ] || fail "the manual has no page $page"
+done
+for page in /usr/share/man/man1/wsp*.1.gz; do
+    warnings=$(MANWIDTH=80 man --warnings=w --encoding=UTF-8 --local-file --troff-device=utf8 --ditroff "$page" 2>&1 >/dev/null)
+    [ -z "$warnings" ] || fail "$page: $warnings"
+    [ "$(man --local-file "$page" | grep -c -E '^(NAME|SYNOPSIS|DESCRIPTION)$')" = 3 ] || fail "$page lacks sections"
+done
 
 # Completions load in bash and complete a command.
 bash --norc -c '

@@ -63,7 +63,8 @@ layout() {
     said=$("$bin" --version)
     [ "$said" = "wsp $version" ] || fail "$program says '$said'; $manifest has $version"
 
-    "$bin" man | gzip -9n >"$root/usr/share/man/man1/wsp.1.gz"
+    "$bin" man --out "$root/usr/share/man/man1"
+    gzip -9n "$root"/usr/share/man/man1/*.1
     "$bin" completions bash >"$root/usr/share/bash-completion/completions/wsp"
     "$bin" completions zsh >"$root/usr/share/zsh/vendor-completions/_wsp"
     "$bin" completions fish >"$root/usr/share/fish/vendor_completions.d/wsp.fish"
@@ -89,7 +90,14 @@ layout() {
     chmod -R u=rwX,go=rX "$root"
 }
 
-maintainer() { sed -n 's/^maintainer = "\(.*\)"$/\1/p' "$manifest"; }
+# Who signs for the package, as Debian's tools have it in the environment; without one, a package that is not to be published.
+maintainer() {
+    if [ -n "${DEBEMAIL:-}" ]; then
+        echo "${DEBFULLNAME:-The World Streamer Producer maintainers} <$DEBEMAIL>"
+    else
+        sed -n 's/^maintainer = "\(.*\)"$/\1/p' "$manifest"
+    fi
+}
 
 # Where the files of a layout go in the tarball: for a prefix such as /usr/local, and readable before they are installed.
 make_tarball() {
@@ -109,7 +117,7 @@ make_tarball() {
 # make_deb FILE [OPTION]: the metadata is in the manifest of the program's package.
 make_deb() {
     CARGO_TARGET_DIR=$stage cargo deb --quiet --locked --offline --manifest-path "$manifest" --no-build --no-strip \
-        --compress-system "${@:2}" --deb-version "$debian" --output "$1" >/dev/null
+        --compress-system "${@:2}" --maintainer "$(maintainer)" --deb-version "$debian" --output "$1" >/dev/null
 }
 
 step_deb() {

@@ -82,8 +82,12 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page.
-    Man,
+    /// Print the manual page, or write one for each command.
+    Man {
+        /// Write `wsp.1` and a page for each command (`wsp-run.1`, …) into this folder instead.
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
     /// Print a reference page that is made from the code.
     Docs {
         /// Which page.

@@ -58,7 +58,7 @@ fn paths(command: &mut Command) -> Option<(&mut PathBuf, Vec<&mut PathBuf>)> {
         | Command::Replay(_)
         | Command::Simulate(_)
         | Command::Completions { .. }
-        | Command::Man
+        | Command::Man { .. }
         | Command::Docs { .. } => None,
     }
 }

@@ -151,9 +151,14 @@ pub(crate) fn run(command: Command, around: &Around) -> Outcome {
             clap_complete::generate(shell, &mut Cli::command(), "wsp", &mut std::io::stdout());
             Ok(Exit::Done)
         }
-        Command::Man => {
-            let page = clap_mangen::Man::new(Cli::command());
-            page.render(&mut std::io::stdout()).map_err(|error| Failure::failed(error.to_string()))?;
+        Command::Man { out } => {
+            let written = if let Some(folder) = &out {
+                std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+            } else {
+                clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())
+            };
+            let place = out.map_or_else(|| "stdout".into(), |folder| folder.display().to_string());
+            written.map_err(|error| Failure::failed(format!("the manual in {place}: {error}")))?;
             Ok(Exit::Done)
         }
         Command::Docs { page } => {
