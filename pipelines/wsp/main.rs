@@ -16,7 +16,7 @@ use commands::{Around, Failure, folder, logs, replay_config, run};
 
 /// glibc's own tears its heap to pieces between row groups, pages and bodies: the longer a run, the more memory (see
 /// docs/performance.md).
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

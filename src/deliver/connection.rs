@@ -21,7 +21,7 @@ use super::admission::{Admission, Way};
 use super::backoff::RetryPolicy;
 use super::dispatch::{Dispatch, Rules};
 use super::gate::{Attempt, Takes};
-use super::item::Item;
+use super::item::{Item, id_text};
 use super::judge::{Cause, Decided, Delivery, Judge, Stray, Verdict};
 use super::lines::Numbered;
 use super::options::DeliveryMode;
@@ -255,7 +255,7 @@ impl<T: Item, G: Takes<T>, J: Judge<T>, C: Clock> Connection<T, G, J, C> {
         let mut attempt = self.gate.push(&parcel.item).await;
         let verdict = shared.judge.judge(&parcel.item, &attempt).unwrap_or_else(|Stray(why)| {
             let status = if let Attempt::Answered(answer) = &attempt { Some(answer.status()) } else { None };
-            tracing::warn!(event_id = %const_hex::encode(parcel.item.id()), status, "{why}; the connection is closed");
+            tracing::warn!(event_id = %id_text(parcel.item.id()), status, "{why}; the connection is closed");
             self.gate.close();
             attempt = Attempt::ConnectionLost(why.to_owned());
             Verdict::Retry { why: format!("connection lost: {why}"), retry_after: None }
@@ -330,7 +330,7 @@ impl<T: Item, J: Judge<T>, C: Clock> Shared<T, J, C> {
         }
         if let Some(more) = self.retry_log.due(now) {
             let (max, delay) = (self.retry.max_attempts, due.saturating_sub(now).as_secs_f64());
-            let event_id = const_hex::encode(item.id());
+            let event_id = id_text(item.id());
             tracing::info!(
                 "WSP IG push retry attempt={attempts}/{max} delay={delay:.3}s reason={why} event_id={event_id} more={more}"
             );

@@ -22,7 +22,7 @@ use super::endpoint::Endpoint;
 use super::gate::{Answer, Attempt, Gate, GateConnection, Takes};
 use super::health::Probe;
 use super::http1::{Exchanged, Link, RequestHead};
-use super::item::Item;
+use super::item::{Item, id_text};
 use super::retry_after::retry_after;
 use super::tls::{self, Config, TlsError};
 use super::wire::{Dialer, Wire};
@@ -240,7 +240,7 @@ impl<T: Item, C: Clock> Sending<'_, T, C> {
             // The peer closed the connection while the request was on its way, which is nobody's fault: the same bytes go
             // out once more. It may have read them the first time all the same, so what comes of it stays ambiguous.
             *self.sent_again = true;
-            tracing::debug!(event_id = %const_hex::encode(self.item.id()), %lost, "the connection had been closed; the event is sent again");
+            tracing::debug!(event_id = %id_text(self.item.id()), %lost, "the connection had been closed; the event is sent again");
             link = match dialer.connect(self.deadline).await {
                 Ok(wire) => Link::new(wire),
                 Err(error) => return Attempt::ConnectionLost(format!("{lost}; then no connection: {error}")),

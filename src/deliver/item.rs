@@ -1,5 +1,6 @@
 //! What the push stage has to know of the items that it delivers.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,4 +34,13 @@ pub trait Item: Send + Sync + 'static {
 
     /// Puts a copy of the same bytes in the body's place: one that shares no memory with other items.
     fn set_body(&mut self, body: Bytes);
+}
+
+/// An id as logs and requests show it: 64 hexadecimal digits.
+pub(super) fn id_text(id: &[u8; 32]) -> String {
+    id.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // A string takes all that is written to it.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::item::id_text;
 use super::{Attempt, Cause, Decided, Delivery, Item, Judge, PushError, Stray, Verdict};
 
 /// An item.
@@ -41,7 +42,7 @@ impl Judge<Event> for Named {
         let Attempt::Answered(answer) = attempt else {
             return Ok(Verdict::Retry { why: format!("{attempt:?}"), retry_after: None });
         };
-        let (ours, body) = (const_hex::encode(event.id), String::from_utf8_lossy(answer.body()));
+        let (ours, body) = (id_text(&event.id), String::from_utf8_lossy(answer.body()));
         if body.contains("event_id") && !body.contains(&ours) {
             return Err(Stray("it names another event"));
         }

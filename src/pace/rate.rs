@@ -230,7 +230,7 @@ impl Add<Nanos> for Ticks {
 
 impl Reference for Ticks {
     fn duration_since(&self, earlier: Self) -> Nanos {
-        Nanos::new(self.0.saturating_sub(earlier.0))
+        Nanos::from(self.0.saturating_sub(earlier.0))
     }
 
     fn saturating_sub(&self, ticks: Nanos) -> Self {

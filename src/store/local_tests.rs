@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::executor::block_on;
+use futures_executor::block_on;
 
 use super::{Key, LocalStore, ObjectStore};
 use crate::disk::testing::before;

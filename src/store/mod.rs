@@ -14,7 +14,7 @@ mod local;
 mod local_tests;
 mod memory;
 mod open;
-#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "only the S3 store waits"))]
+#[cfg_attr(not(any(feature = "s3", test)), expect(dead_code, reason = "only the S3 store waits"))]
 mod patience;
 #[cfg(test)]
 mod power_tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use futures::executor::block_on;
+use futures_executor::block_on;
 use proptest::prelude::*;
 
 use super::{Key, LocalStore, ObjectStore, StoreError};

@@ -8,16 +8,19 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
+#[cfg(feature = "mapped")]
 use memmap2::MmapMut;
 
-/// From so many bytes on a room is a mapping of its own, which the system has back as soon as it is let go of. An
+/// With the feature `mapped`, from so many bytes on a room is a mapping of its own, which the system has back as soon as it is let go of. An
 /// allocator would keep it for a while, and small things settle in it: a run's memory then grows for as long as it lasts.
+#[cfg(any(feature = "mapped", test))]
 const MAPPED_FROM: usize = 128 * 1024;
 
 /// Zeroes, to be written over.
 #[derive(Debug)]
 pub(super) enum Room {
     Heap(Vec<u8>),
+    #[cfg(feature = "mapped")]
     Mapped(MmapMut),
 }
 
@@ -28,13 +31,18 @@ impl Room {
     ///
     /// The system has no memory left, or no more mappings for this process.
     pub(super) fn new(length: usize) -> io::Result<Self> {
-        if length < MAPPED_FROM { Ok(Self::Heap(vec![0; length])) } else { MmapMut::map_anon(length).map(Self::Mapped) }
+        #[cfg(feature = "mapped")]
+        if length >= MAPPED_FROM {
+            return MmapMut::map_anon(length).map(Self::Mapped);
+        }
+        Ok(Self::Heap(vec![0; length]))
     }
 
     /// What was written, to be shared.
     pub(super) fn freeze(self) -> Bytes {
         match self {
             Self::Heap(bytes) => bytes.into(),
+            #[cfg(feature = "mapped")]
             Self::Mapped(bytes) => Bytes::from_owner(bytes),
         }
     }
@@ -46,6 +54,7 @@ impl Deref for Room {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Heap(bytes) => bytes,
+            #[cfg(feature = "mapped")]
             Self::Mapped(bytes) => bytes,
         }
     }
@@ -55,6 +64,7 @@ impl DerefMut for Room {
     fn deref_mut(&mut self) -> &mut [u8] {
         match self {
             Self::Heap(bytes) => bytes,
+            #[cfg(feature = "mapped")]
             Self::Mapped(bytes) => bytes,
         }
     }

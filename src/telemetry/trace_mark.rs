@@ -4,6 +4,7 @@
 //! run's trace id ──► TraceMark ──event id──► traceparent: 00-<trace>-<first 8 bytes of the event id>-01
 //! ```
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,13 +37,10 @@ impl TraceMark {
         if high == 0 && low == 0 {
             return None;
         }
-        let mut out = *b"00-00000000000000000000000000000000-0000000000000000-01";
-        let parts =
-            [(3, high.to_be_bytes()), (19, low.to_be_bytes()), (36, *event_id.first_chunk().unwrap_or(&[0; 8]))];
-        for (at, bytes) in parts {
-            // Eight bytes into sixteen places.
-            let _ = const_hex::encode_to_slice(bytes, &mut out[at..at + 16]);
-        }
+        let span = u64::from_be_bytes(*event_id.first_chunk().unwrap_or(&[0; 8]));
+        let mut out = [0; LENGTH];
+        // As many bytes as there are places.
+        let _ = write!(&mut out[..], "00-{high:016x}{low:016x}-{span:016x}-01");
         Some(out)
     }
 }

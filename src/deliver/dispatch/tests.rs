@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
 
 use futures::FutureExt;
-use futures::executor::block_on;
+use futures_executor::block_on;
 
 use super::*;
 use crate::clock::{Clock, SystemClock};

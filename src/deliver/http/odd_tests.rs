@@ -178,6 +178,7 @@ async fn an_answer_that_ends_with_its_connection_is_marked_as_perhaps_cut() {
     assert_eq!((&cut.body()[..], cut.is_whole(), whole.is_whole()), (body.as_bytes(), false, true));
 }
 
+#[cfg(feature = "gzip")]
 #[tokio::test]
 async fn what_middle_boxes_do_to_answers_is_read() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

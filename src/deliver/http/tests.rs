@@ -23,6 +23,7 @@ pub(super) enum Reply {
     Send(String),
     SendAndClose(String),
     /// The same, from bytes, with the connection kept.
+    #[cfg(feature = "gzip")]
     Bytes(Vec<u8>),
     /// Close after this time.
     Leave(Duration),
@@ -50,6 +51,7 @@ pub(super) async fn server(replies: impl IntoIterator<Item = Reply>) -> (SocketA
                     match reply {
                         Reply::Send(text) => stream.write_all(text.as_bytes()).await.unwrap(),
                         Reply::SendAndClose(text) => return stream.write_all(text.as_bytes()).await.unwrap(),
+                        #[cfg(feature = "gzip")]
                         Reply::Bytes(bytes) => stream.write_all(&bytes).await.unwrap(),
                         Reply::Leave(after) => return tokio::time::sleep(after).await,
                         Reply::Silence => {}

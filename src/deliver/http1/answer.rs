@@ -52,7 +52,7 @@ pub struct Received {
     pub status: u16,
     /// When to come again; of an answer that is no success.
     pub later: Option<Box<Later>>,
-    /// The body, unpacked where it was compressed with gzip; cut at [`BODY_LIMIT`].
+    /// The body, unpacked where it was compressed with gzip and the feature `gzip` is on; cut at [`BODY_LIMIT`].
     pub body: Bytes,
     /// Whether the body came to an end of its own: a length or the last chunk, and that of its gzip stream. A body that
     /// ends with its connection may have been cut short.

@@ -10,6 +10,10 @@
 
 mod answer;
 mod chunks;
+#[cfg(feature = "gzip")]
+mod gzip;
+#[cfg(not(feature = "gzip"))]
+#[path = "no_gzip.rs"]
 mod gzip;
 mod link;
 mod request;

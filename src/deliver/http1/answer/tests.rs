@@ -144,6 +144,7 @@ fn a_body_that_ends_with_its_connection_may_not_be_whole() {
     }
 }
 
+#[cfg(feature = "gzip")]
 #[test]
 fn a_compressed_body_is_unpacked_however_it_is_labelled_and_framed() {
     let body = br#"{"decision":"ADMIT"}"#;
