@@ -176,9 +176,9 @@ impl Kafka {
 
     /// All records of a topic, partition after partition, each in its order.
     pub(crate) fn records(&self, topic: &str, partitions: i32) -> Vec<Record> {
-        let consumer: BaseConsumer = self.client().set("group.id", "nobody").create().unwrap();
         let mut records = Vec::new();
         for partition in 0..partitions {
+            let consumer: BaseConsumer = self.client().set("group.id", "nobody").create().unwrap();
             let (low, high) = consumer.fetch_watermarks(topic, partition, WAIT).unwrap();
             if low == high {
                 continue;
@@ -187,7 +187,8 @@ impl Kafka {
             all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
             consumer.assign(&all).unwrap();
             loop {
-                let message = consumer.poll(WAIT).unwrap().unwrap();
+                let message = consumer.poll(WAIT);
+                let message = message.unwrap_or_else(|| panic!("{topic}/{partition}: no record below {high}")).unwrap();
                 let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
                 let header =
                     |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.unwrap_or_default().to_vec());
