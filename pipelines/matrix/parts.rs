@@ -139,6 +139,7 @@ async fn hold<C: Clock + std::fmt::Debug>(m: &Matrix<C>) -> Result<String, Refus
         last_row_index: 1,
         last_ts_utc: None,
         last_event_id: None,
+        digested: None,
     };
     let kept = Kept::at([cursor]);
     let mut held = store.open(&scope).await?;

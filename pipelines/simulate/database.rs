@@ -188,7 +188,9 @@ impl ScopeTable<RowCursors> for Table {
                 judge.saves_beyond(process, &outputs(&judge, Some(&beside)));
                 judge.keeps(process, now);
                 // The table has the legacy producer's columns.
-                let in_table = |cursor: Cursor| (cursor.output_id.clone(), Cursor { last_event_id: None, ..cursor });
+                let in_table = |cursor: Cursor| {
+                    (cursor.output_id.clone(), Cursor { last_event_id: None, digested: None, ..cursor })
+                };
                 row.cursors.extend(cursors.into_iter().map(in_table));
                 row.beside = Some(beside);
                 Answer::Done

@@ -338,7 +338,10 @@ impl Judge {
                     totals.foreign += u64::from(foreign);
                     Ok(())
                 }
-                None => line.check_streamed(has),
+                None => {
+                    line.check_streamed(has)?;
+                    end.tally.map_or(Ok(()), |tally| line.check_digests(tally.digests()))
+                }
                 Some(refusal) => line.check_refused(refusal),
             }
         });

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use wsp::deliver::DeliveryMode;
 use wsp_world::checkpoint::{Beyond, Cursor, Kept};
-use wsp_world::model::{Decision, Event, Reason, Refusal};
+use wsp_world::model::{Decision, Digested, Event, EventDigest, Reason, Refusal, RunDigests};
 use wsp_world::prepare::Prepared;
 use wsp_world::producer::Settings;
 
@@ -420,6 +420,25 @@ impl Line {
         Ok(())
     }
 
+    /// The digests of a run that ended well are those of the line's events, whatever crashed before.
+    pub(super) fn check_digests(&self, told: &RunDigests) -> Result<(), Violation> {
+        for (rank, output) in self.outputs.iter().enumerate() {
+            let told = told.of(rank).unwrap_or_default();
+            let mut expected = Digested::none_from(told.from);
+            for (row, (.., n)) in (0..).zip(&output.rows).skip(told.from as usize) {
+                if self.members.contains(n) {
+                    expected.events += 1;
+                    expected.digest += EventDigest::of(&self.events[*n].event_id, row);
+                }
+            }
+            if told != expected {
+                let what = format!("its digest of {} is {told:?}, its events give {expected:?}", output.id);
+                return Err(broken(Promise::TruthfulEnd, what));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check_refused(&self, refusal: &Refusal) -> Result<(), Violation> {
         match refusal.reason {
             Reason::InternalError => Err(broken(Promise::TruthfulEnd, refusal.to_string())),
@@ -439,6 +458,6 @@ impl Line {
 
 /// The cursors by output, as all stores have them: some keep the event ids elsewhere.
 fn by_output(cursors: &[Cursor]) -> BTreeMap<String, Cursor> {
-    let plain = |cursor: &Cursor| Cursor { last_event_id: None, ..cursor.clone() };
+    let plain = |cursor: &Cursor| Cursor { last_event_id: None, digested: None, ..cursor.clone() };
     cursors.iter().map(|cursor| (cursor.output_id.to_string(), plain(cursor))).collect()
 }

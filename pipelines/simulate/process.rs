@@ -191,6 +191,8 @@ async fn stream(
     let bodies = ByteBudget::new(settings.body_memory);
     let (clock_too, stats) = (clock.clone(), pushes.clone());
     let unsaved = Unsaved::new();
+    let tally = LiveTally::new(run.outputs.len())?;
+    let digests = tally.lock().digests().clone();
     let parts = Parts {
         gate,
         clock: clock_too,
@@ -201,6 +203,7 @@ async fn stream(
         read,
         framed: framed.clone(),
         unsaved,
+        digests,
         bodies,
         framing: Framing::SameThread,
     };
@@ -209,6 +212,5 @@ async fn stream(
         let (output, row) = (&cursor.cursor.output_id, cursor.cursor.last_row_index);
         saved.note(format_args!("p{id} has saved {output} row {row}: {}", cursor.reason.as_str()));
     });
-    let tally = LiveTally::new(run.outputs.len())?;
     Ok(account::settle(answers, &run, &from, due, &framed, tally, &clock).await)
 }

@@ -29,6 +29,7 @@ pub mod producer;
 pub mod profile;
 mod progress;
 pub mod ready;
+mod rereading;
 pub mod resuming;
 pub mod run;
 pub mod run_evidence;

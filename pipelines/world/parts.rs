@@ -6,6 +6,7 @@ use wsp::stop::Stop;
 use wsp::telemetry::Counter;
 
 use crate::checkpoint::{CheckpointScope, Earlier, RowCursors, Unsaved};
+use crate::model::RunDigests;
 
 /// What a run is streamed with.
 pub struct Parts<G, C> {
@@ -27,6 +28,8 @@ pub struct Parts<G, C> {
     pub framed: Counter,
     /// Where it is kept since when answered events wait to be saved.
     pub unsaved: Unsaved,
+    /// Where it is kept, in the end, what the answered events are digested to.
+    pub digests: RunDigests,
     /// What request bodies in memory are counted against, those of the framed events among them.
     pub bodies: ByteBudget,
     /// Where rows are read and framed.

@@ -18,13 +18,13 @@ where
     C: Clock,
     F: FnMut(SavedCursor) + Send + 'static,
 {
-    let Parts { gate, clock, scope, earlier, stop, stats, read, framed, unsaved, bodies, framing } = parts;
+    let Parts { gate, clock, scope, earlier, stop, stats, read, framed, unsaved, digests, bodies, framing } = parts;
     // What is sent beyond the last save, and so what a crash can repeat.
     let credit = Credit::new(settings.bound());
     let push =
         settings.push(clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop.clone()).stats(stats);
     let save = settings.checkpoint(clock.clone()).settle(credit).unsaved(unsaved).stop(stop);
-    let layout = settings.layout(run).earlier(earlier.clone()).on_saved(on_saved);
+    let layout = settings.layout(run).earlier(earlier.clone()).digests(digests).on_saved(on_saved);
 
     let (events, answered_earlier) = events(run, from, settings, &read, framed, &bodies)
         // Reading, merging and framing is work, what follows is waiting: they get a thread each.

@@ -9,25 +9,21 @@
 
 use std::collections::BTreeSet;
 
-use futures::StreamExt;
-use sha2::{Digest, Sha256};
-use wsp::ahead::AheadExt;
 use wsp::clock::Clock;
 use wsp::deliver::{Lookup, Probe};
-use wsp::frame::FrameExt as _;
-use wsp::merge::merge;
 
 use crate::envelope::RunPins;
 use crate::evidence::verify::holds_together;
-use crate::evidence::{EarlierStart, End, OutputSummary, Status, Summary, Told, Unstarted};
+use crate::evidence::{End, OutputSummary, Status, Summary, Told, Unstarted};
 use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
+use crate::oracle::View;
 use crate::oracle::world::{self, ViewRoot, Wanted};
-use crate::oracle::{Resume, Scan, View};
 use crate::profile::Profile;
 use crate::run::identity::RunIdentity;
 
 use super::positions::{checkpoints, resumed_at};
 use super::prepare::{self, Prepared, PreparedOutput};
+use super::rereading::{self, Claim, Sample};
 use super::resuming::{self, Resumed};
 
 /// How much is looked at.
@@ -75,10 +71,7 @@ pub async fn verify<C: Clock + std::fmt::Debug>(
     let standing = standing(profile, &world, summary, clock).await;
     list.note("checkpoint", standing, Clone::clone);
     if depth.digest || depth.sample.is_some() {
-        for earlier in &told.start.earlier {
-            read_earlier(&world, earlier, &mut list).await;
-        }
-        read_again(&world, summary, depth, &mut list).await;
+        read_again(&world, &told, summary, depth, &mut list).await;
     } else {
         list.waive("digest", "not asked for");
     }
@@ -197,7 +190,7 @@ async fn standing<C: Clock + std::fmt::Debug>(
                 told.counts.settled()
             )));
         }
-        let covered = told.start.resumed_at + told.event_id_digest_events;
+        let covered = told.told().reaches();
         if run.lane.is_whole() && reached > covered.max(told.start.resumed_at) {
             return Err(mismatch(format!(
                 "{id}: it stands at row {reached}, but rows were answered to {covered} alone"
@@ -208,89 +201,14 @@ async fn standing<C: Clock + std::fmt::Debug>(
     Ok(if short == 0 { "at the end of every output".to_owned() } else { format!("{short} rows before the end") })
 }
 
-/// Event ids of some rows, read anew.
-struct ReadAnew {
-    /// An output each: how many there were, and their digest.
-    digests: Vec<(u64, Hex64)>,
-    /// Every so many of them, with their ranks.
-    sampled: Vec<(usize, [u8; 32])>,
-}
-
-/// Reads `wanted` rows of each output from the place behind `rows` rows on, for their ids.
-async fn read_ids(run: &Prepared, rows: &[u64], wanted: &[u64], every: u64) -> Result<ReadAnew, Refusal> {
-    let total: u64 = wanted.iter().sum();
-    let mut digests = vec![(0_u64, Sha256::new()); wanted.len()];
-    let (mut read, mut sampled) = (0_u64, Vec::new());
-    let from: Vec<Resume> = run.outputs.iter().zip(rows).map(|(output, rows)| place(&output.view, *rows)).collect();
-    let scan = Scan::new().limit(wanted.iter().copied().max().unwrap_or(0));
-    let mut events = merge(run.batches(scan, &from)).frame(run.framer()).ahead("wsp-verify", 8);
-    while read < total {
-        let Some(chunk) = events.next().await.transpose()? else { break };
-        for event in chunk {
-            let rank = usize::from(event.position.rank);
-            let Some((count, digest)) = digests.get_mut(rank).filter(|(count, _)| *count < wanted[rank]) else {
-                continue;
-            };
-            *count += 1;
-            digest.update(event.event_id);
-            if read.is_multiple_of(every) {
-                sampled.push((rank, event.event_id));
-            }
-            read += 1;
-        }
-    }
-    let told = |(count, digest): (u64, Sha256)| (count, Hex64::of_digest(digest.finalize().into()));
-    Ok(ReadAnew { digests: digests.into_iter().map(told).collect(), sampled })
-}
-
-/// Whether `events` rows have the digest that is told of them.
-fn same_digest((count, found): &(u64, Hex64), events: u64, told: &Hex64) -> Result<(), Refusal> {
-    if *count != events {
-        return Err(mismatch(format!("it covers {events} events, the lane has {count} there")));
-    }
-    if found == told { Ok(()) } else { Err(mismatch(format!("the evidence has {told}, the Oracle gives {found}"))) }
-}
-
-/// Reads the rows that an earlier start answered once more. Of one that was cut off nothing is told.
-async fn read_earlier(run: &Prepared, earlier: &EarlierStart, list: &mut CheckList) {
-    let told = earlier.outputs.iter().map(|output| {
-        Some((output.start.resumed_at, output.event_id_digest_events?, output.event_id_digest.as_ref()?))
-    });
-    let Some(told) = told.collect::<Option<Vec<_>>>().filter(|told| told.len() == run.outputs.len()) else { return };
-    let (rows, wanted): (Vec<u64>, Vec<u64>) = told.iter().map(|(rows, events, _)| (*rows, *events)).unzip();
-    let name = |output: &OutputId| format!("digest {output}, start of {}", earlier.started);
-    match read_ids(run, &rows, &wanted, u64::MAX).await {
-        Err(refusal) => list.refuse(format!("digest, start of {}", earlier.started), refusal),
-        Ok(read) => {
-            for ((output, (_, events, told)), found) in run.outputs.iter().zip(told).zip(&read.digests) {
-                let compared = same_digest(found, events, told);
-                list.note(name(&output.view.output_id), compared, |()| format!("{events} event ids give {told}"));
-            }
-        }
-    }
-}
-
-/// Reads the rows that the run answered once more, for their ids.
-async fn read_again<C: Clock>(run: &Prepared, summary: &Summary, depth: &Depth<C>, list: &mut CheckList) {
-    let wanted: Vec<u64> = summary.outputs.iter().map(|output| output.event_id_digest_events).collect();
-    let rows: Vec<u64> = summary.outputs.iter().map(|output| output.start.resumed_at).collect();
-    let total: u64 = wanted.iter().sum();
-    let every = depth.sample.as_ref().map_or(u64::MAX, |(_, sample)| (total / (*sample).max(1)).max(1));
-    let ReadAnew { digests, sampled } = match read_ids(run, &rows, &wanted, every).await {
-        Ok(read) => read,
-        Err(refusal) => {
-            list.refuse("digest", refusal);
-            return;
-        }
-    };
-    for (output, found) in summary.outputs.iter().zip(digests) {
-        let compared = same_digest(&found, output.event_id_digest_events, &output.event_id_digest);
-        let (count, digest) = found;
-        list.note(format!("digest {}", output.start.output_id), compared, |()| {
-            format!("{count} event ids give {digest}")
-        });
-    }
-    if let Some((probe, _)) = &depth.sample {
+/// Reads the rows that the starts of the run answered once more, for their ids.
+async fn read_again<C: Clock>(run: &Prepared, told: &Told, summary: &Summary, depth: &Depth<C>, list: &mut CheckList) {
+    let own = Claim::of_summary(summary);
+    let earlier = told.start.earlier.iter().filter_map(|start| Claim::of_earlier(start, run.outputs.len()));
+    let asked = depth.sample.as_ref().map(|(probe, sample)| (probe, *sample));
+    let wanted = asked.map(|(_, sample)| Sample::of(summary, sample));
+    let Some(sampled) = rereading::check(run, own, earlier.collect(), wanted, list).await else { return };
+    if let Some((probe, _)) = asked {
         let asked = sampled.len();
         let quarantined: Vec<u64> = summary.outputs.iter().map(|output| output.counts.quarantined).collect();
         match ask(probe, sampled, quarantined).await {
@@ -343,15 +261,4 @@ async fn ask<C: Clock>(
         }
     }
     Ok(Some(turned_away))
-}
-
-/// The place behind so many rows of a view.
-fn place(view: &View, mut rows: u64) -> Resume {
-    for (file, part) in view.parts.iter().enumerate() {
-        if rows < part.rows {
-            return Resume { file, row: rows, after: None };
-        }
-        rows -= part.rows;
-    }
-    Resume { file: view.parts.len(), row: 0, after: None }
 }

@@ -51,6 +51,9 @@ pub trait Layout {
     /// `kept` is durable. It is called on the stream's own path and must not block.
     fn saved(&mut self, _kept: Self::Kept) {}
 
+    /// The stream is dropped, however it ended: nothing is answered any more.
+    fn over(&mut self, _answered: &Watermark<Self::Mark>) {}
+
     /// The error of a stream that ended with `first`, and whose last save failed with `second`.
     fn and_then(&self, first: Self::Error, _second: &Self::Error) -> Self::Error {
         first

@@ -14,6 +14,7 @@ use super::watermark::{Mark, Place};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run<M: Mark> {
     pub(super) first: M::Place,
+    /// It stands for all of them.
     pub(super) last: M,
 }
 
@@ -47,11 +48,14 @@ impl<M: Mark> Runs<M> {
         };
         match (joins_before, joins_next) {
             (true, true) => {
-                self.runs[at - 1].last = self.runs[at].last;
+                self.runs[at - 1].last = self.runs[at].last.after(mark).after(self.runs[at - 1].last);
                 self.runs.remove(at);
             }
-            (true, false) => self.runs[at - 1].last = mark,
-            (false, true) => self.runs[at].first = place,
+            (true, false) => self.runs[at - 1].last = mark.after(self.runs[at - 1].last),
+            (false, true) => {
+                self.runs[at].first = place;
+                self.runs[at].last = self.runs[at].last.after(mark);
+            }
             (false, false) => self.runs.insert(at, Run { first: place, last: mark }),
         }
         true
@@ -74,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// An item, and something that is remembered of it.
+    /// An item, and the sum of something over the items that it stands for.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     struct Remembered((usize, u64), u64);
 
@@ -84,20 +88,25 @@ mod tests {
         fn place(&self) -> (usize, u64) {
             self.0
         }
+
+        fn after(self, before: Self) -> Self {
+            Self(self.0, self.1 + before.1)
+        }
     }
 
     proptest! {
         #[test]
         fn they_are_the_set_of_what_was_added(added in proptest::collection::vec(0_u64..40, 0..80), from in 0_u64..40) {
             let (mut runs, mut set) = (Runs::new(), BTreeSet::new());
-            let mark = |seq: u64| Remembered((0, seq), seq * 3);
+            let mark = |seq: u64| Remembered((0, seq), seq * seq);
             for seq in added {
                 prop_assert_eq!(runs.add(mark(seq)), set.insert(seq));
             }
             let held: Vec<u64> = runs.iter().flat_map(|run| run.first.1..=run.last_seq()).collect();
             prop_assert_eq!(&held, &set.iter().copied().collect::<Vec<_>>());
             let spans: Vec<_> = runs.iter().copied().collect();
-            let is_as_added = |run: &Run<Remembered>| run.last == mark(run.last_seq());
+            let sum = |run: &Run<Remembered>| (run.first.1..=run.last_seq()).map(|seq| seq * seq).sum();
+            let is_as_added = |run: &Run<Remembered>| run.last == Remembered((0, run.last_seq()), sum(run));
             prop_assert!(spans.iter().all(is_as_added));
             prop_assert!(spans.windows(2).all(|pair| pair[0].last_seq() + 1 < pair[1].first.1), "none touch");
             let expected = spans.first().copied().filter(|run| run.first.1 == from);

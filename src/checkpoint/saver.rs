@@ -229,6 +229,12 @@ where
     }
 }
 
+impl<S, L: Layout, C> Drop for Saver<S, L, C> {
+    fn drop(&mut self) {
+        self.layout.over(&self.watermark);
+    }
+}
+
 fn not_saved<E: From<CheckpointError>>(detail: impl Into<String>) -> E {
     CheckpointError::new(CheckpointFault::NotSaved, detail).into()
 }

@@ -32,13 +32,20 @@ impl Place for (usize, u64) {
     }
 }
 
-/// What is remembered of an answered item: its place, and what else is kept of the last one.
+/// What is remembered of an answered item: its place, and what else is kept of the last one, or of all up to it.
 pub trait Mark: Copy + fmt::Debug + Send {
     /// What its place is.
     type Place: Place;
 
     /// Where the item stands.
     fn place(&self) -> Self::Place;
+
+    /// This mark, for the items that `before` stands for as well: it stands right before them. A mark that adds
+    /// something up over items does so here; sums may be made in any order.
+    #[must_use]
+    fn after(self, _before: Self) -> Self {
+        self
+    }
 }
 
 /// A place alone.
@@ -75,8 +82,9 @@ impl<M: Mark> Source<M> {
         if seq != self.next {
             return seq > self.next && self.ahead.add(mark);
         }
-        let last = self.ahead.take_from(seq + 1).map_or(mark, |run| run.last);
-        (self.prefix, self.next) = (Some(last), last.place().seq() + 1);
+        let last = self.ahead.take_from(seq + 1).map_or(mark, |run| run.last.after(mark));
+        self.next = last.place().seq() + 1;
+        self.prefix = Some(self.prefix.map_or(last, |prefix| last.after(prefix)));
         true
     }
 }
@@ -103,7 +111,7 @@ impl<M: Mark> Watermark<M> {
         self.sources.len()
     }
 
-    /// The last item of `source` that is answered with all before it.
+    /// The last item of `source` that is answered with all before it; its mark stands for all of them.
     #[must_use]
     pub fn prefix(&self, source: usize) -> Option<M> {
         self.sources.get(source)?.prefix
@@ -134,6 +142,22 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    /// An item, and the sum of the numbers of those that it stands for, each of them squared.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Summed((usize, u64), u64);
+
+    impl Mark for Summed {
+        type Place = (usize, u64);
+
+        fn place(&self) -> (usize, u64) {
+            self.0
+        }
+
+        fn after(self, before: Self) -> Self {
+            Self(self.0, self.1 + before.1)
+        }
+    }
+
     proptest! {
         /// Any answers in any order, against a set of all that was answered.
         #[test]
@@ -145,13 +169,14 @@ mod tests {
             let mut answered = BTreeSet::new();
             for (source, seq) in acks {
                 let is_of_run = source < 3 && (source != 1 || seq >= first);
-                let new = watermark.ack((source, seq));
+                let new = watermark.ack(Summed((source, seq), seq * seq));
                 prop_assert_eq!(new, is_of_run && answered.insert((source, seq)));
                 for source in 0..3 {
                     let start = if source == 1 { first } else { 0 };
                     let next = (start..=25).find(|seq| !answered.contains(&(source, *seq))).unwrap();
                     prop_assert_eq!(watermark.next(source), next);
-                    prop_assert_eq!(watermark.prefix(source), (next > start).then(|| (source, next - 1)));
+                    let sum = (start..next).map(|seq| seq * seq).sum();
+                    prop_assert_eq!(watermark.prefix(source), (next > start).then(|| Summed((source, next - 1), sum)));
                     let ahead: Vec<_> = watermark.ahead(source).flat_map(|(first, last)| first.1..=last.1).collect();
                     let expected: Vec<_> = (next..25).filter(|seq| answered.contains(&(source, *seq))).collect();
                     prop_assert_eq!(ahead, expected);

@@ -19,7 +19,7 @@ use wsp_reference::world::{WorldSpec, generate};
 use wsp_world::checkpoint::{CheckpointStore as _, Earlier, MemoryCheckpoints, Unsaved};
 use wsp_world::envelope::{LaneFilter, OutputFrame};
 use wsp_world::ig::memory::{MemoryGate, Step};
-use wsp_world::model::{Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch};
+use wsp_world::model::{Event, Lane, LaneKey, Micros, Position, Reason, Refusal, RowBatch, RunDigests};
 use wsp_world::oracle::{Resume, RowFilter, Scan, View};
 use wsp_world::prepare::{self, Prepared};
 use wsp_world::producer::{self, Caps, Framing, Parts, ReadCounts, Settings};
@@ -325,6 +325,7 @@ async fn dues(run: &Prepared, settings: &Settings) -> BTreeMap<[u8; 32], Duratio
         read: ReadCounts::default(),
         framed: framed.clone(),
         unsaved: Unsaved::new(),
+        digests: RunDigests::new(),
         bodies: ByteBudget::unlimited(),
         framing: Framing::OwnThread,
     };

@@ -153,24 +153,26 @@ fn answered_beyond(gate: &str) -> Stage {
 #[test]
 fn rows_answered_beyond_a_cursor_are_not_sent_again() {
     type Edit = fn(&Stage);
-    let cases: &[(&str, Edit, u64, u64)] = &[
-        ("as it was left", |_| (), 20, 20),
-        ("the producer in place went on", |s| take_cursor_to(s, 74), 10, 15),
-        ("and over all of it", |s| take_cursor_to(s, 99), 0, 0),
+    // What is sent, what an earlier start saw answered, and the first row that the digest counts.
+    let cases: &[(&str, Edit, u64, u64, u64)] = &[
+        ("as it was left", |_| (), 20, 20, 60),
+        ("the producer in place went on", |s| take_cursor_to(s, 74), 10, 15, 75),
+        ("and over all of it", |s| take_cursor_to(s, 99), 0, 0, 100),
         // Somebody wants events again.
-        ("the cursor was taken back", |s| take_cursor_to(s, 39), 60, 0),
-        ("the cursor was removed", |s| s.remove(&cursor(FRAUD)), 100, 0),
-        ("another cursor was removed", |s| s.remove(&cursor(OUTPUTS[0])), 50 + 20, 20),
-        ("it was removed", |s| s.remove(&answered()), 40, 0),
+        ("the cursor was taken back", |s| take_cursor_to(s, 39), 60, 0, 40),
+        ("the cursor was removed", |s| s.remove(&cursor(FRAUD)), 100, 0, 0),
+        ("another cursor was removed", |s| s.remove(&cursor(OUTPUTS[0])), 50 + 20, 20, 60),
+        ("it was removed", |s| s.remove(&answered()), 40, 0, 60),
         (
             "of an output that the run lacks",
             |s| s.edit(&answered(), |a| a["outputs"][0]["output_id"] = json!("o")),
             40,
             0,
+            60,
         ),
-        ("a key of a later producer", |s| s.edit(&answered(), |a| a["outputs"][0]["more"] = json!(1)), 20, 20),
+        ("a key of a later producer", |s| s.edit(&answered(), |a| a["outputs"][0]["more"] = json!(1)), 20, 20, 60),
     ];
-    for (case, edit, sent, earlier) in cases {
+    for (case, edit, sent, earlier, from) in cases {
         let gate = CaptureGate::admitting();
         let stage = answered_beyond(&gate.url);
         edit(&stage);
@@ -181,8 +183,8 @@ fn rows_answered_beyond_a_cursor_are_not_sent_again() {
         let outputs = summary["outputs"].as_array().unwrap();
         let traffic = outputs.iter().find(|output| output["output_id"] == FRAUD).unwrap();
         assert_eq!(traffic["answered_earlier"], json!(earlier), "{case}");
-        let digested = traffic["answered"].as_u64().unwrap() + earlier;
-        assert_eq!(traffic["event_id_digest_events"], json!(digested), "{case}: in neither count twice");
+        let digested = (&traffic["event_id_digest_from"], &traffic["event_id_digest_events"]);
+        assert_eq!(digested, (&json!(from), &json!(100 - from)), "{case}: each row once");
         assert_eq!(stage.cursors()[FRAUD]["last_row_index"], json!(99), "{case}: the cursor is at the end");
         let verified = stage.wsp(&["verify", "--profile", "profile.yaml"]).output().unwrap();
         assert_eq!(verified.status.code(), Some(0), "{case}: {}", String::from_utf8_lossy(&verified.stdout));
@@ -201,6 +203,18 @@ fn rows_kept_as_answered_that_are_not_this_runs_are_refused() {
             |s| s.edit(&answered(), |a| a["outputs"][0]["files"][0]["rows"][0] = json!([79, 70])),
             "CHECKPOINT_UNREADABLE",
             &["answered.json", FRAUD],
+        ),
+        (
+            "more events digested than there are rows",
+            |s| {
+                s.edit(&answered(), |a| {
+                    let digested = json!({"from": 0, "events": 61, "digest": "0".repeat(64)});
+                    let file = &a["outputs"][0]["cursor"]["file"];
+                    a["rows"] = json!([{"output_id": FRAUD, "file": file, "row": 59, "event_id": "0".repeat(64), "digested": digested}]);
+                });
+            },
+            "CHECKPOINT_FOREIGN",
+            &["61 events"],
         ),
         (
             "another scope",

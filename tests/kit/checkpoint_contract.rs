@@ -5,7 +5,7 @@ use std::time::Duration;
 use wsp_world::checkpoint::{
     AnsweredRows, Beyond, CheckpointStore, Cursor, FileRows, Kept, LeaseState, OutputFiles, Place, RowCursors, Views,
 };
-use wsp_world::model::{Hex64, OutputId, Reason};
+use wsp_world::model::{Digested, Hex64, OutputId, Reason};
 
 /// A scope key made of one digit.
 pub(crate) fn scope(digit: char) -> Hex64 {
@@ -24,6 +24,7 @@ pub(crate) fn cursor(name: &str, file: &str, row: u64) -> Cursor {
         last_row_index: row,
         last_ts_utc,
         last_event_id: None,
+        digested: None,
     }
 }
 
@@ -64,12 +65,16 @@ async fn views_and_event_ids_are_kept_until_a_reset(store: &dyn CheckpointStore<
     held.keep_views(&kept).await.unwrap();
     assert_eq!(held.views().await.unwrap(), Some(kept.clone()));
 
-    let id = |text: &str| Some(Hex64::sha256(text));
-    let traffic = Cursor { last_event_id: id("traffic"), ..cursor("traffic", "t", 3) };
-    let context = Cursor { last_event_id: id("context"), ..cursor("context", "c", 5) };
+    let beside = |text: &str, cursor: Cursor| {
+        let id = Hex64::sha256(text);
+        let digested = Digested { from: 1, events: cursor.last_row_index, digest: id.clone().into() };
+        Cursor { last_event_id: Some(id), digested: Some(digested), ..cursor }
+    };
+    let traffic = beside("traffic", cursor("traffic", "t", 3));
+    let context = beside("context", cursor("context", "c", 5));
     held.save(&Kept::at([traffic.clone(), context.clone()])).await.unwrap();
     // One moves on, and one is saved without its id.
-    let moved = Cursor { last_event_id: id("moved"), ..cursor("traffic", "t", 4) };
+    let moved = beside("moved", cursor("traffic", "t", 4));
     let beyond = vec![beyond("traffic", Some(("t", 4)), &[(7, 8)])];
     held.save(&Kept { cursors: vec![moved.clone()], beyond: beyond.clone() }).await.unwrap();
     let now = Kept { cursors: vec![moved, context.clone()], beyond };
@@ -81,7 +86,7 @@ async fn views_and_event_ids_are_kept_until_a_reset(store: &dyn CheckpointStore<
 
     let mut again = store.open(&e).await.unwrap();
     again.load(&outputs).await.unwrap();
-    let moved = Cursor { last_event_id: None, ..cursor("traffic", "t", 9) };
+    let moved = Cursor { last_event_id: None, digested: None, ..cursor("traffic", "t", 9) };
     again.save(&Kept::at([moved.clone()])).await.unwrap();
     assert_eq!(again.load(&outputs).await.unwrap(), Kept::at([moved, context]), "an id is of its own row alone");
     drop(again);

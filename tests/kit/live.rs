@@ -22,7 +22,7 @@ use wsp_reference::gate::{EventClass, GateHandle, GateOptions, GateServer};
 use wsp_reference::world::run_files::{RunFiles, publish_ready};
 use wsp_reference::world::{WorldSpec, generate};
 use wsp_world::checkpoint::{CheckpointStore, Cursor, FileCheckpoints, Kept, OutputFiles};
-use wsp_world::model::{Event, Hex64, Secret};
+use wsp_world::model::{Event, EventDigest, Hex64, Secret};
 use wsp_world::oracle::Scan;
 use wsp_world::prepare::{self, Prepared};
 use wsp_world::profile::Profile;
@@ -76,6 +76,11 @@ impl Live {
     /// What the gate admitted against what was due; `due` may be a part of [`Live::events`].
     pub fn audit(&self, due: &[Due]) -> AuditReport {
         self.gate.journal(|ledger| audit(ledger, RUN, due.iter().map(|due| due.expected)))
+    }
+
+    /// The digest of all events of the run.
+    pub fn digest(&self) -> EventDigest {
+        self.events.iter().map(|due| EventDigest::of(&due.event_id, due.nth)).sum()
     }
 
     /// Events that the saved cursors cover, by rank.

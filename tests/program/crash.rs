@@ -167,6 +167,11 @@ fn check(plan: &Plan) {
     assert_eq!(ends[0]["details"]["emitted"], json!(brought), "what the last start brought");
     assert_eq!(live.stage.governance().len(), 3, "seen, started and ended once each, whatever was killed");
 
+    let summary = live.stage.document("wsp/wsp_summary.json");
+    assert_eq!(summary["event_id_digest"], json!(live.digest()), "the digest is that of a run that nobody killed");
+    let from = summary["outputs"].as_array().unwrap().iter().map(|output| output["event_id_digest_from"].as_u64());
+    assert_eq!(from.collect::<Vec<_>>(), [Some(0); 4], "and covers all starts");
+
     assert_eq!(kills, plan.kills as u64, "every start was killed while it ran");
     println!(
         "{}: {kills} kills, {} events, {} duplicates ({} of them after {} cut-off answers at most), \

@@ -1,6 +1,7 @@
 //! What a run leaves, by the program: start and summary as their schemas have them, the report, and `wsp verify` on
 //! evidence that is whole and on evidence with one thing wrong.
 
+mod before;
 mod refused;
 
 use std::collections::BTreeSet;
@@ -49,7 +50,7 @@ fn verify(stage: &Stage, more: &[&str]) -> (Option<i32>, Vec<(String, String)>) 
 #[test]
 fn start_and_summary_are_as_their_schemas_say() {
     let stage = streamed(&CaptureGate::admitting().url);
-    for (name, schema_name) in [(START, "wsp_start.v2.schema.json"), (SUMMARY, "wsp_summary.v3.schema.json")] {
+    for (name, schema_name) in [(START, "wsp_start.v3.schema.json"), (SUMMARY, "wsp_summary.v4.schema.json")] {
         let (document, schema) = (stage.document(name), schema_of(schema_name));
         schema::check(&schema, &schema, &document, "").unwrap();
         // The schema says something: a key less, a key more and another type are each refused.

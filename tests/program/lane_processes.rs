@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use wsp_reference::gate::audit::AuditReport;
 use wsp_reference::world::WorldSpec;
+use wsp_world::evidence::Summary;
+use wsp_world::model::EventDigest;
 
 use crate::kit::live::{Live, nap};
 use crate::kit::{FRAUD, RUN_ONCE, Ran, json_lines, read, ready_file};
@@ -40,6 +42,16 @@ impl Spread {
     /// What the gate admitted against the whole world.
     fn audit(&self) -> AuditReport {
         self.live.audit(&self.live.events)
+    }
+
+    /// The sum of the lanes' digests, and where they count from.
+    fn digest(&self, by: &str) -> (EventDigest, BTreeSet<u64>) {
+        let lanes =
+            (0..3).map(|index| self.live.stage.document(&format!("wsp/wsp_summary.lane-{index}-of-3{by}.json")));
+        let lanes: Vec<Summary> = lanes.map(|lane| serde_json::from_value(lane).unwrap()).collect();
+        let digests = lanes.iter().map(|lane| EventDigest::from(lane.event_id_digest.clone()));
+        let outputs = lanes.iter().flat_map(|lane| &lane.outputs);
+        (digests.sum(), outputs.map(|output| output.told().from).collect())
     }
 
     /// The record of a lane.
@@ -98,6 +110,7 @@ fn three_processes_send_each_event_once_and_leave_their_own_evidence() {
             summary["checkpoint_scope"].as_str().unwrap().to_owned()
         })
         .collect();
+    assert_eq!(spread.digest(""), (spread.live.digest(), [0].into()), "the lanes add up to one process");
     assert_eq!((scopes.len(), &scopes), (3, &spread.scopes()));
     assert_eq!(spread.emitted(), (EVENTS, EVENTS), "the run's record has the sum of its lanes, however it is read");
     let facts = spread.live.stage.governance();
@@ -149,6 +162,7 @@ fn lanes_by_order_key_keep_each_key_in_line_and_a_killed_one_goes_on() {
     // It saves every 10 answers and has one in flight.
     assert!(stats.duplicates <= 11, "{} events were sent again", stats.duplicates);
     assert_eq!(spread.record("lane-1-of-3-by-order_key").len(), 1);
+    assert_eq!(spread.digest("-by-order_key"), (spread.live.digest(), [0].into()), "the death of one left no trace");
     assert_eq!(spread.scopes().len(), 3);
 }
 

@@ -1,5 +1,5 @@
-//! What is kept beside the cursors: the event id of each cursor's row, and rows that were answered beyond the cursors,
-//! which the next start need not send again.
+//! What is kept beside the cursors: the event id of each cursor's row, the digest of the events up to it, and rows that were
+//! answered beyond the cursors, which the next start need not send again.
 //!
 //! ```text
 //! cursor ─┐   ┌─ unanswered
@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Cursor;
-use crate::model::{Hex64, OutputId};
+use crate::model::{Digested, Hex64, OutputId};
 
 /// The form that is written and read.
 const VERSION: u32 = 1;
@@ -84,13 +84,17 @@ struct Written<'a> {
     rows: Vec<CursorRow>,
 }
 
-/// The event id of the row that an output's cursor stands at. It means nothing to a cursor that stands elsewhere.
+/// The event id of the row that an output's cursor stands at, and the digest of the events up to it. They mean nothing to a
+/// cursor that stands elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct CursorRow {
     output_id: OutputId,
     #[serde(flatten)]
     place: Place,
     event_id: Hex64,
+    /// An earlier version of this program wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digested: Option<Digested>,
 }
 
 #[derive(Deserialize)]
@@ -116,11 +120,13 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// These cursors and what the text says beside them: event ids for those that stand where they stood.
+    /// These cursors and what the text says beside them: event ids and digests for those that stand where they stood.
     pub(super) fn kept(self, mut cursors: Vec<Cursor>) -> Kept {
         for cursor in &mut cursors {
             let is_its = |row: &&CursorRow| row.output_id == cursor.output_id && row.place == Place::of(cursor);
-            cursor.last_event_id = self.rows.iter().find(is_its).map(|row| row.event_id.clone());
+            let row = self.rows.iter().find(is_its);
+            cursor.last_event_id = row.map(|row| row.event_id.clone());
+            cursor.digested = row.and_then(|row| row.digested);
         }
         Kept { cursors, beyond: self.beyond }
     }
@@ -153,7 +159,8 @@ impl Beyond {
     ) -> String {
         let row = |cursor: &Cursor| {
             let event_id = cursor.last_event_id.clone()?;
-            Some(CursorRow { output_id: cursor.output_id.clone(), place: Place::of(cursor), event_id })
+            let (output_id, place) = (cursor.output_id.clone(), Place::of(cursor));
+            Some(CursorRow { output_id, place, event_id, digested: cursor.digested })
         };
         let rows = cursors.into_iter().filter_map(row).collect();
         // Texts and numbers always have a JSON form.
@@ -219,7 +226,8 @@ mod tests {
 
     fn cursor(name: &str, row: u64, last_event_id: Option<Hex64>) -> Cursor {
         let (output_id, last_file) = (name.parse().unwrap(), "v/é.parquet".to_owned());
-        Cursor { output_id, last_file, last_row_index: row, last_ts_utc: None, last_event_id }
+        let digested = last_event_id.clone().map(|id| Digested { from: 1, events: row, digest: id.into() });
+        Cursor { output_id, last_file, last_row_index: row, last_ts_utc: None, last_event_id, digested }
     }
 
     fn beyond(text: &str) -> Result<Vec<Beyond>, Unfit> {
@@ -231,7 +239,7 @@ mod tests {
         let event_id = Hex64::sha256("event");
         let text = Beyond::write(&scope(), &outputs()[1..], &[cursor("context", 7, Some(event_id.clone()))]);
         let expected = format!(
-            r#"{{"version":1,"scope_key":"{}","outputs":[{{"output_id":"context","cursor":null,"files":[{{"file":"c","rows":[[1,1]]}}]}}],"rows":[{{"output_id":"context","file":"v/é.parquet","row":7,"event_id":"{event_id}"}}]}}"#,
+            r#"{{"version":1,"scope_key":"{}","outputs":[{{"output_id":"context","cursor":null,"files":[{{"file":"c","rows":[[1,1]]}}]}}],"rows":[{{"output_id":"context","file":"v/é.parquet","row":7,"event_id":"{event_id}","digested":{{"from":1,"events":7,"digest":"{event_id}"}}}}]}}"#,
             scope()
         );
         assert_eq!(text, expected);
@@ -252,8 +260,11 @@ mod tests {
         let saved = [cursor("traffic", 7, id("a")), cursor("context", 3, id("b")), cursor("flows", 1, None)];
         let text = Beyond::write(&scope(), &[], &saved);
         let beside = || Beyond::read(&scope(), text.as_bytes()).unwrap();
-        let unknown = saved.clone().map(|cursor| Cursor { last_event_id: None, ..cursor });
+        let unknown = saved.clone().map(|cursor| Cursor { last_event_id: None, digested: None, ..cursor });
         assert_eq!(beside().kept(unknown.to_vec()).cursors, saved);
+        let older = Beyond::write(&scope(), &[], &saved.clone().map(|cursor| Cursor { digested: None, ..cursor }));
+        let of_older = Beyond::read(&scope(), older.as_bytes()).unwrap().kept(unknown.to_vec()).cursors;
+        assert!(!older.contains("digested") && of_older[0].last_event_id == id("a") && of_older[0].digested.is_none());
         // Moved by the legacy producer, or by hand.
         let mut moved = unknown.clone();
         moved[0].last_row_index = 8;

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::{Beyond, Cursor, Kept, OutputFiles, Place, Resume};
-use crate::model::{Position, Reason, Refusal};
+use crate::model::{Digested, Position, Reason, Refusal};
 
 /// Rows of one file of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ struct Left {
     cursor: Option<Place>,
     /// The first row behind the cursor.
     from: Resume,
+    /// The events before that.
+    digested: Digested,
     answered: VecDeque<FileRun>,
 }
 
@@ -39,14 +41,16 @@ impl Earlier {
     ///
     /// # Errors
     ///
-    /// `CHECKPOINT_FOREIGN` where a file is not in the view's list, or a row beyond that file.
+    /// `CHECKPOINT_FOREIGN` where a file is not in the view's list, a row beyond that file, or more events digested than
+    /// there are rows.
     pub fn new(outputs: &[OutputFiles], kept: &Kept) -> Result<Self, Refusal> {
         let mut found = Self { outputs: Vec::with_capacity(outputs.len()) };
         let mut taken_back = None;
         for output in outputs {
             let cursor = kept.cursors.iter().find(|cursor| cursor.output_id == output.output_id);
-            let mut left =
-                Left { cursor: cursor.map(Place::of), from: output.resume(cursor)?, answered: VecDeque::new() };
+            let from = output.resume(cursor)?;
+            let digested = digested(output, cursor, from)?;
+            let mut left = Left { cursor: cursor.map(Place::of), from, digested, answered: VecDeque::new() };
             if let Some(beyond) = kept.beyond.iter().find(|beyond| beyond.output_id == output.output_id) {
                 if left.from < output.behind(beyond.cursor.as_ref())? {
                     taken_back = Some(&output.output_id);
@@ -89,9 +93,32 @@ impl Earlier {
         joined(known.filter_map(|run| behind(from, *run)).chain(more).collect())
     }
 
+    /// What the events of output `rank` before the first row that is read are digested to.
+    pub(super) fn digested(&self, rank: usize) -> Digested {
+        self.outputs.get(rank).map_or_else(Digested::default, |left| left.digested)
+    }
+
     /// The cursor that the earlier start left of output `rank`.
     pub(super) fn cursor(&self, rank: usize) -> Option<&Place> {
         self.outputs.get(rank)?.cursor.as_ref()
+    }
+}
+
+/// What the events before `from` are digested to, if that was kept with `cursor`; else digesting begins at `from`.
+fn digested(output: &OutputFiles, cursor: Option<&Cursor>, from: Resume) -> Result<Digested, Refusal> {
+    let rows = output.rows_before(from);
+    match cursor {
+        Some(Cursor { digested: Some(digested), last_file, last_row_index, .. }) => {
+            if digested.from.saturating_add(digested.events) <= rows {
+                return Ok(*digested);
+            }
+            let detail = format!(
+                "the digest kept with the cursor of {} covers {} events from row {} on; there are {rows} rows before the next one",
+                output.output_id, digested.events, digested.from
+            );
+            Err(Refusal::new(Reason::CheckpointForeign, detail).file(last_file).row(*last_row_index))
+        }
+        _ => Ok(Digested::none_from(rows)),
     }
 }
 
@@ -110,6 +137,7 @@ impl OutputFiles {
             last_row_index: place.row,
             last_ts_utc: None,
             last_event_id: None,
+            digested: None,
         });
         self.resume(cursor.as_ref())
     }
@@ -159,6 +187,7 @@ fn joined(mut runs: Vec<FileRun>) -> Vec<FileRun> {
 mod tests {
     use super::super::{AnsweredRows, FileRows};
     use super::*;
+    use crate::model::EventDigest;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -171,7 +200,14 @@ mod tests {
     fn cursor(name: &str, row: u64) -> Cursor {
         let (file, row) = if row < 10 { ("b", row) } else { ("a", row - 10) };
         let output_id = name.parse().unwrap();
-        Cursor { output_id, last_file: file.to_owned(), last_row_index: row, last_ts_utc: None, last_event_id: None }
+        Cursor {
+            output_id,
+            last_file: file.to_owned(),
+            last_row_index: row,
+            last_ts_utc: None,
+            last_event_id: None,
+            digested: None,
+        }
     }
 
     fn beyond(name: &str, at: Option<u64>, files: &[(&str, &[(u64, u64)])]) -> Beyond {
@@ -247,10 +283,26 @@ mod tests {
             let kept: Vec<FileRun> = joined(kept.into_iter().map(run).collect());
             let new: Vec<FileRun> = new.into_iter().map(run).filter_map(|run| behind(at(from), run)).collect();
             let expected: BTreeSet<u64> = kept.iter().chain(&new).flat_map(rows).filter(|row| *row >= from).collect();
-            let earlier = Earlier { outputs: vec![Left { cursor: None, from: at(0), answered: kept.into() }] };
+            let digested = Digested::default();
+            let earlier = Earlier { outputs: vec![Left { cursor: None, from: at(0), digested, answered: kept.into() }] };
             let all = earlier.with(0, at(from), new.into_iter());
             prop_assert_eq!(all.iter().flat_map(rows).collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
             prop_assert!(all.windows(2).all(|pair| (pair[0].file, pair[0].last + 1) < (pair[1].file, pair[1].first)));
+        }
+    }
+
+    #[test]
+    fn a_digest_goes_on_where_it_was_kept_and_begins_anew_elsewhere() {
+        let kept = Digested { from: 0, events: 13, digest: EventDigest::of(&[1; 32], 7) };
+        let at = |row, digested| Cursor { digested, ..cursor("p", row) };
+        let digested = |cursors: Vec<Cursor>| found(cursors, vec![]).map(|earlier| earlier.digested(1));
+        assert_eq!(digested(vec![]), Ok(Digested::default()));
+        assert_eq!(digested(vec![at(12, Some(kept))]), Ok(kept));
+        assert_eq!(digested(vec![at(14, Some(kept))]), Ok(kept), "a lane has fewer events than rows");
+        assert_eq!(digested(vec![at(12, None)]), Ok(Digested::none_from(13)));
+        for more in [Digested { events: 14, ..kept }, Digested { from: u64::MAX, ..kept }] {
+            let refusal = digested(vec![at(12, Some(more))]).unwrap_err();
+            assert_eq!((refusal.reason, refusal.place.row), (Reason::CheckpointForeign, Some(2)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The positions of a run for the checkpoint stage: files and rows, cursors and what is answered beyond them.
 //!
 //! ```text
-//! Delivered ──► Mark (position, time, event id) ──► Kept { cursors that moved, rows beyond } ──► on_saved
+//! Delivered ──► Mark (position, time, event id, digest) ──► Kept { cursors that moved, rows beyond } ──► on_saved
 //!                                   what an earlier start left ──┘
 //! ```
 
@@ -11,7 +11,7 @@ use wsp::checkpoint::{Cause, Layout, Watermark};
 
 use super::earlier::FileRun;
 use super::{AnsweredRows, Beyond, Cursor, Earlier, Kept, OutputFiles, Place, Resume};
-use crate::model::{Decision, Delivered, Hex64, Micros, Position, Reason, Refusal};
+use crate::model::{Decision, Delivered, Digested, EventDigest, Hex64, Micros, Position, Reason, Refusal, RunDigests};
 
 /// Why a cursor was saved; the words of the session log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Mark {
     pub ts: Micros,
     /// Its event id before hex.
     pub event_id: [u8; 32],
+    /// Of all events that it stands for.
+    pub digest: EventDigest,
 }
 
 impl wsp::checkpoint::Mark for Mark {
@@ -64,6 +66,10 @@ impl wsp::checkpoint::Mark for Mark {
 
     fn place(&self) -> Position {
         self.position
+    }
+
+    fn after(self, before: Self) -> Self {
+        Self { digest: self.digest + before.digest, ..self }
     }
 }
 
@@ -73,15 +79,18 @@ pub struct RunLayout {
     states: Vec<OutputState>,
     earlier: Earlier,
     ends_complete: bool,
+    digests: RunDigests,
     /// Why the cursors of the save under way are saved.
     reasons: Vec<SaveReason>,
     on_saved: Option<Box<dyn FnMut(SavedCursor) + Send>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct OutputState {
     /// File and row of its last row of all.
     last_row: Option<(u32, u64)>,
+    /// Rows of all files before each file.
+    rows_before: Vec<u64>,
     /// What the last started save holds.
     saved: Option<Position>,
 }
@@ -96,12 +105,17 @@ impl RunLayout {
     /// For a run of `outputs` in the order of their ranks.
     #[must_use]
     pub fn new(outputs: Vec<OutputFiles>) -> Self {
-        let state = |output: &OutputFiles| OutputState { last_row: output.last_row(), saved: None };
+        let state = |output: &OutputFiles| OutputState {
+            last_row: output.last_row(),
+            rows_before: output.rows_before_files(),
+            saved: None,
+        };
         Self {
             states: outputs.iter().map(state).collect(),
             outputs,
             earlier: Earlier::default(),
             ends_complete: false,
+            digests: RunDigests::new(),
             reasons: Vec::new(),
             on_saved: None,
         }
@@ -119,6 +133,13 @@ impl RunLayout {
     #[must_use]
     pub fn ends_complete(mut self, complete: bool) -> Self {
         self.ends_complete = complete;
+        self
+    }
+
+    /// Sets `digests` when the stream is dropped.
+    #[must_use]
+    pub fn digests(mut self, digests: RunDigests) -> Self {
+        self.digests = digests;
         self
     }
 
@@ -152,6 +173,13 @@ impl RunLayout {
         } else {
             otherwise
         }
+    }
+
+    /// The events of an output that are answered without a hole, by this start and those before.
+    fn digested(&self, rank: usize, answered: &Watermark<Mark>) -> Digested {
+        let before = self.earlier.digested(rank);
+        let digest = answered.prefix(rank).map(|mark| mark.digest).unwrap_or_default();
+        Digested { events: before.events + answered.next(rank), digest: before.digest + digest, ..before }
     }
 
     /// What is answered of an output beyond its prefix, by this start or an earlier one.
@@ -199,7 +227,8 @@ impl Layout for RunLayout {
         if file.is_none_or(|file| position.row >= file.rows) {
             return Err(self.stray(position));
         }
-        Ok(Mark { position, ts, event_id })
+        let before = self.states[usize::from(position.rank)].rows_before[position.file as usize];
+        Ok(Mark { position, ts, event_id, digest: EventDigest::of(&event_id, before + position.row) })
     }
 
     fn is_sent(&self, delivered: &Delivered) -> bool {
@@ -225,7 +254,7 @@ impl Layout for RunLayout {
         self.reasons.clear();
         for rank in 0..self.outputs.len() {
             kept.beyond.extend(self.beyond(rank, answered));
-            let Some(Mark { position, ts, event_id }) = answered.prefix(rank) else { continue };
+            let Some(Mark { position, ts, event_id, .. }) = answered.prefix(rank) else { continue };
             if self.states[rank].saved.replace(position) == Some(position) {
                 continue;
             }
@@ -236,6 +265,7 @@ impl Layout for RunLayout {
                 last_row_index: position.row,
                 last_ts_utc: Some(ts.to_string()),
                 last_event_id: Some(Hex64::of_digest(event_id)),
+                digested: Some(self.digested(rank, answered)),
             });
             self.reasons.push(self.reason(position, otherwise));
         }
@@ -247,6 +277,10 @@ impl Layout for RunLayout {
             let cursors = kept.cursors.into_iter().zip(self.reasons.drain(..));
             cursors.for_each(|(cursor, reason)| report(SavedCursor { cursor, reason }));
         }
+    }
+
+    fn over(&mut self, answered: &Watermark<Mark>) {
+        self.digests.set((0..self.outputs.len()).map(|rank| self.digested(rank, answered)).collect());
     }
 
     fn and_then(&self, mut first: Refusal, second: &Refusal) -> Refusal {

@@ -38,7 +38,7 @@ pub use scope::ScopeKey;
 pub use shards::FileShards;
 pub use views::Views;
 
-use crate::model::{Hex64, OutputId, Refusal};
+use crate::model::{Digested, Hex64, OutputId, Refusal};
 
 /// The position of one output within one scope: the last row that IG answered, with all before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Cursor {
     /// the cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_event_id: Option<Hex64>,
+    /// What the output's events up to that row are digested to. It is kept with the event id, and unknown where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digested: Option<Digested>,
 }
 
 impl Cursor {

@@ -73,6 +73,23 @@ impl OutputFiles {
         Ok(if row < rows { Resume { file, row } } else { Resume { file: file + 1, row: 0 } })
     }
 
+    /// Rows of all files before each file.
+    #[must_use]
+    pub fn rows_before_files(&self) -> Vec<u64> {
+        let before = |rows: &mut u64, file: &FileRows| {
+            let before = *rows;
+            *rows = rows.saturating_add(file.rows);
+            Some(before)
+        };
+        self.files.iter().scan(0, before).collect()
+    }
+
+    /// Rows before the place where a run resumes.
+    pub(super) fn rows_before(&self, at: Resume) -> u64 {
+        let files = self.files.iter().take(at.file as usize);
+        files.fold(at.row, |sum, file| sum.saturating_add(file.rows))
+    }
+
     /// The last row of all: index of its file, and the row. `None` where the output has none.
     pub(super) fn last_row(&self) -> Option<(u32, u64)> {
         let index = self.files.iter().rposition(|file| file.rows > 0)?;
@@ -100,7 +117,7 @@ mod tests {
 
     fn cursor(last_file: &str, last_row_index: u64) -> Cursor {
         let (output_id, last_file) = ("o".parse().unwrap(), last_file.to_owned());
-        Cursor { output_id, last_file, last_row_index, last_ts_utc: None, last_event_id: None }
+        Cursor { output_id, last_file, last_row_index, last_ts_utc: None, last_event_id: None, digested: None }
     }
 
     #[test]
@@ -126,6 +143,14 @@ mod tests {
         assert!(of_two.detail.contains("not among the 2 of the view, the first of which is v/b"), "{of_two}");
         let other = Cursor { output_id: "p".parse().unwrap(), ..cursor("v/b", 0) };
         assert_eq!(output.resume(Some(&other)).unwrap_err().reason, Reason::CheckpointForeign);
+    }
+
+    #[test]
+    fn rows_are_counted_over_the_files() {
+        let output = output(&[("b", 3), ("none", 0), ("a", 2)]);
+        assert_eq!(output.rows_before_files(), [0, 3, 3]);
+        let before = |file, row| output.rows_before(Resume { file, row });
+        assert_eq!([before(0, 0), before(0, 2), before(2, 1), before(3, 0)], [0, 2, 4, 5]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::summary::{Start, StartOutput, Summary};
+use super::summary::{Start, StartOutput, Summary, ToldDigest};
 use super::utc;
 use crate::model::{Hex64, Micros, OutputId};
 
@@ -30,6 +30,18 @@ pub struct EarlierOutput {
     pub event_id_digest: Option<Hex64>,
     /// Events that the digest covers.
     pub event_id_digest_events: Option<u64>,
+    /// Rows of the view before the first one that counts; absent in the version before.
+    #[serde(default)]
+    pub event_id_digest_from: Option<u64>,
+}
+
+impl EarlierOutput {
+    /// What it says of its events; nothing where that start was cut off.
+    #[must_use]
+    pub fn told(&self) -> Option<ToldDigest> {
+        let (digest, events) = (self.event_id_digest.clone()?, self.event_id_digest_events?);
+        Some(ToldDigest::new(digest, events, self.event_id_digest_from, self.start.resumed_at))
+    }
 }
 
 impl Start {
@@ -65,6 +77,7 @@ impl Start {
                 start,
                 event_id_digest: end.map(|output| output.event_id_digest.clone()),
                 event_id_digest_events: end.map(|output| output.event_id_digest_events),
+                event_id_digest_from: end.and_then(|output| output.event_id_digest_from),
             }
         });
         EarlierStart { started: self.started, outputs: outputs.collect() }

@@ -49,8 +49,8 @@ pub use session_file::SessionLog;
 pub use spool::{LastWords, Spool};
 pub use summaries::Summaries;
 pub use summary::{
-    DeliverySettings, End, Limits, OutputSummary, Producer, ReadySource, ResumedAfter, RunIds, START_SCHEMA,
-    SUMMARY_SCHEMA, Start, StartOutput, Summary,
+    DeliverySettings, DigestKind, End, Limits, OutputSummary, Producer, ReadySource, ResumedAfter, RunIds,
+    START_SCHEMA, START_SCHEMA_BEFORE, SUMMARY_SCHEMA, SUMMARY_SCHEMA_BEFORE, Start, StartOutput, Summary, ToldDigest,
 };
 pub use tally::{Counts, OutputTally, Spread, Tally};
 pub use told::{Fact, Told};

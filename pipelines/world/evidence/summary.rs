@@ -5,8 +5,9 @@
 //! Summary  all that, and counts, times, digests, the end, and the run over time
 //! ```
 //!
-//! The JSON Schemas are `docs/schema/wsp_start.v2.schema.json` and `wsp_summary.v3.schema.json`; a key more is a
-//! version more. The types are read back by the report and by `wsp verify`.
+//! The JSON Schemas are `docs/schema/wsp_start.v3.schema.json` and `wsp_summary.v4.schema.json`; a key more is a
+//! version more. The types are read back by the report and by `wsp verify`, those of the version before too: it differs in
+//! its digests alone ([`ToldDigest`]).
 
 use serde::{Deserialize, Serialize};
 use wsp::deliver::{Bottleneck, PushCounts};
@@ -17,13 +18,18 @@ use super::series::RunSeries;
 use super::tally::{Counts, OutputTally, Spread, Tally};
 use super::utc;
 use crate::model::{
-    Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, TopicPlace, WorldKey,
+    Check, Digested, EventDigest, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, Reason, Refusal, ScenarioId,
+    TopicPlace, WorldKey,
 };
 
 /// The version of `wsp_start.json`.
-pub const START_SCHEMA: &str = "wsp_start.v2";
+pub const START_SCHEMA: &str = "wsp_start.v3";
+/// The version of `wsp_start.json` before, which is read as well.
+pub const START_SCHEMA_BEFORE: &str = "wsp_start.v2";
 /// The version of `wsp_summary.json`.
-pub const SUMMARY_SCHEMA: &str = "wsp_summary.v3";
+pub const SUMMARY_SCHEMA: &str = "wsp_summary.v4";
+/// The version of `wsp_summary.json` before, which is read as well.
+pub const SUMMARY_SCHEMA_BEFORE: &str = "wsp_summary.v3";
 
 /// Where READY came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,23 +197,71 @@ pub struct OutputSummary {
     pub first_ts_utc: Option<String>,
     /// Event time of the latest one.
     pub last_ts_utc: Option<String>,
-    /// See [`OutputTally::digest`].
+    /// Of the answered events without a hole: see [`ToldDigest`].
     pub event_id_digest: Hex64,
     /// Events that the digest covers.
     pub event_id_digest_events: u64,
+    /// Rows of the view before the first one that counts; absent in the version before, whose digests count from
+    /// `resumed_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id_digest_from: Option<u64>,
 }
 
 impl OutputSummary {
-    fn new(start: StartOutput, tally: &OutputTally) -> Self {
+    fn new(start: StartOutput, tally: &OutputTally, digested: Digested) -> Self {
         let (first, last) = tally.times().unzip();
         Self {
             start,
             counts: tally.counts(),
             first_ts_utc: first.map(|ts| ts.to_string()),
             last_ts_utc: last.map(|ts| ts.to_string()),
-            event_id_digest: tally.digest(),
-            event_id_digest_events: tally.digested(),
+            event_id_digest: digested.digest.to_hex(),
+            event_id_digest_events: digested.events,
+            event_id_digest_from: Some(digested.from),
         }
+    }
+
+    /// What it says of its events.
+    #[must_use]
+    pub fn told(&self) -> ToldDigest {
+        let (digest, events) = (self.event_id_digest.clone(), self.event_id_digest_events);
+        ToldDigest::new(digest, events, self.event_id_digest_from, self.start.resumed_at)
+    }
+}
+
+/// What evidence says of the answered events of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldDigest {
+    /// Rows of the view before the first one that counts.
+    pub from: u64,
+    /// How many events it covers.
+    pub events: u64,
+    /// The digest.
+    pub digest: Hex64,
+    /// How it was made.
+    pub kind: DigestKind,
+}
+
+/// How evidence digests event ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DigestKind {
+    /// sha256 over the ids in the view's order, from the row on where a start resumed: the version before.
+    Chain,
+    /// [`EventDigest`].
+    Sum,
+}
+
+impl ToldDigest {
+    /// `from` is absent in the version before.
+    pub(super) fn new(digest: Hex64, events: u64, from: Option<u64>, resumed_at: u64) -> Self {
+        let kind = if from.is_some() { DigestKind::Sum } else { DigestKind::Chain };
+        Self { from: from.unwrap_or(resumed_at), events, digest, kind }
+    }
+
+    /// Rows of the view up to the last one that counts, where the run is not parted into lanes.
+    #[must_use]
+    pub fn reaches(&self) -> u64 {
+        self.from.saturating_add(self.events)
     }
 }
 
@@ -250,7 +304,7 @@ pub struct Summary {
     pub bottleneck: Option<Bottleneck>,
     /// Events that IG has from this start.
     pub emitted: u64,
-    /// See [`Tally::digest`].
+    /// The sum of those of the outputs; in the version before, the sha256 over them as hex text, by rank.
     pub event_id_digest: Hex64,
     /// From an event's first attempt to its answer.
     pub latency: Spread,
@@ -283,9 +337,17 @@ impl Summary {
             matches!(refusal.reason, IgPushRejected | IgPushRetryExhausted | IgPayloadMismatch)
         };
         let Start { schema: _, ready, run, producer, delivery, limits, outputs, checks, earlier: _, started } = start;
-        let outputs = outputs.into_iter().zip(tally.outputs());
+        let digested = |rank: usize, start: &StartOutput| {
+            tally.digests().of(rank).unwrap_or_else(|| Digested::none_from(start.resumed_at))
+        };
+        let outputs = outputs.into_iter().zip(tally.outputs()).enumerate().map(|(rank, (start, tally))| {
+            let digested = digested(rank, &start);
+            OutputSummary::new(start, tally, digested)
+        });
+        let outputs: Vec<OutputSummary> = outputs.collect();
+        let digest: EventDigest = outputs.iter().map(|output| output.event_id_digest.clone().into()).sum();
         Self {
-            outputs: outputs.map(|(start, tally)| OutputSummary::new(start, tally)).collect(),
+            outputs,
             schema: SUMMARY_SCHEMA.to_owned(),
             ready,
             run,
@@ -302,7 +364,7 @@ impl Summary {
             pushes,
             bottleneck: None,
             emitted: tally.totals().emitted(),
-            event_id_digest: tally.digest(),
+            event_id_digest: digest.to_hex(),
             latency: tally.latency(),
             lag: tally.lag(),
             series: tally.series(),
@@ -423,6 +485,8 @@ mod tests {
             },
             Duration::ZERO,
         );
+        let digested = Digested { from: 3, events: 1, digest: EventDigest::of(&[7; 32], 48) };
+        tally.digests().set(vec![Digested::none_from(50), digested]);
         let refusal = Refusal::new(Reason::IgPushRejected, "status 413");
         let summary = Summary::new(
             start(),
@@ -444,9 +508,39 @@ mod tests {
             (&json!(50), &json!(48), &json!(1))
         );
         assert_eq!(traffic["last_ts_utc"], "1970-01-01T00:00:00.000001Z");
-        assert_eq!(traffic["event_id_digest"], Hex64::sha256([7; 32]).as_str());
+        let of_event = EventDigest::of(&[7; 32], 48).to_hex();
+        assert_eq!((&traffic["event_id_digest"], &traffic["event_id_digest_from"]), (&json!(of_event), &json!(3)));
+        assert_eq!(
+            value["outputs"][0]["event_id_digest_from"], 50,
+            "nobody digested it: it begins where the start resumed"
+        );
+        assert_eq!(value["event_id_digest"], json!(of_event), "the sum over the outputs");
         assert!(value["outputs"][0]["first_ts_utc"].is_null() && value["ready"]["offset"].is_null());
         assert_eq!(value["world_key"]["seed"], u64::MAX);
+    }
+
+    /// The version before has no row to count from: its digests are chains from where the start resumed.
+    #[test]
+    fn documents_of_the_version_before_are_read() {
+        let summary = Summary::new(
+            start(),
+            &Tally::new(2).unwrap(),
+            PushCounts::default(),
+            Status::Streamed,
+            End::Complete,
+            None,
+            Micros(5),
+        );
+        let mut value = serde_json::to_value(&summary).unwrap();
+        value["schema"] = json!(SUMMARY_SCHEMA_BEFORE);
+        for output in value["outputs"].as_array_mut().unwrap() {
+            output.as_object_mut().unwrap().remove("event_id_digest_from").unwrap();
+        }
+        let before: Summary = serde_json::from_value(value).unwrap();
+        let kinds =
+            |summary: &Summary| summary.outputs.iter().map(|o| (o.told().kind, o.told().from)).collect::<Vec<_>>();
+        assert_eq!(kinds(&before), [(DigestKind::Chain, 50), (DigestKind::Chain, 48)]);
+        assert_eq!(kinds(&summary), [(DigestKind::Sum, 50), (DigestKind::Sum, 48)]);
     }
 
     #[tokio::test]

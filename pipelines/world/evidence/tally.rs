@@ -1,18 +1,16 @@
 //! Counts what IG answered.
 //!
 //! ```text
-//! Delivered ──► per output: counts, times, ordered digest · over all: latency and lag · over time: a series
+//! Delivered ──► per output: counts, times · over all: latency and lag · over time: a series
 //! ```
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use wsp::contiguous::Contiguous;
 
 use super::series::{RunSeries, Series};
-use crate::model::{Decision, Delivered, Hex64, Micros, Reason, Refusal};
+use crate::model::{Decision, Delivered, Micros, Reason, Refusal, RunDigests};
 
 /// The longest time that is told from a longer one: an hour, in microseconds.
 const LONGEST: u64 = 3_600_000_000;
@@ -90,8 +88,6 @@ impl Counts {
 pub struct OutputTally {
     counts: Counts,
     times: Option<(Micros, Micros)>,
-    line: Contiguous<[u8; 32]>,
-    digest: Sha256,
 }
 
 impl OutputTally {
@@ -106,27 +102,13 @@ impl OutputTally {
     pub fn times(&self) -> Option<(Micros, Micros)> {
         self.times
     }
-
-    /// How many events its digest covers: those answered without a hole, by this start or an earlier one, from where
-    /// the run resumed.
-    #[must_use]
-    pub fn digested(&self) -> u64 {
-        self.line.taken()
-    }
-
-    /// sha256 over the event ids (32 bytes each) in the view's order, whatever order the answers came in.
-    /// Two runs from one position are equal in this one text.
-    #[must_use]
-    pub fn digest(&self) -> Hex64 {
-        Hex64::of_digest(self.digest.clone().finalize().into())
-    }
 }
 
-/// The tally of a run. It costs an event some hundred nanoseconds, and memory for what was answered beyond a hole and
-/// a bounded series.
+/// The tally of a run. It costs an event some hundred nanoseconds, and memory for a bounded series.
 #[derive(Debug)]
 pub struct Tally {
     outputs: Vec<OutputTally>,
+    digests: RunDigests,
     totals: Counts,
     latency: Histogram<u64>,
     lag: Histogram<u64>,
@@ -147,7 +129,7 @@ impl Tally {
         let (latency, lag) = (histogram()?, histogram()?);
         let series = Series::new(outputs);
         let outputs = std::iter::repeat_with(OutputTally::default).take(outputs).collect();
-        Ok(Self { outputs, totals: Counts::default(), latency, lag, series })
+        Ok(Self { outputs, digests: RunDigests::new(), totals: Counts::default(), latency, lag, series })
     }
 
     /// Counts an answer that came `after` the run's start. One for an output that the run doesn't have is counted in
@@ -166,8 +148,6 @@ impl Tally {
             let (first, last) = output.times.unwrap_or((delivered.ts, delivered.ts));
             output.times = Some((first.min(delivered.ts), last.max(delivered.ts)));
         }
-        let digest = &mut output.digest;
-        output.line.give(delivered.position.seq, delivered.event_id, |event_id| digest.update(event_id));
     }
 
     /// One tally an output, in the order of ranks.
@@ -182,11 +162,10 @@ impl Tally {
         self.totals
     }
 
-    /// sha256 over the outputs' digests (32 bytes each as hex text) in the order of ranks.
+    /// What the answered events are digested to: the checkpoint stage, which knows them without holes, sets it when it ends.
     #[must_use]
-    pub fn digest(&self) -> Hex64 {
-        let texts: Vec<_> = self.outputs.iter().map(|output| output.digest().to_string()).collect();
-        Hex64::sha256(texts.concat())
+    pub fn digests(&self) -> &RunDigests {
+        &self.digests
     }
 
     /// From an event's first attempt to its answer.
@@ -234,13 +213,12 @@ impl Spread {
 mod tests {
     use super::*;
     use crate::model::Position;
-    use proptest::prelude::*;
 
     fn delivered(seq: u64, decision: Decision, attempts: u32) -> Delivered {
         Delivered {
             position: Position { rank: 1, file: 0, row: seq, seq },
             ts: Micros(seq.cast_signed()),
-            event_id: Sha256::digest(seq.to_be_bytes()).into(),
+            event_id: [seq as u8; 32],
             decision,
             attempts,
             ambiguous: attempts > 2,
@@ -257,9 +235,9 @@ mod tests {
         for (seq, (decision, attempts)) in (0..).zip(answers) {
             tally.count(&delivered(seq, decision, attempts), Duration::ZERO);
         }
-        // In neither counts nor times, but in the digest.
+        // In neither counts nor times.
         tally.count(&delivered(4, Decision::Earlier, 0), Duration::ZERO);
-        assert_eq!((tally.outputs()[1].digested(), tally.totals().settled()), (5, 5));
+        assert_eq!(tally.totals().settled(), 5);
         let expected = Counts {
             answered: 4,
             attempts: 7,
@@ -285,19 +263,5 @@ mod tests {
         assert!(near(spread.p50_us, 500_000) && near(spread.p99_us, 990_000), "{spread:?}");
         assert!(near(tally.lag().max_us, LONGEST));
         assert_eq!(Tally::new(0).unwrap().latency(), Spread::default());
-    }
-
-    proptest! {
-        #[test]
-        fn the_digest_knows_the_views_order_alone(order in Just((0_u64..40).collect::<Vec<_>>()).prop_shuffle()) {
-            let mut tally = Tally::new(2).unwrap();
-            for seq in order {
-                tally.count(&delivered(seq, Decision::Admit, 1), Duration::ZERO);
-            }
-            let mut expected = Sha256::new();
-            (0_u64..40).for_each(|seq| expected.update(Sha256::digest(seq.to_be_bytes())));
-            prop_assert_eq!(tally.outputs()[1].digest(), Hex64::of_digest(expected.finalize().into()));
-            prop_assert_eq!(tally.outputs()[1].digested(), 40);
-        }
     }
 }

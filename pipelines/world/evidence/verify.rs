@@ -13,8 +13,8 @@ use wsp::store::ObjectStore;
 use super::governance::{Facts, Family, Pins, Provenance, dedupe_key_of_lane};
 use super::unstarted::whole;
 use super::{
-    Counts, EarlierOutput, End, Fact, RecordLine, START_SCHEMA, SUMMARY_SCHEMA, Start, StartOutput, Status, Summary,
-    Told,
+    Counts, EarlierOutput, End, Fact, RecordLine, START_SCHEMA, START_SCHEMA_BEFORE, SUMMARY_SCHEMA,
+    SUMMARY_SCHEMA_BEFORE, Start, StartOutput, Status, Summary, Told,
 };
 use crate::model::{CheckList, Hex64, Lane, PlatformRunId, Reason, Refusal};
 
@@ -26,6 +26,14 @@ pub(super) fn mismatch(detail: impl Into<String>) -> Refusal {
 /// Refuses unless both are equal.
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: &T, right: &T) -> Result<(), Refusal> {
     if left == right { Ok(()) } else { Err(mismatch(format!("{what}: {left:?} against {right:?}"))) }
+}
+
+/// Refuses a version that this program neither writes nor wrote before.
+fn version(found: &str, [now, before]: [&str; 2]) -> Result<(), Refusal> {
+    if [now, before].contains(&found) {
+        return Ok(());
+    }
+    Err(mismatch(format!("it is {found}, this program reads {now} and {before}")))
 }
 
 /// Status and count of an end.
@@ -42,7 +50,7 @@ pub async fn holds_together(
     told: &Told,
     list: &mut CheckList,
 ) -> Result<(), Refusal> {
-    list.note("start", same("the version", &told.start.schema.as_str(), &START_SCHEMA), |()| {
+    list.note("start", version(&told.start.schema, [START_SCHEMA, START_SCHEMA_BEFORE]), |()| {
         let ready = told.start.run.message_id.as_ref().map_or("none", Hex64::as_str);
         format!("{}, READY {ready}", told.start.started)
     });
@@ -119,10 +127,10 @@ fn unbroken(start: &Start) -> Result<Vec<String>, Refusal> {
 /// How far the rows of an output were answered when a start ended.
 fn comes_to(start: &Start, then: &EarlierOutput, before: Reached) -> Reached {
     // Rows of other lanes are not among a lane's events.
-    let Some(answered) = then.event_id_digest_events.filter(|_| start.run.lane.is_none()) else {
+    let Some(told) = then.told().filter(|_| start.run.lane.is_none()) else {
         return Reached::Unknown;
     };
-    let now = then.start.resumed_at + answered;
+    let now = told.reaches();
     Reached::Rows(if let Reached::Rows(before) = before { now.max(before) } else { now })
 }
 
@@ -153,7 +161,7 @@ fn summary_of_start(told: &Told) -> Result<&Summary, Refusal> {
     let Some(summary) = &told.summary else {
         return Err(Refusal::new(Reason::EvidenceMissing, "there is no wsp_summary.json: it goes on, or was cut off"));
     };
-    same("the version", &summary.schema.as_str(), &SUMMARY_SCHEMA)?;
+    version(&summary.schema, [SUMMARY_SCHEMA, SUMMARY_SCHEMA_BEFORE])?;
     same("when it started", &start.started, &summary.started)?;
     same("the run", &start.run, &summary.run)?;
     same("READY's place", &start.ready, &summary.ready)?;
@@ -190,10 +198,12 @@ fn counts(summary: &Summary) -> Result<(), Refusal> {
                 output.start.resumed_at, output.start.rows
             )));
         }
-        if output.event_id_digest_events > settled {
+        let told = output.told();
+        let due = output.start.resumed_at + settled;
+        if told.from > output.start.resumed_at || told.reaches() > due {
             return Err(mismatch(format!(
-                "{id}: the digest covers {} events, {settled} were answered",
-                output.event_id_digest_events
+                "{id}: the digest covers {} events from row {} on; {} rows lie before and {settled} were answered",
+                told.events, told.from, output.start.resumed_at
             )));
         }
         let whole = summary.end == End::Complete && summary.run.lane.is_none();

@@ -2,6 +2,7 @@
 
 pub mod after;
 pub mod check;
+pub mod digest;
 pub mod digits;
 pub mod event;
 pub mod identity;
@@ -15,6 +16,7 @@ pub mod topic;
 
 pub use after::{After, Bus};
 pub use check::{Check, CheckList, Verdict};
+pub use digest::{Digested, EventDigest, RunDigests};
 pub use event::{Decision, Delivered, Event, Position, RowBatch, RowSlice};
 pub use identity::{Hex32, Hex64, IdentityError, OutputId, PIN_NAMES, Pin, PlatformRunId, ScenarioId, WorldKey};
 pub use lane::{Lane, LaneKey};

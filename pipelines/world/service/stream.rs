@@ -121,6 +121,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             read,
             framed: framed.clone(),
             unsaved,
+            digests: tally.lock().digests().clone(),
             bodies: ByteBudget::new(self.settings.body_memory),
             framing: Framing::OwnThread,
         };

@@ -253,6 +253,7 @@ mod tests {
             last_row_index: row,
             last_ts_utc: None,
             last_event_id: None,
+            digested: None,
         }
     }
 

@@ -14,7 +14,7 @@ use wsp::random::Random;
 use super::held::Held;
 use super::place::Place;
 use crate::checkpoint::{AnsweredRows, Beyond, Cursor, FileRows, Kept, OutputFiles, Views};
-use crate::model::{Hex64, Micros, OutputId, Refusal};
+use crate::model::{Digested, EventDigest, Hex64, Micros, OutputId, Refusal};
 
 const NOW: Micros = Micros(0);
 
@@ -143,6 +143,11 @@ impl Run {
             last_row_index: self.rows[i],
             last_ts_utc: None,
             last_event_id: Some(Hex64::sha256(format!("{i} {}", self.rows[i]))),
+            digested: Some(Digested {
+                from: i as u64,
+                events: self.rows[i],
+                digest: EventDigest::of(&[7; 32], self.rows[i]),
+            }),
         };
         let given = Kept { cursors: moved.into_iter().map(cursor).collect(), beyond: beyond.clone() };
         let all = (0..2).filter(|i| self.rows[*i] > 0).map(cursor).collect();

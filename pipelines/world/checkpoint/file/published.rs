@@ -124,7 +124,7 @@ impl Published {
 }
 
 fn in_file(cursor: &Cursor) -> Cursor {
-    Cursor { last_event_id: None, ..cursor.clone() }
+    Cursor { last_event_id: None, digested: None, ..cursor.clone() }
 }
 
 fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
@@ -141,7 +141,7 @@ fn text(place: &Place, cursor: &Cursor, now: Micros) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Hex64, Reason};
+    use crate::model::{Digested, Hex64, Reason};
     use std::sync::Arc;
     use wsp::disk::RealDisk;
 
@@ -157,6 +157,7 @@ mod tests {
             last_row_index: row,
             last_ts_utc: None,
             last_event_id: Some(Hex64::sha256("event")),
+            digested: Some(Digested::none_from(row)),
         };
         let put = |owned: &Owned, row| Published::default().write(owned, &Kept::at([cursor(row)]), &[], Micros(0));
         let first = Owned::take(place()).unwrap();

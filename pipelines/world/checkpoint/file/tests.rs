@@ -54,7 +54,7 @@ fn golden_file(output: &str) -> String {
 
 fn cursor(last_row_index: u64) -> Cursor {
     let last_file = "v/part-000000.parquet".to_owned();
-    Cursor { output_id: output(), last_file, last_row_index, last_ts_utc: None, last_event_id: None }
+    Cursor { output_id: output(), last_file, last_row_index, last_ts_utc: None, last_event_id: None, digested: None }
 }
 
 fn store(dir: &tempfile::TempDir) -> FileCheckpoints<SystemClock> {

@@ -180,6 +180,7 @@ fn cursor(row: u64) -> Cursor {
         last_row_index: row,
         last_ts_utc: None,
         last_event_id: None,
+        digested: None,
     }
 }
 

@@ -327,6 +327,7 @@ fn cursor(output: &OutputId, row: &Row) -> Result<Cursor, Fault> {
         last_row_index: u64::try_from(index).map_err(|_| unreadable("last_row_index", format!("{index}")))?,
         last_ts_utc: row.try_get(3).map_err(|error| unreadable("last_ts_utc", error.to_string()))?,
         last_event_id: None,
+        digested: None,
     })
 }
 
