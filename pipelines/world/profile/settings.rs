@@ -106,7 +106,7 @@ settings! {
     KAFKA_USERNAME: "", ["KAFKA_SASL_USERNAME"], Environment, "", "Who logs in.";
     KAFKA_PASSWORD: "", ["KAFKA_SASL_PASSWORD"], Environment, "", "With what. Never printed." => Secret;
     KAFKA_CA: "", ["KAFKA_CA_LOCATION"], Environment, "", "PEM certificates to trust, a file or a folder. Default: the system's.";
-    KAFKA_GROUP: "", ["WSP_READY_GROUP_ID"], Environment, "wsp-ready", "The consumer group; with Kafka, each READY goes to one of its members. Kinesis has no groups: each consumer reads the whole stream, and what is settled is kept by group.";
+    KAFKA_GROUP: "wiring.control_bus.group_id", ["WSP_READY_GROUP_ID"], Environment, "wsp-ready", "The consumer group; with Kafka, each READY goes to one of its members, so workers that share lanes need one each (`wsp-ready-${HOSTNAME}` in the profile). Kinesis has no groups: each consumer reads the whole stream, and what is settled is kept by group.";
     KAFKA_SESSION: "", ["WSP_READY_SESSION_TIMEOUT_SECONDS"], Environment, "45", "How long the group waits for a consumer that crashed or was cut off before another gets its partitions, seconds (the broker has bounds too).", "6" ..= "1800";
     CATALOGUE_PATH: "wiring.engine_catalogue_path", [], Profile, "docs/model_spec/data-engine/interface_pack/engine_outputs.catalogue.yaml", "`engine_outputs.catalogue.yaml`; `engine_gates.map.yaml` is read from beside it.";
     ORACLE_ROOT: "wiring.oracle_root", [], Profile, "runs/local_full_run-5", "What relative Oracle references are joined to. Where it is set, READY may point nowhere but into it and the other roots of the profile. The default holds in local profiles alone, and binds no READY; in a strict profile without it, READY may point into the object store's root.";
