@@ -49,6 +49,13 @@ impl S3Store {
         Ok(Self { bucket: Arc::new(Bucket::new(location, options)), thread: Arc::default() })
     }
 
+    /// The requests that byte ranges of one object take: neighbours share one, large ranges are cut.
+    #[must_use]
+    pub fn requests(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let spans = spans::spans(ranges, spans::GAP, spans::PIECE);
+        spans.iter().flat_map(|span| spans::pieces(span, spans::PIECE)).collect()
+    }
+
     /// Runs `work` on the store's thread, which its first use starts.
     fn run<'a, T, F>(&'a self, work: impl FnOnce(Arc<Bucket>) -> F + Send + 'a) -> BoxFuture<'a, Result<T, StoreError>>
     where
