@@ -293,6 +293,37 @@ fn live_through(steps: &[Step], deaths: &[Death]) {
     run.open(&process).unwrap();
 }
 
+/// A cursor without the views that it counts in would be believed more than one with them.
+#[test]
+fn a_reset_that_is_cut_off_leaves_positions_with_their_views_or_none() {
+    for operations in 1.. {
+        let mut done = false;
+        for power in [None, Some(1), Some(2), Some(3), Some(4), Some(5)] {
+            let mut run = Run::new();
+            let process = Process::new(u64::MAX);
+            let held = run.open(&process).unwrap();
+            run.keep_views(&held, 7).unwrap();
+            run.save(&held, Moved { by: [2, 1], ahead: true }).unwrap();
+            held.finish(NOW).unwrap();
+            drop(held);
+            done = Held::reset(run.place(&Process::new(operations)), &run.outputs, NOW).is_ok();
+            if let Some(seed) = power {
+                let mut random = Random::of(&[seed]);
+                run.disk.lose_power(&mut |bound| random.below(bound));
+            }
+            let held = Held::take(run.place(&process), NOW).unwrap();
+            let (kept, views) = (held.load(&run.outputs, NOW).unwrap(), held.views().unwrap());
+            let whole = kept == Kept::default() || views == run.views.0;
+            assert!(whole, "cut off at operation {operations}, power {power:?}: {kept:?}, {views:?}");
+            assert!(!done || kept == Kept::default() && views.is_none(), "operation {operations}: {kept:?}, {views:?}");
+        }
+        if done {
+            assert!(operations > 8, "each file and folder was one: {operations}");
+            break;
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let moved = || ([0_u64..3, 0_u64..3], any::<bool>()).prop_map(|(by, ahead)| Moved { by, ahead });
     prop_oneof![
