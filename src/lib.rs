@@ -97,6 +97,7 @@ pub mod ahead;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod byte_budget;
+pub mod caught;
 #[cfg(feature = "parquet")]
 pub mod cells;
 pub mod checkpoint;

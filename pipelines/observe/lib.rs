@@ -17,4 +17,5 @@ mod peers;
 pub mod readiness;
 mod status;
 
+pub use hyper::StatusCode;
 pub use status::StatusPage;

@@ -59,7 +59,54 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
-    tasks: [AbortHandle; 2],
+    tasks: Vec<AbortHandle>,
+}
+
+/// What a producer answers to requests.
+pub trait Answers: Send + Sync + 'static {
+    /// The answer to GET or HEAD of a path.
+    fn get(&self, path: &str) -> impl Future<Output = Answer> + Send;
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+}
+
+impl Answer {
+    /// With this status, type and body.
+    #[must_use]
+    pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, body: body.into() }
+    }
+
+    /// A line of text.
+    #[must_use]
+    pub fn text(status: StatusCode, body: &str) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", body.to_owned())
+    }
+
+    /// A value as JSON.
+    #[must_use]
+    pub fn json(status: StatusCode, body: &impl Serialize) -> Self {
+        match serde_json::to_string(body) {
+            Ok(body) => Self::new(status, "application/json", body + "\n"),
+            Err(error) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        }
+    }
+
+    fn response(self) -> Response<Full<Bytes>> {
+        let Self { status, content_type, body } = self;
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.extend(guards().map(|(name, value)| (name, HeaderValue::from_static(value))));
+        response
+    }
 }
 
 struct Desk<C> {
@@ -81,12 +128,22 @@ impl Listener {
         readiness: Readiness<C>,
         clock: C,
     ) -> io::Result<Self> {
+        let desk = Desk { telemetry: telemetry.clone(), readiness, clock: clock.clone(), page: Page::default() };
+        let mut listener = Self::serving(address, desk, clock.clone()).await?;
+        listener.tasks.push(tokio::spawn(sample(telemetry, clock)).abort_handle());
+        Ok(listener)
+    }
+
+    /// Listens on `address` with the answers of any producer; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// Where the address can't be bound.
+    pub async fn serving(address: SocketAddr, answers: impl Answers, clock: impl Clock) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let looks = tokio::spawn(sample(telemetry.clone(), clock.clone())).abort_handle();
-        let desk = Arc::new(Desk { telemetry, readiness, clock, page: Page::default() });
-        let serving = tokio::spawn(accept(listener, desk)).abort_handle();
-        Ok(Self { address, tasks: [looks, serving] })
+        let serving = tokio::spawn(accept(listener, Arc::new(answers), clock)).abort_handle();
+        Ok(Self { address, tasks: vec![serving] })
     }
 
     /// Where it listens.
@@ -110,7 +167,7 @@ async fn sample<C: Clock>(telemetry: Telemetry, clock: C) {
     }
 }
 
-async fn accept<C: Clock>(listener: TcpListener, desk: Arc<Desk<C>>) {
+async fn accept(listener: TcpListener, answers: Arc<impl Answers>, clock: impl Clock) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let peers = Peers::new(SHARE);
     while let Ok(place) = room.clone().acquire_owned().await {
@@ -120,23 +177,23 @@ async fn accept<C: Clock>(listener: TcpListener, desk: Arc<Desk<C>>) {
                     tracing::debug!(%peer, "a connection to the telemetry listener was closed: the peer has too many");
                     continue;
                 };
-                let desk = desk.clone();
+                let answers = answers.clone();
                 tokio::spawn(async move {
-                    serve(stream, desk).await;
+                    serve(stream, answers).await;
                     drop((place, share));
                 });
             }
             // Too many open files is temporary; an immediate retry would only burn CPU.
             Err(error) => {
                 tracing::debug!(%error, "a connection to the telemetry listener could not be accepted");
-                desk.clock.sleep_until(desk.clock.now() + LOOK).await;
+                clock.sleep_until(clock.now() + LOOK).await;
             }
         }
     }
 }
 
-async fn serve<C: Clock>(stream: TcpStream, desk: Arc<Desk<C>>) {
-    let service = service_fn(move |request| answer(request, desk.clone()));
+async fn serve(stream: TcpStream, answers: Arc<impl Answers>) {
+    let service = service_fn(move |request| answer(request, answers.clone()));
     let mut connection = http1::Builder::new();
     connection.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false).max_buf_size(HEAD_BYTES);
     let serving = connection.serve_connection(TokioIo::new(stream), service);
@@ -144,57 +201,45 @@ async fn serve<C: Clock>(stream: TcpStream, desk: Arc<Desk<C>>) {
     let _ = timeout(CONNECTION, serving).await;
 }
 
-async fn answer<C: Clock>(request: Request<Incoming>, desk: Arc<Desk<C>>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, answers: Arc<impl Answers>) -> Result<Response<Full<Bytes>>, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+        let mut response = Answer::text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n").response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return Ok(response);
     }
-    Ok(match request.uri().path() {
-        "/metrics" => {
-            // The metric of each part has to be current, also where nobody else asks.
-            desk.readiness.report().await;
-            let body = prometheus::text(&desk.telemetry.families(&desk.clock));
-            response(StatusCode::OK, prometheus::CONTENT_TYPE, body)
-        }
-        "/livez" => text(StatusCode::OK, "alive\n"),
-        "/readyz" => {
-            let report = desk.readiness.report().await;
-            json(if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &report)
-        }
-        "/status" => {
-            let readiness = desk.readiness.report().await;
-            json(StatusCode::OK, &StatusPage { status: desk.telemetry.status(&desk.clock), readiness })
-        }
-        "/" => match desk.page.html(&desk.telemetry, &desk.readiness, &desk.clock).await {
-            Ok(page) => response(StatusCode::OK, "text/html; charset=utf-8", page),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page: {error}\n")),
-        },
-        "/page.css" => response(StatusCode::OK, "text/css; charset=utf-8", page::style()),
-        "/page.js" => response(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
-        "/icon.svg" => response(StatusCode::OK, "image/svg+xml", page::ICON),
-        _ => text(StatusCode::NOT_FOUND, "there is /, /metrics, /livez, /readyz and /status\n"),
-    })
+    Ok(answers.get(request.uri().path()).await.response())
 }
 
-fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    response(status, "text/plain; charset=utf-8", body.to_owned())
-}
-
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
-    match serde_json::to_string(body) {
-        Ok(body) => response(status, "application/json", body + "\n"),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+impl<C: Clock> Answers for Desk<C> {
+    async fn get(&self, path: &str) -> Answer {
+        match path {
+            "/metrics" => {
+                // The metric of each part has to be current, also where nobody else asks.
+                self.readiness.report().await;
+                let body = prometheus::text(&self.telemetry.families(&self.clock));
+                Answer::new(StatusCode::OK, prometheus::CONTENT_TYPE, body)
+            }
+            "/livez" => Answer::text(StatusCode::OK, "alive\n"),
+            "/readyz" => {
+                let report = self.readiness.report().await;
+                let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                Answer::json(status, &report)
+            }
+            "/status" => {
+                let readiness = self.readiness.report().await;
+                let page = StatusPage { status: self.telemetry.status(&self.clock), readiness };
+                Answer::json(StatusCode::OK, &page)
+            }
+            "/" => match self.page.html(&self.telemetry, &self.readiness, &self.clock).await {
+                Ok(page) => Answer::new(StatusCode::OK, "text/html; charset=utf-8", page),
+                Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &format!("the page: {error}\n")),
+            },
+            "/page.css" => Answer::new(StatusCode::OK, "text/css; charset=utf-8", page::style()),
+            "/page.js" => Answer::new(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT),
+            "/icon.svg" => Answer::new(StatusCode::OK, "image/svg+xml", page::ICON),
+            _ => Answer::text(StatusCode::NOT_FOUND, "there is /, /metrics, /livez, /readyz and /status\n"),
+        }
     }
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.extend(guards().map(|(name, value)| (name, HeaderValue::from_static(value))));
-    response
 }
 
 /// Headers of every answer: no caching, no content but the page's own files, no sniffing of types, no referrer.

@@ -23,6 +23,7 @@ const BUFFER: usize = 64 << 10;
 pub(super) struct CsvRows {
     reader: Reader<Metered>,
     record: ByteRecord,
+    delimiter: u8,
     place: Place,
     /// The next record's number, from 0, the heading not counted.
     next: u64,
@@ -52,12 +53,13 @@ impl CsvRows {
     ) -> Result<Self, Error> {
         let mut builder = ReaderBuilder::new();
         let builder = builder.has_headers(true).delimiter(delimiter).buffer_capacity(BUFFER);
-        let mut reader = builder.from_reader(Metered { text, left: MAX_RECORD });
+        let mut reader =
+            builder.from_reader(Metered { text, left: MAX_RECORD, recent: Vec::new(), from: 0, is_over: false });
         let names = reader.headers().map_err(|error| Error::file(&place.shown, what(&error)))?;
         let names: Vec<String> = names.iter().map(str::to_owned).collect();
         let heading = Heading::new(names, reading).map_err(|what| Error::file(&place.shown, what))?;
         let (record, form, times) = (ByteRecord::new(), reading.form.clone(), TimeReader::default());
-        let mut rows = Self { reader, record, place, next: 0, heading, form, times };
+        let mut rows = Self { reader, record, delimiter, place, next: 0, heading, form, times };
         while rows.next < skip && rows.read()? {
             rows.next += 1;
         }
@@ -70,9 +72,16 @@ impl CsvRows {
 
     /// Reads the next record; false at the end.
     fn read(&mut self) -> Result<bool, Error> {
-        self.reader.get_mut().left = MAX_RECORD;
+        let begin = self.reader.position().byte();
+        self.reader.get_mut().begin(begin);
         let Self { reader, record, .. } = self;
-        reader.read_byte_record(record).map_err(|error| self.refused(None, what(&error)))
+        let more = reader.read_byte_record(record).map_err(|error| self.refused(None, what(&error)))?;
+        // The reader takes the end of the file for that of a cell in quotes.
+        let text = self.reader.get_ref();
+        if more && text.is_over && is_cut(text.since(begin), self.delimiter) {
+            return Err(self.refused(None, "the file breaks off within a cell in quotes"));
+        }
+        Ok(more)
     }
 
     /// Adds the record at hand, and gives its time.
@@ -195,10 +204,46 @@ fn what(error: &csv::Error) -> String {
     }
 }
 
+/// Whether a record ends within quotes.
+fn is_cut(record: &[u8], delimiter: u8) -> bool {
+    let (mut quoted, mut starts) = (false, true);
+    let mut bytes = record.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            // Two of them are a quote of the cell.
+            b'"' if quoted => quoted = bytes.next_if_eq(&b'"').is_some(),
+            b'"' if starts => quoted = true,
+            _ => {}
+        }
+        starts = byte == delimiter || matches!(byte, b'\r' | b'\n');
+    }
+    quoted
+}
+
 /// A text of which no more is read for one record than a record may have: a quote without its end would read all of it.
 struct Metered {
     text: Box<dyn BufRead + Send>,
     left: usize,
+    /// The bytes read last, from this place on: at least those of the record at hand.
+    recent: Vec<u8>,
+    from: u64,
+    /// The end was read.
+    is_over: bool,
+}
+
+impl Metered {
+    /// A record begins at this place.
+    fn begin(&mut self, at: u64) {
+        self.left = MAX_RECORD;
+        if self.recent.len() > 2 * BUFFER {
+            self.recent.drain(..(at - self.from) as usize);
+            self.from = at;
+        }
+    }
+
+    fn since(&self, at: u64) -> &[u8] {
+        &self.recent[(at - self.from) as usize..]
+    }
 }
 
 impl Read for Metered {
@@ -211,6 +256,8 @@ impl Read for Metered {
         }
         let read = self.text.read(buffer)?;
         self.left = self.left.saturating_sub(read);
+        self.recent.extend_from_slice(&buffer[..read]);
+        self.is_over = read == 0;
         Ok(read)
     }
 }
@@ -271,6 +318,18 @@ mod tests {
             let (rows, fault) = bodies(&[good.as_bytes(), bad].concat(), &reading, 0).unwrap();
             let fault = fault.unwrap();
             assert!(rows.len() == 1 && fault.contains(words), "{fault}");
+        }
+        for end in ["\"true", "\"", "\"true\"\"", "\"tr\nue"] {
+            let cut = format!("\u{feff}{good}2026-01-01 00:00:00,{end}");
+            let (rows, fault) = bodies(cut.as_bytes(), &reading, 0).unwrap();
+            assert!(rows.len() == 1 && fault.unwrap().contains("row 2: the file breaks off within"), "{cut}");
+        }
+        for end in ["\"true\"", "true", "\"true\"\n", "\"true\"\r\n\r\n"] {
+            // As many records as make the reader forget the first ones.
+            let many = "2026-01-01 00:00:00,\"true\"\n".repeat(10_000);
+            let whole = format!("\u{feff}{good}{many}2026-01-01 00:00:00,{end}");
+            let (rows, fault) = bodies(whole.as_bytes(), &reading, 0).unwrap();
+            assert_eq!((rows.len(), fault), (10_002, None), "{end}");
         }
         let open = format!("{good}2026-01-01 00:00:00,\"{}", "x\n".repeat(MAX_RECORD));
         assert!(bodies(open.as_bytes(), &reading, 0).unwrap().1.unwrap().contains("the quote that ends a cell"));

@@ -20,9 +20,9 @@ pub(super) struct Position {
     pub(super) seq: u64,
 }
 
-/// An event.
+/// An event: a row, made into a request.
 #[derive(Debug, Clone)]
-pub(super) struct Event {
+pub struct Event {
     pub(super) position: Position,
     pub(super) ts: Micros,
     /// The hash of its order key.

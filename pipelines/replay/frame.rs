@@ -233,7 +233,6 @@ impl frame::Frame for Framer {
                     break 'slices;
                 }
                 if self.left == 0 {
-                    framed.over = true;
                     break 'slices;
                 }
                 let start = out.len();
@@ -252,6 +251,8 @@ impl frame::Frame for Framer {
                 framed.rows += 1;
             }
         }
+        // What is behind the last event is not looked at, whether it is in this chunk or not.
+        framed.over = self.left == 0;
         // A letter holds whatever its event held.
         if !slices.iter().any(|slice| matches!(slice.batch.cells, Cells::Letters { .. })) {
             self.cut_at_bad_text(&mut framed, &mut ends, &out);

@@ -337,9 +337,16 @@ fn paths(name: &str, pattern: &str) -> Result<Vec<PathBuf>, Error> {
 /// Adds a file, or all files of a folder but those that are hidden or marked (`_SUCCESS`).
 fn add(name: &str, path: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     let failed = |error| Error::input(name, format!("{}: {error}", path.display()));
-    if !fs::metadata(path).map_err(failed)?.is_dir() {
+    let kind = fs::metadata(path).map_err(failed)?.file_type();
+    if kind.is_file() {
         found.push(path.to_owned());
         return Ok(());
+    }
+    if !kind.is_dir() {
+        // To open a pipe may wait for its writer for ever, and it can't be read again after a crash.
+        let what =
+            format!("{}: no regular file; what comes out of a pipe is replayed from standard input, -", path.display());
+        return Err(Error::input(name, what));
     }
     for entry in fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;

@@ -24,6 +24,12 @@ const QUOTE: usize = 300;
 pub struct Statuses(Vec<RangeInclusive<u16>>);
 
 impl Statuses {
+    /// This one alone.
+    #[must_use]
+    pub fn one(status: u16) -> Self {
+        Self(vec![status..=status])
+    }
+
     fn contains(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))
     }
@@ -91,6 +97,8 @@ pub(super) struct Delivered {
     pub(super) attempts: u32,
     /// How much later than due its first attempt started.
     pub(super) lag: Duration,
+    /// From its first attempt to its answer.
+    pub(super) latency: Duration,
 }
 
 /// What became of it.
@@ -152,8 +160,8 @@ impl Judge<Event> for StatusJudge {
                 }
             }
         };
-        let Delivery { attempts, lag, .. } = delivery;
-        Delivered { position: event.position, ts: event.ts, outcome, attempts, lag }
+        let Delivery { attempts, lag, latency, .. } = delivery;
+        Delivered { position: event.position, ts: event.ts, outcome, attempts, lag, latency }
     }
 
     fn failed(&self, event: &Event, cause: Cause, why: &str) -> Error {

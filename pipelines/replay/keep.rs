@@ -18,6 +18,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use wsp::clock::Clock;
 use wsp::credit::Credit;
 use wsp::disk::{self, Disk, DiskFile, Mode, files};
+use wsp::telemetry::{Histogram, HistogramCounts};
 use wsp::time::Micros;
 
 use super::answered::{Answered, Standing};
@@ -45,6 +46,7 @@ struct Figures {
     first: AtomicI64,
     last: AtomicI64,
     lag_micros: AtomicU64,
+    latency: Histogram,
 }
 
 /// What is known of a replay at one moment.
@@ -67,6 +69,12 @@ pub struct Totals {
 }
 
 impl Live {
+    /// How long answers took, from an event's first attempt.
+    #[must_use]
+    pub fn latency(&self) -> HistogramCounts {
+        self.0.latency.counts()
+    }
+
     /// The figures now.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -191,11 +199,15 @@ impl<C: Clock> Desk<C> {
         let finished = failure.is_none() && total < self.keeper.limit;
         // Also what failed may have been answered in part.
         let saved = self.save(finished).await;
-        failure.map_or(saved.map(drop), Err)
+        match failure {
+            // A stop that is not saved repeats events, which is no stop as it was promised.
+            Some(failure) if !failure.is_stop() || saved.is_ok() => Err(failure),
+            _ => saved.map(drop),
+        }
     }
 
     fn note(&mut self, delivered: Delivered) {
-        let Delivered { position, ts, outcome, attempts, lag } = delivered;
+        let Delivered { position, ts, outcome, attempts, lag, latency } = delivered;
         let figures = &*self.keeper.live.0;
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match outcome {
@@ -216,6 +228,7 @@ impl<C: Clock> Desk<C> {
         }
         figures.first.fetch_min(ts.0, Ordering::Relaxed);
         figures.last.fetch_max(ts.0, Ordering::Relaxed);
+        figures.latency.record(latency);
         figures.lag_micros.store(lag.as_micros() as u64, Ordering::Relaxed);
         add(&figures.answered);
         self.answered[usize::from(position.input)].note(position, ts);

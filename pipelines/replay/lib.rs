@@ -25,6 +25,7 @@ mod judge;
 mod keep;
 mod letters;
 mod lines;
+pub mod metrics;
 mod objects;
 mod order;
 mod producer;
@@ -53,6 +54,7 @@ pub use auth::Sigv4;
 pub use auth::{Auth, ClientCredentials, Grant};
 pub use chain::Span;
 pub use error::{Error, EventFault, RowFault};
+pub use event::Event;
 pub use files::{CsvForm, CsvType, csv_types};
 pub use input::{Format, Input, InputSpec, Own};
 pub use judge::{Rules, Statuses};
@@ -72,7 +74,7 @@ use answered::Standing;
 use files::Reading;
 use frame::Frame;
 use judge::StatusJudge;
-use producer::Parts;
+use producer::{Framing, Parts};
 use sink::SinkJudge;
 #[cfg(feature = "kafka")]
 use sink::kafka::KafkaGate;
@@ -81,8 +83,8 @@ use state::{Pinned, Saved, State};
 use wanted::Wanted;
 use wsp::clock::{Clock, SystemClock};
 pub use wsp::deliver::HttpProxy;
-use wsp::deliver::{Adaptive, DeliveryMode, PushStats, RetryPolicy, TlsFiles};
-use wsp::disk::RealDisk;
+use wsp::deliver::{Adaptive, DeliveryMode, Gate, PushStats, RetryPolicy, Takes, TlsFiles};
+use wsp::disk::{Disk, RealDisk};
 use wsp::pace::{Pacing, RatePlan};
 use wsp::stop::Stop;
 use wsp::store::StoreOptions;
@@ -147,6 +149,43 @@ pub struct Options {
     pub flags: Vec<Flag>,
 }
 
+impl Options {
+    /// All of these inputs to a target, as fast as it takes them, one request after the other. `columns` names at least the
+    /// event time.
+    #[must_use]
+    pub fn new(inputs: Vec<InputSpec>, columns: Columns, target: Target) -> Self {
+        Self {
+            inputs,
+            stores: StoreOptions::default(),
+            format: None,
+            columns,
+            form: TimeForm::default(),
+            csv: CsvForm::default(),
+            order: Order::AsRead,
+            span: Span::default(),
+            limit: None,
+            sample: None,
+            sink: Sink::Http(Box::new(target)),
+            id_header: HeaderName::from_static("idempotency-key"),
+            headers: Vec::new(),
+            rules: Rules::default(),
+            mode: DeliveryMode::Strict,
+            adaptive: None,
+            retry: RetryPolicy::default(),
+            attempt_timeout: Duration::from_secs(30),
+            outage: Duration::from_secs(300),
+            tls: TlsFiles::default(),
+            pacing: Pacing::off(),
+            rate: None,
+            dead_letter: None,
+            state: None,
+            fresh: false,
+            save_every: 1000,
+            flags: Vec::new(),
+        }
+    }
+}
+
 /// A replay whose inputs are found.
 #[derive(Debug)]
 pub struct Replay {
@@ -171,6 +210,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Start {
     replay: Replay,
+    disk: Arc<dyn Disk>,
     state: Option<Arc<State>>,
     saved: Saved,
     /// The lines, where they are what is written.
@@ -268,6 +308,15 @@ impl Replay {
     ///
     /// If the state is of something else, held by another process, or can't be read or written.
     pub fn start(self) -> Result<Start, Error> {
+        self.start_on(Arc::new(RealDisk))
+    }
+
+    /// The same with state and dead letters on a disk of the caller's. Inputs are read from the machine's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Replay::start`].
+    pub fn start_on(self, disk: Arc<dyn Disk>) -> Result<Start, Error> {
         let nothing = || {
             let inputs = vec![Standing::default(); self.inputs.len()];
             Saved { finished: false, inputs, written: None }
@@ -280,19 +329,19 @@ impl Replay {
                 ));
             }
             let saved = nothing();
-            return Start { replay: self, state: None, saved, output: None }.opened();
+            return Start { replay: self, disk, state: None, saved, output: None }.opened();
         }
         let Options { sink, flags, fresh, state, inputs, .. } = &self.options;
         let name = sink.name();
         let folder = state.clone().unwrap_or_else(|| Pinned::folder(&name, inputs));
         let pinned = Pinned::new(&name, flags, &self.inputs)?;
-        let (state, saved) = State::open(Arc::new(RealDisk), &folder, &pinned, flags, *fresh)?;
+        let (state, saved) = State::open(disk.clone(), &folder, &pinned, flags, *fresh)?;
         let saved = saved.unwrap_or_else(|| {
             // What was sorted may be of files that have changed in the middle.
             self.forget_sorted(&state);
             nothing()
         });
-        Start { replay: self, state: Some(Arc::new(state)), saved, output: None }.opened()
+        Start { replay: self, disk, state: Some(Arc::new(state)), saved, output: None }.opened()
     }
 
     /// What the framer makes of rows, with what an earlier start saw answered.
@@ -360,28 +409,44 @@ impl Start {
         Outcome { totals: live.totals(), before, error: done.err() }
     }
 
+    /// Replays what is left through a gate and by a clock of the caller's, all of it on the caller's thread.
+    pub async fn run_through<G, C>(self, gate: G, clock: C, stop: Stop, live: Live, stats: PushStats) -> Outcome
+    where
+        G: Gate<Connection: Takes<Event>>,
+        C: Clock,
+    {
+        let before = self.before();
+        let Self { replay, disk, state, saved, output } = self;
+        let judge = StatusJudge::new(replay.inputs.clone(), replay.options.rules.clone());
+        let (standings, framing, figures) = (saved.inputs, Framing::SameThread, live.clone());
+        let parts = Parts { gate, judge, clock, stop, stats, live: figures, disk, state, output, standings, framing };
+        let done = producer::run(&replay, parts).await;
+        Outcome { totals: live.totals(), before, error: done.err() }
+    }
+
     async fn try_run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Result<(), Error> {
-        let Self { replay, state, saved, output } = self;
+        let Self { replay, disk, state, saved, output } = self;
         let (options, standings, kept) = (&replay.options, saved.inputs, state.clone());
+        let framing = Framing::OwnThread;
         let judge = StatusJudge::new(replay.inputs.clone(), options.rules.clone());
         let done = match &options.sink {
             Sink::Http(target) => {
                 let gate = target.gate(&options.tls, clock).await?.attempt_timeout(options.attempt_timeout);
-                let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
+                let parts = Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
                 producer::run(&replay, parts).await
             }
             Sink::Lines(_) => {
                 let gate =
                     LineGate(output.clone().ok_or_else(|| Error::Internal("the output is not open".to_owned()))?);
                 let judge = SinkJudge(judge);
-                let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
+                let parts = Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
                 producer::run(&replay, parts).await
             }
             #[cfg(feature = "kafka")]
             Sink::Kafka(topic) => {
                 let gate = KafkaGate::open(topic, options.attempt_timeout)?;
                 let judge = SinkJudge(judge);
-                let parts = Parts { gate, judge, clock, stop, stats, live, state, output, standings };
+                let parts = Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
                 producer::run(&replay, parts).await
             }
         };

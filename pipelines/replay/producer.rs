@@ -13,17 +13,17 @@ where
     C: Clock,
 {
     let options = &replay.options;
-    let Parts { gate, judge, clock, stop, stats, live, state, output, standings } = parts;
+    let Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing } = parts;
     // What is sent beyond the last save, and so what a crash can repeat.
     let credit = Credit::new(unsaved(options));
     let bodies = ByteBudget::new(BODIES);
     let push = push(options, clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop).stats(stats);
     let events = events(replay, &standings, bodies, None, state.as_deref());
-    let keeper = Keeper { output, ..keeper(replay, clock.clone(), standings, state, credit, live) };
+    let keeper = Keeper { output, ..keeper(replay, clock.clone(), disk, standings, state, credit, live) };
 
-    events
-        // Reading, merging and framing is work, what follows is waiting: they get a thread each.
-        .ahead("wsp-replay", CHUNKS_AHEAD)
+    // Reading, merging and framing is work, what follows is waiting: they get a thread each.
+    framing
+        .on(events)
         .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
         .try_flatten()
         // Before the push, so that waiting for an event's time never holds up requests in flight.
@@ -45,7 +45,10 @@ pub(super) fn events(
     keys: Option<HotKeys>,
     state: Option<&State>,
 ) -> impl Stream<Item = Result<Vec<Event>, Error>> + Send + use<> {
-    let inputs = replay.inputs.iter().zip(standings).zip(0..).map(|((input, standing), rank)| {
+    let frame = replay.frame(standings);
+    // Nothing is read behind the last event, and no fault there is reported.
+    let inputs = replay.inputs.iter().zip(standings).zip(0..).filter(|_| frame.limit > 0);
+    let inputs = inputs.map(|((input, standing), rank)| {
         // The thread that frames the rows also reads the files.
         let (reading, span) = (replay.readings[usize::from(rank)].clone(), replay.options.span);
         let (input, start) = (input.clone(), standing.start);
@@ -62,14 +65,16 @@ pub(super) fn events(
         };
         rows
     });
-    let framer = Framer::new(replay.frame(standings), bodies);
+    let inputs: Vec<_> = inputs.collect();
+    let framer = Framer::new(frame, bodies);
     let framer = if let Some(keys) = keys { framer.counting(keys) } else { framer };
     // Rows of all inputs in one order that never depends on who was read first: time, input, file, row.
-    merge(inputs.collect())
+    merge(inputs)
         // Bodies are made once; every attempt sends these bytes.
         .frame(framer)
 }
 
+use futures::future::Either;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use std::sync::Arc;
@@ -80,7 +85,7 @@ use wsp::byte_budget::ByteBudget;
 use wsp::clock::Clock;
 use wsp::credit::Credit;
 use wsp::deliver::{CircuitPolicy, Gate, Judge, PushExt, PushOptions, PushStats, Takes};
-use wsp::disk::RealDisk;
+use wsp::disk::Disk;
 use wsp::frame::FrameExt as _;
 use wsp::merge::merge;
 use wsp::pace::{PaceExt, ThrottleExt};
@@ -123,10 +128,36 @@ pub(super) struct Parts<G, J, C> {
     pub(super) stats: PushStats,
     /// Where answers are counted.
     pub(super) live: Live,
+    /// Where state and dead letters are written.
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) state: Option<Arc<State>>,
     /// The lines, where they are what is written.
     pub(super) output: Option<Arc<Output>>,
     pub(super) standings: Vec<Standing>,
+    /// Which thread makes events.
+    pub(super) framing: Framing,
+}
+
+/// Which thread reads, merges and frames rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// One of its own, some chunks ahead of delivery.
+    OwnThread,
+    /// That of delivery, so that one order of events rules all.
+    SameThread,
+}
+
+impl Framing {
+    /// The stream, made there.
+    fn on<T: Send + 'static>(
+        self,
+        chunks: impl Stream<Item = Result<T, Error>> + Send + 'static,
+    ) -> impl Stream<Item = Result<T, Error>> + Send {
+        match self {
+            Self::OwnThread => Either::Left(chunks.ahead("wsp-replay", CHUNKS_AHEAD)),
+            Self::SameThread => Either::Right(chunks),
+        }
+    }
 }
 
 /// Events that a crash can make a next start send again, at most.
@@ -159,6 +190,7 @@ fn push<C: Clock>(options: &Options, clock: C) -> PushOptions<C> {
 fn keeper<C>(
     replay: &Replay,
     clock: C,
+    disk: Arc<dyn Disk>,
     standings: Vec<Standing>,
     state: Option<Arc<State>>,
     credit: Credit,
@@ -166,7 +198,7 @@ fn keeper<C>(
 ) -> Keeper<C> {
     Keeper {
         clock,
-        disk: Arc::new(RealDisk),
+        disk,
         inputs: replay.inputs.clone(),
         standings,
         state,

@@ -10,7 +10,6 @@
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
@@ -155,7 +154,7 @@ fn check(schema: &Schema, place: &Place, reading: &Reading) -> Result<usize, Err
 
 /// `work`, whose panic is an error.
 fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("it is damaged: its decoder panicked".to_owned()))
+    wsp::caught::caught(work).unwrap_or_else(|panic| Err(format!("it is damaged: its decoder gave up: {panic}")))
 }
 
 impl TableRows {

@@ -16,6 +16,7 @@
 //! outages, failing reads and saves, operations of the disk that fail, crashes at any step, stalls that outlast a lease, a
 //! second producer beside the first one, a power loss under the real checkpoint files, starts over a world that was changed
 //! since. What is not: threads, sockets and the service around the chain.
+//! `replays/` has the cases of the second producer, `wsp replay`.
 //! [`Promise`] lists what is checked. `docs/simulation.md` tells how to use it and what it has caught.
 
 #![forbid(unsafe_code)]
@@ -32,6 +33,8 @@ mod line;
 mod output;
 mod plan;
 mod process;
+mod replays;
+mod road;
 mod simulation;
 #[cfg(test)]
 mod tests;
@@ -39,5 +42,6 @@ mod totals;
 mod world;
 
 pub use judge::{Promise, Violation};
-pub use simulation::{Outcome, replay, simulate};
+pub use replays::simulate_replay;
+pub use simulation::{Outcome, simulate, twice};
 pub use totals::Totals;

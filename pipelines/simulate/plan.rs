@@ -111,8 +111,9 @@ pub(super) struct GatePlan {
     pub(super) unanswered: u64,
     /// 429, often with `Retry-After`.
     pub(super) throttled: u64,
-    /// 500, 502, 503, 408 or a 400 that asks for a retry; half of them after the event was admitted.
+    /// One of `statuses`, such as 503 or a 400 that asks for a retry; half of them after the event was admitted.
     pub(super) failing: u64,
+    pub(super) statuses: [u16; 5],
     /// An answer that is none.
     pub(super) garbage: u64,
     /// Of a thousand events, so many are quarantined, always the same.
@@ -159,7 +160,7 @@ impl Plan {
         let m = &mut Random::of(&[seed, 0x6d65_6d6f]);
         let body_memory = if m.chance(1, 2) { 1 + below(m, &[1, 2_000, 50_000]) } else { settings.body_memory };
         let settings = Settings { body_memory, ..settings };
-        let gate = GatePlan::draw(r, &settings);
+        let gate = GatePlan::draw(r, settings.stop_on_quarantine);
         let power = &mut Random::of(&[seed, 0x706f_7765]);
         let mut lines = lines(r, power, flaw.is_some(), rivals, store.lease);
         let changes = &mut Random::of(&[seed, 0x6368_616e_6765]);
@@ -191,13 +192,14 @@ impl WorldPlan {
 }
 
 impl GatePlan {
-    fn draw(r: &mut Random, settings: &Settings) -> Self {
+    /// Of a gate; where a quarantined event ends a run, hardly one is.
+    pub(super) fn draw(r: &mut Random, stop_on_quarantine: bool) -> Self {
         // Each kind of fault is absent from most cases, so that it is seen alone as well as among others.
         let mut share = |most: u64| if r.chance(2, 5) { r.below(most) } else { 0 };
         let (unreachable, cut_before, cut_after) = (share(100), share(100), share(150));
         let (unanswered, throttled, failing) = (share(60), share(150), share(150));
         let garbage = share(3);
-        let quarantined = share(if settings.stop_on_quarantine { 3 } else { 80 });
+        let quarantined = share(if stop_on_quarantine { 3 } else { 80 });
         let latency = *pick(r, &[1, 4, 30, 300]);
         let mut outages = Vec::new();
         let mut at = Duration::ZERO;
@@ -214,6 +216,7 @@ impl GatePlan {
             unanswered,
             throttled,
             failing,
+            statuses: [500, 502, 503, 408, 400],
             garbage,
             quarantined,
             latency,
@@ -314,7 +317,7 @@ fn draw_changes(r: &mut Random) -> Vec<Option<Change>> {
     (0..8).map(|_| r.chance(1, 2).then(|| *pick(r, &Change::ALL))).collect()
 }
 
-fn blow(r: &mut Random, rivals: bool, lease: Option<Duration>) -> Blow {
+pub(super) fn blow(r: &mut Random, rivals: bool, lease: Option<Duration>) -> Blow {
     let lease = lease.unwrap_or(Duration::from_secs(3)).as_millis() as u64;
     match r.below(if rivals { 8 } else { 6 }) {
         0..=3 => Blow::Crash,
@@ -323,12 +326,12 @@ fn blow(r: &mut Random, rivals: bool, lease: Option<Duration>) -> Blow {
     }
 }
 
-fn pick<'a, T>(r: &mut Random, from: &'a [T]) -> &'a T {
+pub(super) fn pick<'a, T>(r: &mut Random, from: &'a [T]) -> &'a T {
     &from[r.below(from.len() as u64) as usize]
 }
 
 /// A number below one of these bounds: small ones are as likely as large ones.
-fn below(r: &mut Random, bounds: &[u64]) -> u64 {
+pub(super) fn below(r: &mut Random, bounds: &[u64]) -> u64 {
     let bound = *pick(r, bounds);
     r.below(bound)
 }

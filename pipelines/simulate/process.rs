@@ -59,18 +59,18 @@ pub(super) struct Ended {
 }
 
 /// What a turn came to.
-pub(super) enum Turn {
+pub(super) enum Turn<E> {
     /// Nothing in the process can move before something reaches it from outside.
     Idle,
-    Ended(Box<Ended>),
+    Ended(Box<E>),
     Struck(Blow),
 }
 
-/// A process.
-pub(super) struct Process {
+/// A process, which ends as `E`.
+pub(super) struct Process<E> {
     id: ProcessId,
     hub: Hub,
-    work: Pin<Box<dyn Future<Output = Ended> + Send>>,
+    work: Pin<Box<dyn Future<Output = E>>>,
     stop: Stop,
     pushes: PushStats,
     runtime: Runtime,
@@ -99,19 +99,23 @@ impl Idle {
     }
 }
 
-impl Process {
-    pub(super) fn start(id: ProcessId, hub: Hub, outfit: Outfit) -> std::io::Result<Self> {
+impl<E: 'static> Process<E> {
+    /// A process that does the work of `produce`.
+    pub(super) fn start<F>(id: ProcessId, hub: Hub, produce: impl FnOnce(Stop, PushStats) -> F) -> std::io::Result<Self>
+    where
+        F: Future<Output = E> + 'static,
+    {
         let idle = Arc::new(Idle::default());
         let reached = idle.clone();
         let runtime = Builder::new_current_thread().on_thread_park(move || reached.reached()).build()?;
         let stop = Stop::new();
         let pushes = PushStats::new();
-        let work = Box::pin(produce(id, hub.clone(), outfit, stop.clone(), pushes.clone()));
+        let work = Box::pin(produce(stop.clone(), pushes.clone()));
         Ok(Self { id, hub, work, stop, pushes, runtime, idle })
     }
 
     /// Runs it until nothing in it can move, it ends, or something befalls it.
-    pub(super) fn turn(&mut self) -> Turn {
+    pub(super) fn turn(&mut self) -> Turn<E> {
         let Self { id, hub, work, runtime, idle, .. } = self;
         runtime.block_on(poll_fn(|cx| {
             if let Some(blow) = hub.fallen(*id, cx.waker()) {
@@ -151,7 +155,7 @@ impl Process {
 }
 
 /// What the service does with a run that may stream, from its checkpoint on.
-async fn produce(id: ProcessId, hub: Hub, outfit: Outfit, stop: Stop, pushes: PushStats) -> Ended {
+pub(super) async fn produce(id: ProcessId, hub: Hub, outfit: Outfit, stop: Stop, pushes: PushStats) -> Ended {
     let releases = Releases::new();
     let streamed = stream(id, &hub, outfit, stop, &pushes, &releases).await;
     releases.done().await;

@@ -25,14 +25,14 @@ use super::hub::{Blow, Hub, Life, ProcessId};
 use super::judge::{End, Judge, Promise, Violation, broken};
 use super::line::Line;
 use super::plan::{Change, Plan};
-use super::process::{Ended, Outfit, Process, Store, Turn};
+use super::process::{Ended, Outfit, Process, Store, Turn, produce};
 use super::totals::Totals;
 use super::world::{SlowStore, World};
 
 /// Steps after which a case counts as one that never ends.
-const STEPS: u64 = 200_000;
+pub(super) const STEPS: u64 = 200_000;
 /// Processes of one line after which it counts as one that never ends.
-const STARTS: usize = 2_000;
+pub(super) const STARTS: usize = 2_000;
 
 /// What a seed came to.
 #[derive(Debug, Clone)]
@@ -66,11 +66,10 @@ pub fn simulate(seed: u64) -> Outcome {
     Outcome { violation, totals, trace: hub.take_trace() }
 }
 
-/// Runs `seed` twice and wants one trace.
+/// Runs the case of `seed` twice and wants one trace.
 #[must_use]
-pub fn replay(seed: u64) -> Outcome {
-    let first = simulate(seed);
-    let second = simulate(seed);
+pub fn twice(case: fn(u64) -> Outcome, seed: u64) -> Outcome {
+    let (first, second) = (case(seed), case(seed));
     if first.violation.is_some() || first.trace == second.trace {
         return first;
     }
@@ -93,7 +92,7 @@ struct Simulation {
     gate: ModelGate,
     store: Store,
     lines: Vec<LineState>,
-    processes: BTreeMap<ProcessId, (usize, Process)>,
+    processes: BTreeMap<ProcessId, (usize, Process<Ended>)>,
     agenda: Agenda,
 }
 
@@ -244,7 +243,8 @@ impl Simulation {
             plan: self.plan.store.clone(),
             clock: SimClock::new(self.hub.clone(), id, off),
         };
-        match Process::start(id, self.hub.clone(), outfit) {
+        let hub = self.hub.clone();
+        match Process::start(id, hub.clone(), |stop, pushes| produce(id, hub, outfit, stop, pushes)) {
             Ok(process) => {
                 self.processes.insert(id, (line, process));
             }

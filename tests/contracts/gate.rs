@@ -2,13 +2,18 @@
 //! IG's fronts, with connections that stay and connections that close.
 
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::poll;
 use serde_json::Value;
 use wsp::clock::SystemClock;
-use wsp::deliver::{Endpoint, Gate, GateConnection, HttpGate, Lookup, Takes, Verdict};
+use wsp::deliver::{
+    Answer, Attempt, Endpoint, Gate, GateConnection, HttpGate, Item, Lookup, PushStats, Takes, Verdict,
+};
+use wsp::stop::Stop;
 use wsp_reference::gate::{GateOptions, GateServer, GateStyle};
+use wsp_replay::{Columns, InputSpec, Live, Options, Replay, Target};
 use wsp_world::ig::judge::judge;
 use wsp_world::ig::memory::MemoryGate;
 use wsp_world::model::{Decision, Event, Hex64, Micros, Position, Secret};
@@ -29,7 +34,49 @@ fn events() -> Vec<Event> {
     (0..).zip(kit::canonical()).map(event).collect()
 }
 
-async fn decision(connection: &mut impl Takes<Event>, event: &Event) -> Decision {
+/// Keeps the events that come to it.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<wsp_replay::Event>>>);
+
+impl Gate for Kept {
+    type Connection = Self;
+
+    fn connection(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl GateConnection for Kept {}
+
+impl Takes<wsp_replay::Event> for Kept {
+    async fn push(&mut self, event: &wsp_replay::Event) -> Attempt {
+        self.0.lock().unwrap().push(event.clone());
+        Attempt::Answered(Answer::new(200, ""))
+    }
+}
+
+/// The same bodies as the second producer makes events of them: out of a file, with an id in a header of its own.
+async fn replayed_events() -> Vec<wsp_replay::Event> {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String = kit::canonical().into_iter().map(|body| format!("{body}\n")).collect();
+    std::fs::write(folder.path().join("events.jsonl"), lines).unwrap();
+    let name = |name: &str| vec![name.to_owned()];
+    let columns = Columns { time: name("ts_utc"), id: name("event_id"), ..Columns::default() };
+    let input = InputSpec::plain(folder.path().join("events.jsonl").to_str().unwrap());
+    let target = Target::new("http://127.0.0.1:1", "POST", &[], &[]).unwrap();
+    let state = Some(folder.path().join("state"));
+    let options = Options { state, ..Options::new(vec![input], columns, target) };
+    let start = Replay::new(options).unwrap().start().unwrap();
+    let kept = Kept::default();
+    let (clock, stop) = (SystemClock::new(), Stop::new());
+    let outcome = start.run_through(kept.clone(), clock, stop, Live::default(), PushStats::new()).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let events = std::mem::take(&mut *kept.0.lock().unwrap());
+    assert!(events.len() > 7 && events[0].head().starts_with(b"idempotency-key: "), "{events:?}");
+    events
+}
+
+async fn decision<T: Item>(connection: &mut impl Takes<T>, event: &T) -> Decision {
     let attempt = connection.push(event).await;
     match judge(&attempt) {
         Verdict::Decided(decided) => (&decided).into(),
@@ -37,9 +84,8 @@ async fn decision(connection: &mut impl Takes<Event>, event: &Event) -> Decision
     }
 }
 
-/// Runs the suite on a gate that has seen none of the golden events.
-async fn holds(gate: &impl Gate<Connection: Takes<Event>>) {
-    let events = events();
+/// Runs the suite on a gate that has seen none of these events.
+async fn holds<T: Item + Clone>(gate: &impl Gate<Connection: Takes<T>>, events: &[T]) {
     let (mut one, mut other) = (gate.connection(), gate.connection());
 
     // Each event once, whichever connection it comes by.
@@ -50,9 +96,10 @@ async fn holds(gate: &impl Gate<Connection: Takes<Event>>) {
     }
 
     // The same id with another payload is no duplicate.
-    let mut body: Value = serde_json::from_slice(&events[0].body).unwrap();
+    let mut body: Value = serde_json::from_slice(events[0].body()).unwrap();
     body["payload"]["merchant_id"] = 1.into();
-    let altered = Event { body: Bytes::from(body.to_string()), ..events[0].clone() };
+    let mut altered = events[0].clone();
+    altered.set_body(Bytes::from(body.to_string()));
     assert_eq!(decision(&mut one, &altered).await, Decision::Quarantine);
     assert_eq!(decision(&mut one, &events[0]).await, Decision::Duplicate, "and changes nothing");
 
@@ -75,7 +122,7 @@ async fn holds(gate: &impl Gate<Connection: Takes<Event>>) {
 
 #[tokio::test]
 async fn memory_keeps_the_contract() {
-    holds(&MemoryGate::new(SystemClock::new())).await;
+    holds(&MemoryGate::new(SystemClock::new()), &events()).await;
 }
 
 /// What is asked beside the events: both fronts are read for what they are.
@@ -115,9 +162,22 @@ async fn http_keeps_the_contract_before_every_front() {
             let options = GateOptions { style, close_after_answer, ..GateOptions::new(Secret::new(kit::KEY)) };
             let server = GateServer::start(options).unwrap();
             let endpoint = Endpoint::new(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
-            holds(&HttpGate::new(endpoint, SystemClock::new()).unwrap()).await;
+            holds(&HttpGate::new(endpoint, SystemClock::new()).unwrap(), &events()).await;
             let stats = server.stats();
             assert_eq!((stats.admitted, stats.quarantined, stats.unreadable), (7, 1, 0), "{style:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn http_keeps_the_contract_for_events_of_a_replay() {
+    let events = replayed_events().await;
+    for close_after_answer in [false, true] {
+        let options = GateOptions { close_after_answer, ..GateOptions::new(Secret::new(kit::KEY)) };
+        let server = GateServer::start(options).unwrap();
+        let endpoint = Endpoint::new(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
+        holds(&HttpGate::new(endpoint, SystemClock::new()).unwrap(), &events).await;
+        let stats = server.stats();
+        assert_eq!((stats.admitted, stats.quarantined, stats.unreadable), (7, 1, 0));
     }
 }

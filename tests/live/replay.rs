@@ -145,3 +145,34 @@ async fn objects_of_a_bucket_are_an_input_and_one_that_changed_is_refused() {
     assert!(told.code == Some(2) && told.err.contains(&words), "{}", told.err);
     assert!(!told.err.contains("wsp-live-secret"), "{}", told.err);
 }
+
+#[tokio::test]
+#[ignore = "needs Apache Kafka"]
+async fn the_recipe_of_the_page_keeps_customers_in_order() {
+    let page = crate::kit::text_of("docs/replay.md");
+    let mut recipes = page.split("```sh\n").filter_map(|text| text.split_once("```")).map(|(recipe, _)| recipe);
+    let recipe = recipes.find(|recipe| recipe.contains("$BROKERS")).unwrap();
+    let kafka = Kafka::own();
+    kafka.create("orders", PARTITIONS).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("orders")).unwrap();
+    for day in 28..30 {
+        let row = |n: usize| format!("2026-11-{day}T00:{n:02}:00Z,{day}{n:02},c{}\n", n % KEYS);
+        let text = format!("created_at,order_id,customer_id\n{}", (0..60).map(row).collect::<String>());
+        std::fs::write(folder.path().join(format!("orders/2026-11-{day}.csv")), text).unwrap();
+    }
+    let program = std::env::var("WSP_LIVE_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wsp").to_owned());
+    let programs = std::path::Path::new(&program).parent().unwrap().display().to_string();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-ec", recipe]).current_dir(folder.path()).env("PATH", path).env("BROKERS", &kafka.bootstrap);
+    let told = Told::of(command);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let mut of_customer = HashMap::<Vec<u8>, Vec<u64>>::new();
+    for Record { key, value, .. } in kafka.records("orders", PARTITIONS) {
+        let body: serde_json::Value = serde_json::from_slice(&value).unwrap();
+        of_customer.entry(key.unwrap()).or_default().push(body["order_id"].as_str().unwrap().parse().unwrap());
+    }
+    assert_eq!((of_customer.len(), of_customer.values().map(Vec::len).sum::<usize>()), (KEYS, 120));
+    assert!(of_customer.values().all(|orders| orders.is_sorted()), "{of_customer:?}");
+}

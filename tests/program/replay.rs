@@ -2,11 +2,14 @@
 
 mod auth;
 mod crash;
+mod datasets;
 mod flights;
+mod hostile;
 mod ordering;
 mod pages;
 mod refusals;
 mod sinks;
+mod watching;
 mod written;
 
 use std::io::{BufReader, Write as _};
@@ -339,6 +342,17 @@ fn a_limit_counts_over_all_starts() {
     for (limit, sent) in [("4", 4), ("4", 4), ("7", 7), ("99", 10)] {
         let told = folder.replay(&["a.jsonl", "--time", "at", "--to", &url, "--speedup", "0", "--limit", limit]);
         assert_eq!((told.code, intake.taken().len()), (Some(0), sent), "--limit {limit}: {}", told.err);
+    }
+}
+
+#[test]
+fn a_fault_behind_the_limit_is_none() {
+    let folder = Folder::new(&[("a.jsonl", &(lines(0..3) + "nonsense\n"))]);
+    let intake = Intake::willing();
+    let url = intake.url();
+    for start in 0..2 {
+        let told = folder.replay(&["a.jsonl", "--time", "at", "--to", &url, "--speedup", "0", "--limit", "3"]);
+        assert_eq!((told.code, intake.taken().len()), (Some(0), 3), "start {start}: {}", told.err);
     }
 }
 

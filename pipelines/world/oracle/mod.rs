@@ -35,5 +35,4 @@ pub mod world;
 pub use batches::{Resume, Scan};
 pub use filter::RowFilter;
 pub use share::{Prefetch, shares};
-pub use source::catches_panic;
 pub use view_files::{RowGroup, View, ViewFile, ViewFiles, ViewPart};

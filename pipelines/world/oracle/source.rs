@@ -4,44 +4,17 @@
 //! footer, batches ──ranges──► Source ──get_ranges──► ObjectStore
 //! ```
 
-use std::cell::Cell;
 use std::fmt::Display;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
+use wsp::caught::caught;
 use wsp::store::{ObjectStore, StoreError};
 
 use super::view_files::ViewFile;
 use crate::model::{Reason, Refusal};
-
-thread_local! {
-    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a panic on this thread, now, is caught and made a refusal that says what it said. A program's panic hook is
-/// called all the same; it can leave such a panic to the refusal.
-#[must_use]
-pub fn catches_panic() -> bool {
-    IS_GUARDED.get()
-}
-
-/// As long as it lives, [`catches_panic`] holds on this thread. What held before is kept.
-struct Guarded(bool);
-
-impl Guarded {
-    fn enter() -> Self {
-        Self(IS_GUARDED.replace(true))
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        IS_GUARDED.set(self.0);
-    }
-}
 
 /// How many characters of a decoder's message a refusal keeps.
 const MESSAGE_CHARS: usize = 300;
@@ -111,17 +84,7 @@ impl Source {
     /// Runs code of the Parquet library. Its asserts can be reached with broken files; such a panic is that file's fault
     /// and must not take the process along.
     pub(super) fn guard<T>(&self, step: impl FnOnce() -> T) -> Result<T, Refusal> {
-        let guarded = Guarded::enter();
-        let done = catch_unwind(AssertUnwindSafe(step));
-        drop(guarded);
-        done.map_err(|panic| {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            self.unreadable(format!("the decoder gave up: {text}"))
-        })
+        caught(step).map_err(|text| self.unreadable(format!("the decoder gave up: {text}")))
     }
 
     fn failed(&self, error: &StoreError) -> Refusal {

@@ -104,6 +104,8 @@ pub(crate) enum DocsPage {
     Profile,
     /// docs/profile.schema.json: the settings as a JSON Schema, for editors.
     Schema,
+    /// docs/replay.schema.json: the file of `wsp replay --config` as a JSON Schema, for editors.
+    ReplaySchema,
     /// docs/telemetry.md: the metrics.
     Telemetry,
     /// docs/matrix.md: the rows of `wsp matrix`.
@@ -478,4 +480,7 @@ pub(crate) struct Simulate {
     /// Run each case twice and compare the traces.
     #[arg(long)]
     pub(crate) twice: bool,
+    /// Cases of `wsp replay` in place of those of `wsp run`.
+    #[arg(long)]
+    pub(crate) replay: bool,
 }

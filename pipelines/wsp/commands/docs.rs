@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use clap::CommandFactory;
 use wsp_matrix::ROWS;
+use wsp_replay::metrics::METRICS as REPLAY_METRICS;
 use wsp_world::model::{After, Bus, Reason};
 use wsp_world::profile::{schema, settings};
 use wsp_world::telemetry::catalogue;
 
 use super::args::{Cli, DocsPage};
+use super::replay_schema;
 
 const REASONS: &str = "# Reason codes
 
@@ -83,6 +85,15 @@ and the first 16 digits of the event id.
 
 ";
 
+const REPLAYS: &str = "
+## wsp replay
+
+`wsp replay --listen ADDRESS` serves these at `/metrics` while it runs, its status as JSON at `/status`, and `/livez`: [replay.md](replay.md#watch-a-replay).
+
+| metric | kind | labels | meaning |
+|---|---|---|---|
+";
+
 const MATRIX: &str = "# The matrix
 
 Made by `wsp docs matrix`. `wsp matrix --profile P --send RUN@HOST` tries each of these on the profile's own parts, with a run that
@@ -121,10 +132,21 @@ pub(crate) fn page(page: DocsPage) -> String {
         }
         // What the table holds is JSON, whatever it holds.
         DocsPage::Schema => format!("{:#}\n", schema::document()),
-        DocsPage::Telemetry => format!("{TELEMETRY}{}", catalogue::reference()),
+        DocsPage::ReplaySchema => format!("{:#}\n", replay_schema::document()),
+        DocsPage::Telemetry => format!("{TELEMETRY}{}{}", catalogue::reference(), of_replays()),
         DocsPage::Matrix => matrix(),
         DocsPage::Reasons => reasons(),
     }
+}
+
+/// The metrics of `wsp replay`.
+fn of_replays() -> String {
+    REPLAY_METRICS.iter().fold(REPLAYS.to_owned(), |mut out, metric| {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
+        let _ = writeln!(out, "| `{}` | {} | {labels} | {} |", metric.name, metric.kind.as_str(), metric.help);
+        out
+    })
 }
 
 fn reasons() -> String {
@@ -185,6 +207,10 @@ mod tests {
         assert!(
             include_str!("../../../docs/profile.schema.json") == page(DocsPage::Schema),
             "write it again: wsp docs schema > docs/profile.schema.json"
+        );
+        assert!(
+            include_str!("../../../docs/replay.schema.json") == page(DocsPage::ReplaySchema),
+            "write it again: wsp docs replay-schema > docs/replay.schema.json"
         );
         assert!(
             include_str!("../../../docs/telemetry.md") == page(DocsPage::Telemetry),

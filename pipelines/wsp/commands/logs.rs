@@ -47,7 +47,7 @@ fn form(asked: Option<LogFormat>, stdout_is_terminal: bool, stderr_is_terminal: 
 pub(crate) fn log_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if wsp_world::oracle::catches_panic() {
+        if wsp::caught::catches_panic() {
             return;
         }
         if !tracing::enabled!(Level::ERROR) {

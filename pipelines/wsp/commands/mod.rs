@@ -22,6 +22,8 @@ mod ready;
 mod replay;
 mod replay_args;
 pub(crate) mod replay_config;
+mod replay_listen;
+mod replay_schema;
 mod report;
 pub(crate) mod screen;
 mod service;

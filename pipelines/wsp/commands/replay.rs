@@ -8,6 +8,7 @@ use wsp::deliver::{DeliveryMode, PushStats};
 use wsp_replay::{Error, Live, Outcome, Replay, Start, Survey, Totals};
 
 use super::replay_args::ReplayArgs;
+use super::replay_listen::Desk;
 use super::screen::Screen;
 use super::service::stop_on_signals;
 use super::table::{grouped, table};
@@ -61,10 +62,16 @@ async fn replayed(
     stats: &PushStats,
 ) -> Result<(Outcome, Duration), Failure> {
     let stop = stop_on_signals(|| std::process::exit(3))?;
+    let live = Live::default();
+    let desk = Desk { live: live.clone(), stats: stats.clone(), before: start.before(), clock, began: clock.now() };
+    // Until the replay ends.
+    let _listener = match args.watch.listen {
+        Some(address) => Some(desk.listen(address).await?),
+        None => None,
+    };
     if let Some(at) = args.time.start_at {
         wsp_replay::wait_until(at, &clock, &stop).await;
     }
-    let live = Live::default();
     let began = clock.now();
     let progress = progress(&live, stats, &clock, &around.screen);
     let outcome = tokio::select! {

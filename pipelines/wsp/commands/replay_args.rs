@@ -9,6 +9,7 @@ mod sources;
 mod state;
 mod time;
 mod values;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ use sink::SinkArgs;
 use sources::SourceArgs;
 use state::StateArgs;
 use time::TimeArgs;
+use watch::WatchArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
@@ -58,6 +60,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) time: TimeArgs,
     #[command(flatten)]
     pub(crate) state: StateArgs,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
 }
 
 impl ReplayArgs {

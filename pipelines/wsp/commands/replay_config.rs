@@ -15,6 +15,12 @@ use super::Failure;
 /// What a file may hold, in bytes.
 const LIMIT: u64 = 1 << 20;
 
+/// Keys with a name of their own, and the flag that each is.
+pub(super) const ALIASES: [(&str, &str); 2] = [("inputs", "input"), ("headers", "header")];
+
+/// The flags without a key: a file can't name another one, and `--help` is for the command line.
+pub(super) const NO_KEY: [&str; 3] = ["config", "help", "version"];
+
 /// The command line with the flags of its file in place of `--config FILE`. They come first, so that flags of the command
 /// line are the ones that count.
 pub(crate) fn expanded(args: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, Failure> {
@@ -49,12 +55,10 @@ fn flags(text: &str) -> Result<Vec<String>, String> {
         serde_saphyr::from_str(text).map_err(|error| format!("it is no YAML of keys and values: {error}"))?;
     let mut flags = Vec::new();
     for (key, value) in file {
-        let name = match key.as_str() {
-            "inputs" | "input" => "input",
-            "headers" => "header",
-            "config" => return Err("a file that names another file; put all flags into one".to_owned()),
-            other => other,
-        };
+        if key == "config" {
+            return Err("a file that names another file; put all flags into one".to_owned());
+        }
+        let name = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key.as_str(), |(_, flag)| *flag);
         add(name, &key, &value, &mut flags)?;
     }
     Ok(flags)

@@ -1,7 +1,8 @@
 //! A replay that is killed over and over, before an intake of another make, checked by another reader.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -24,6 +25,10 @@ pub(crate) struct Receiver {
     process: Child,
     pub(crate) url: String,
     pub(crate) log: PathBuf,
+    /// The Python that reads the inputs for a check.
+    pub(crate) python: PathBuf,
+    /// How far the log was counted: bytes and lines.
+    counted: Cell<(u64, usize)>,
 }
 
 impl Receiver {
@@ -43,17 +48,24 @@ impl Receiver {
         };
         let mut port = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        Some(Self { process, url: format!("http://127.0.0.1:{}/v1/events", port.trim()), log })
+        let url = format!("http://127.0.0.1:{}/v1/events", port.trim());
+        Some(Self { process, url, log, python: "python3".into(), counted: Cell::default() })
     }
 
     /// Requests that it took so far.
     fn taken(&self) -> usize {
-        std::fs::read_to_string(&self.log).unwrap().lines().count()
+        let (from, lines) = self.counted.get();
+        let (mut log, mut more) = (File::open(&self.log).unwrap(), Vec::new());
+        log.seek(SeekFrom::Start(from)).unwrap();
+        log.read_to_end(&mut more).unwrap();
+        let lines = lines + String::from_utf8_lossy(&more).matches('\n').count();
+        self.counted.set((from + more.len() as u64, lines));
+        lines
     }
 
     /// What another reader of the inputs says of what came.
     pub(crate) fn check(&self, folder: &Folder, spec: &Value) -> Value {
-        let mut command = Command::new("python3");
+        let mut command = Command::new(&self.python);
         command.arg(script("check.py")).arg(&self.log).arg(spec.to_string()).current_dir(folder.0.path());
         let told = Told::of(command);
         assert_eq!(told.code, Some(0), "{}", told.err);

@@ -52,7 +52,8 @@ fn each_recipe_runs_as_it_stands() {
     assert!(recipes.len() >= 5, "{recipes:?}");
     let wsp = Path::new(env!("CARGO_BIN_EXE_wsp")).parent().unwrap().display().to_string();
     let path = format!("{wsp}:{}", std::env::var("PATH").unwrap());
-    for (heading, recipe) in recipes {
+    // `tests/live/replay.rs` has brokers.
+    for (heading, recipe) in recipes.into_iter().filter(|(_, recipe)| !recipe.contains("$BROKERS")) {
         let folder = files();
         // For the recipe of dead letters: refuses an order, and takes it when it comes again.
         let is_picky = recipe.contains("--dead-letter");

@@ -1,6 +1,7 @@
 """An intake for the tests of `wsp replay`, of another make than wsp: asyncio and a reader of HTTP of its own.
 
-It answers 200, or 503 to a share of the requests, and writes each request that it took to a log, in order, as a JSON line.
+It answers 200, or 503 to a share of the requests, and writes each request that it took to a log, in order, as a JSON line with the
+time at which it came.
 It prints its port once it listens.
 
     receiver.py LOG FAIL_SHARE SEED
@@ -9,6 +10,7 @@ import asyncio
 import json
 import random
 import sys
+import time
 
 LOG, SHARE, SEED = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 LIES = random.Random(SEED)
@@ -38,7 +40,7 @@ class Connection(asyncio.Protocol):
         if LIES.random() < SHARE:
             self.transport.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
             return
-        FILE.write(json.dumps({"line": line, "headers": headers, "body": body.decode("utf-8")}) + "\n")
+        FILE.write(json.dumps({"at": time.monotonic(), "line": line, "headers": headers, "body": body.decode("utf-8")}) + "\n")
         self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Folder, Intake};
+use crate::kit::repository;
 
 #[path = "../../data/reading/rows.rs"]
 #[allow(dead_code, unused_imports, reason = "its other half is for the Oracle's reader")]
@@ -90,4 +91,66 @@ fn encrypted_and_damaged_files_are_refused_by_name() {
         }
     }
     assert!(refused >= 4, "{refused} of 9 were refused");
+}
+
+/// A file of `tests/written/by_default.py`.
+fn by_default(name: &str) -> Vec<u8> {
+    std::fs::read(repository(&format!("tests/written/by_default.{name}"))).unwrap()
+}
+
+/// The bodies that its rows have to become.
+fn meant() -> Vec<String> {
+    String::from_utf8(by_default("jsonl")).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// The bodies of a file that is replayed with `args`.
+fn bodies(name: &str, args: &[&str]) -> Vec<String> {
+    let folder = Folder::new(&[]);
+    std::fs::write(folder.path(name), by_default(name)).unwrap();
+    let intake = Intake::willing();
+    let url = intake.url();
+    let told = folder.replay(&[&[name, "--time", "t", "--to", &url, "--speedup", "0"], args].concat());
+    assert_eq!(told.code, Some(0), "{name}: {}", told.err);
+    intake.bodies()
+}
+
+#[test]
+fn tables_as_their_writers_write_them_by_default_come_to_the_bodies_that_were_meant() {
+    let meant = meant();
+    assert_eq!(meant.len(), 40);
+    for name in ["pyarrow.parquet", "pyarrow.feather", "polars.parquet", "polars.arrow", "duckdb.parquet"] {
+        let came = bodies(name, &[]);
+        assert_eq!(came.len(), meant.len(), "{name}");
+        for (row, (came, meant)) in came.iter().zip(&meant).enumerate() {
+            assert_eq!(came, meant, "{name}, row {row}");
+        }
+    }
+}
+
+/// What `--time-format` has to say of DuckDB's times in texts.
+const DUCKDB: [&str; 2] = ["--time-format", "%Y-%m-%d %H:%M:%S%.f%#z"];
+
+#[test]
+fn lines_of_other_writers_are_sent_as_they_stand() {
+    for (name, args) in [("polars.jsonl", &[][..]), ("duckdb.json", &DUCKDB)] {
+        let lines = String::from_utf8(by_default(name)).unwrap();
+        assert!(lines.contains(":9223372036854775806,"), "{name} has 64-bit integers");
+        assert_eq!(bodies(name, args), lines.lines().collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn records_with_quotes_line_breaks_and_nulls_come_to_the_bodies_that_were_meant() {
+    let types = ["--csv-types", "n=number,amount=number,share=number,paid=bool"];
+    for (name, form) in [("polars.csv", ["--time-format", "%Y-%m-%dT%H:%M:%S%.f%z"]), ("duckdb.csv", DUCKDB)] {
+        let came = bodies(name, &[&types[..], &form].concat());
+        let meant = meant();
+        assert_eq!(came.len(), meant.len(), "{name}");
+        for (row, (came, meant)) in came.iter().zip(&meant).enumerate() {
+            // The time stands as its writer wrote it, and nested columns are not in CSV.
+            let (_, columns) = came.split_once(",\"n\":").unwrap();
+            let (meant, _) = meant.split_once(",\"shop\":").unwrap();
+            assert_eq!(columns.strip_suffix('}').unwrap(), meant.split_once(",\"n\":").unwrap().1, "{name}, row {row}");
+        }
+    }
 }
