@@ -26,8 +26,8 @@ use hyper::Request;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use wsp::clock::SystemClock;
-use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions};
-use wsp_world::ig::IgJudge;
+use wsp::deliver::{DeliveryMode, HttpGate, PushExt, PushOptions};
+use wsp_world::ig::{IgJudge, parse_ig_endpoint};
 use wsp_world::model::Secret;
 
 /// One sender a connection, each with its connection in a task: what hyper's own examples do.
@@ -65,7 +65,7 @@ async fn bare(address: SocketAddr, events: u64, body: &Bytes) {
 
 async fn push(address: SocketAddr, events: u64, body: &Bytes, mode: DeliveryMode) {
     let clock = SystemClock::new();
-    let endpoint = Endpoint::new(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("k")).unwrap();
+    let endpoint = parse_ig_endpoint(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("k")).unwrap();
     let gate = HttpGate::new(endpoint, clock).unwrap();
     let answers = futures::stream::iter((0..events).map(|i| Ok(event(i, body)))).push(
         gate,

@@ -24,11 +24,11 @@ use bytes::Bytes;
 use common::{BODY_BYTES, CONNECTIONS, Figure, event, median, runtime, serve, setting, timed};
 use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
-use wsp::deliver::{DeliveryMode, Endpoint, HttpGate, PushExt, PushOptions, PushStats};
+use wsp::deliver::{DeliveryMode, HttpGate, PushExt, PushOptions, PushStats};
 use wsp::telemetry::{Counter, prometheus};
 use wsp_world::checkpoint::{Lease, Unsaved};
 use wsp_world::evidence::Tally;
-use wsp_world::ig::IgJudge;
+use wsp_world::ig::{IgJudge, parse_ig_endpoint};
 use wsp_world::model::Secret;
 use wsp_world::producer::ReadCounts;
 use wsp_world::telemetry::{RunOutput, RunParts, Telemetry};
@@ -45,7 +45,7 @@ enum Told {
 async fn push(address: SocketAddr, events: u64, body: &Bytes, told: Told) {
     let clock = SystemClock::new();
     let telemetry = Telemetry::new(&clock);
-    let endpoint = Endpoint::new(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("k")).unwrap();
+    let endpoint = parse_ig_endpoint(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("k")).unwrap();
     let gate = HttpGate::new(endpoint, clock).unwrap().traced(telemetry.trace_mark());
     if told == Told::MetricsAndTrace {
         telemetry.trace_mark().set(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);

@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use wsp::clock::SystemClock;
 use wsp::deliver::http1::{AnswerReader, BODY_LIMIT, BadAnswer, Received};
-use wsp::deliver::{Answer, Attempt, Endpoint, Gate, HttpGate, Judge, Takes, Verdict};
+use wsp::deliver::{Answer, Attempt, Gate, HttpGate, Judge, Takes, Verdict};
 use wsp_world::ig::judge::{self, IgJudge};
+use wsp_world::ig::parse_ig_endpoint;
 use wsp_world::model::{Decision, Event, Micros, Position, Secret};
 
 use super::assert_sayable;
@@ -87,7 +88,7 @@ pub(crate) fn http_answer(bytes: &[u8]) {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let endpoint = Endpoint::new(&base, "X-IG-Api-Key", &Secret::new("key")).unwrap();
+        let endpoint = parse_ig_endpoint(&base, "X-IG-Api-Key", &Secret::new("key")).unwrap();
         let gate = HttpGate::new(endpoint, SystemClock::new()).unwrap().attempt_timeout(Duration::from_secs(10));
         let (mut connection, event) = (gate.connection(), event());
         let hostile = async {

@@ -2,6 +2,7 @@
 
 use wsp::clock::Clock;
 use wsp_world::evidence::unavailable;
+use wsp_world::ig::IgProbe;
 use wsp_world::model::{Check, Refusal, Verdict};
 use wsp_world::prepare;
 use wsp_world::verify::{Depth, verify};
@@ -37,7 +38,7 @@ pub(super) async fn verified<C: Clock + std::fmt::Debug>(
         return;
     }
     if report.can("C5.verify") {
-        let depth = Depth { digest: true, sample: Some((m.gate.probe(), m.max_events)) };
+        let depth = Depth { digest: true, sample: Some((IgProbe::of(&m.gate), m.max_events)) };
         match Box::pin(verify(&m.profile, &m.run, &depth, m.clock.clone())).await {
             Ok(list) => {
                 let (gate, rest): (Vec<&Check>, Vec<&Check>) =

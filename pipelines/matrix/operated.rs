@@ -9,6 +9,7 @@ use wsp_observe::listener::Listener;
 use wsp_observe::readiness::Readiness;
 use wsp_world::deferral::PacksLook;
 use wsp_world::evidence::{Fact, Told};
+use wsp_world::ig::IgProbe;
 use wsp_world::model::{Reason, Refusal};
 use wsp_world::prepare;
 use wsp_world::profile::RequiredPacks;
@@ -55,7 +56,7 @@ pub(super) async fn told<C: Clock + std::fmt::Debug>(
 /// A listener like that of `wsp run`, on a free port.
 async fn listening<C: Clock>(m: &Matrix<C>, telemetry: &Telemetry) -> Result<Listener, Refusal> {
     let store = prepare::open_own(&m.profile)?;
-    let gate = m.gate.probe();
+    let gate = IgProbe::of(&m.gate);
     let readiness = Readiness::new(telemetry.clone(), m.control.clone(), store, gate, m.clock.clone());
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::start(loopback, telemetry.clone(), readiness, m.clock.clone()).await;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wsp::clock::Clock;
-use wsp::deliver::{HttpGate, ProbeError};
+use wsp::deliver::HttpGate;
 use wsp_observe::readiness::ControlTopic;
 use wsp_world::checkpoint::{CheckpointStore, Cursor, Kept, RowCursors};
 use wsp_world::evidence::unavailable;
+use wsp_world::ig::{IgProbe, ProbeError};
 use wsp_world::model::{Hex64, OutputId, Reason, Refusal};
 use wsp_world::positions::checkpoints;
 use wsp_world::prepare;
@@ -103,7 +104,7 @@ fn remote<C>(m: &Matrix<C>) -> Seen {
 
 async fn gate<C: Clock>(gate: &HttpGate<C>) -> Seen {
     const NEXT: &str = "Restore IG, or correct ig_ingest_url and the API key.";
-    match gate.probe().health().await {
+    match IgProbe::of(gate).health().await {
         Ok(health) => Seen::of(health.is_good(), health.words(), NEXT),
         Err(error) => Seen::red(error.to_string(), NEXT),
     }
@@ -111,7 +112,7 @@ async fn gate<C: Clock>(gate: &HttpGate<C>) -> Seen {
 
 async fn key<C: Clock>(stranger: &HttpGate<C>) -> Seen {
     const NEXT: &str = "Anybody could send events: have IG check its keys.";
-    match stranger.probe().health().await {
+    match IgProbe::of(stranger).health().await {
         Err(ProbeError::Status(status @ (401 | 403))) => Seen::green(format!("status {status}")),
         Err(error) => Seen::red(error.to_string(), NEXT),
         Ok(health) => Seen::red(format!("{} for a key that nobody was given", health.words()), NEXT),

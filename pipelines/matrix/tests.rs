@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use wsp::clock::SystemClock;
-use wsp::deliver::{Endpoint, HttpGate};
+use wsp::deliver::HttpGate;
 use wsp_observe::readiness::ControlTopic;
 use wsp_reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
 use wsp_reference::world::{CATALOGUE, GATE_MAP, WorldSpec, generate};
 use wsp_world::evidence::Status;
+use wsp_world::ig::parse_ig_endpoint;
 use wsp_world::model::{Micros, Reason, Secret};
 use wsp_world::profile::Profile;
 use wsp_world::ready::{Parsed, Ready, message};
@@ -53,7 +54,8 @@ wiring:
     );
     let mut profile = Profile::parse(&profile, folder, &|_| None).unwrap();
     profile.platform_run_id = Some(RUN.parse().unwrap());
-    let gate = HttpGate::new(Endpoint::new("http://127.0.0.1:1", "X-Key", &Secret::new("k")).unwrap(), clock).unwrap();
+    let gate =
+        HttpGate::new(parse_ig_endpoint("http://127.0.0.1:1", "X-Key", &Secret::new("k")).unwrap(), clock).unwrap();
     let matrix = Matrix {
         profile,
         run: RUN.parse().unwrap(),

@@ -13,9 +13,9 @@ use futures::{FutureExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use wsp::clock::Clock;
-use wsp::deliver;
 use wsp::store::ObjectStore;
 use wsp_world::checkpoint::LeaseState;
+use wsp_world::ig::IgProbe;
 use wsp_world::ready;
 use wsp_world::telemetry::Telemetry;
 
@@ -40,7 +40,7 @@ pub struct Readiness<C> {
     telemetry: Telemetry,
     control: ControlTopic,
     store: Arc<dyn ObjectStore>,
-    gate: deliver::Probe<C>,
+    gate: IgProbe<C>,
     clock: C,
     last: Mutex<Option<(Duration, Report)>>,
 }
@@ -72,7 +72,7 @@ impl<C: Clock> Readiness<C> {
         telemetry: Telemetry,
         control: ControlTopic,
         store: Arc<dyn ObjectStore>,
-        gate: deliver::Probe<C>,
+        gate: IgProbe<C>,
         clock: C,
     ) -> Self {
         Self { telemetry, control, store, gate, clock, last: Mutex::new(None) }

@@ -129,6 +129,8 @@ impl Settings {
     /// Order, retries and bounds of the push stage.
     pub(super) fn push<C: Clock>(&self, clock: C) -> PushOptions<C> {
         PushOptions::new(clock)
+            // The platform's evidence looks for these words.
+            .name("WSP IG push")
             .mode(self.mode)
             .threads(self.threads)
             .retry(self.retry)

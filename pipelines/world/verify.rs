@@ -10,11 +10,11 @@
 use std::collections::BTreeSet;
 
 use wsp::clock::Clock;
-use wsp::deliver::{Lookup, Probe};
 
 use crate::envelope::RunPins;
 use crate::evidence::verify::holds_together;
 use crate::evidence::{End, OutputSummary, Status, Summary, Told, Unstarted};
+use crate::ig::{IgProbe, Lookup};
 use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::View;
 use crate::oracle::world::{self, ViewRoot, Wanted};
@@ -32,7 +32,7 @@ pub struct Depth<C> {
     /// Read the Oracle's rows again and compare the digests; it takes as long as reading them for the run did.
     pub digest: bool,
     /// Ask this gate about so many events.
-    pub sample: Option<(Probe<C>, u64)>,
+    pub sample: Option<(IgProbe<C>, u64)>,
 }
 
 /// Verifies the last start of `home`, or of the profile's lane of it.
@@ -230,7 +230,7 @@ async fn read_again<C: Clock>(run: &Prepared, told: &Told, summary: &Summary, de
 /// `quarantined`, so many an output: of such a one the gate has no record, or one that says so. Answers how many those
 /// were; `None` if the gate can't be asked.
 async fn ask<C: Clock>(
-    probe: &Probe<C>,
+    probe: &IgProbe<C>,
     sampled: Vec<(usize, [u8; 32])>,
     mut quarantined: Vec<u64>,
 ) -> Result<Option<u64>, Refusal> {

@@ -330,9 +330,9 @@ impl<T: Item, J: Judge<T>, C: Clock> Shared<T, J, C> {
         }
         if let Some(more) = self.retry_log.due(now) {
             let (max, delay) = (self.retry.max_attempts, due.saturating_sub(now).as_secs_f64());
-            let event_id = id_text(item.id());
+            let (name, event_id) = (self.retry_log.name, id_text(item.id()));
             tracing::info!(
-                "WSP IG push retry attempt={attempts}/{max} delay={delay:.3}s reason={why} event_id={event_id} more={more}"
+                "{name} retry attempt={attempts}/{max} delay={delay:.3}s reason={why} event_id={event_id} more={more}"
             );
         }
         Outcome::Again(due)

@@ -1,26 +1,22 @@
-//! Where the gate is: its URL and the headers of every request.
+//! Where the gate is: its URL, and method, path and headers of every request.
 //!
 //! ```text
-//! IG (contract, section 6): HttpUrl, KeyHeader, ApiKey ─┐
-//! any other intake: HttpUrl, headers ───────────────────┴─► host, port, paths, headers
+//! HttpUrl, headers ─┬─► host, port, path, headers
+//! key, its header ──┤
+//! health question ──┘
 //! ```
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::Method;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::PathAndQuery;
 
 use super::headers::{is_reserved, is_value};
 use super::proxy::HttpProxy;
 use crate::http_url::{HttpUrl, HttpUrlError};
-use crate::secret::Secret;
-
-/// The path that events are pushed to, below the base.
-const PUSH: &str = "/v1/ingest/push";
-const HEALTH: &str = "/v1/ops/health";
-const LOOKUP: &str = "/v1/ops/lookup";
 
 /// Headers that the key can't be in besides those that are reserved: they mean something else, are taken off by proxies, or are
 /// set by us.
@@ -108,6 +104,33 @@ impl FromStr for ApiKey {
     }
 }
 
+/// What an answer to the question for a gate's health means: `Ok` if it may be tried, or what is wrong with it, for a person.
+type ReadHealth = dyn Fn(u16, &[u8]) -> Result<(), String> + Send + Sync;
+
+/// How a gate is asked how it is: `GET` of a path, and what status and body of the answer mean.
+#[derive(Clone)]
+pub(super) struct HealthQuestion {
+    pub(super) path: PathAndQuery,
+    pub(super) read: Arc<ReadHealth>,
+}
+
+/// What the settings that a connection depends on are called, for the words about its failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingNames {
+    /// The URL.
+    pub url: &'static str,
+    /// The authorities that are trusted in place of the platform's.
+    pub ca_file: &'static str,
+    /// The certificate that the gate may ask for.
+    pub client_certificate: &'static str,
+}
+
+impl Default for SettingNames {
+    fn default() -> Self {
+        Self { url: "the URL", ca_file: "a CA file", client_certificate: "none is set" }
+    }
+}
+
 /// A gate's address with all that its requests have in common.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -117,13 +140,12 @@ pub struct Endpoint {
     pub(super) port: u16,
     pub(super) method: Method,
     pub(super) path: PathAndQuery,
-    /// Where the gate is asked how it is, if it can be.
-    pub(super) health: Option<PathAndQuery>,
+    /// How the gate is asked how it is, if it can be.
+    pub(super) health: Option<HealthQuestion>,
     pub(super) headers: HeaderMap,
     /// What stands between us and it.
     pub(super) proxy: Option<HttpProxy>,
-    /// Where it is asked for an event, if it can be.
-    lookup: Option<String>,
+    pub(super) names: SettingNames,
     base: HttpUrl,
     key_header: Option<HeaderName>,
 }
@@ -135,36 +157,7 @@ impl Endpoint {
         self.tls
     }
 
-    /// Reads `base` (with or without `/v1/ingest/push` at its end); the key goes out in the header named `key_header`.
-    ///
-    /// # Errors
-    ///
-    /// If one of the three can't be used.
-    pub fn new(base: &str, key_header: &str, key: &Secret) -> Result<Self, EndpointError> {
-        Self::of(&base.parse()?, &key_header.parse()?, &key.expose().parse()?)
-    }
-
-    /// The same, of what was read before.
-    ///
-    /// # Errors
-    ///
-    /// If the URL's path can't be sent.
-    pub fn of(base: &HttpUrl, key_header: &KeyHeader, key: &ApiKey) -> Result<Self, EndpointError> {
-        let root = base.path().strip_suffix(PUSH).unwrap_or(base.path());
-        let below = |path: &str| format!("{root}{path}").parse().map_err(|_| EndpointError::Path);
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(key_header.0.clone(), key.0.clone());
-        Ok(Self {
-            path: below(PUSH)?,
-            health: Some(below(HEALTH)?),
-            lookup: Some(format!("{root}{LOOKUP}")),
-            key_header: Some(key_header.0.clone()),
-            ..Self::post(base, headers)?
-        })
-    }
-
-    /// Any intake that takes a `POST` of each item at `url`, with these headers. It can't be asked how it is, nor for an item.
+    /// An intake that takes a `POST` of each item at `url`, with these headers.
     ///
     /// # Errors
     ///
@@ -182,7 +175,7 @@ impl Endpoint {
             health: None,
             headers,
             proxy: None,
-            lookup: None,
+            names: SettingNames::default(),
             base: url.clone(),
             key_header: None,
         })
@@ -221,7 +214,15 @@ impl Endpoint {
         }
     }
 
-    /// The same gate with another key, if it has one.
+    /// The same intake with `key` in the header named `header`.
+    #[must_use]
+    pub fn keyed(mut self, header: &KeyHeader, key: &ApiKey) -> Self {
+        self.headers.insert(header.0.clone(), key.0.clone());
+        self.key_header = Some(header.0.clone());
+        self
+    }
+
+    /// The same intake with another key, if it has one.
     #[must_use]
     pub fn with_key(mut self, key: &ApiKey) -> Self {
         if let Some(header) = self.key_header.clone() {
@@ -230,17 +231,29 @@ impl Endpoint {
         self
     }
 
+    /// The same intake, which can be asked how it is: by `GET` of `path`; `read` says what status and body of its answer mean,
+    /// `Ok` if it may be tried with an item. A gate that gives no answer is not tried; one that can't be asked is.
+    #[must_use]
+    pub fn asked(
+        mut self,
+        path: PathAndQuery,
+        read: impl Fn(u16, &[u8]) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.health = Some(HealthQuestion { path, read: Arc::new(read) });
+        self
+    }
+
+    /// The same intake; words about its failures call settings by these names.
+    #[must_use]
+    pub fn named(mut self, names: SettingNames) -> Self {
+        self.names = names;
+        self
+    }
+
     /// The address it was made of.
     #[must_use]
     pub fn base(&self) -> &HttpUrl {
         &self.base
-    }
-
-    /// Where the gate says what became of an event; `None` if it does not, and for an id that no path can carry.
-    pub(super) fn lookup(&self, event_id: &str) -> Option<PathAndQuery> {
-        let query: String =
-            url::form_urlencoded::Serializer::new(String::new()).append_pair("event_id", event_id).finish();
-        format!("{}?{query}", self.lookup.as_ref()?).parse().ok()
     }
 }
 
@@ -254,25 +267,9 @@ impl fmt::Debug for Endpoint {
 mod tests {
     use super::*;
 
-    fn endpoint(base: &str) -> Endpoint {
-        Endpoint::new(base, "X-IG-Api-Key", &Secret::new("hunter2")).unwrap()
-    }
-
-    #[test]
-    fn the_push_path_is_added_once() {
-        for (base, root) in [
-            ("http://ig:8081", ""),
-            ("http://ig:8081/", ""),
-            ("https://edge/stage", "/stage"),
-            ("https://edge/stage/v1/ingest/push", "/stage"),
-            ("http://ig/v1/ingest/push/", ""),
-        ] {
-            let endpoint = endpoint(base);
-            assert_eq!(endpoint.path.as_str(), format!("{root}/v1/ingest/push"), "{base}");
-            assert_eq!(endpoint.health.as_ref().unwrap().as_str(), format!("{root}/v1/ops/health"), "{base}");
-            let lookup = endpoint.lookup("a&b").unwrap();
-            assert_eq!(lookup.as_str(), format!("{root}/v1/ops/lookup?event_id=a%26b"), "{base}");
-        }
+    fn endpoint(url: &str) -> Endpoint {
+        let key = ("X-IG-Api-Key".parse().unwrap(), "hunter2".parse().unwrap());
+        Endpoint::post(&url.parse().unwrap(), HeaderMap::new()).unwrap().keyed(&key.0, &key.1)
     }
 
     #[test]
@@ -291,11 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_gate_is_refused_without_telling_secrets() {
-        for base in ["", "ig:8081", "ftp://ig", "http://", "http://u:hunter2@ig", "http://ig/?a=b", "http://ig/#x"] {
-            let error = Endpoint::new(base, "X-IG-Api-Key", &Secret::new("k")).unwrap_err();
-            assert!(matches!(error, EndpointError::Url(_)) && !error.to_string().contains("hunter2"), "{error}");
-        }
+    fn secrets_are_not_told() {
         let endpoint = endpoint("http://ig");
         assert!(!format!("{endpoint:?} {:?}", endpoint.headers).contains("hunter2"));
     }
@@ -316,8 +309,8 @@ mod tests {
     #[test]
     fn a_key_arrives_as_it_is_or_is_refused_without_being_shown() {
         for key in ["k", "00123456", "Bearer abc", "~!@#$%^&*()"] {
-            let endpoint = Endpoint::new("http://ig", "X-Key", &Secret::new(key)).unwrap();
-            assert_eq!(endpoint.headers["x-key"], key);
+            let keyed = endpoint("http://ig").keyed(&"X-Key".parse().unwrap(), &key.parse().unwrap());
+            assert_eq!(keyed.headers["x-key"], key);
         }
         for (key, fault) in [
             ("", ApiKeyError::Empty),
@@ -330,11 +323,10 @@ mod tests {
             (" a", ApiKeyError::Blank),
             ("a ", ApiKeyError::Blank),
         ] {
-            let error = Endpoint::new("http://ig", "X-Key", &Secret::new(key)).unwrap_err();
-            assert_eq!(error, EndpointError::Key(fault), "{key:?}");
+            assert_eq!(key.parse::<ApiKey>(), Err(fault), "{key:?}");
         }
         let other = endpoint("http://ig").with_key(&"other".parse().unwrap());
         assert_eq!(other.headers["x-ig-api-key"], "other");
-        assert_eq!(other.headers.len(), 4);
+        assert_eq!(other.headers.len(), 3);
     }
 }

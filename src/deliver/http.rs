@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Item ──► RequestHead, body ──► Link over Wire ──► status, Retry-After, body ──► Attempt
-//! circuit ──ask──► Probe: GET health, on a connection of its own ──► up, or what is wrong
+//! circuit ──ask──► Probe: the health question, on a connection of its own ──► up, or what is wrong
 //! ```
 //!
 //! There is no pool and no task per connection: whoever waits for the answer polls the connection. That saves the two
@@ -243,13 +243,16 @@ impl<T: Item, C: Clock> Sending<'_, T, C> {
             tracing::debug!(event_id = %id_text(self.item.id()), %lost, "the connection had been closed; the event is sent again");
             link = match dialer.connect(self.deadline).await {
                 Ok(wire) => Link::new(wire),
-                Err(error) => return Attempt::ConnectionLost(format!("{lost}; then no connection: {error}")),
+                Err(error) => {
+                    let lost = lost.words(&dialer.endpoint.names);
+                    return Attempt::ConnectionLost(format!("{lost}; then no connection: {error}"));
+                }
             };
             exchanged = link.exchange(head, body).await;
         }
         match exchanged {
             Ok(exchanged) => self.answered(exchanged, link, slot),
-            Err(lost) => Attempt::ConnectionLost(lost.to_string()),
+            Err(lost) => Attempt::ConnectionLost(lost.words(&dialer.endpoint.names)),
         }
     }
 

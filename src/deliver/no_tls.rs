@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::endpoint::{Endpoint, SettingNames};
+
 /// There is none.
 #[derive(Debug)]
 pub(super) enum Config {}
@@ -24,10 +26,10 @@ pub(super) fn usual() -> Result<Config, TlsError> {
 }
 
 #[expect(clippy::unused_async, reason = "the face of the module with TLS")]
-pub(super) async fn secured(config: &Arc<Config>, _: &str, _: TcpStream) -> Result<Secured, String> {
+pub(super) async fn secured(config: &Arc<Config>, _: &Endpoint, _: TcpStream) -> Result<Secured, String> {
     match **config {}
 }
 
-pub(super) fn words(error: &io::Error) -> String {
+pub(super) fn words(error: &io::Error, _: &SettingNames) -> String {
     error.to_string()
 }

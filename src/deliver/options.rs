@@ -59,6 +59,7 @@ pub struct PushOptions<C> {
     pub(super) drain_deadline: Duration,
     pub(super) stop_on_quarantine: bool,
     pub(super) stats: PushStats,
+    pub(super) name: &'static str,
 }
 
 impl<C: Clock> PushOptions<C> {
@@ -83,6 +84,7 @@ impl<C: Clock> PushOptions<C> {
             drain_deadline: Duration::from_secs(20),
             stop_on_quarantine: true,
             stats: PushStats::new(),
+            name: "push",
         }
     }
 
@@ -90,6 +92,13 @@ impl<C: Clock> PushOptions<C> {
     #[must_use]
     pub fn mode(mut self, mode: DeliveryMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// What lines in the log call the stage: "push" unless told.
+    #[must_use]
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = name;
         self
     }
 

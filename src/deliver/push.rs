@@ -126,7 +126,7 @@ impl<T: Item, J: Judge<T>, C: Clock> Running<T, J, C> {
             bodies: options.bodies,
             stop: options.stop,
             halt: Stop::new(),
-            retry_log: RetryLog::default(),
+            retry_log: RetryLog::new(options.name),
         });
         let threads = Threads::start(options.threads)?;
         let mut tasks = JoinSet::new();

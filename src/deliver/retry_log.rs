@@ -4,8 +4,8 @@
 //! retry ──► RetryLog ──first of a second──► line, and the count of those since the last one
 //! ```
 //!
-//! `WSP IG push retry attempt=` is what the platform's evidence looks for; while a gate fails, a line a retry would be
-//! thousands a second.
+//! The stage's name stands before the words: `<name> retry attempt=`. While a gate fails, a line a retry would be thousands a
+//! second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +14,12 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// When the last line was, and what it left out since.
-#[derive(Debug, Default)]
-pub(super) struct RetryLog(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct RetryLog {
+    /// What lines call the stage.
+    pub(super) name: &'static str,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -24,9 +28,13 @@ struct State {
 }
 
 impl RetryLog {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, state: Mutex::default() }
+    }
+
     /// Notes a retry; where a line is due, how many retries had none since the last one.
     pub(super) fn due(&self, now: Duration) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if now < state.next {
             state.left_out += 1;
             return None;
@@ -42,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_line_a_second_says_how_many_it_stands_for() {
-        let log = RetryLog::default();
+        let log = RetryLog::new("push");
         let at = |millis| log.due(Duration::from_millis(millis));
         assert_eq!(
             [at(0), at(10), at(999), at(1000), at(1001), at(5000)],

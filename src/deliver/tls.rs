@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::endpoint::{Endpoint, SettingNames};
+
 /// PEM files for the way to the gate. Without any, the platform's roots are trusted and nobody logs in by certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -135,26 +137,28 @@ pub(super) fn usual() -> Result<Config, TlsError> {
 }
 
 /// Makes a handshake; an error is in words for an operator.
-pub(super) async fn secured(config: &Arc<Config>, host: &str, stream: TcpStream) -> Result<Secured, String> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("TLS: {error}"))?;
-    TlsConnector::from(config.clone()).connect(name, stream).await.map_err(|error| words(&error))
+pub(super) async fn secured(config: &Arc<Config>, endpoint: &Endpoint, stream: TcpStream) -> Result<Secured, String> {
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| format!("TLS: {error}"))?;
+    let connected = TlsConnector::from(config.clone()).connect(name, stream).await;
+    connected.map_err(|error| words(&error, &endpoint.names))
 }
 
 /// A connection's error in words that say what to do, where TLS is what failed.
-pub(super) fn words(error: &io::Error) -> String {
+pub(super) fn words(error: &io::Error, names: &SettingNames) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return error.to_string();
     };
-    hint(tls).map_or_else(|| format!("TLS: {tls}"), |hint| format!("TLS: {hint} ({tls})"))
+    hint(tls, names).map_or_else(|| format!("TLS: {tls}"), |hint| format!("TLS: {hint} ({tls})"))
 }
 
-fn hint(error: &rustls::Error) -> Option<&'static str> {
+fn hint(error: &rustls::Error, names: &SettingNames) -> Option<String> {
     use AlertDescription as Alert;
     use CertificateError as Bad;
+    let SettingNames { url, ca_file, client_certificate } = names;
     let hint = match error {
         rustls::Error::InvalidCertificate(bad) => match bad {
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-                "the gate's certificate is for another name than ig_ingest_url has"
+                return Some(format!("the gate's certificate is for another name than {url} has"));
             }
             Bad::Expired | Bad::ExpiredContext { .. } => {
                 "the gate's certificate has expired; is this machine's clock right?"
@@ -163,7 +167,9 @@ fn hint(error: &rustls::Error) -> Option<&'static str> {
                 "the gate's certificate is not valid yet; is this machine's clock right?"
             }
             Bad::UnknownIssuer => {
-                "no authority that is trusted here has signed the gate's certificate; wsp_delivery.ca_file names others"
+                return Some(format!(
+                    "no authority that is trusted here has signed the gate's certificate; {ca_file} names others"
+                ));
             }
             Bad::Revoked => "the gate's certificate was revoked",
             _ => "the gate's certificate can't be trusted",
@@ -173,7 +179,7 @@ fn hint(error: &rustls::Error) -> Option<&'static str> {
             "the gate offers no HTTP/1.1"
         }
         rustls::Error::AlertReceived(Alert::CertificateRequired) => {
-            "the gate wants a client certificate: wsp_delivery.client_cert_file"
+            return Some(format!("the gate wants a client certificate: {client_certificate}"));
         }
         rustls::Error::AlertReceived(
             Alert::BadCertificate
@@ -188,8 +194,10 @@ fn hint(error: &rustls::Error) -> Option<&'static str> {
         | rustls::Error::PeerIncompatible(_) => {
             "the gate has no TLS version or cipher in common with us, or wants a client certificate"
         }
-        rustls::Error::AlertReceived(Alert::UnrecognisedName) => "the gate knows no host of the name in ig_ingest_url",
+        rustls::Error::AlertReceived(Alert::UnrecognisedName) => {
+            return Some(format!("the gate knows no host of the name in {url}"));
+        }
         _ => return None,
     };
-    Some(hint)
+    Some(hint.to_owned())
 }

@@ -124,7 +124,7 @@ impl<C: Clock> Dialer<C> {
             Some(proxy) => proxy.tunnel(stream, host, *port).await?,
             None => stream,
         };
-        Ok(Wire::Tls(Box::new(secured(config, host, stream).await?)))
+        Ok(Wire::Tls(Box::new(secured(config, &self.endpoint, stream).await?)))
     }
 }
 
@@ -199,10 +199,9 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::secret::Secret;
 
     fn dialer() -> Dialer<SystemClock> {
-        let endpoint = Endpoint::new("http://ig", "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
+        let endpoint = Endpoint::post(&"http://ig".parse().unwrap(), http::HeaderMap::new()).unwrap();
         Dialer { clock: SystemClock::new(), endpoint, tls: None }
     }
 

@@ -9,13 +9,14 @@ use futures::poll;
 use serde_json::Value;
 use wsp::clock::SystemClock;
 use wsp::deliver::{
-    Answer, Attempt, Endpoint, Gate, GateConnection, HttpGate, Item, Lookup, PushStats, Takes, Verdict,
+    Answer, Attempt, Gate, GateConnection, HttpGate, Item, PushStats, Takes, Verdict,
 };
 use wsp::stop::Stop;
 use wsp_reference::gate::{GateOptions, GateServer, GateStyle};
 use wsp_replay::{Columns, InputSpec, Live, Options, Replay, Target};
 use wsp_world::ig::judge::judge;
 use wsp_world::ig::memory::MemoryGate;
+use wsp_world::ig::{IgProbe, Lookup, parse_ig_endpoint};
 use wsp_world::model::{Decision, Event, Hex64, Micros, Position, Secret};
 
 use crate::kit;
@@ -131,9 +132,9 @@ async fn both_fronts_tell_how_they_are_and_what_they_know() {
     for (style, words) in [(GateStyle::Service, "GREEN"), (GateStyle::Edge, "ok")] {
         let options = GateOptions { style, ..GateOptions::new(Secret::new(kit::KEY)) };
         let server = GateServer::start(options).unwrap();
-        let endpoint = Endpoint::new(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
+        let endpoint = parse_ig_endpoint(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
         let gate = HttpGate::new(endpoint, SystemClock::new()).unwrap();
-        let (mut connection, probe) = (gate.connection(), gate.probe());
+        let (mut connection, probe) = (gate.connection(), IgProbe::of(&gate));
         assert_eq!(connection.ask().await, Ok(()), "{style:?}");
         let health = probe.health().await.unwrap();
         assert!(health.is_good() && health.words() == words, "{style:?}: {health:?}");
@@ -161,7 +162,7 @@ async fn http_keeps_the_contract_before_every_front() {
         for close_after_answer in [false, true] {
             let options = GateOptions { style, close_after_answer, ..GateOptions::new(Secret::new(kit::KEY)) };
             let server = GateServer::start(options).unwrap();
-            let endpoint = Endpoint::new(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
+            let endpoint = parse_ig_endpoint(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
             holds(&HttpGate::new(endpoint, SystemClock::new()).unwrap(), &events()).await;
             let stats = server.stats();
             assert_eq!((stats.admitted, stats.quarantined, stats.unreadable), (7, 1, 0), "{style:?}");
@@ -175,7 +176,7 @@ async fn http_keeps_the_contract_for_events_of_a_replay() {
     for close_after_answer in [false, true] {
         let options = GateOptions { close_after_answer, ..GateOptions::new(Secret::new(kit::KEY)) };
         let server = GateServer::start(options).unwrap();
-        let endpoint = Endpoint::new(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
+        let endpoint = parse_ig_endpoint(&server.base_url(), "X-IG-Api-Key", &Secret::new(kit::KEY)).unwrap();
         holds(&HttpGate::new(endpoint, SystemClock::new()).unwrap(), &events).await;
         let stats = server.stats();
         assert_eq!((stats.admitted, stats.quarantined, stats.unreadable), (7, 1, 0));

@@ -14,6 +14,7 @@ use wsp::pace::{Late, Pacing, RateLimit, RatePlan};
 use super::reader::Reader;
 use super::strict::{Link, Rules};
 use super::{DeliveryWiring, Policy, RateWiring, reference, settings as s};
+use crate::ig::ig_endpoint;
 use crate::model::{HttpUrl, Micros, Secret};
 
 pub(super) fn delivery(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Option<DeliveryWiring> {
@@ -81,7 +82,7 @@ fn endpoint(r: &mut Reader<'_>, rules: &Rules) -> Option<(Endpoint, Secret)> {
         return None;
     };
     let key = r.parsed(&s::AUTH_TOKEN, text.parse::<ApiKey>());
-    let endpoint = r.parsed(&s::IG_INGEST_URL, Endpoint::of(&url?, &header?, &key?))?;
+    let endpoint = r.parsed(&s::IG_INGEST_URL, ig_endpoint(&url?, &header?, &key?))?;
     Some((endpoint, Secret::new(text)))
 }
 

@@ -14,6 +14,7 @@ use wsp_observe::listener::Listener;
 use wsp_observe::otlp::Otlp;
 use wsp_observe::readiness::{ControlTopic, Readiness};
 use wsp_world::evidence::Status;
+use wsp_world::ig::IgProbe;
 use wsp_world::model::{Bus, Reason, Refusal};
 use wsp_world::producer::{Caps, Settings};
 use wsp_world::profile::settings::TELEMETRY_LISTEN;
@@ -263,7 +264,7 @@ async fn listen(
 ) -> Result<Option<Listener>, Failure> {
     let Some(address) = profile.telemetry.listen else { return Ok(None) };
     let store = prepare::open_own(profile).map_err(|refusal| Failure::usage(refusal.to_string()))?;
-    let readiness = Readiness::new(telemetry.clone(), control, store, gate.probe(), clock);
+    let readiness = Readiness::new(telemetry.clone(), control, store, IgProbe::of(gate), clock);
     match Listener::start(address, telemetry.clone(), readiness, clock).await {
         Ok(listener) => {
             tracing::info!(address = %listener.address(), "telemetry is served");

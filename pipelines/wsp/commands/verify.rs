@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 use wsp::clock::SystemClock;
+use wsp_world::ig::IgProbe;
 use wsp_world::model::{CheckList, Verdict};
 use wsp_world::verify::{Depth, verify};
 
@@ -19,7 +20,7 @@ pub(crate) fn run(args: &args::Verify) -> Outcome {
     let verified = block_on(async {
         let sample = match args.sample {
             0 => None,
-            n => Some((gate(&profile, clock)?.probe(), n)),
+            n => Some((IgProbe::of(&gate(&profile, clock)?), n)),
         };
         let depth = Depth { digest: !args.no_digest, sample };
         Ok::<_, Failure>(verify(&profile, &home, &depth, clock).await)

@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::deliver::health::{Health, Lookup, ProbeError};
+use crate::deliver::health::Said;
 use crate::deliver::http1::BODY_LIMIT;
 use crate::deliver::testing::Event;
-use crate::secret::Secret;
 
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"decision\":\"ADMIT\"}";
 
@@ -84,8 +84,19 @@ pub(super) async fn request(stream: &mut TcpStream) -> Option<String> {
 }
 
 pub(super) fn gate(address: SocketAddr) -> HttpGate<SystemClock> {
-    let endpoint = Endpoint::new(&format!("http://{address}"), "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
+    let endpoint = endpoint(&format!("http://{address}"));
     HttpGate::new(endpoint, SystemClock::new()).unwrap()
+}
+
+/// A gate with a key, which says `down` where it takes nothing.
+pub(super) fn endpoint(url: &str) -> Endpoint {
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let endpoint = Endpoint::post(&url.parse().unwrap(), headers).unwrap();
+    let up = |status, body: &[u8]| if status == 200 && body != b"down" { Ok(()) } else { Err("it is down".to_owned()) };
+    endpoint
+        .keyed(&"X-IG-Api-Key".parse().unwrap(), &"hunter2".parse().unwrap())
+        .at("/v1/ingest/push".parse().unwrap())
+        .asked("/v1/ops/health".parse().unwrap(), up)
 }
 
 pub(super) fn event() -> Event {
@@ -288,92 +299,36 @@ async fn a_gate_is_down_if_it_says_so_or_says_nothing() {
     let say = |status: &str, body: &str| {
         Reply::SendAndClose(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
     };
-    let (address, seen) = server([
-        say("200 OK", r#"{"state":"GREEN","reasons":[]}"#),
-        say("404 Not Found", ""),
-        say("200 OK", "fine"),
-        say("503 No", r#"{"state":"GREEN"}"#),
-        say("200 OK", r#"{"state":"RED","reasons":["BUS"]}"#),
-        say("200 OK", r#"{"status":"ok","service":"ig","mode":"edge"}"#),
-        say("404 Not Found", r#"{"error":"route_not_found"}"#),
-        Reply::SendAndClose(String::new()),
-    ])
-    .await;
+    let (address, seen) =
+        server([say("200 OK", "up"), say("503 No", "up"), say("200 OK", "down"), Reply::SendAndClose(String::new())])
+            .await;
     let mut connection = gate(address).connection();
-    for up in [true, true, true, false, false, true, true, false] {
+    for up in [true, false, false, false] {
         let said = connection.ask().await;
         assert_eq!(said.is_ok(), up, "{said:?}");
     }
     let asked = seen.lock().unwrap().clone();
-    assert_eq!(asked.len(), 8);
+    assert_eq!(asked.len(), 4);
     assert!(asked.iter().all(|(_, request)| {
         request.starts_with("GET /v1/ops/health HTTP/1.1") && request.contains("x-ig-api-key: hunter2")
     }));
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    assert!(gate(nobody).connection().ask().await.is_err());
+    let error = gate(nobody).connection().ask().await.unwrap_err();
+    assert!(error.starts_with("health: "), "{error}");
+    let plain = Endpoint::post(&format!("http://{nobody}").parse().unwrap(), HeaderMap::new()).unwrap();
+    let gate = HttpGate::new(plain, SystemClock::new()).unwrap();
+    assert_eq!(gate.connection().ask().await, Ok(()), "who can't be asked is tried");
 }
 
 #[tokio::test]
-async fn the_probe_reads_health_and_sends_the_key() {
-    let body = r#"{"reasons":[],"state":"GREEN"}"#;
-    let green = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    let red = "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n";
-    let (address, seen) = server([Reply::Send(green), Reply::Send(red.into())]).await;
-    let endpoint =
-        Endpoint::new(&format!("http://{address}/v1/ingest/push"), "X-Key", &Secret::new("hunter2")).unwrap();
-    let probe = HttpGate::new(endpoint, SystemClock::new()).unwrap().probe();
-    let health = probe.health().await.unwrap();
-    assert_eq!(health, Health { state: Some("GREEN".into()), status: None, reasons: vec![] });
-    assert!(health.is_good());
-    let request = seen.lock().unwrap()[0].1.clone();
-    assert!(
-        request.starts_with("GET /v1/ops/health HTTP/1.1\r\n") && request.contains("x-key: hunter2\r\n"),
-        "{request}"
-    );
-    assert_eq!(request.matches("host: ").count(), 1);
-    assert!(matches!(probe.health().await, Err(ProbeError::Status(401))));
-}
-
-#[tokio::test]
-async fn a_lookup_that_is_not_supported_is_told_from_an_unknown_event() {
-    let say = |status: &str, body: &str| {
-        Reply::SendAndClose(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
-    };
-    let record = r#"{"decision":"ADMIT","event_id":"ab"}"#;
-    let (address, seen) = server([
-        say("200 OK", record),
-        say("404 Not Found", r#"{"error":"NOT_FOUND"}"#),
-        say("404 Not Found", "{}"),
-        say("404 Not Found", r#"{"error":"route_not_found"}"#),
-        say("404 Not Found", "<h1>Not Found</h1>"),
-        say("501 No", r#"{"error":"not_supported"}"#),
-        say("405 No", ""),
-        say("401 No", ""),
-        say("500 No", r#"{"error":"not_supported"}"#),
-        say("200 OK", "[]"),
-        say("200 OK", "<html>"),
-    ])
-    .await;
+async fn a_probe_gets_what_it_asks_for_with_the_key() {
+    let (address, seen) = server([Reply::Send("HTTP/1.1 401 No\r\ncontent-length: 3\r\n\r\nwho".into())]).await;
     let probe = gate(address).probe();
-    let expected = [
-        Ok(Lookup::Record(serde_json::from_str(record).unwrap())),
-        Ok(Lookup::Unknown),
-        Ok(Lookup::Unknown),
-        Ok(Lookup::Unsupported),
-        Ok(Lookup::Unsupported),
-        Ok(Lookup::Unsupported),
-        Ok(Lookup::Unsupported),
-        Err("status 401"),
-        Err("status 500"),
-        Err("can't be read"),
-        Err("can't be read"),
-    ];
-    for (n, expected) in expected.into_iter().enumerate() {
-        match (probe.lookup("ab").await, expected) {
-            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{n}"),
-            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{n}: {error}"),
-            other => unreachable!("{n}: {other:?}"),
-        }
-    }
-    assert!(seen.lock().unwrap()[0].1.starts_with("GET /v1/ops/lookup?event_id=ab HTTP/1.1\r\n"));
+    assert_eq!(probe.base().to_string(), format!("http://{address}"));
+    let said = probe.get(&"/v1/ops/lookup?event_id=ab".parse().unwrap()).await.unwrap();
+    assert_eq!(said, Said { status: 401, body: Bytes::from_static(b"who") });
+    let request = seen.lock().unwrap()[0].1.clone();
+    let line = "GET /v1/ops/lookup?event_id=ab HTTP/1.1\r\n";
+    assert!(request.starts_with(line) && request.contains("x-ig-api-key: hunter2\r\n"), "{request}");
+    assert_eq!(request.matches("host: ").count(), 1);
 }

@@ -14,11 +14,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::tests::{OK, answered, event};
+use super::tests::{OK, answered, endpoint, event};
 use super::*;
 use crate::clock::SystemClock;
+use crate::deliver::endpoint::SettingNames;
 use crate::deliver::tls::{ClientFiles, TlsFiles, unused_tls};
-use crate::secret::Secret;
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/deliver/http/testdata").join(name)
@@ -61,9 +61,13 @@ async fn server(config: ServerConfig) -> (SocketAddr, tokio::sync::mpsc::Unbound
     (address, resumed)
 }
 
+fn named(url: &str) -> Endpoint {
+    let names = SettingNames { url: "the_url", ca_file: "the_ca", client_certificate: "our_certificate" };
+    endpoint(url).named(names)
+}
+
 fn gate(url: &str, files: &TlsFiles) -> HttpGate<SystemClock> {
-    let endpoint = Endpoint::new(url, "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
-    HttpGate::with_tls(endpoint, SystemClock::new(), Arc::new(files.client_config().unwrap()))
+    HttpGate::with_tls(named(url), SystemClock::new(), Arc::new(files.client_config().unwrap()))
 }
 
 fn trusting(ca: &str) -> TlsFiles {
@@ -97,7 +101,7 @@ async fn what_is_wrong_with_a_gates_certificate_is_said() {
         }
     });
     for (url, ca, words) in [
-        (format!("https://127.0.0.2:{}", good.port()), "root.pem", "another name"),
+        (format!("https://127.0.0.2:{}", good.port()), "root.pem", "another name than the_url has"),
         (format!("https://localhost:{}", good.port()), "other-root.pem", "no authority"),
         (format!("https://localhost:{}", expired.port()), "other-root.pem", "has expired"),
         (format!("https://{plain_at}"), "root.pem", "does not speak TLS"),
@@ -105,10 +109,10 @@ async fn what_is_wrong_with_a_gates_certificate_is_said() {
         let attempt = gate(&url, &trusting(ca)).connection().push(&event()).await;
         assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains(words)), "{words}: {attempt:?}");
     }
-    let endpoint = Endpoint::new(&format!("https://{good}"), "X-IG-Api-Key", &Secret::new("hunter2")).unwrap();
-    let nobody = HttpGate::with_tls(endpoint, SystemClock::new(), Arc::new(unused_tls().unwrap()));
+    let nobody =
+        HttpGate::with_tls(named(&format!("https://{good}")), SystemClock::new(), Arc::new(unused_tls().unwrap()));
     let attempt = nobody.connection().push(&event()).await;
-    assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains("ca_file")), "{attempt:?}");
+    assert!(matches!(&attempt, Attempt::ConnectFailed(cause) if cause.contains("the_ca")), "{attempt:?}");
 }
 
 #[tokio::test]
@@ -124,7 +128,7 @@ async fn a_gate_may_ask_who_we_are() {
     let (Attempt::ConnectFailed(cause) | Attempt::ConnectionLost(cause)) = &attempt else {
         unreachable!("{attempt:?}")
     };
-    assert!(cause.contains("client_cert_file"), "{cause}");
+    assert!(cause.contains("our_certificate"), "{cause}");
     let stranger = Some(ClientFiles { certificate: data("localhost.pem"), key: data("localhost.key.pem") });
     let attempt = gate(&url, &TlsFiles { client: stranger, ..known }).connection().push(&event()).await;
     let (Attempt::ConnectFailed(cause) | Attempt::ConnectionLost(cause)) = &attempt else {

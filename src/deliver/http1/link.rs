@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::unconstrained;
 
+use super::super::endpoint::SettingNames;
 use super::super::tls::words;
 use super::answer::{AnswerReader, BadAnswer, Received};
 
@@ -31,12 +32,23 @@ pub(in crate::deliver) struct Lost {
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::deliver) enum Cause {
-    #[error("sending: {}", words(.0))]
+    #[error("sending: {0}")]
     Sending(io::Error),
-    #[error("receiving: {}", words(.0))]
+    #[error("receiving: {0}")]
     Receiving(io::Error),
     #[error(transparent)]
     Answer(#[from] BadAnswer),
+}
+
+impl Lost {
+    /// What went wrong, in words for an operator, who knows settings by these names.
+    pub(in crate::deliver) fn words(&self, names: &SettingNames) -> String {
+        match &self.cause {
+            Cause::Sending(error) => format!("sending: {}", words(error, names)),
+            Cause::Receiving(error) => format!("receiving: {}", words(error, names)),
+            Cause::Answer(bad) => bad.to_string(),
+        }
+    }
 }
 
 /// A request and its answer.
