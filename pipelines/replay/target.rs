@@ -13,7 +13,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use hyper::http::uri::PathAndQuery;
 use wsp::clock::SystemClock;
 use wsp::deliver::headers::is_value;
-use wsp::deliver::{Endpoint, HttpGate, HttpProxy, TlsFiles};
+use wsp::deliver::{Endpoint, HttpGate, HttpProxy, SettingNames, TlsFiles};
 use wsp::disk::files::read_text;
 use wsp::http_url::HttpUrl;
 use wsp::secret::Secret;
@@ -136,7 +136,8 @@ impl Target {
     /// If the URL's path can't be sent.
     pub fn endpoint(&self) -> Result<Endpoint, Error> {
         let endpoint = Endpoint::post(&self.url, self.headers.clone()).map_err(|error| Error::flag("--to", error))?;
-        Ok(endpoint.method(self.method.clone()).at(self.path.clone()))
+        let names = SettingNames { url: "--to", ca_file: "--ca-file", client_certificate: "--client-cert" };
+        Ok(endpoint.method(self.method.clone()).at(self.path.clone()).named(names))
     }
 
     /// A request's head as it would be sent, without what is secret.
