@@ -8,6 +8,7 @@
 
 pub mod batches;
 pub mod catalogue;
+#[path = "../../../src/parquet_read/chunk.rs"]
 mod chunk;
 mod decoding;
 mod filter;
@@ -16,6 +17,7 @@ pub mod gates;
 mod loading;
 mod object;
 pub mod pack;
+#[path = "../../../src/parquet_read/page.rs"]
 mod page;
 mod paged;
 mod part;
@@ -27,6 +29,7 @@ mod slices;
 mod source;
 #[cfg(test)]
 mod testing;
+#[path = "../../../src/parquet_read/times.rs"]
 mod times;
 pub mod view;
 pub mod view_files;

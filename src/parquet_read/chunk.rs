@@ -308,4 +308,5 @@ impl ChunkReader for OnePage {
 }
 
 #[cfg(test)]
+#[path = "chunk/tests.rs"]
 mod tests;
