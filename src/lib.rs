@@ -113,6 +113,8 @@ pub mod merge;
 pub mod minute;
 pub mod pace;
 #[cfg(feature = "parquet")]
+pub mod parquet_read;
+#[cfg(feature = "parquet")]
 pub mod parquet_types;
 pub mod percent;
 pub mod random;

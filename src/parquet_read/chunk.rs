@@ -19,12 +19,12 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
-use wsp::parquet_types::thrift::Fault;
+use crate::parquet_types::thrift::Fault;
 
 use super::page::{self, Content, Data, Header, Rows, rows_v1, rows_v2};
 
 /// Bytes looked at for a header where nothing is known of it. Several small pages may lie in them.
-pub(super) const HEAD_BYTES: u64 = 16 * 1024;
+pub const HEAD_BYTES: u64 = 16 * 1024;
 /// A longer header is no header. Statistics of long texts may stand in it.
 const MAX_HEAD_BYTES: u64 = 16 << 20;
 
@@ -36,18 +36,18 @@ const MAX_DAYS: i64 = 106_600_000;
 
 /// The pages of one column of a row group.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pages {
+pub struct Pages {
     /// Where the data pages lie that hold anything, in order.
-    pub(super) locations: Vec<PageLocation>,
+    pub locations: Vec<PageLocation>,
     /// Whether each of them begins with a row, and what stands before the first is the dictionary or nothing.
-    pub(super) can_be_cut: bool,
+    pub can_be_cut: bool,
     /// See [`Data::runs_texts_together`].
-    pub(super) runs_texts_together: bool,
+    pub runs_texts_together: bool,
 }
 
 /// Goes from page to page.
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
+pub struct Walk<'a> {
     column: &'a ColumnChunkMetaData,
     chunk: Range<u64>,
     /// The row group's rows.
@@ -64,7 +64,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Over the chunk of `column`, whose row group has so many rows.
-    pub(super) fn new(column: &'a ColumnChunkMetaData, rows: u64) -> Self {
+    pub fn new(column: &'a ColumnChunkMetaData, rows: u64) -> Self {
         let (start, length) = column.byte_range();
         let pages = Pages { can_be_cut: true, ..Pages::default() };
         let chunk = start..start.saturating_add(length);
@@ -72,7 +72,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The bytes still to come.
-    pub(super) fn left(&self) -> Range<u64> {
+    pub fn left(&self) -> Range<u64> {
         self.at..self.chunk.end
     }
 
@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     ///
     /// What is wrong with the page.
-    pub(super) fn step(&mut self, bytes: &Bytes) -> Result<Option<u64>, String> {
+    pub fn step(&mut self, bytes: &Bytes) -> Result<Option<u64>, String> {
         let left = self.chunk.end - self.at;
         let held = bytes.len() as u64;
         let header = match Header::read(bytes) {
@@ -123,7 +123,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     ///
     /// The pages do not add up to what the footer says.
-    pub(super) fn finish(self) -> Result<Pages, String> {
+    pub fn finish(self) -> Result<Pages, String> {
         let claimed = u64::try_from(self.column.num_values()).unwrap_or(0);
         if self.values != claimed {
             return Err(format!("its pages hold {} values, the footer says {claimed}", self.values));
@@ -260,7 +260,7 @@ impl<'a> Walk<'a> {
 /// # Errors
 ///
 /// What is wrong with them.
-pub(super) fn pages_of(column: &ColumnChunkMetaData, rows: u64, bytes: &Bytes) -> Result<Pages, String> {
+pub fn pages_of(column: &ColumnChunkMetaData, rows: u64, bytes: &Bytes) -> Result<Pages, String> {
     let mut walk = Walk::new(column, rows);
     let start = walk.at;
     if bytes.len() as u64 != walk.chunk.end - start {

@@ -4,22 +4,22 @@
 //! bytes ──► Header ──repetition levels, where the column has any──► Rows { count, whether the first begins here }
 //! ```
 
-use wsp::parquet_types::thrift::{Fault, Kind, Reader, varint};
+use crate::parquet_types::thrift::{Fault, Kind, Reader, varint};
 
 /// A page's header, as far as its place and its rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     /// Its own length, in bytes.
-    pub(super) length: usize,
+    pub length: usize,
     /// What follows it, in bytes, as stored.
-    pub(super) body: u64,
+    pub body: u64,
     /// What the page holds.
-    pub(super) content: Content,
+    pub content: Content,
 }
 
 /// What a page holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub enum Content {
     /// The values that data pages point to.
     Dictionary,
     /// Values, with their levels among the compressed bytes.
@@ -32,17 +32,17 @@ pub(super) enum Content {
 
 /// What a data page's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Data {
+pub struct Data {
     /// Values, nulls included.
-    pub(super) values: u64,
+    pub values: u64,
     /// Rows; only version 2 says so.
-    pub(super) rows: u64,
+    pub rows: u64,
     /// How the values are encoded.
-    pub(super) encoding: i64,
+    pub encoding: i64,
     /// How definition and repetition levels are encoded; version 2 has but one way.
-    pub(super) levels: (i64, i64),
+    pub levels: (i64, i64),
     /// Bytes that the repetition levels take; only version 2 says so.
-    pub(super) level_bytes: u64,
+    pub level_bytes: u64,
 }
 
 const LEVELS_RLE: i64 = 3;
@@ -52,20 +52,20 @@ const DELTA_BYTE_ARRAY: i64 = 7;
 impl Data {
     /// Whether its levels are encoded in the one way that is in use. The other one, given up in 2013, is read by some with
     /// the highest bit first, as it is specified, and by others with the lowest.
-    pub(super) fn has_readable_levels(&self, has_definitions: bool, has_repetitions: bool) -> bool {
+    pub fn has_readable_levels(&self, has_definitions: bool, has_repetitions: bool) -> bool {
         (!has_definitions || self.levels.0 == LEVELS_RLE) && (!has_repetitions || self.levels.1 == LEVELS_RLE)
     }
 
     /// Whether the texts stand one behind the other without a mark between them. The decoder checks their bytes as one
     /// text then, in which a character may be cut in two.
-    pub(super) fn runs_texts_together(&self) -> bool {
+    pub fn runs_texts_together(&self) -> bool {
         matches!(self.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY)
     }
 }
 
 impl Header {
     /// Reads the header that `bytes` begin with.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Fault> {
+    pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
         let mut reader = Reader::new(bytes);
         let (mut kind, mut body) = (None, None);
         let (mut data, mut data_v2, mut dictionary) = (None, None, false);
@@ -95,7 +95,7 @@ impl Header {
     }
 
     /// Its length and its body's.
-    pub(super) fn page_bytes(&self) -> u64 {
+    pub fn page_bytes(&self) -> u64 {
         (self.length as u64).saturating_add(self.body)
     }
 
@@ -137,21 +137,21 @@ fn count(number: i64) -> Result<u64, Fault> {
 
 /// The rows of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rows {
+pub struct Rows {
     /// How many begin in it.
-    pub(super) count: u64,
+    pub count: u64,
     /// Whether its first value begins a row, or goes on with the last one of the page before.
-    pub(super) begins: bool,
+    pub begins: bool,
 }
 
 /// The rows of a version 1 page of a column of such repetition levels; `body` is decompressed.
-pub(super) fn rows_v1(data: &Data, body: &[u8], max_level: u16) -> Result<Rows, Fault> {
+pub fn rows_v1(data: &Data, body: &[u8], max_level: u16) -> Result<Rows, Fault> {
     let (length, levels) = body.split_at_checked(4).ok_or(Fault::Short)?;
     count_hybrid(levels.get(..little_endian(length)).ok_or(Fault::Short)?, data.values, max_level)
 }
 
 /// The values of a version 1 page behind its levels; `body` is decompressed.
-pub(super) fn values_v1(body: &[u8], has_repetitions: bool, has_definitions: bool) -> Option<&[u8]> {
+pub fn values_v1(body: &[u8], has_repetitions: bool, has_definitions: bool) -> Option<&[u8]> {
     let mut rest = body;
     for _ in 0..usize::from(has_repetitions) + usize::from(has_definitions) {
         let (length, levels) = rest.split_at_checked(4)?;
@@ -166,7 +166,7 @@ fn little_endian(bytes: &[u8]) -> usize {
 
 /// The rows of a version 2 page of a column of such repetition levels; `levels` are the page's first bytes, as many as
 /// its header says.
-pub(super) fn rows_v2(data: &Data, levels: &[u8], max_level: u16) -> Result<Rows, Fault> {
+pub fn rows_v2(data: &Data, levels: &[u8], max_level: u16) -> Result<Rows, Fault> {
     count_hybrid(levels, data.values, max_level)
 }
 

@@ -1,4 +1,4 @@
-//! Event times out of a `ts_utc` column, whatever type it was stored as.
+//! Event times out of a column, whatever type it was stored as.
 //!
 //! ```text
 //! Utf8 · Dictionary · Timestamp(s|ms|us|ns) ──► Vec<Micros>, and the first row that is none
@@ -11,24 +11,24 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayAccessor};
 use arrow_schema::{DataType, TimeUnit};
-use wsp::minute::TimeReader;
 
-use crate::model::Micros;
+use crate::minute::TimeReader;
+use crate::time::Micros;
 
 /// How many characters of an unreadable time a refusal quotes.
 const QUOTED_CHARS: usize = 60;
 
 /// The times of a batch up to the first row that has none.
 #[derive(Debug)]
-pub(super) struct Times {
+pub struct Times {
     /// One for each row before [`Times::bad`].
-    pub(super) good: Vec<Micros>,
+    pub good: Vec<Micros>,
     /// Why the row after them has no time.
-    pub(super) bad: Option<String>,
+    pub bad: Option<String>,
 }
 
-/// Whether a column of this type can hold event times (contract, section 4).
-pub(super) fn readable(data_type: &DataType) -> bool {
+/// Whether a column of this type can hold event times.
+pub fn readable(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Timestamp(..) => true,
         DataType::Dictionary(_, value) => readable(value),
@@ -37,7 +37,7 @@ pub(super) fn readable(data_type: &DataType) -> bool {
 }
 
 /// Reads a column for which [`readable`] holds; any other has no readable row.
-pub(super) fn read(array: &dyn Array) -> Times {
+pub fn read(array: &dyn Array) -> Times {
     match array.data_type() {
         DataType::Utf8 => texts(array.as_string::<i32>()),
         DataType::LargeUtf8 => texts(array.as_string::<i64>()),

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use futures::{Stream, stream};
+use wsp::parquet_read::times;
 
 use super::decoding::Open;
 use super::filter::{RowFilter, Sieve};
 use super::loading::{Loaded, Loading, Place, Room};
 use super::part::Part;
 use super::share::Prefetch;
-use super::times;
 use super::view_files::{TIME_COLUMN, View};
 use crate::model::{Micros, Reason, Refusal, RowBatch};
 

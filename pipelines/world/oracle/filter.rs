@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow_array::{BooleanArray, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderMetadata, RowFilter as DecoderFilter};
+use wsp::parquet_read::times;
 
 use super::decoding::is_utf8;
-use super::times;
 use super::view_files::TIME_COLUMN;
 use crate::model::{Micros, Reason, Refusal};
 

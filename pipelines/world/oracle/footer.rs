@@ -19,9 +19,9 @@ use parquet::file::metadata::{
 use sha2::{Digest as _, Sha256};
 use wsp::parquet_types;
 use wsp::parquet_types::raw_footer::{self, Objection};
+use wsp::parquet_read::times;
 
 use super::source::Source;
-use super::times;
 use super::view_files::{RowGroup, TIME_COLUMN};
 use crate::model::{Micros, Reason, Refusal};
 

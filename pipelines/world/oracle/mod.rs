@@ -8,8 +8,6 @@
 
 pub mod batches;
 pub mod catalogue;
-#[path = "../../../src/parquet_read/chunk.rs"]
-mod chunk;
 mod decoding;
 mod filter;
 mod footer;
@@ -17,8 +15,6 @@ pub mod gates;
 mod loading;
 mod object;
 pub mod pack;
-#[path = "../../../src/parquet_read/page.rs"]
-mod page;
 mod paged;
 mod part;
 pub mod pins;
@@ -29,8 +25,6 @@ mod slices;
 mod source;
 #[cfg(test)]
 mod testing;
-#[path = "../../../src/parquet_read/times.rs"]
-mod times;
 pub mod view;
 pub mod view_files;
 pub mod world;

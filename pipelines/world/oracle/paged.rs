@@ -15,8 +15,8 @@ use parquet::file::metadata::page_index::PageIndexProvider;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
+use wsp::parquet_read::chunk::{HEAD_BYTES, Pages, Walk};
 
-use super::chunk::{HEAD_BYTES, Pages, Walk};
 use super::source::Source;
 use crate::model::Refusal;
 

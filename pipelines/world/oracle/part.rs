@@ -11,9 +11,9 @@ use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelector};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder, RowGroupSelection};
+use wsp::parquet_read::chunk;
 
 use super::batches::Scan;
-use super::chunk;
 use super::filter::{RowFilter, Sieve};
 use super::footer::{self, Footer};
 use super::paged::{Paged, unreadable};
