@@ -12,6 +12,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::parquet_types::thrift::Fault;
 use bytes::{Buf, Bytes};
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::page::{Page, PageReader};
@@ -19,7 +20,6 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
-use crate::parquet_types::thrift::Fault;
 
 use super::page::{self, Content, Data, Header, Rows, rows_v1, rows_v2};
 

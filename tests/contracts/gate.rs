@@ -8,9 +8,7 @@ use bytes::Bytes;
 use futures::poll;
 use serde_json::Value;
 use wsp::clock::SystemClock;
-use wsp::deliver::{
-    Answer, Attempt, Gate, GateConnection, HttpGate, Item, PushStats, Takes, Verdict,
-};
+use wsp::deliver::{Answer, Attempt, Gate, GateConnection, HttpGate, Item, PushStats, Takes, Verdict};
 use wsp::stop::Stop;
 use wsp_reference::gate::{GateOptions, GateServer, GateStyle};
 use wsp_replay::{Columns, InputSpec, Live, Options, Replay, Target};

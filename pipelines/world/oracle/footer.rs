@@ -17,9 +17,9 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
 };
 use sha2::{Digest as _, Sha256};
+use wsp::parquet_read::times;
 use wsp::parquet_types;
 use wsp::parquet_types::raw_footer::{self, Objection};
-use wsp::parquet_read::times;
 
 use super::source::Source;
 use super::view_files::{RowGroup, TIME_COLUMN};

@@ -7,8 +7,7 @@ use parquet::schema::types::SchemaDescriptor;
 use super::*;
 
 fn file(name: &str) -> (Bytes, ParquetMetaData) {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/written").join(format!("{name}.parquet"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/written").join(format!("{name}.parquet"));
     let bytes = Bytes::from(std::fs::read(path).unwrap());
     let reader = ParquetMetaDataReader::new().with_offset_index_policy(PageIndexPolicy::Optional);
     let metadata = reader.with_column_index_policy(PageIndexPolicy::Skip).parse_and_finish(&bytes).unwrap();
