@@ -18,6 +18,7 @@ pub mod envelope;
 pub mod evidence;
 mod first_rows;
 pub mod ig;
+pub mod lanes;
 pub mod model;
 pub mod oracle;
 mod parts;

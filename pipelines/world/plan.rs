@@ -128,7 +128,7 @@ pub async fn plan<C: Clock + std::fmt::Debug>(
                 checks.pass("checkpoint", format!("{} rows delivered before", rows_before(&prepared, &from)));
                 let meter = telemetry.look_ahead(&prepared, &from, settings, ready, &clock);
                 let run = look_ahead(profile, settings, &prepared, &from, (earlier, &cursors), &meter, &clock).await;
-                telemetry.over();
+                telemetry.over(&meter);
                 checks.note("event times", run, |run| format!("{} events in order", run.events))
             }
             Err(refusal) => {

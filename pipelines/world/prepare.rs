@@ -82,6 +82,12 @@ impl Prepared {
         ScopeKey { pack_key: &self.pack_key, platform_run_id, scenario_run_id, lane: self.lane, attempt_id }.derive()
     }
 
+    /// The same run, with this lane of it to be streamed.
+    #[must_use]
+    pub fn of_lane(&self, lane: Lane) -> Self {
+        Self { lane, ..self.clone() }
+    }
+
     /// The outputs' ids, by rank.
     #[must_use]
     pub fn output_ids(&self) -> Vec<OutputId> {

@@ -36,8 +36,10 @@ where
     events
         // Before the push, so that waiting for an event's time never holds up requests in flight.
         .pace(clock.clone(), settings.pacing_of(run))
+        // A lane that is too far ahead of the others waits for them.
+        .within(&settings.shared.horizon, &settings.shared.reached)
         // The rate caps what event time asks for, so it stands behind it.
-        .throttle(clock.clone(), settings.rate.clone(), settings.rate_start)
+        .throttle_shared(clock.clone(), settings.rate.clone(), settings.rate_start, settings.shared.share.clone())
         // A producer that lost the hold on the run's checkpoint sends nothing more.
         .while_held(scope.lease(), clock)
         // Retries happen inside, so that events of the key keep their order.
@@ -98,6 +100,7 @@ use wsp::telemetry::Counter;
 use super::prepare::Prepared;
 use crate::checkpoint::{ApartExt, CheckpointExt, HeldExt, RejoinExt, SavedCursor};
 use crate::ig::IgJudge;
+use crate::lanes::WithinExt;
 use crate::model::{Delivered, Event, Refusal};
 use crate::oracle::{Resume, Scan};
 

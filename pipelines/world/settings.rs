@@ -12,6 +12,7 @@ use wsp::deliver::{Adaptive, CircuitPolicy, DeliveryMode, PushOptions, RetryBudg
 use wsp::pace::{Anchor, Pacing, RatePlan};
 
 use crate::checkpoint::{CheckpointOptions, RunLayout};
+use crate::lanes::SharedPace;
 use crate::model::Micros;
 use crate::profile::Profile;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub max_events_per_output: Option<u64>,
     /// Bytes that reading all outputs may take.
     pub read_memory: u64,
+    /// What it shares with other lanes of its run.
+    pub shared: SharedPace,
 }
 
 /// Caps that a command gives. 0 is no cap; `None` leaves it to the profile.
@@ -101,6 +104,7 @@ impl Settings {
             max_events: caps.max_events.and_then(NonZeroU64::new).map(NonZeroU64::get),
             max_events_per_output: per_output.map(NonZeroU64::get),
             read_memory: profile.oracle.read_memory,
+            shared: SharedPace::default(),
         }
     }
 
@@ -110,9 +114,20 @@ impl Settings {
         self.max_events.is_some() || self.max_events_per_output.is_some()
     }
 
-    /// The pacing, fixed to the campaign's start and the world's first event where there is one.
+    /// The same for one of `count` lanes that this worker streams at a time: they share its memory, and what `shared` says.
+    #[must_use]
+    pub fn of_lane(&self, count: NonZeroUsize, shared: SharedPace) -> Self {
+        let part = |bytes: u64| (bytes / count.get() as u64).max(1);
+        Self { body_memory: part(self.body_memory), read_memory: part(self.read_memory), shared, ..self.clone() }
+    }
+
+    /// The pacing, fixed to what the lanes of a run share, or to the campaign's start and the world's first event, where
+    /// there is either.
     #[must_use]
     pub fn pacing_of(&self, run: &Prepared) -> Pacing {
+        if let Some(anchor) = self.shared.anchor {
+            return self.pacing.anchor(anchor);
+        }
         self.pacing.anchor(match (self.campaign_start, run.first_ts()) {
             (Some(utc), Some(ts)) => Anchor::At { utc, ts },
             _ => Anchor::First,

@@ -13,8 +13,9 @@ use wsp::clock::Clock;
 
 use crate::envelope::RunPins;
 use crate::evidence::verify::holds_together;
-use crate::evidence::{End, OutputSummary, Status, Summary, Told, Unstarted};
+use crate::evidence::{End, LanesSummary, OutputSummary, Status, Summary, Told, Unstarted};
 use crate::ig::{IgProbe, Lookup};
+use crate::lanes;
 use crate::model::{CheckList, Hex64, Lane, OutputId, PlatformRunId, Reason, Refusal};
 use crate::oracle::View;
 use crate::oracle::world::{self, ViewRoot, Wanted};
@@ -175,15 +176,23 @@ async fn standing<C: Clock + std::fmt::Debug>(
     clock: C,
 ) -> Result<String, Refusal> {
     let store = checkpoints(profile, &run.identity.platform_run_id, clock)?;
+    if let Some(lanes) = summary.lanes.as_ref().and_then(LanesSummary::lanes) {
+        return lanes::standing(run, lanes, &*store, &profile.checkpoint.attempt_id, summary.status).await;
+    }
     let (Resumed { from, .. }, _) = resuming::look(run, &*store, &summary.run.checkpoint_scope).await?;
+    let complete = summary.status == Status::Streamed && summary.end == End::Complete;
+    // Behind a lane's last row may lie rows of others.
+    if complete && !run.lane.is_whole() && run.has_more(&from).await {
+        return Err(mismatch("rows of the lane lie behind the place where its checkpoint stands"));
+    }
     let mut short = 0;
     for ((output, told), place) in run.outputs.iter().zip(&summary.outputs).zip(from) {
         let (reached, id) = (resumed_at(&output.view, place), &told.start.output_id);
-        let whole = summary.status == Status::Streamed && summary.end == End::Complete;
+        let whole = complete && run.lane.is_whole();
         if whole && reached != output.view.rows {
             return Err(mismatch(format!("{id}: it stands at row {reached} of {}", output.view.rows)));
         }
-        if whole && run.lane.is_whole() && told.start.resumed_at + told.counts.settled() != reached {
+        if whole && told.start.resumed_at + told.counts.settled() != reached {
             return Err(mismatch(format!(
                 "{id}: it stands at row {reached}, with {} rows before and {} answered",
                 told.start.resumed_at,
@@ -203,6 +212,10 @@ async fn standing<C: Clock + std::fmt::Debug>(
 
 /// Reads the rows that the starts of the run answered once more, for their ids.
 async fn read_again<C: Clock>(run: &Prepared, told: &Told, summary: &Summary, depth: &Depth<C>, list: &mut CheckList) {
+    if summary.lanes.is_some() && summary.status != Status::Streamed {
+        list.waive("digest", "the run failed, and each of its lanes ended at a place of its own");
+        return;
+    }
     let own = Claim::of_summary(summary);
     let earlier = told.start.earlier.iter().filter_map(|start| Claim::of_earlier(start, run.outputs.len()));
     let asked = depth.sample.as_ref().map(|(probe, sample)| (probe, *sample));

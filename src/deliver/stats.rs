@@ -90,6 +90,32 @@ pub struct PushCounts {
     pub circuit_opened: u64,
 }
 
+impl std::ops::Add for PushCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            attempts: self.attempts + other.attempts,
+            retries: self.retries + other.retries,
+            ambiguous: self.ambiguous + other.ambiguous,
+            sent_again: self.sent_again + other.sent_again,
+            connect_failed: self.connect_failed + other.connect_failed,
+            connection_lost: self.connection_lost + other.connection_lost,
+            timed_out: self.timed_out + other.timed_out,
+            throttled: self.throttled + other.throttled,
+            server_errors: self.server_errors + other.server_errors,
+            admitted: self.admitted + other.admitted,
+            duplicates: self.duplicates + other.duplicates,
+            quarantined: self.quarantined + other.quarantined,
+            rejected: self.rejected + other.rejected,
+            exhausted: self.exhausted + other.exhausted,
+            payload_mismatches: self.payload_mismatches + other.payload_mismatches,
+            retries_delayed: self.retries_delayed + other.retries_delayed,
+            circuit_opened: self.circuit_opened + other.circuit_opened,
+        }
+    }
+}
+
 /// What is on its way at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OnTheWay {

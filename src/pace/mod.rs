@@ -16,6 +16,6 @@ mod throttle;
 pub use late::{Late, SLACK};
 pub use pace::{Pace, PaceExt, Timed};
 pub use plan::{PlanError, RatePlan, Segment};
-pub use rate::{Admission, Governor, RateError, RateLimit};
+pub use rate::{Admission, Governor, RateError, RateLimit, RateShare};
 pub use schedule::{Anchor, Pacing, PacingError, Schedule};
 pub use throttle::{Throttle, ThrottleExt};

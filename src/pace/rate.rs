@@ -10,7 +10,7 @@
 use std::num::NonZeroU32;
 use std::ops::Add;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as GovernorClock, Reference};
@@ -88,6 +88,43 @@ impl RateLimit {
     pub fn eps(&self) -> f64 {
         self.micro_eps as f64 / 1e6
     }
+
+    /// The part of this rate that each of `n` producers has. Each of them may send one item at a time, however small
+    /// its part of the burst.
+    #[must_use]
+    pub fn one_of(self, n: NonZeroU32) -> Self {
+        let burst = NonZeroU32::new(self.burst.get() / n).unwrap_or(NonZeroU32::MIN);
+        Self { micro_eps: (self.micro_eps / u64::from(n.get())).max(1), burst, initial: self.initial.min(burst.get()) }
+    }
+}
+
+/// How many producers share a rate, which may change while it is used. Clones share the number.
+#[derive(Debug, Clone)]
+pub struct RateShare(Arc<AtomicU32>);
+
+impl RateShare {
+    /// The whole rate is this producer's.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self(Arc::new(AtomicU32::new(1)))
+    }
+
+    /// From now on the rate is shared among `n`.
+    pub fn among(&self, n: NonZeroU32) {
+        self.0.store(n.get(), Ordering::Relaxed);
+    }
+
+    /// Among how many it is shared.
+    #[must_use]
+    pub fn producers(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.0.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
+impl Default for RateShare {
+    fn default() -> Self {
+        Self::whole()
+    }
 }
 
 /// What the governor says to the next item.
@@ -105,12 +142,15 @@ pub struct Governor {
     plan: RatePlan,
     /// Nanoseconds on the caller's clock, negative where the plan began before its origin.
     start: i64,
+    share: RateShare,
     opened: Option<i64>,
     current: Option<Current>,
 }
 
 #[derive(Debug)]
 struct Current {
+    /// Among how many the rate was shared when the bucket was set up.
+    producers: NonZeroU32,
     /// When the bucket was set up, and when another segment takes over.
     since: i64,
     until: i64,
@@ -123,24 +163,36 @@ impl Governor {
     /// negative if that was before the clock's origin.
     #[must_use]
     pub fn new(plan: RatePlan, start: i64) -> Self {
-        Self { plan, start, opened: None, current: None }
+        Self { plan, start, share: RateShare::whole(), opened: None, current: None }
+    }
+
+    /// The same for one of the producers that share the plan's rates.
+    #[must_use]
+    pub fn shared(mut self, share: RateShare) -> Self {
+        self.share = share;
+        self
     }
 
     /// Whether an item may go at `now`, which never goes back from call to call.
     ///
     /// A segment's bucket begins with its initial tokens when the segment begins, or at the first call if
-    /// that comes later: a plan that is resumed midway grants no burst for the time before.
+    /// that comes later: a plan that is resumed midway grants no burst for the time before. When the share changes, an
+    /// empty bucket takes over.
     pub fn admit(&mut self, now: Duration) -> Admission {
         let now = nanos(now);
         let opened = *self.opened.get_or_insert(now);
+        let producers = self.share.producers();
         let current = match &mut self.current {
-            Some(current) if now < current.until => current,
+            Some(current) if now < current.until && current.producers == producers => current,
             stale => {
+                let same_segment = stale.as_ref().is_some_and(|current| now < current.until);
                 let (segment, until) = self.plan.at(now.saturating_sub(self.start));
                 let until = until.map_or(i64::MAX, |until| self.start.saturating_add(until));
                 let begin = segment.map_or(i64::MIN, |segment| self.start.saturating_add(nanos(segment.start_offset)));
-                let bucket = segment.and_then(|segment| segment.limit).map(Bucket::new);
-                stale.insert(Current { since: begin.max(opened), until, bucket })
+                let since = if same_segment { now } else { begin.max(opened) };
+                let limit = segment.and_then(|segment| segment.limit).map(|limit| limit.one_of(producers));
+                let limit = limit.map(|limit| if same_segment { RateLimit { initial: 0, ..limit } } else { limit });
+                stale.insert(Current { producers, since, until, bucket: limit.map(Bucket::new) })
             }
         };
         match current.bucket.as_ref().map(|bucket| bucket.take((now - current.since).max(0).unsigned_abs())) {
@@ -261,6 +313,29 @@ mod tests {
 
     fn steady(limit: RateLimit) -> Governor {
         Governor::new(RatePlan::steady(limit), 0)
+    }
+
+    #[test]
+    fn a_shared_rate_is_divided_and_divided_anew() {
+        let share = RateShare::whole();
+        share.among(NonZeroU32::new(4).unwrap());
+        let plan = RatePlan::steady(RateLimit::new(100.0, Some(1.0), None).unwrap());
+        let mut governor = Governor::new(plan, 0).shared(share.clone());
+        let quarter = sent(&mut governor, Duration::from_secs(10)).len();
+        assert!((250..=251).contains(&quarter), "{quarter}");
+        // Three of four have ended: from here on all of it is ours, without a burst for the time before.
+        share.among(NonZeroU32::MIN);
+        let mut now = Duration::from_secs(10);
+        let mut whole = 0;
+        while now < Duration::from_secs(20) {
+            match governor.admit(now) {
+                Admission::Now => whole += 1,
+                Admission::At(at) => now = at,
+            }
+        }
+        assert!((998..=1000).contains(&whole), "{whole}");
+        let one = RateLimit::new(1.0, None, None).unwrap().one_of(NonZeroU32::new(64).unwrap());
+        assert_eq!((one.burst(), one.eps()), (1, 0.015_625));
     }
 
     #[test]

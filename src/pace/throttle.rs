@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 
 use super::first_wait::FirstWait;
 use super::plan::RatePlan;
-use super::rate::{Admission, Governor};
+use super::rate::{Admission, Governor, RateShare};
 use crate::clock::{Alarm, Clock};
 use crate::time::Micros;
 
@@ -23,6 +23,17 @@ pub trait ThrottleExt<T, E>: Stream<Item = Result<T, E>> + Sized {
     /// the first item where there is none. Without a plan everything passes, and errors always do. One item is held while it waits, and none
     /// is read ahead of it; no item leaves early.
     fn throttle<C: Clock>(self, clock: C, plan: Option<RatePlan>, start: Option<Micros>) -> Throttle<Self, T, C> {
+        self.throttle_shared(clock, plan, start, RateShare::whole())
+    }
+
+    /// As [`ThrottleExt::throttle`], for one of the producers that share the plan's rates.
+    fn throttle_shared<C: Clock>(
+        self,
+        clock: C,
+        plan: Option<RatePlan>,
+        start: Option<Micros>,
+        share: RateShare,
+    ) -> Throttle<Self, T, C> {
         let alarm = clock.alarm();
         Throttle {
             upstream: self,
@@ -30,6 +41,7 @@ pub trait ThrottleExt<T, E>: Stream<Item = Result<T, E>> + Sized {
             alarm,
             plan,
             start,
+            share,
             governor: None,
             held: None,
             until: None,
@@ -50,6 +62,7 @@ pin_project! {
         alarm: Alarm<C>,
         plan: Option<RatePlan>,
         start: Option<Micros>,
+        share: RateShare,
         governor: Option<Governor>,
         held: Option<T>,
         until: Option<Duration>,
@@ -76,7 +89,7 @@ where
         let governor = this.governor.get_or_insert_with(|| {
             let now = i64::try_from(this.clock.now().as_nanos()).unwrap_or(i64::MAX);
             let ago = this.start.map_or(0, |start| this.clock.utc().0.saturating_sub(start.0).saturating_mul(1000));
-            Governor::new(plan.clone(), now.saturating_sub(ago))
+            Governor::new(plan.clone(), now.saturating_sub(ago)).shared(this.share.clone())
         });
         loop {
             if let Some(until) = *this.until {

@@ -4,4 +4,5 @@
 mod hold;
 mod order;
 mod scene;
+mod shared_lanes;
 mod store;

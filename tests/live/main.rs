@@ -19,5 +19,6 @@ mod ready;
 mod replay;
 mod s3;
 mod servers;
+mod shared_lanes;
 mod two_producers;
 mod whole_run;

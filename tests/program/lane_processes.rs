@@ -112,6 +112,11 @@ fn three_processes_send_each_event_once_and_leave_their_own_evidence() {
         .collect();
     assert_eq!(spread.digest(""), (spread.live.digest(), [0].into()), "the lanes add up to one process");
     assert_eq!((scopes.len(), &scopes), (3, &spread.scopes()));
+    for index in 0..3 {
+        let mut verify = spread.live.stage.wsp(&["verify", "--profile", "profile.yaml"]);
+        let told = verify.env("WSP_LANE_COUNT", "3").env("WSP_LANE_INDEX", index.to_string()).output().unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    }
     assert_eq!(spread.emitted(), (EVENTS, EVENTS), "the run's record has the sum of its lanes, however it is read");
     let facts = spread.live.stage.governance();
     let of = |family: &str| {

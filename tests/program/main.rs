@@ -26,6 +26,7 @@ mod refusals;
 mod replay;
 mod required_packs;
 mod said;
+mod shared_lanes;
 mod soak;
 mod stopping;
 mod telemetry;

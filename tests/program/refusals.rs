@@ -389,7 +389,7 @@ fn each_reason_is_wanted_by_a_test_of_the_program() {
     ];
     let folder = crate::kit::repository("tests");
     let hostile = ["ready", "world", "rows", "gate", "checkpoint"].map(|name| format!("hostile/{name}.rs"));
-    let program = ["refusals", "refusals/wiring", "required_packs", "evidence", "evidence/refused"]
+    let program = ["refusals", "refusals/wiring", "required_packs", "evidence", "evidence/refused", "shared_lanes"]
         .map(|name| format!("program/{name}.rs"));
     let names = hostile.iter().chain(&program);
     let tests: String = names.map(|name| std::fs::read_to_string(folder.join(name)).unwrap()).collect();

@@ -18,7 +18,7 @@ use wsp::store::{Key, ObjectStore};
 use super::record::{Status, Verdict};
 use super::summary::Limits;
 use super::{key, run_prefix, unavailable};
-use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Refusal, ScenarioId, json};
+use crate::model::{Hex32, Hex64, Lane, Lanes, Micros, PlatformRunId, Refusal, ScenarioId, json};
 
 const COMPONENT: &str = "wsp_ready_consumer";
 const BODY_LIMIT: u64 = 1 << 20;
@@ -139,6 +139,7 @@ pub struct Facts {
     pins: Pins,
     provenance: Provenance,
     lane: Lane,
+    lanes: Option<Lanes>,
 }
 
 /// An end of a run that has a fact.
@@ -164,7 +165,7 @@ impl Facts {
     /// As [`run_prefix`].
     pub fn new(store: Arc<dyn ObjectStore>, pins: Pins, provenance: Provenance) -> Result<Self, Refusal> {
         let folder = key(&format!("{}/obs/governance", run_prefix(store.root(), &pins.platform_run_id)?))?;
-        Ok(Self { store, folder, pins, provenance, lane: Lane::WHOLE })
+        Ok(Self { store, folder, pins, provenance, lane: Lane::WHOLE, lanes: None })
     }
 
     /// Those of one lane: starts and ends are each lane's own, `started:<message_id>:<lane>`, and say the lane in their
@@ -172,6 +173,13 @@ impl Facts {
     #[must_use]
     pub fn of_lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
+        self
+    }
+
+    /// Those of a run whose lanes workers share: its start and its end name them.
+    #[must_use]
+    pub fn over_lanes(mut self, lanes: Option<Lanes>) -> Self {
+        self.lanes = lanes;
         self
     }
 
@@ -292,6 +300,9 @@ impl Facts {
     fn add_lane(&self, details: &mut Value) {
         if let Some(lane) = self.lane.label() {
             details["lane"] = lane.into();
+        }
+        if let Some(lanes) = self.lanes {
+            details["lanes"] = json!(lanes);
         }
     }
 

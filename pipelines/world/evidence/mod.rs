@@ -17,6 +17,7 @@ mod deferral;
 mod earlier;
 mod governance;
 mod live;
+mod merged;
 mod newest;
 mod prefix;
 mod record;
@@ -32,13 +33,14 @@ mod tally;
 mod times;
 mod told;
 mod unstarted;
-mod utc;
+pub(crate) mod utc;
 pub mod verify;
 
 pub use deferral::{Deferral, Deferrals, Stretch};
 pub use earlier::{EarlierOutput, EarlierStart};
 pub use governance::{Cancelled, Facts, Family, Pins, Provenance, Started};
 pub use live::LiveTally;
+pub use merged::{LaneEnd, LaneSummary, LanesSummary};
 pub use newest::newest_run;
 pub use prefix::run_prefix;
 pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict, reason_words};
@@ -48,6 +50,8 @@ pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
 pub use session_file::SessionLog;
 pub use spool::{LastWords, Spool};
 pub use summaries::Summaries;
+#[cfg(test)]
+pub(crate) use summary::testing;
 pub use summary::{
     DeliverySettings, DigestKind, End, Limits, OutputSummary, Producer, ReadySource, ResumedAfter, RunIds,
     START_SCHEMA, START_SCHEMA_BEFORE, SUMMARY_SCHEMA, SUMMARY_SCHEMA_BEFORE, Start, StartOutput, Summary, ToldDigest,

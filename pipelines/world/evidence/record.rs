@@ -306,8 +306,11 @@ impl Records {
         }
         let (own, whole) = (self.key(message_id, self.lane)?, self.key(message_id, Lane::WHOLE)?);
         let line = Bytes::from(verdict.line());
+        let told = line.clone();
+        let held = Arc::new(move |record: &[u8]| lines_of(record).any(|line| line == told.trim_ascii_end()));
         if self.lane.is_whole() && *status == Status::Failed {
-            return self.store.append(&own, line).await.map_err(unavailable);
+            // Workers that share a run's lanes may write its one verdict at once.
+            return self.store.append_unless(&own, line, held).await.map(drop).map_err(unavailable);
         }
         match status {
             Status::Streamed => {
@@ -318,8 +321,6 @@ impl Records {
             Status::SkippedOutOfScope => self.append_final(&whole, line).await,
             // The lane's own line comes last: it is what makes the verdict stand.
             _ => {
-                let told = line.clone();
-                let held = Arc::new(move |record: &[u8]| lines_of(record).any(|line| line == told.trim_ascii_end()));
                 self.store.append_unless(&whole, line.clone(), held).await.map_err(unavailable)?;
                 self.store.append(&own, line).await.map_err(unavailable)
             }

@@ -55,7 +55,8 @@ impl LastWords {
         if let Some(summary) = &self.summary {
             summaries.put_summary(summary).await?;
         }
-        let facts = Facts::new(store.clone(), self.pins.clone(), self.provenance.clone())?;
+        let lanes = self.summary.as_ref().and_then(|summary| summary.lanes.as_ref()?.lanes());
+        let facts = Facts::new(store.clone(), self.pins.clone(), self.provenance.clone())?.over_lanes(lanes);
         let records = Records::new(store.clone(), &self.home)?;
         RunEvidence { records, facts }.of_lane(self.lane).end(&self.verdict).await?;
         if self.summary.is_some() {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use wsp::deliver::{Bottleneck, PushCounts};
 
 use super::earlier::EarlierStart;
+use super::merged::LanesSummary;
 use super::record::Status;
 use super::series::RunSeries;
 use super::tally::{Counts, OutputTally, Spread, Tally};
@@ -312,6 +313,9 @@ pub struct Summary {
     pub lag: Spread,
     /// All of it over time.
     pub series: RunSeries,
+    /// The lanes, where workers shared the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<LanesSummary>,
     /// When it started.
     #[serde(rename = "started_at_utc", with = "utc")]
     pub started: Micros,
@@ -368,6 +372,7 @@ impl Summary {
             latency: tally.latency(),
             lag: tally.lag(),
             series: tally.series(),
+            lanes: None,
             started,
             ended,
         }
@@ -381,12 +386,12 @@ impl Summary {
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use super::*;
     use crate::model::Verdict;
 
     /// A start of a run of two outputs.
-    pub(in crate::evidence) fn start() -> Start {
+    pub(crate) fn start() -> Start {
         let hex = |text: &str| Hex64::sha256(text);
         let output = |name: &str, resumed_at| StartOutput {
             output_id: name.parse().unwrap(),

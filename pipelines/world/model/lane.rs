@@ -165,6 +165,30 @@ impl fmt::Display for Lane {
     }
 }
 
+/// How a run is spread over lanes that any worker can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lanes {
+    /// How many lanes there are; more than one.
+    pub count: NonZeroU32,
+    /// What decides on an event's lane.
+    pub by: LaneKey,
+}
+
+impl Lanes {
+    /// The lanes, by index.
+    pub fn lanes(self) -> impl Iterator<Item = Lane> {
+        (0..self.count.get()).filter_map(move |index| Lane::new(self.count, index, self.by))
+    }
+
+    /// The lane called so: see [`Lane::label`].
+    #[must_use]
+    pub fn find(self, label: &str) -> Option<Lane> {
+        let index = label.strip_prefix("lane-")?.split_once('-')?.0.parse().ok()?;
+        Lane::new(self.count, index, self.by).filter(|lane| lane.to_string() == label)
+    }
+}
+
 /// One round of splitmix64. It is part of the lanes' definition: another one would move events between lanes.
 fn mix(hash: u64) -> u64 {
     random::mix(hash.wrapping_add(random::GAMMA))
@@ -196,6 +220,21 @@ mod tests {
         assert_eq!(by_key, ("order_key:2".to_owned(), Some("lane-2-of-3-by-order_key".to_owned())));
         assert_eq!("order_key".parse(), Ok(LaneKey::OrderKey));
         assert!("key".parse::<LaneKey>().is_err());
+    }
+
+    #[test]
+    fn lanes_of_a_run_are_found_by_their_names() {
+        let spread = Lanes { count: NonZeroU32::new(12).unwrap(), by: LaneKey::OrderKey };
+        let lanes: Vec<_> = spread.lanes().collect();
+        assert_eq!(lanes.len(), 12);
+        for lane in lanes {
+            assert_eq!(spread.find(&lane.to_string()), Some(lane));
+        }
+        for other in
+            ["lane-12-of-12-by-order_key", "lane-1-of-12", "lane-1-of-13-by-order_key", "lane-01-of-12-by-order_key"]
+        {
+            assert_eq!(spread.find(other), None, "{other}");
+        }
     }
 
     /// The lane in which an event is.

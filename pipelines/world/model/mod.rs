@@ -19,7 +19,7 @@ pub use check::{Check, CheckList, Verdict};
 pub use digest::{Digested, EventDigest, RunDigests};
 pub use event::{Decision, Delivered, Event, Position, RowBatch, RowSlice};
 pub use identity::{Hex32, Hex64, IdentityError, OutputId, PIN_NAMES, Pin, PlatformRunId, ScenarioId, WorldKey};
-pub use lane::{Lane, LaneKey};
+pub use lane::{Lane, LaneKey, Lanes};
 pub use names::Names;
 pub use reason::{Place, Reason, Refusal};
 pub use shard::{SequenceNumber, ShardError, ShardId, ShardPosition};

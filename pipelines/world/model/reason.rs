@@ -150,6 +150,8 @@ reasons! {
     IgUnavailable = "IG_UNAVAILABLE", "Restore IG. The run resumes from the checkpoint.";
     /// An event was tried as often as allowed and never answered for good.
     IgPushRetryExhausted = "IG_PUSH_RETRY_EXHAUSTED", "Restore IG. The run resumes from the checkpoint.";
+    /// The lane tasks of this READY were made for other lanes, facts or views than this worker has.
+    LaneTasksForeign = "LANE_TASKS_FOREIGN", "Read the detail: it names the two sides. Give every worker of the run the same profile, facts and world; the READY waits meanwhile. Lanes can't be changed once a READY has tasks.";
     /// The Postgres backend is configured without a DSN.
     CheckpointDsnMissing = "CHECKPOINT_DSN_MISSING", "Set `wiring.wsp_checkpoint.dsn` or `WSP_CHECKPOINT_DSN`.";
     /// The DSN of the Postgres backend can't be read, asks for what this program can't do, or its root certificates can't be read.
@@ -181,8 +183,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether a READY waits for this to be over, without a verdict: what has to be up is not, another producer has the run, or
-    /// the database of the checkpoints is away.
+    /// Whether a READY waits for this to be over, without a verdict: what has to be up is not, another producer has the run,
+    /// this worker is not set up as the others are, or the database of the checkpoints is away.
     #[must_use]
     pub fn defers(self) -> bool {
         matches!(
@@ -196,6 +198,7 @@ impl Reason {
                 | Reason::PackProcessesMissing
                 | Reason::PackProcessMissing
                 | Reason::PackProcessNotRunning
+                | Reason::LaneTasksForeign
                 | Reason::CheckpointScopeBusy
                 | Reason::CheckpointLeaseLost
                 | Reason::CheckpointUnavailable

@@ -45,7 +45,12 @@ fn a_value_comes_from_a_line_a_variable_or_a_default() {
         (&[KEY], s::STREAM_SPEEDUP, text("2"), "profile, line 3: SPEED is not set, so its default"),
         (&[KEY, ("SPEED", "5")], s::STREAM_SPEEDUP, text("5"), "environment: SPEED, by the profile's line 3"),
         (&[KEY, ("WSP_STREAM_SPEEDUP", "7")], s::STREAM_SPEEDUP, text("7"), "environment: WSP_STREAM_SPEEDUP"),
-        (&[KEY], s::LATE, text("`stretch`; with a campaign's start, whose schedule is shared, `catch_up`"), "default"),
+        (
+            &[KEY],
+            s::LATE,
+            text("`stretch`; with a campaign's start or `wsp_lanes`, whose schedule is shared, `catch_up`"),
+            "default",
+        ),
         (&[KEY, ("LATE", "catch_up")], s::LATE, text("catch_up"), "environment: LATE, by the profile's line 4"),
         (&[KEY], s::TRAFFIC_OUTPUT_IDS, text("a, b"), "profile, line 5"),
         (&[KEY], s::IN_FLIGHT, text("8"), "profile, line 10"),

@@ -38,8 +38,8 @@ use settings as s;
 use strict::Rules;
 pub use strict::{Link, is_remote};
 pub use wiring::{
-    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, OracleWiring, Policy,
-    RateWiring, RequiredPacks, ServiceIdentity, StoreWiring, TelemetryWiring,
+    CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, LanesWiring,
+    OracleWiring, Policy, RateWiring, RequiredPacks, ServiceIdentity, StoreWiring, TelemetryWiring,
 };
 
 /// Everything that is wrong with a profile, or with the wish to use it.
@@ -101,6 +101,8 @@ pub struct Profile {
     pub allow_plaintext: Vec<Link>,
     /// This process's share of the run.
     pub lane: Lane,
+    /// The lanes of each run, where workers share them.
+    pub lanes: Option<LanesWiring>,
     /// `PLATFORM_RUN_ID`, where it is set.
     pub platform_run_id: Option<PlatformRunId>,
     /// What has to be up before a stream starts.
@@ -250,8 +252,18 @@ fn read(r: &mut Reader<'_>, folder: &Path, also: impl FnOnce(&References<'_>) ->
     let checkpoint = blocks::checkpoint(r, &rules);
     let producer_id = r.required(&s::PRODUCER_ID, "PRODUCER_ID_MISSING");
     let producer_allowlist = reference(&r.required(&s::PRODUCER_ALLOWLIST_REF, "PRODUCER_ALLOWLIST_MISSING"), folder);
-    let rate = sending::rate(r, &policy);
     let max_events_per_output = blocks::cap(r, &s::MAX_EVENTS_PER_OUTPUT);
+    let lanes = lane::shared(
+        r,
+        &lane::Beside {
+            topic: &topic,
+            lane,
+            max_idle_gap: policy.max_idle_gap.is_some(),
+            cap: max_events_per_output.is_some(),
+            kinesis: control_bus.as_ref().is_some_and(ControlBus::is_kinesis),
+        },
+    );
+    let rate = sending::rate(r, &policy, lanes.is_some());
     if r.given(&s::PLATFORM_RUN_ID).is_none() {
         rules.refuse(r, format_args!("{}: it is missing", s::PLATFORM_RUN_ID.name()));
     }
@@ -289,6 +301,7 @@ fn read(r: &mut Reader<'_>, folder: &Path, also: impl FnOnce(&References<'_>) ->
         max_events_per_output,
         allow_plaintext: rules.allow_plaintext,
         lane,
+        lanes,
         platform_run_id,
         required_packs,
         telemetry,

@@ -135,7 +135,8 @@ fn mode(r: &mut Reader<'_>) -> DeliveryMode {
     }
 }
 
-pub(super) fn rate(r: &mut Reader<'_>, policy: &Policy) -> RateWiring {
+/// `lanes` says that workers share the lanes of a run, and so its schedule.
+pub(super) fn rate(r: &mut Reader<'_>, policy: &Policy, lanes: bool) -> RateWiring {
     // Unset, 0 means: no rate.
     let target_eps = r.number::<f64>(&s::TARGET_EPS).filter(|eps| *eps > 0.0);
     let (burst, initial) = (r.number(&s::TARGET_BURST_SECONDS), r.number(&s::TARGET_INITIAL_TOKENS));
@@ -144,7 +145,7 @@ pub(super) fn rate(r: &mut Reader<'_>, policy: &Policy) -> RateWiring {
     let plan = planned.as_ref().and_then(|text| r.parsed(&s::RATE_PLAN_JSON, RatePlan::from_json(text)));
     let (plan_start, campaign_start) = (instant(r, &s::RATE_PLAN_START_UTC), instant(r, &s::CAMPAIGN_START_UTC));
     let rate_alone = r.switch(&s::NO_REPLAY_DELAY_WITH_PLAN).unwrap_or(false) && planned.is_some();
-    let late = late(r, campaign_start.is_some());
+    let late = late(r, campaign_start.is_some() || lanes);
     let pacing = r.parsed(&s::STREAM_SPEEDUP, Pacing::new(policy.stream_speedup));
     let pacing = pacing.filter(|_| !rate_alone).map(|pacing| pacing.max_idle_gap(policy.max_idle_gap));
     RateWiring {
@@ -156,11 +157,11 @@ pub(super) fn rate(r: &mut Reader<'_>, policy: &Policy) -> RateWiring {
     }
 }
 
-fn late(r: &mut Reader<'_>, campaign: bool) -> Late {
+fn late(r: &mut Reader<'_>, shared: bool) -> Late {
     let catch_up = Late::CatchUp(r.number(&s::CATCH_UP).map(Duration::from_secs_f64).unwrap_or_default());
     let word = r.word(&s::LATE, &[("stretch", Late::Stretch), ("catch_up", catch_up)]);
-    // Lanes share a campaign's schedule: one that moves would leave the others.
-    word.unwrap_or(if campaign { catch_up } else { Late::Stretch })
+    // Lanes share a schedule: one that moves would leave the others.
+    word.unwrap_or(if shared { catch_up } else { Late::Stretch })
 }
 
 fn instant(r: &mut Reader<'_>, setting: &s::Setting) -> Option<Micros> {

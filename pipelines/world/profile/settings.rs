@@ -76,8 +76,8 @@ settings! {
     REQUIRE_GATE_PASS: "policy.require_gate_pass", [], Profile, "true", "Whether the passed flag of every gate that an output requires has to exist and read right." => Switch;
     REQUIRE_SEAL: "policy.require_seal", [], Profile, "", "Whether a world without manifest and seal is refused. Default: true except in local profiles. The evidence says what was found." => Switch;
     STREAM_SPEEDUP: "policy.stream_speedup", ["WSP_STREAM_SPEEDUP"], Environment, "1.0", "Event seconds a wall second; 0 = no pacing.", "0" ..= "1000000000" => Real;
-    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long; not with lanes. Default: gaps are kept.", "0" ..= "10000000000" => Real;
-    LATE: "policy.late", ["WSP_LATE"], Environment, "", "What happens when IG can't keep the pace: `stretch` moves all later events and keeps their spacing; `catch_up` sends what is late at once and meets the schedule again. Default: `stretch`; with a campaign's start, whose schedule is shared, `catch_up`." => Words(&["stretch", "catch_up"]);
+    MAX_IDLE_GAP: "policy.max_idle_gap_seconds", [], Profile, "", "Event-time gaps longer than this many seconds are paced as if they were this long; not with lanes of either kind. Default: gaps are kept.", "0" ..= "10000000000" => Real;
+    LATE: "policy.late", ["WSP_LATE"], Environment, "", "What happens when IG can't keep the pace: `stretch` moves all later events and keeps their spacing; `catch_up` sends what is late at once and meets the schedule again. Default: `stretch`; with a campaign's start or `wsp_lanes`, whose schedule is shared, `catch_up`." => Words(&["stretch", "catch_up"]);
     CATCH_UP: "policy.catch_up_seconds", [], Profile, "60", "How much lateness `catch_up` makes good, seconds; what is beyond moves the schedule.", "0" ..= "10000000000" => Real;
     STOP_ON_NONRETRYABLE: "policy.stop_on_nonretryable", [], Profile, "true", "Whether QUARANTINE stops the run; otherwise it is counted and the run goes on." => Switch;
     READY_MAX_AGE: "policy.ready_max_age_seconds", ["WSP_READY_MAX_AGE_SECONDS"], Environment, "", "A READY emitted more than this many seconds ago is refused. Default: any age.", "1" ..= "10000000000" => Real;
@@ -155,7 +155,12 @@ settings! {
     LANE_COUNT: "", ["WSP_LANE_COUNT"], Environment, "1", "Lanes a run is spread over, a process each; together they send each event once.", "1" ..= "4096";
     LANE_INDEX: "", ["WSP_LANE_INDEX"], Environment, "0", "This process's lane, from 0 to the count less 1." => Whole;
     LANE_BY: "", ["WSP_LANE_BY"], Environment, "event_id", "What decides on an event's lane: `event_id`, as the producer in place does it, or `order_key`, which keeps events of one key in line over the whole run. The same for all lanes of a run.";
-    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second of this process over all outputs; with lanes, each process has its own. 0 = no rate, as if unset.", "0" ..= "1000000" => Real;
+    LANES_COUNT: "wiring.wsp_lanes.count", ["WSP_LANES_COUNT"], Environment, "1", "Lanes a run is spread over, which all workers of this profile share: each takes free lanes and takes over those of workers that died. 1 = each run is one process's. The same for all workers of a run; not with `WSP_LANE_COUNT`.", "1" ..= "4096";
+    LANES_BY: "wiring.wsp_lanes.by", [], Profile, "order_key", "What decides on an event's lane there: `order_key` keeps events of one key in line over the whole run, `event_id` does not." => Words(&["event_id", "order_key"]);
+    LANES_TOPIC: "wiring.wsp_lanes.topic", [], Profile, "fp.bus.wsp.lanes.v1", "The Kafka topic on which the worker that has READY calls others to its run; with as many partitions as there are workers, or more. Its group is that of READY with `-lanes` behind it. Other control buses give READY to every worker, and have no use for it.";
+    LANES_PER_WORKER: "wiring.wsp_lanes.lanes_per_worker", ["WSP_LANES_PER_WORKER"], Environment, "1", "Lanes that one worker streams at a time. They share `wsp_read.memory_mib` and `wsp_delivery.memory_mib`; each has requests in flight of its own.", "1" ..= "64";
+    LANES_MAX_SKEW: "wiring.wsp_lanes.max_skew_seconds", [], Profile, "", "A lane waits while its event time is further ahead than this, seconds, of the slowest lane under way. Default: no lane waits for another.", "1" ..= "10000000000" => Real;
+    TARGET_EPS: "", ["WSP_TARGET_EPS"], Environment, "", "Events a second over all outputs. With `wsp_lanes` the lanes under way share it; with `WSP_LANE_COUNT` each process has its own. 0 = no rate, as if unset.", "0" ..= "1000000" => Real;
     TARGET_BURST_SECONDS: "", ["WSP_TARGET_BURST_SECONDS"], Environment, "0.25", "Burst, in seconds of the rate.", "0" ..= "3600" => Real;
     TARGET_INITIAL_TOKENS: "", ["WSP_TARGET_INITIAL_TOKENS"], Environment, "", "Events that may be sent at once at the start, up to the burst. Default: 1, so that a burst has to be asked for.", "0" ..= "1000000000" => Real;
     RATE_PLAN_JSON: "", ["WSP_RATE_PLAN_JSON"], Environment, "", "Rates by time: `[{\"start_offset_seconds\", \"target_eps\", \"burst_seconds\", \"initial_tokens\"}]`.";
@@ -181,6 +186,7 @@ pub const CLOSED_BLOCKS: &[&str] = &[
     "wiring.wsp_retry",
     "wiring.wsp_delivery",
     "wiring.wsp_read",
+    "wiring.wsp_lanes",
     "wiring.wsp_telemetry",
 ];
 

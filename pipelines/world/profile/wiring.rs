@@ -12,7 +12,7 @@ use wsp::pace::{Pacing, RatePlan};
 use wsp::store::Patience;
 
 use crate::checkpoint::PostgresDsn;
-use crate::model::{HttpUrl, Micros, OutputId, ScenarioId, Secret};
+use crate::model::{HttpUrl, Lanes, Micros, OutputId, ScenarioId, Secret};
 use crate::ready::{BootstrapServers, SaslMechanism, SecurityProtocol};
 
 /// What may be streamed and how.
@@ -54,6 +54,20 @@ pub enum ControlBus {
     /// A Kinesis stream.
     #[cfg(feature = "kinesis")]
     Kinesis(KinesisWiring),
+}
+
+impl ControlBus {
+    /// Whether it is a Kinesis stream.
+    #[must_use]
+    pub fn is_kinesis(&self) -> bool {
+        match self {
+            Self::File { .. } => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => false,
+            #[cfg(feature = "kinesis")]
+            Self::Kinesis(_) => true,
+        }
+    }
 }
 
 /// How a Kinesis control stream is reached. Credentials come from the AWS environment.
@@ -206,6 +220,19 @@ pub struct RateWiring {
     pub plan_start: Option<Micros>,
     /// When the first event time is due.
     pub campaign_start: Option<Micros>,
+}
+
+/// Runs that are spread over lanes, which any worker can take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanesWiring {
+    /// The lanes of each run.
+    pub lanes: Lanes,
+    /// Where workers are called to a run, on Kafka.
+    pub topic: String,
+    /// Lanes that this worker streams at a time.
+    pub per_worker: NonZeroUsize,
+    /// How far a lane may be ahead of the slowest one, in event time.
+    pub max_skew: Option<Duration>,
 }
 
 /// What has to be up before a stream starts (contract, section 9).

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use wsp::strict::{self, Limits, StrictError};
 
@@ -51,10 +51,18 @@ pub enum MessageError {
     },
 }
 
-/// A READY with what its envelope adds.
-#[derive(Debug, Clone, PartialEq)]
+/// A READY with what its envelope adds. As JSON it reads back as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ready {
     /// When it was put on the bus, where the envelope says so.
+    #[serde(
+        default,
+        rename = "published_at_utc",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "time_text",
+        deserialize_with = "instant"
+    )]
     pub published_at: Option<Micros>,
     /// What SR says.
     pub payload: Payload,
@@ -76,14 +84,16 @@ impl Ready {
 
 /// READY's payload: closed, every identity typed. What has a refusal reason of its own when it is missing is an
 /// `Option` here, so that the run gets that reason and its record, rather than a line in the log.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
     /// SR's run.
     pub run_id: Hex32,
     /// The platform run; missing is `PLATFORM_RUN_ID_MISSING`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform_run_id: Option<PlatformRunId>,
     /// The scenario run; see [`Ready::scenario_run_id`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario_run_id: Option<Hex32>,
     /// Object key or `s3://` URI of the facts, not yet checked against any root.
     #[serde(deserialize_with = "text")]
@@ -99,49 +109,60 @@ pub struct Payload {
     /// Part of the world's identity.
     pub parameter_hash: Hex64,
     /// Part of the world's identity; missing is `SCENARIO_ID_MISSING`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario_id: Option<ScenarioId>,
     /// Digest of SR's plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_hash: Option<Hex64>,
     /// SR's release.
-    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub service_release_id: Option<String>,
     /// The environment it runs in.
-    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
     /// Whatever SR says about its own making.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Map<String, Value>>,
     /// When SR emitted it, RFC 3339.
-    #[serde(default, deserialize_with = "rfc3339")]
+    #[serde(
+        default,
+        deserialize_with = "rfc3339",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "time_text"
+    )]
     pub emitted_at_utc: Option<Micros>,
     /// Where the world is.
-    #[serde(default, deserialize_with = "pack_ref")]
+    #[serde(default, deserialize_with = "pack_ref", skip_serializing_if = "Option::is_none")]
     pub oracle_pack_ref: Option<OraclePackRef>,
 }
 
 /// Where the world is and what it is called, as far as SR says: closed, and never empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OraclePackRef {
     /// The sealed pack.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub oracle_pack_id: Option<Hex64>,
     /// Its manifest.
-    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub manifest_ref: Option<String>,
     /// The engine run root, path or URI.
-    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub engine_run_root: Option<String>,
     /// The scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario_id: Option<ScenarioId>,
     /// Where the stream views lie, path or URI.
-    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub stream_view_root: Option<String>,
     /// Where single stream views lie.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_view_output_refs: Option<BTreeMap<OutputId, String>>,
     /// What relative roots are joined to.
-    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub oracle_root: Option<String>,
     /// The engine's release.
-    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(default, deserialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
     pub engine_release: Option<String>,
 }
 
@@ -238,6 +259,14 @@ pub(crate) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Micros>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     Micros::parse(text.as_bytes()).map(Some).ok_or_else(|| serde::de::Error::custom("not a time"))
+}
+
+/// A time in the canonical form, which both readers below take.
+fn time_text<S: Serializer>(at: &Option<Micros>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// RFC 3339 proper: `T` and an offset are there.

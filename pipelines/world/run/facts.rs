@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use wsp::store::{Key, ObjectStore, StoreError};
@@ -183,9 +184,13 @@ pub fn locate(reference: &str, store_root: &str) -> Result<Key, Refusal> {
 /// `RUN_FACTS_INVALID` where they are missing, too large, no object or not the closed one; `REF_OUTSIDE_ROOT` where a link leads
 /// out of the store; `STORE_UNAVAILABLE` where the store fails.
 pub async fn read(store: &dyn ObjectStore, key: &Key) -> Result<Facts, Refusal> {
+    parse(&object(store, key).await?, &store.full_name(key))
+}
+
+async fn object(store: &dyn ObjectStore, key: &Key) -> Result<Bytes, Refusal> {
     let name = store.full_name(key);
     match store.get(key, MAX_BYTES).await {
-        Ok(Some(bytes)) => parse(&bytes, &name),
+        Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(Refusal::new(Reason::RunFactsInvalid, "there is no such object").file(name)),
         Err(error) => {
             let reason = match error {
@@ -196,6 +201,16 @@ pub async fn read(store: &dyn ObjectStore, key: &Key) -> Result<Facts, Refusal> 
             Err(Refusal::new(reason, error.to_string()).file(name))
         }
     }
+}
+
+/// sha256 of the facts' object, for whoever has to know later that the facts are the same.
+///
+/// # Errors
+///
+/// As [`locate`] and [`read`].
+pub async fn digest(store: &dyn ObjectStore, facts_view_ref: &str) -> Result<Hex64, Refusal> {
+    let key = locate(facts_view_ref, store.root())?;
+    Ok(Hex64::sha256(object(store, &key).await?))
 }
 
 #[cfg(test)]

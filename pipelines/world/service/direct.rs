@@ -215,7 +215,8 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     ) -> Streamed {
         let scope = SharedScope::new(scope);
         let held = Box::new(scope.clone()) as Box<dyn CheckpointScope<RowCursors>>;
-        let run = Run { by: None, prepared, checks, scope: held, resumed, session };
+        let settings = &self.settings;
+        let run = Run { by: None, prepared, checks, scope: held, resumed, session, settings };
         let streamed = self.stream(run).instrument(info_span!("stream")).await.unwrap_or_else(Streamed::refused);
         // Where another producer has the run now, the summary is that one's to give.
         let lost = streamed.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::CheckpointLeaseLost);

@@ -10,7 +10,9 @@
 //! ```
 
 mod direct;
+mod lanes;
 mod stream;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::checkpoint::{CheckpointScope, CheckpointStore, RowCursors, SharedScop
 use crate::evidence::{
     Cancelled, Facts, LastWords, Pins, Records, SessionEvent, SessionLog, Spool, Started, Status, Summary, Verdict,
 };
+use crate::lanes::Caller;
 use crate::model::{CheckList, Event, PlatformRunId, Reason, Refusal};
 use crate::profile::{ConfigError, Profile, active_run};
 use crate::ready::{Incoming, Ready, Source};
@@ -37,6 +40,7 @@ use super::run_evidence::{By, ending, limits, pins, provenance, rows_before};
 use super::stopping;
 use super::telemetry::{Telemetry, spans};
 pub use direct::{Direct, Directed};
+use lanes::SharedRun;
 use stream::{Opened, Run, Streamed};
 
 /// Takes READYs, one at a time.
@@ -52,6 +56,7 @@ pub struct Service<G, C> {
     folder: PathBuf,
     waiting: Waiting,
     spool: Spool,
+    caller: Option<Arc<dyn Caller>>,
 }
 
 /// What came of a READY.
@@ -79,13 +84,32 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         let store = prepare::open_own(&profile).map_err(|refusal| ConfigError::new(refusal.to_string()))?;
         let waiting = Waiting::new(store.clone(), profile.lane);
         let (telemetry, spool) = (Telemetry::new(&clock), Spool::default());
-        Ok(Self { profile, settings, store, gate, clock, stop, telemetry, folder: PathBuf::new(), waiting, spool })
+        Ok(Self {
+            profile,
+            settings,
+            store,
+            gate,
+            clock,
+            stop,
+            telemetry,
+            folder: PathBuf::new(),
+            waiting,
+            spool,
+            caller: None,
+        })
     }
 
     /// Tells of verdicts and runs through `telemetry`.
     #[must_use]
     pub fn telemetry(mut self, telemetry: Telemetry) -> Self {
         self.telemetry = telemetry;
+        self
+    }
+
+    /// Calls other workers to runs whose lanes they share.
+    #[must_use]
+    pub fn calling(mut self, caller: Arc<dyn Caller>) -> Self {
+        self.caller = Some(caller);
         self
     }
 
@@ -233,12 +257,28 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             let checking = prepare::prepare(&self.profile, pack_ref, identity, engine_root.clone(), &mut checks);
             let prepared = checking.instrument(info_span!("check")).await;
             let opened = match &prepared {
-                Some(prepared) => self.open_scope(prepared).instrument(info_span!("hold")).await,
-                None => Err(prepare::first_refusal(&checks)),
+                // A worker takes hold of single lanes.
+                Some(_) if self.profile.lanes.is_some() => None,
+                Some(prepared) => Some(self.open_scope(prepared).instrument(info_span!("hold")).await),
+                None => Some(Err(prepare::first_refusal(&checks))),
             };
             (prepared, opened)
         });
-        let (prepared, opened) = self.unless_stopped(looking).await.unwrap_or_else(|stopped| (None, Err(stopped)));
+        let (prepared, opened) =
+            self.unless_stopped(looking).await.unwrap_or_else(|stopped| (None, Some(Err(stopped))));
+        let opened = match (opened, &self.profile.lanes, &prepared) {
+            (None, Some(wiring), Some(prepared)) => {
+                let (evidence, checks) = (&evidence, &checks);
+                let run = SharedRun { ready, source, home, evidence, prepared, checks, session, wiring };
+                return self.share(&run).instrument(info_span!("share")).await;
+            }
+            // Other workers go on with the run.
+            (Some(Err(refusal)), Some(_), _) if refusal.reason == Reason::RunStopped => {
+                return Ok(self.left(ready, refusal));
+            }
+            (Some(opened), ..) => opened,
+            (None, ..) => Err(prepare::first_refusal(&checks)),
+        };
         // Another producer's hold and an outage pass; a verdict would use the READY up.
         if let Err(refusal) = &opened
             && refusal.reason.defers()
@@ -269,7 +309,8 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
                 hold = Some((store, scope.clone()));
                 let scope = Box::new(scope) as Box<dyn CheckpointScope<RowCursors>>;
                 let by = Some(By { ready, source });
-                let run = Run { by, prepared: &prepared, checks: &checks, scope, resumed, session };
+                let (checks, settings) = (&checks, &self.settings);
+                let run = Run { by, prepared: &prepared, checks, scope, resumed, session, settings };
                 self.stream(run).instrument(info_span!("stream")).await?
             }
             (_, Err(refusal)) => Streamed::refused(refusal),

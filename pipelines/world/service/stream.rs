@@ -38,6 +38,8 @@ pub(super) struct Run<'a, C> {
     /// Where it goes on.
     pub(super) resumed: Resumed,
     pub(super) session: &'a SessionLog<C>,
+    /// How it is streamed.
+    pub(super) settings: &'a Settings,
 }
 
 /// A held checkpoint.
@@ -77,19 +79,19 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     ///
     /// `STORE_UNAVAILABLE` where its start can't be written down. What ends a run later is part of what it came to.
     pub(super) async fn stream(&self, run: Run<'_, C>) -> Result<Streamed, Refusal> {
-        let Run { by, prepared, checks, scope, resumed, session } = run;
+        let Run { by, prepared, checks, scope, resumed, session, settings } = run;
         let started = self.clock.utc();
         let scope_key = prepared.scope(&self.profile.checkpoint.attempt_id);
-        let mut start = start_of(&self.profile, &self.settings, by, prepared, checks, &resumed, started);
+        let mut start = start_of(&self.profile, settings, by, prepared, checks, &resumed, started);
         let summaries = self.summaries(prepared, by)?;
         summaries.tell_earlier(&mut start).await?;
         summaries.put_start(&start).await?;
         let Resumed { from, earlier, .. } = resumed;
         let world = world_outputs(&self.profile, prepared);
         session.write(&SessionEvent::stream_start(&world, &prepared.pack_key, &self.profile.producer_id));
-        let outputs = RunOutput::of(prepared, &from, &self.settings);
-        let due = RunOutput::due(&outputs, &self.settings);
-        log_start(prepared, &self.settings, self.profile.policy.stream_speedup);
+        let outputs = RunOutput::of(prepared, &from, settings);
+        let due = RunOutput::due(&outputs, settings);
+        log_start(prepared, settings, self.profile.policy.stream_speedup);
 
         let output_spans = spans::outputs(world.output_ids.iter());
         let (pushes, framed, read) = (PushStats::new(), Counter::new(), ReadCounts::default());
@@ -102,9 +104,9 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             started_at: self.clock.now(),
             outputs,
             due: prepared.lane.is_whole().then_some(due),
-            speedup: if self.settings.pacing.is_off() { 0.0 } else { self.profile.policy.stream_speedup },
+            speedup: if settings.pacing.is_off() { 0.0 } else { self.profile.policy.stream_speedup },
             pushes: pushes.clone(),
-            gate_limit: self.settings.circuit.limit,
+            gate_limit: settings.circuit.limit,
             framed: framed.clone(),
             read: read.clone(),
             lease: scope.lease(),
@@ -122,7 +124,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             framed: framed.clone(),
             unsaved,
             digests: tally.lock().digests().clone(),
-            bodies: ByteBudget::new(self.settings.body_memory),
+            bodies: ByteBudget::new(settings.body_memory),
             framing: Framing::OwnThread,
         };
         let mut log_saved = saved_logger(&self.profile, prepared, &scope_key, session.clone());
@@ -131,7 +133,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             saved.saved(clock.now());
             log_saved(cursor);
         };
-        let answers = producer::stream(prepared, &from, &self.settings, parts, on_saved);
+        let answers = producer::stream(prepared, &from, settings, parts, on_saved);
         let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
         let Account { tally, refusal, reached } =
             account::settle(answers, prepared, &from, due, &framed, tally, &self.clock).await;
@@ -139,7 +141,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         spans::answered(&output_spans, &tally.lock());
         let emitted = tally.lock().totals().emitted();
         let end = match &refusal {
-            None if self.settings.is_capped() && prepared.has_more(&reached).await => End::Capped,
+            None if settings.is_capped() && prepared.has_more(&reached).await => End::Capped,
             None => End::Complete,
             Some(refusal) if refusal.reason == Reason::RunStopped => End::Stopped,
             Some(_) => End::Failed,
@@ -151,7 +153,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             tracing::warn!("{bottleneck}");
         }
         let summary = summary.bounded_by(bottleneck);
-        self.telemetry.over();
+        self.telemetry.over(&meter);
         self.telemetry.ended(&summary);
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&world, emitted));

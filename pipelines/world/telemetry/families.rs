@@ -19,8 +19,8 @@ impl Telemetry {
     pub fn families(&self, clock: &impl Clock) -> Vec<Family> {
         let totals = self.totals();
         let state = self.state();
-        let run = state.run.as_ref();
-        let sum = state.before.with(run);
+        let run = state.run();
+        let sum = state.before.with(&state.runs);
         let now = clock.utc();
         let mut all = vec![
             Family::labelled(&c::BUILD, [(vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0)]),

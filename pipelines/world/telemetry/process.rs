@@ -57,7 +57,8 @@ pub(super) struct State {
     pub(super) parts: BTreeMap<&'static str, bool>,
     /// Of the runs that are over.
     pub(super) before: Finished,
-    pub(super) run: Option<RunMeter>,
+    /// The runs under way: one, or a worker's lanes of one. Where a figure can't be of all, it is of the first one.
+    pub(super) runs: Vec<RunMeter>,
     pub(super) rates: Rates,
     /// What the process waits for while no run is on.
     pub(super) waits_for: Option<String>,
@@ -185,21 +186,24 @@ impl Telemetry {
             .iter()
             .map(|output| state.outputs.entry(output.output_id.clone()).or_default().clone())
             .collect();
-        for meter in &meters {
-            meter.begin();
+        // Lanes of one run count together.
+        if state.runs.is_empty() {
+            meters.iter().for_each(|meter| meter.begin());
+            state.rates = Rates::default();
         }
         let run = RunMeter::new(self.shared.totals.clone(), parts, meters);
-        state.rates = Rates::default();
-        state.run = Some(run.clone());
+        state.runs.push(run.clone());
         run
     }
 
-    /// The present run has ended, well or not.
-    pub(crate) fn over(&self) {
-        self.shared.trace.set(0);
+    /// A run has ended, well or not.
+    pub(crate) fn over(&self, run: &RunMeter) {
         let mut state = self.state();
-        let run = state.run.take();
-        state.before = state.before.with(run.as_ref());
+        state.before = state.before.with(std::slice::from_ref(run));
+        state.runs.retain(|other| !other.is(run));
+        if state.runs.is_empty() {
+            self.shared.trace.set(0);
+        }
     }
 
     /// A plan begins to read the event times of a run from `from` on. It is reported like a run, with rows for answers.
@@ -234,7 +238,7 @@ impl Telemetry {
     #[must_use]
     pub fn gate(&self) -> GateState {
         let state = self.state();
-        let Some(run) = &state.run else { return GateState::Unasked };
+        let Some(run) = state.run() else { return GateState::Unasked };
         run.gate_wait().map_or(GateState::Taking, GateState::Down)
     }
 
@@ -262,7 +266,7 @@ impl Telemetry {
     pub fn shown(&self, clock: &impl Clock) -> Shown {
         let (run, last) = {
             let state = self.state();
-            (state.run.clone(), state.last.clone())
+            (state.run().cloned(), state.last.clone())
         };
         match run {
             Some(run) => run.charted(clock.now()).map_or(Shown::Nothing, |charted| Shown::Live(Box::new(charted))),
@@ -273,7 +277,7 @@ impl Telemetry {
     /// The present run's hold on its checkpoint.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
-        self.state().run.as_ref().map(|run| run.parts().lease.clone())
+        self.state().run().map(|run| run.parts().lease.clone())
     }
 
     /// Notes whether a part answered.
@@ -292,6 +296,11 @@ impl Telemetry {
 }
 
 impl State {
+    /// The run that a single figure is about.
+    pub(super) fn run(&self) -> Option<&RunMeter> {
+        self.runs.first()
+    }
+
     /// Records a look at a waiting READY. Returns whether it waits for the same reason as at the look before.
     fn waits_as_before(&mut self, verdict: &Verdict, reason: &'static str) -> bool {
         if self.deferred.len() == DEFERRED && !self.deferred.contains_key(&verdict.message_id) {
@@ -311,7 +320,7 @@ impl State {
     /// The waiting READYs. While a run streams, none is looked at; at other times one that is no longer looked at has gone to
     /// another process.
     pub(super) fn waiting(&self, now: Micros) -> impl Iterator<Item = (&Hex64, &Waits)> {
-        let there = move |waits: &Waits| self.run.is_some() || elapsed(waits.looked_at, now) < FORGOTTEN;
+        let there = move |waits: &Waits| !self.runs.is_empty() || elapsed(waits.looked_at, now) < FORGOTTEN;
         self.deferred.iter().filter(move |(_, waits)| there(waits))
     }
 }
@@ -321,41 +330,18 @@ fn elapsed(from: Micros, to: Micros) -> Duration {
 }
 
 impl Finished {
-    /// These plus the figures of the present run.
-    pub(super) fn with(&self, run: Option<&RunMeter>) -> Self {
+    /// These plus the figures of `runs`.
+    pub(super) fn with(&self, runs: &[RunMeter]) -> Self {
         let mut sum =
             Self { pushes: self.pushes, framed: self.framed, read_bytes: self.read_bytes, read_rows: self.read_rows };
-        if let Some(run) = run {
+        for run in runs {
             let RunParts { pushes, framed, read: ReadCounts { bytes, rows }, .. } = run.parts();
-            sum.pushes = add(sum.pushes, pushes.counts());
+            sum.pushes = sum.pushes + pushes.counts();
             sum.framed += framed.get();
             sum.read_bytes += bytes.get();
             sum.read_rows += rows.get();
         }
         sum
-    }
-}
-
-/// The sum of the counts of two runs.
-fn add(a: PushCounts, b: PushCounts) -> PushCounts {
-    PushCounts {
-        attempts: a.attempts + b.attempts,
-        retries: a.retries + b.retries,
-        ambiguous: a.ambiguous + b.ambiguous,
-        sent_again: a.sent_again + b.sent_again,
-        connect_failed: a.connect_failed + b.connect_failed,
-        connection_lost: a.connection_lost + b.connection_lost,
-        timed_out: a.timed_out + b.timed_out,
-        throttled: a.throttled + b.throttled,
-        server_errors: a.server_errors + b.server_errors,
-        admitted: a.admitted + b.admitted,
-        duplicates: a.duplicates + b.duplicates,
-        quarantined: a.quarantined + b.quarantined,
-        rejected: a.rejected + b.rejected,
-        exhausted: a.exhausted + b.exhausted,
-        payload_mismatches: a.payload_mismatches + b.payload_mismatches,
-        retries_delayed: a.retries_delayed + b.retries_delayed,
-        circuit_opened: a.circuit_opened + b.circuit_opened,
     }
 }
 

@@ -228,6 +228,11 @@ impl RunMeter {
         self.shared.saved_at.store(now.as_micros() as u64, Ordering::Relaxed);
     }
 
+    /// Whether both meter the same run.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     pub(super) fn parts(&self) -> &RunParts {
         &self.shared.parts
     }

@@ -222,7 +222,7 @@ impl Telemetry {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_utc: self.started().to_string(),
             now_utc: now.to_string(),
-            run: state.run.as_ref().map(|run| run_status(run, &state.rates, clock)),
+            run: state.run().map(|run| run_status(run, &state.rates, clock)),
             taken_up: state.taken_up.as_ref().map(taken_up),
             last: state.last.as_deref().map(last_run),
             waits_for: state.waits_for.clone(),
@@ -234,7 +234,7 @@ impl Telemetry {
     /// Samples the run's progress, from which later calls compute rates.
     pub fn look(&self, clock: &impl Clock) {
         let mut state = self.state();
-        let Some(run) = &state.run else { return };
+        let Some(run) = state.run() else { return };
         let answered = run.outputs().map(|(_, meter)| meter.answered_now()).collect();
         state.rates.note(clock.now(), answered);
     }

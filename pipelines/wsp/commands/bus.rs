@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 use std::pin::pin;
+use std::sync::Arc;
 
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 use futures::{Stream, StreamExt};
+use wsp::clock::SystemClock;
+use wsp_world::lanes::Caller;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 use wsp_world::model::Refusal;
 use wsp_world::model::{Bus, PlatformRunId};
@@ -40,6 +43,20 @@ pub(super) fn kind(profile: &Profile) -> Bus {
         ControlBus::Kafka(_) => Bus::Kafka,
         #[cfg(feature = "kinesis")]
         ControlBus::Kinesis(_) => Bus::Kinesis,
+    }
+}
+
+/// What calls other workers to a run, where the bus gives READY to one of them alone.
+pub(super) fn caller(profile: &Profile, clock: SystemClock) -> Option<Arc<dyn Caller>> {
+    match (&profile.control_bus, &profile.lanes) {
+        #[cfg(feature = "kafka")]
+        (ControlBus::Kafka(wiring), Some(lanes)) => {
+            Some(Arc::new(super::kafka::Calls::new(profile, wiring, lanes, clock)))
+        }
+        _ => {
+            let _ = clock;
+            None
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The Kafka control topic, as the commands read it.
 
+use futures::future::BoxFuture;
 use wsp::clock::SystemClock;
 use wsp_observe::readiness::ControlTopic;
-use wsp_world::model::PlatformRunId;
-use wsp_world::profile::{KafkaWiring, Profile};
-use wsp_world::ready::{KafkaFeed, KafkaOptions, Ready};
+use wsp_world::lanes::Caller;
+use wsp_world::model::{PlatformRunId, Reason, Refusal};
+use wsp_world::profile::{KafkaWiring, LanesWiring, Profile};
+use wsp_world::ready::{KafkaFeed, KafkaOptions, Outgoing, Ready};
 
 use super::args::Run;
 use super::matrix::{self, Topic};
@@ -16,9 +18,58 @@ pub(super) fn feed(profile: &Profile, wiring: &KafkaWiring, clock: SystemClock, 
     let mut options = options(profile, wiring, args.once);
     options.defer_pause = args.poll_seconds.unwrap_or(options.defer_pause);
     let bus = bus::words(profile)?;
-    let feed = KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
-    let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
-    Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
+    let calls = profile.lanes.as_ref().map(|lanes| of_calls(options.clone(), lanes));
+    let open = |options| KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()));
+    let feed = open(options)?;
+    let (met, closed, control) = (feed.met(), feed.closed(), ControlTopic::Remote(feed.probe()));
+    let Some(calls) = calls else {
+        return Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed: Box::pin(closed), control });
+    };
+    let calls = open(calls)?;
+    let both = futures::future::join(closed, calls.closed());
+    let readies = Box::pin(futures::stream::select(feed.stream(), calls.stream()));
+    Ok(Feed {
+        readies,
+        met,
+        bus,
+        closed: Box::pin(async move {
+            let ((), ()) = both.await;
+        }),
+        control,
+    })
+}
+
+/// The lanes topic: its group shares out the calls to a run as that of READY shares out READYs.
+fn of_calls(control: KafkaOptions, lanes: &LanesWiring) -> KafkaOptions {
+    KafkaOptions { topic: lanes.topic.clone(), group_id: format!("{}-lanes", control.group_id), ..control }
+}
+
+/// Calls workers over the lanes topic.
+#[derive(Debug)]
+pub(super) struct Calls {
+    options: KafkaOptions,
+    clock: SystemClock,
+}
+
+impl Calls {
+    pub(super) fn new(profile: &Profile, wiring: &KafkaWiring, lanes: &LanesWiring, clock: SystemClock) -> Self {
+        Self { options: of_calls(options(profile, wiring, false), lanes), clock }
+    }
+}
+
+impl Caller for Calls {
+    fn topic(&self) -> &str {
+        &self.options.topic
+    }
+
+    fn call(&self, calls: Vec<Outgoing>) -> BoxFuture<'_, Result<(), Refusal>> {
+        let (options, clock) = (self.options.clone(), self.clock);
+        Box::pin(async move {
+            let publish = move || calls.iter().try_for_each(|call| options.publish(call, &clock).map(drop));
+            let published = tokio::task::spawn_blocking(publish).await;
+            published.unwrap_or_else(|error| Err(Refusal::new(Reason::InternalError, error.to_string())))
+        })
+    }
 }
 
 /// The topic as the matrix looks at it: in groups of its own, so that the service's READYs stay the service's.

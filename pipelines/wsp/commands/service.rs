@@ -17,7 +17,7 @@ use wsp_world::evidence::Status;
 use wsp_world::ig::IgProbe;
 use wsp_world::model::{Bus, Reason, Refusal};
 use wsp_world::producer::{Caps, Settings};
-use wsp_world::profile::settings::TELEMETRY_LISTEN;
+use wsp_world::profile::settings::{LANES_COUNT, TELEMETRY_LISTEN};
 use wsp_world::profile::{ControlBus, Profile};
 use wsp_world::ready::{FileFeed, FileFeedOptions, Incoming, Met, Settlement};
 use wsp_world::service::{Service, Taken};
@@ -40,6 +40,11 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
     }
     let caps = Caps { max_events: args.max_events, max_events_per_output: args.max_events_per_output };
     let settings = Settings::new(&profile, caps);
+    if profile.lanes.is_some() && settings.is_capped() {
+        let why = "they count in the order of the whole run, which no lane sees";
+        let lanes = LANES_COUNT.name();
+        return Err(Failure::usage(format!("--max-events, --max-events-per-output: not with {lanes}: {why}")));
+    }
     // Events leave by it, so it is the finest there is.
     let clock = SystemClock::new().fine();
     block_on(async {
@@ -49,8 +54,12 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
         let gate = gate(&profile, clock)?.traced(telemetry.trace_mark());
         let Feed { readies, met, bus, closed, control } = feed(&profile, clock, args)?;
         let (kind, run) = (bus::kind(&profile), active(&profile)?);
+        let caller = bus::caller(&profile, clock);
         let _listener = listen(&profile, &telemetry, control, &gate, clock).await?;
-        let service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
+        let mut service = Service::new(profile, settings, gate, clock, stop.clone())?.telemetry(telemetry.clone());
+        if let Some(caller) = caller {
+            service = service.calling(caller);
+        }
         let bound = Bound::of(args);
         let run = run.map_or_else(|| "any platform run".to_owned(), |run| run.to_string());
         let waited_for = format!("READYs of {run} on {bus}");
