@@ -226,7 +226,18 @@ mod tests {
         for flag in &flags {
             let name = flag.get_long().unwrap();
             let (words, kind) = (flag.get_possible_values(), kind(flag));
-            let mut values = vec!["7", "0.5", "x", "30s", "10%", "'2026-01-31T00:00:00Z'", "404", "404,5xx", "true"];
+            let mut values = vec![
+                "7",
+                "0.5",
+                "x",
+                "30s",
+                "10%",
+                "'2026-01-31T00:00:00Z'",
+                "404",
+                "404,5xx",
+                "true",
+                "'127.0.0.1:9465'",
+            ];
             let word = words.first().map(|word| word.get_name().to_owned());
             values.extend(word.as_deref());
             let mut taken = 0;
