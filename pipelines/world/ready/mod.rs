@@ -13,15 +13,18 @@
 mod brokers;
 mod file;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
+#[path = "../../../src/feed/hold.rs"]
 mod hold;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
+#[path = "../../../src/feed/ledger.rs"]
 mod ledger;
 pub mod message;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
+#[path = "../../../src/feed/outage.rs"]
 mod outage;
 mod positions;
 mod probe;

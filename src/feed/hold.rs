@@ -216,4 +216,5 @@ impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
 }
 
 #[cfg(test)]
+#[path = "hold/tests.rs"]
 mod tests;

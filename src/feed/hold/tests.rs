@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::{Parsed, message};
 use super::*;
 
-const GOLDEN: &str = include_str!("../../../../tests/golden/ready/message.json");
+const GOLDEN: &str = include_str!("../../../tests/golden/ready/message.json");
 const EARLIER: Duration = Duration::from_millis(99_999);
 const NOW: Duration = Duration::from_secs(100);
 
