@@ -106,6 +106,7 @@ pub mod contiguous;
 pub mod credit;
 pub mod deliver;
 pub mod disk;
+pub mod feed;
 pub mod frame;
 pub mod http_url;
 pub mod io_thread;
