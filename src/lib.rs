@@ -87,8 +87,9 @@
 //!
 //! # Features
 //!
-//! None is on by default. `tls`: https addresses. `postgres`: checkpoints in Postgres. `s3`: objects on S3 and its likes, beside local ones. `parquet`: cells of Arrow
-//! columns as JSON, and the types that Parquet columns are read as.
+//! None is on by default. `tls`: https addresses. `postgres`: checkpoints in Postgres. `s3`: objects on S3 and its likes, beside
+//! local ones. `parquet`: cells of Arrow columns as JSON, the types that Parquet columns are read as, pages and event times of
+//! Parquet files.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]
@@ -106,6 +107,7 @@ pub mod contiguous;
 pub mod credit;
 pub mod deliver;
 pub mod disk;
+pub mod feed;
 pub mod frame;
 pub mod http_url;
 pub mod io_thread;

@@ -308,5 +308,4 @@ impl ChunkReader for OnePage {
 }
 
 #[cfg(test)]
-#[path = "chunk/tests.rs"]
 mod tests;

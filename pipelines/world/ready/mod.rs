@@ -12,17 +12,11 @@
 
 mod brokers;
 mod file;
-#[cfg(any(feature = "kafka", feature = "kinesis"))]
-mod hold;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
-#[cfg(any(feature = "kafka", feature = "kinesis"))]
-mod ledger;
 pub mod message;
-#[cfg(any(feature = "kafka", feature = "kinesis"))]
-mod outage;
 mod positions;
 mod probe;
 pub mod publish;
@@ -45,6 +39,7 @@ pub use message::{Parsed, Ready};
 pub use positions::{ShardPositions, Unkept};
 pub use probe::Probe;
 pub use publish::{Outgoing, Published};
+pub use wsp::feed::Settlement;
 
 use crate::model::TopicPlace;
 
@@ -104,17 +99,10 @@ fn look_at(bytes: &[u8], topic: &str, name: &str, met: &Met) -> Option<Ready> {
     None
 }
 
-/// How a READY was settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
-    /// There is a verdict; the message need not come again.
-    Verdict,
-    /// It could not be looked at yet; it comes again later.
-    Deferred,
-    /// There is a verdict, FAILED for a reason that may pass without a new READY
-    /// ([`Reason::may_pass`](crate::model::Reason::may_pass)). A bus that keeps its messages gives the READY out again, a
-    /// bounded number of times; any other takes it for a [`Settlement::Verdict`].
-    MayPass,
+impl wsp::feed::Message for Ready {
+    fn is_same(&self, other: &Self) -> bool {
+        self.payload.message_id == other.payload.message_id
+    }
 }
 
 /// Settlements on their way to a feed, by ticket.

@@ -35,6 +35,7 @@ pub const ROOMS: &[Room] = &[
         tests: &["contracts checkpoint::", "program golden_run::"],
         live: &["postgres_checkpoints::"],
     },
+    Room { name: "feed", path: "src/feed", tests: &["hostile ready::"], live: &["kafka::", "kinesis::"] },
     Room {
         name: "ready",
         path: "pipelines/world/ready",
@@ -42,6 +43,7 @@ pub const ROOMS: &[Room] = &[
         live: &["kafka::", "kinesis::"],
     },
     Room { name: "run", path: "pipelines/world/run", tests: &["program required_packs::", "program golden_run::"], live: &[] },
+    Room { name: "pages", path: "src/parquet_read", tests: &["data reading::", "hostile rows::"], live: &[] },
     Room {
         name: "oracle",
         path: "pipelines/world/oracle",

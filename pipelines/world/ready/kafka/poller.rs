@@ -20,12 +20,11 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use tokio::sync::mpsc;
 use wsp::clock::Clock;
+use wsp::feed::{Claim, Hold, Outage};
 
 use super::context::{Event, Trouble, Watch};
 use super::{KafkaOptions, unreachable};
 use crate::model::{Refusal, TopicPlace};
-use crate::ready::hold::{Claim, Hold};
-use crate::ready::outage::Outage;
 use crate::ready::{Desk, Incoming, Met, Ready, Source, Ticket, look_at};
 
 /// How long one poll waits for a message, and so how long a verdict may wait to be heard.
@@ -61,7 +60,7 @@ pub(super) struct Poller<C> {
 /// What the thread remembers from round to round.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    hold: Hold<i32, i64>,
+    hold: Hold<Ready, i32, i64>,
     paused: bool,
     joined: bool,
     outage: Outage<Trouble>,
@@ -219,7 +218,7 @@ impl<C: Clock> Poller<C> {
             let (partition, offset) = (TopicPlace::from(i64::from(offer.partition)), TopicPlace::from(offer.offset));
             let source = Source { topic, partition: Some(partition), offset: Some(offset), name };
             let ticket = Ticket { id: offer.id, desk: self.desk.0.clone() };
-            place.send(Ok((Incoming { ready: offer.ready, source, ticket }, offer.claim)));
+            place.send(Ok((Incoming { ready: offer.message, source, ticket }, offer.claim)));
             self.met.note(|counts| counts.ready += 1);
         }
     }
@@ -364,7 +363,7 @@ fn list(topic: &str, partitions: impl Iterator<Item = (i32, Offset)>) -> TopicPa
     list
 }
 
-fn pause(consumer: &BaseConsumer<Watch>, topic: &str, hold: &Hold<i32, i64>) {
+fn pause(consumer: &BaseConsumer<Watch>, topic: &str, hold: &Hold<Ready, i32, i64>) {
     let list = list(topic, hold.partitions().map(|partition| (*partition, Offset::Invalid)));
     if let Err(error) = consumer.pause(&list) {
         tracing::debug!(%error, "the partitions could not be paused");

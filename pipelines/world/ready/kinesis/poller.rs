@@ -174,7 +174,7 @@ impl<A: Api, C: Clock> Poller<A, C> {
             };
             let ticket = Ticket { id: offer.id, desk: self.desk.0.clone() };
             self.met.note(|met| met.ready += 1);
-            place.send(Ok(Incoming { ready: offer.ready, source, ticket }));
+            place.send(Ok(Incoming { ready: offer.message, source, ticket }));
         }
     }
 

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use wsp::feed::{Hold, Offer, Outage};
+
 use super::api::{Batch, Fault, Listed, Start};
 use super::options::KinesisOptions;
 use super::shards::{Next, Shards, backoff};
 use crate::model::{Refusal, SequenceNumber, ShardId, ShardPosition};
-use crate::ready::hold::{Hold, Offer};
-use crate::ready::outage::Outage;
-use crate::ready::{Met, Settlement, look_at};
+use crate::ready::{Met, Ready, Settlement, look_at};
 
 /// A call to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ enum Call {
 pub(super) struct Reader {
     options: Arc<KinesisOptions>,
     shards: Shards,
-    hold: Hold<ShardId, SequenceNumber>,
+    hold: Hold<Ready, ShardId, SequenceNumber>,
     met: Met,
     /// How far each shard is settled, as kept or as known since.
     positions: BTreeMap<ShardId, ShardPosition>,
@@ -308,7 +308,7 @@ impl Reader {
     }
 
     /// The next READY to give out, and what to call it.
-    pub(super) fn offer(&mut self) -> Option<(Offer<ShardId, SequenceNumber>, String)> {
+    pub(super) fn offer(&mut self) -> Option<(Offer<Ready, ShardId, SequenceNumber>, String)> {
         let offer = self.hold.offer()?;
         let name = self.name(&offer.partition, &offer.offset);
         Some((offer, name))

@@ -1,4 +1,4 @@
-//! The READYs that a feed holds: which is offered next, which wait, and how far each partition (or shard) is settled.
+//! The messages that a feed holds: which is offered next, which wait, and how far each partition (or shard) is settled.
 //!
 //! ```text
 //! arrived ──► waiting ──► given ──verdict──► gone; its partition's ledger moves on
@@ -15,12 +15,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use super::Settlement;
 use super::ledger::Ledger;
-use super::{Ready, Settlement};
+
+/// A message of a log.
+pub trait Message: Clone {
+    /// Whether `other`, read at the same place, is this message: a log may have been made anew.
+    fn is_same(&self, other: &Self) -> bool;
+}
 
 /// An offer that either the taker takes or the feed withdraws, whoever is first.
 #[derive(Debug, Default)]
-pub(super) struct Claim(AtomicU8);
+pub struct Claim(AtomicU8);
 
 impl Claim {
     const OPEN: u8 = 0;
@@ -28,7 +34,7 @@ impl Claim {
     const WITHDRAWN: u8 = 2;
 
     /// `false` where it was withdrawn.
-    pub(super) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         self.0.compare_exchange(Self::OPEN, Self::TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
@@ -38,14 +44,19 @@ impl Claim {
     }
 }
 
-/// A READY to be offered.
+/// A message to be offered.
 #[derive(Debug)]
-pub(super) struct Offer<P, O> {
-    pub(super) id: u64,
-    pub(super) ready: Ready,
-    pub(super) partition: P,
-    pub(super) offset: O,
-    pub(super) claim: Arc<Claim>,
+pub struct Offer<M, P, O> {
+    /// What it is settled by.
+    pub id: u64,
+    /// The message.
+    pub message: M,
+    /// Where it was read.
+    pub partition: P,
+    /// Its place there.
+    pub offset: O,
+    /// Whether it is still offered.
+    pub claim: Arc<Claim>,
 }
 
 #[derive(Debug)]
@@ -57,10 +68,10 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Held<P, O> {
+struct Held<M, P, O> {
     partition: P,
     offset: O,
-    ready: Ready,
+    message: M,
     state: State,
     /// Its partition was taken from us since it was given out.
     orphan: bool,
@@ -79,30 +90,30 @@ impl<O> Default for Assigned<O> {
     }
 }
 
-/// The READYs of all partitions. `P` names a partition, `O` a message in it.
+/// The messages of all partitions. `P` names a partition, `O` a message in it.
 #[derive(Debug)]
-pub(super) struct Hold<P, O> {
+pub struct Hold<M, P, O> {
     partitions: BTreeMap<P, Assigned<O>>,
-    held: BTreeMap<u64, Held<P, O>>,
+    held: BTreeMap<u64, Held<M, P, O>>,
     waiting: VecDeque<u64>,
     next_id: u64,
 }
 
-impl<P, O> Default for Hold<P, O> {
+impl<M, P, O> Default for Hold<M, P, O> {
     fn default() -> Self {
         Self { partitions: BTreeMap::new(), held: BTreeMap::new(), waiting: VecDeque::new(), next_id: 0 }
     }
 }
 
-impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
+impl<M: Message, P: Ord + Clone, O: Ord + Clone> Hold<M, P, O> {
     /// The partition is ours from now on.
-    pub(super) fn assign(&mut self, partition: P) {
+    pub fn assign(&mut self, partition: P) {
         self.revoke(&partition);
         self.partitions.insert(partition, Assigned::default());
     }
 
     /// The partition is no longer ours.
-    pub(super) fn revoke(&mut self, partition: &P) {
+    pub fn revoke(&mut self, partition: &P) {
         self.partitions.remove(partition);
         self.held.retain(|_, held| {
             if held.partition == *partition {
@@ -115,20 +126,18 @@ impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
         self.waiting.retain(|id| held.contains_key(id));
     }
 
-    /// A message was read; `None` where it is to be passed over. Whether a READY is new here.
-    pub(super) fn arrived(&mut self, partition: P, offset: O, ready: Option<Ready>) -> bool {
+    /// A message was read; `None` where it is to be passed over. Whether one is new here.
+    pub fn arrived(&mut self, partition: P, offset: O, message: Option<M>) -> bool {
         let Assigned { ledger, .. } = self.partitions.entry(partition.clone()).or_default();
-        let forward = if ready.is_some() { ledger.read(offset.clone()) } else { ledger.pass(offset.clone()) };
+        let forward = if message.is_some() { ledger.read(offset.clone()) } else { ledger.pass(offset.clone()) };
         if !forward {
             // Reading went back: what we know about the partition belongs to another past.
             self.assign(partition.clone());
-            return self.arrived(partition, offset, ready);
+            return self.arrived(partition, offset, message);
         }
-        let Some(ready) = ready else { return false };
+        let Some(message) = message else { return false };
         let again = self.held.values_mut().find(|held| {
-            held.orphan
-                && (&held.partition, &held.offset) == (&partition, &offset)
-                && held.ready.payload.message_id == ready.payload.message_id
+            held.orphan && (&held.partition, &held.offset) == (&partition, &offset) && held.message.is_same(&message)
         });
         if let Some(held) = again {
             held.orphan = false;
@@ -136,13 +145,13 @@ impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
         }
         let id = self.next_id;
         self.next_id += 1;
-        self.held.insert(id, Held { partition, offset, ready, state: State::Waiting, orphan: false });
+        self.held.insert(id, Held { partition, offset, message, state: State::Waiting, orphan: false });
         self.waiting.push_back(id);
         true
     }
 
-    /// A READY was settled; a deferred one comes again at `due`, at the earliest. Whether that was a verdict that counts.
-    pub(super) fn settle(&mut self, id: u64, settlement: Settlement, due: Duration) -> bool {
+    /// A message was settled; a deferred one comes again at `due`, at the earliest. Whether that was a verdict that counts.
+    pub fn settle(&mut self, id: u64, settlement: Settlement, due: Duration) -> bool {
         let Some(held) = self.held.get_mut(&id) else { return false };
         if settlement == Settlement::Deferred && !held.orphan {
             held.state = State::Deferred(due);
@@ -155,8 +164,8 @@ impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
         true
     }
 
-    /// Puts deferred READYs whose pause is over back into the queue.
-    pub(super) fn wake(&mut self, now: Duration) {
+    /// Puts deferred messages whose pause is over back into the queue.
+    pub fn wake(&mut self, now: Duration) {
         for (id, held) in &mut self.held {
             if matches!(held.state, State::Deferred(due) if due <= now) {
                 held.state = State::Waiting;
@@ -165,38 +174,40 @@ impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
         }
     }
 
-    /// The next READY to give out.
-    pub(super) fn offer(&mut self) -> Option<Offer<P, O>> {
+    /// The next message to give out.
+    pub fn offer(&mut self) -> Option<Offer<M, P, O>> {
         let id = self.waiting.pop_front()?;
         let held = self.held.get_mut(&id)?;
         let claim = Arc::new(Claim::default());
         held.state = State::Given(Arc::clone(&claim));
         let (partition, offset) = (held.partition.clone(), held.offset.clone());
-        Some(Offer { id, ready: held.ready.clone(), partition, offset, claim })
+        Some(Offer { id, message: held.message.clone(), partition, offset, claim })
     }
 
-    /// Whether a READY waits to be given out.
-    pub(super) fn waits(&self) -> bool {
+    /// Whether a message waits to be given out.
+    pub fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// READYs in memory, given out or not.
-    pub(super) fn len(&self) -> usize {
+    /// Messages in memory, given out or not.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
         self.held.len()
     }
 
     /// The partitions that are ours.
-    pub(super) fn partitions(&self) -> impl Iterator<Item = &P> {
+    pub fn partitions(&self) -> impl Iterator<Item = &P> {
         self.partitions.keys()
     }
 
     /// Whether all that was read of a partition is settled.
-    pub(super) fn is_settled(&self, partition: &P) -> bool {
+    pub fn is_settled(&self, partition: &P) -> bool {
         self.partitions.get(partition).is_none_or(|assigned| assigned.ledger.is_settled())
     }
 
     /// How far partitions are settled, where that was not reported before.
-    pub(super) fn settled(&mut self) -> Vec<(P, O)> {
+    pub fn settled(&mut self) -> Vec<(P, O)> {
         let moved = |(partition, assigned): (&P, &mut Assigned<O>)| {
             let settled = assigned.ledger.settled().filter(|settled| assigned.reported.as_ref() != Some(settled))?;
             assigned.reported = Some(settled.clone());
@@ -205,9 +216,9 @@ impl<P: Ord + Clone, O: Ord + Clone> Hold<P, O> {
         self.partitions.iter_mut().filter_map(moved).collect()
     }
 
-    /// When the next deferred READY comes again.
-    pub(super) fn next_due(&self) -> Option<Duration> {
-        let due = |held: &Held<P, O>| match held.state {
+    /// When the next deferred message comes again.
+    pub fn next_due(&self) -> Option<Duration> {
+        let due = |held: &Held<M, P, O>| match held.state {
             State::Deferred(due) => Some(due),
             State::Waiting | State::Given(_) => None,
         };

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// One partition's messages since it was assigned. Memory grows with the open ones alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ledger<O> {
+pub struct Ledger<O> {
     /// Open messages, each with the one that was read before it.
     open: BTreeMap<O, Option<O>>,
     last: Option<O>,
@@ -28,7 +28,7 @@ impl<O: Ord + Clone> Ledger<O> {
     /// `false`, and nothing is entered, where `offset` is not beyond all that were read: the partition was rewound
     /// (its topic made anew, say), and what is known about it no longer holds.
     #[must_use]
-    pub(super) fn read(&mut self, offset: O) -> bool {
+    pub fn read(&mut self, offset: O) -> bool {
         let before = self.last.clone();
         let forward = self.pass(offset.clone());
         if forward {
@@ -39,7 +39,7 @@ impl<O: Ord + Clone> Ledger<O> {
 
     /// A message was read that needs no settling. The result is as for [`Ledger::read`].
     #[must_use]
-    pub(super) fn pass(&mut self, offset: O) -> bool {
+    pub fn pass(&mut self, offset: O) -> bool {
         let forward = self.last.as_ref().is_none_or(|last| offset > *last);
         if forward {
             self.last = Some(offset);
@@ -48,13 +48,13 @@ impl<O: Ord + Clone> Ledger<O> {
     }
 
     /// A message is settled for good. One that isn't open is ignored.
-    pub(super) fn settle(&mut self, offset: &O) {
+    pub fn settle(&mut self, offset: &O) {
         self.open.remove(offset);
     }
 
     /// The last message that is settled with all before it; `None` where the first one read is open, or none was read.
     #[must_use]
-    pub(super) fn settled(&self) -> Option<&O> {
+    pub fn settled(&self) -> Option<&O> {
         match self.open.first_key_value() {
             Some((_, before)) => before.as_ref(),
             None => self.last.as_ref(),
@@ -63,7 +63,7 @@ impl<O: Ord + Clone> Ledger<O> {
 
     /// Whether no message is open.
     #[must_use]
-    pub(super) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.open.is_empty()
     }
 }

@@ -18,7 +18,7 @@ struct Refused {
 
 /// The state of one feed. `K` names what can be refused.
 #[derive(Debug)]
-pub(super) struct Outage<K> {
+pub struct Outage<K> {
     logged: bool,
     refused: BTreeMap<K, Refused>,
 }
@@ -31,28 +31,28 @@ impl<K> Default for Outage<K> {
 
 impl<K: Ord> Outage<K> {
     /// Something failed. `true` for the first failure of an outage, which is the one to log.
-    pub(super) fn failed(&mut self) -> bool {
+    pub fn failed(&mut self) -> bool {
         !std::mem::replace(&mut self.logged, true)
     }
 
     /// The topic answers again. `true` where an outage ends with it.
-    pub(super) fn mended(&mut self) -> bool {
+    pub fn mended(&mut self) -> bool {
         self.refused.is_empty() && std::mem::take(&mut self.logged)
     }
 
     /// Something was refused that time alone does not mend.
-    pub(super) fn refused(&mut self, cause: K, now: Duration, reason: &str) {
+    pub fn refused(&mut self, cause: K, now: Duration, reason: &str) {
         let refused = self.refused.entry(cause).or_insert_with(|| Refused { since: now, reason: String::new() });
         reason.clone_into(&mut refused.reason);
     }
 
     /// What was refused works.
-    pub(super) fn granted(&mut self, cause: &K) {
+    pub fn granted(&mut self, cause: &K) {
         self.refused.remove(cause);
     }
 
     /// Why the topic counts as lost: a refusal that has stayed for longer than `patience`.
-    pub(super) fn lost(&self, now: Duration, patience: Duration) -> Option<&str> {
+    pub fn lost(&self, now: Duration, patience: Duration) -> Option<&str> {
         let over = |refused: &&Refused| now.saturating_sub(refused.since) > patience;
         self.refused.values().find(over).map(|refused| refused.reason.as_str())
     }

@@ -1,19 +1,25 @@
 use proptest::prelude::*;
 
-use super::super::{Parsed, message};
 use super::*;
 
-const GOLDEN: &str = include_str!("../../../../tests/golden/ready/message.json");
 const EARLIER: Duration = Duration::from_millis(99_999);
 const NOW: Duration = Duration::from_secs(100);
 
-fn ready() -> Ready {
-    let parsed = message::parse(GOLDEN.as_bytes(), "fp.bus.control.v1").unwrap();
-    let Parsed::Ready(ready) = parsed else { unreachable!("{parsed:?}") };
-    *ready
+/// A message without content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Note;
+
+impl Message for Note {
+    fn is_same(&self, _: &Self) -> bool {
+        true
+    }
 }
 
-fn taken(hold: &mut Hold<i32, i64>) -> u64 {
+fn note() -> Note {
+    Note
+}
+
+fn taken(hold: &mut Hold<Note, i32, i64>) -> u64 {
     let offer = hold.offer().unwrap();
     assert!(offer.claim.take());
     offer.id
@@ -21,9 +27,9 @@ fn taken(hold: &mut Hold<i32, i64>) -> u64 {
 
 #[test]
 fn a_verdict_moves_the_offset_past_it_and_what_was_passed_over() {
-    let mut hold = Hold::<i32, i64>::default();
+    let mut hold = Hold::<Note, i32, i64>::default();
     hold.assign(0);
-    assert!(!hold.arrived(0, 7, None) && hold.arrived(0, 8, Some(ready())) && !hold.arrived(0, 9, None));
+    assert!(!hold.arrived(0, 7, None) && hold.arrived(0, 8, Some(note())) && !hold.arrived(0, 9, None));
     assert_eq!(hold.settled(), [(0, 7)]);
     let id = taken(&mut hold);
     assert!(hold.settle(id, Settlement::Verdict, NOW));
@@ -33,9 +39,9 @@ fn a_verdict_moves_the_offset_past_it_and_what_was_passed_over() {
 
 #[test]
 fn a_deferred_ready_waits_out_its_pause_and_holds_up_no_other() {
-    let mut hold = Hold::<i32, i64>::default();
+    let mut hold = Hold::<Note, i32, i64>::default();
     for offset in 0..2 {
-        hold.arrived(0, offset, Some(ready()));
+        hold.arrived(0, offset, Some(note()));
     }
     let (first, second) = (taken(&mut hold), taken(&mut hold));
     assert!(!hold.settle(first, Settlement::Deferred, NOW));
@@ -51,9 +57,9 @@ fn a_deferred_ready_waits_out_its_pause_and_holds_up_no_other() {
 
 #[test]
 fn what_is_due_next_is_what_is_due_first() {
-    let mut hold = Hold::<i32, i64>::default();
+    let mut hold = Hold::<Note, i32, i64>::default();
     for offset in 0..3 {
-        hold.arrived(0, offset, Some(ready()));
+        hold.arrived(0, offset, Some(note()));
     }
     let ids = [taken(&mut hold), taken(&mut hold), taken(&mut hold)];
     assert_eq!(hold.next_due(), None);
@@ -65,8 +71,8 @@ fn what_is_due_next_is_what_is_due_first() {
 
 #[test]
 fn the_verdict_on_a_revoked_partition_commits_nothing() {
-    let mut hold = Hold::<i32, i64>::default();
-    hold.arrived(3, 0, Some(ready()));
+    let mut hold = Hold::<Note, i32, i64>::default();
+    hold.arrived(3, 0, Some(note()));
     let id = taken(&mut hold);
     hold.revoke(&3);
     assert!(!hold.settle(id, Settlement::Verdict, NOW));
@@ -76,9 +82,9 @@ fn the_verdict_on_a_revoked_partition_commits_nothing() {
 
 #[test]
 fn an_offer_not_yet_taken_is_withdrawn_with_its_partition() {
-    let mut hold = Hold::<i32, i64>::default();
-    hold.arrived(0, 0, Some(ready()));
-    hold.arrived(0, 1, Some(ready()));
+    let mut hold = Hold::<Note, i32, i64>::default();
+    hold.arrived(0, 0, Some(note()));
+    hold.arrived(0, 1, Some(note()));
     let offer = hold.offer().unwrap();
     hold.revoke(&0);
     assert!(!offer.claim.take());
@@ -87,12 +93,12 @@ fn an_offer_not_yet_taken_is_withdrawn_with_its_partition() {
 
 #[test]
 fn a_message_that_returns_while_its_run_goes_on_is_not_given_out_twice() {
-    let mut hold = Hold::<i32, i64>::default();
-    hold.arrived(0, 4, Some(ready()));
+    let mut hold = Hold::<Note, i32, i64>::default();
+    hold.arrived(0, 4, Some(note()));
     let id = taken(&mut hold);
     hold.revoke(&0);
     hold.assign(0);
-    assert!(!hold.arrived(0, 4, Some(ready())));
+    assert!(!hold.arrived(0, 4, Some(note())));
     assert!(!hold.waits());
     assert_eq!(hold.settled(), []);
     assert!(hold.settle(id, Settlement::Verdict, NOW), "its verdict counts again");
@@ -101,9 +107,9 @@ fn a_message_that_returns_while_its_run_goes_on_is_not_given_out_twice() {
 
 #[test]
 fn a_rewound_partition_begins_anew() {
-    let mut hold = Hold::<i32, i64>::default();
+    let mut hold = Hold::<Note, i32, i64>::default();
     hold.arrived(0, 10, None);
-    assert!(hold.arrived(0, 2, Some(ready())));
+    assert!(hold.arrived(0, 2, Some(note())));
     let id = taken(&mut hold);
     assert!(hold.settle(id, Settlement::Verdict, NOW));
     assert_eq!(hold.settled(), [(0, 2)]);
@@ -136,8 +142,8 @@ proptest! {
     #[test]
     fn no_message_is_lost_whatever_is_settled_and_revoked(steps in prop::collection::vec(step(), 1..120)) {
         const LOG: i64 = 12;
-        let ready = ready();
-        let mut hold = Hold::<i32, i64>::default();
+        let note = note();
+        let mut hold = Hold::<Note, i32, i64>::default();
         let mut committed = [0_i64; 2];
         let mut position = [0_i64; 2];
         let mut decided = [[false; LOG as usize]; 2];
@@ -161,7 +167,7 @@ proptest! {
                             decided[at][offset as usize] = true;
                             hold.arrived(partition, offset, None);
                         } else {
-                            hold.arrived(partition, offset, Some(ready.clone()));
+                            hold.arrived(partition, offset, Some(note));
                         }
                     }
                 }
