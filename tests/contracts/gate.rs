@@ -57,8 +57,8 @@ impl Takes<wsp_replay::Event> for Kept {
 /// The same bodies as the second producer makes events of them: out of a file, with an id in a header of its own.
 async fn replayed_events() -> Vec<wsp_replay::Event> {
     let folder = tempfile::tempdir().unwrap();
-    let lines: String = kit::canonical().into_iter().map(|body| format!("{body}\n")).collect();
-    std::fs::write(folder.path().join("events.jsonl"), lines).unwrap();
+    let lines: Vec<String> = kit::canonical().iter().map(ToString::to_string).collect();
+    std::fs::write(folder.path().join("events.jsonl"), lines.join("\n")).unwrap();
     let name = |name: &str| vec![name.to_owned()];
     let columns = Columns { time: name("ts_utc"), id: name("event_id"), ..Columns::default() };
     let input = InputSpec::plain(folder.path().join("events.jsonl").to_str().unwrap());

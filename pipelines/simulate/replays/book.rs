@@ -319,8 +319,8 @@ impl Pages {
         let Cursors { inputs } = serde_json::from_slice(cursors).map_err(unreadable)?;
         let is_covered = |row: &super::plan::Row| {
             let Cursor { file, row: next, beyond } = &inputs[row.input];
-            let within = |(at, from, to): &(usize, u64, u64)| *at == row.file && (*from..*to).contains(&row.row);
-            (row.file, row.row) < (*file, *next) || beyond.iter().any(within)
+            let within = |(at, from, to): &(usize, u64, u64)| *at == row.file && (*from..*to).contains(&row.at);
+            (row.file, row.at) < (*file, *next) || beyond.iter().any(within)
         };
         let rows = self.plan.rows.iter().enumerate();
         let kept: BTreeSet<usize> = rows.filter(|(_, row)| is_covered(row)).map(|(n, _)| n).collect();
@@ -405,7 +405,7 @@ impl Pages {
             return Err(broken(Promise::FailClosed, format!("sound rows are refused: {error:?}")));
         };
         let row = &self.plan.rows[flaw];
-        let place = format!("in{}/{}.jsonl, row {}", row.input, row.file, row.row + 2);
+        let place = format!("in{}/{}.jsonl, row {}", row.input, row.file, row.at + 2);
         let told = error.map(ToString::to_string).unwrap_or_default();
         if !told.contains(&place) {
             return Err(broken(Promise::FailClosed, format!("the flaw is at {place}, it says {told}")));

@@ -74,7 +74,7 @@ pub(super) struct Row {
     pub(super) input: usize,
     pub(super) file: usize,
     /// In its file.
-    pub(super) row: u64,
+    pub(super) at: u64,
     pub(super) ts: i64,
     pub(super) key: u64,
     /// Of all rows, and so its line, too.
@@ -220,7 +220,7 @@ fn draw_rows(r: &mut Random) -> (Vec<Row>, Vec<u64>) {
     let mut rows = Vec::new();
     for (input, files) in files.iter().enumerate() {
         let (mut ts, mut file, mut row) = (START + r.below(gap).cast_signed(), 0, 0);
-        for seq in 0..1 + r.below(size) {
+        for seq in 0..=r.below(size) {
             if seq > 0 && !r.chance(ties, 10) {
                 ts += r.below(gap).cast_signed();
             }
@@ -230,10 +230,10 @@ fn draw_rows(r: &mut Random) -> (Vec<Row>, Vec<u64>) {
             }
             let (key, id) = (r.below(keys), format!("{input}-{seq}"));
             let line = format!("{{\"t\":\"{}\",\"k\":{key},\"id\":\"{id}\"}}", Micros(ts));
-            rows.push(Row { input, file: file as usize, row, ts, key, id, line });
+            rows.push(Row { input, file: file as usize, at: row, ts, key, id, line });
             row += 1;
         }
     }
-    rows.sort_by_key(|row| (row.ts, row.input, row.file, row.row));
+    rows.sort_by_key(|row| (row.ts, row.input, row.file, row.at));
     (rows, files)
 }

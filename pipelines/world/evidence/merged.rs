@@ -105,7 +105,9 @@ impl Summary {
         let refused = refused.or_else(|| uneven.map(|refusal| (refusal.reason, refusal.to_string())));
         let status = if streamed && refused.is_none() { Status::Streamed } else { Status::Failed };
         let mut totals = Counts::default();
-        outputs.iter().for_each(|output| totals.add(&output.counts));
+        for output in &outputs {
+            totals.add(&output.counts);
+        }
         let spread = |of: fn(&Summary) -> Spread| parts.iter().map(|part| of(part)).fold(Spread::default(), longest);
         Self {
             schema: SUMMARY_SCHEMA.to_owned(),

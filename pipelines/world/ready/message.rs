@@ -262,6 +262,7 @@ fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Micros>,
 }
 
 /// A time in the canonical form, which both readers below take.
+#[expect(clippy::ref_option, reason = "serde calls it with this type")]
 fn time_text<S: Serializer>(at: &Option<Micros>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => serializer.collect_str(at),

@@ -92,6 +92,26 @@ struct Known {
     leaves: Option<Result<Refusal, Refusal>>,
 }
 
+impl Known {
+    /// A lane that was in hand is no longer.
+    fn came(&mut self, lane: Lane, came: Result<Came, Refusal>) {
+        self.in_hand.remove(&lane.index());
+        match came {
+            Ok(Came::Busy | Came::Stopped) => {}
+            Ok(Came::Ended) => {
+                self.look.ended.insert(lane.index());
+            }
+            Ok(Came::Lost) => tracing::warn!(%lane, "another worker has taken the lane"),
+            Ok(Came::Waits(refusal)) => {
+                self.leaves.get_or_insert(Ok(refusal));
+            }
+            Err(refusal) => {
+                self.leaves.get_or_insert(Err(refusal));
+            }
+        }
+    }
+}
+
 impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Worker<'a, G, C> {
     pub(super) fn new(
         service: &'a Service<G, C>,
@@ -122,7 +142,7 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
                     self.looked(&mut known, look);
                     events.push(self.look(LOOK).boxed_local());
                 }
-                Happened::Came(lane, came) => self.came(&mut known, lane, came),
+                Happened::Came(lane, came) => known.came(lane, came),
             }
             if let Some(left) = self.leaves(&mut known) {
                 return left;
@@ -204,23 +224,6 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
         let (taken, free): (Vec<Lane>, Vec<Lane>) = rotated.partition(|lane| known.look.taken.contains(&lane.index()));
         let tried = taken.iter().cycle().skip(known.looks * TRIES).take(TRIES.min(taken.len()));
         free.into_iter().chain(tried.copied()).collect()
-    }
-
-    fn came(&self, known: &mut Known, lane: Lane, came: Result<Came, Refusal>) {
-        known.in_hand.remove(&lane.index());
-        match came {
-            Ok(Came::Busy | Came::Stopped) => {}
-            Ok(Came::Ended) => {
-                known.look.ended.insert(lane.index());
-            }
-            Ok(Came::Lost) => tracing::warn!(%lane, "another worker has taken the lane"),
-            Ok(Came::Waits(refusal)) => {
-                known.leaves.get_or_insert(Ok(refusal));
-            }
-            Err(refusal) => {
-                known.leaves.get_or_insert(Err(refusal));
-            }
-        }
     }
 
     /// Whether this worker is done, and how.

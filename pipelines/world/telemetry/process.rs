@@ -188,7 +188,9 @@ impl Telemetry {
             .collect();
         // Lanes of one run count together.
         if state.runs.is_empty() {
-            meters.iter().for_each(|meter| meter.begin());
+            for meter in &meters {
+                meter.begin();
+            }
             state.rates = Rates::default();
         }
         let run = RunMeter::new(self.shared.totals.clone(), parts, meters);

@@ -181,7 +181,7 @@ async fn a_worker_with_other_lanes_does_not_touch_the_run() {
     };
     let sent = gate.journal().attempts;
     let waits = (Status::DeferredDownstreamNotReady, Some(Reason::LaneTasksForeign));
-    let taken = foreign(&scene).await.unwrap();
+    let taken = Box::pin(foreign(&scene)).await.unwrap();
     assert_eq!((taken.verdict.status, taken.verdict.reason), waits);
     assert_eq!(gate.journal().attempts, sent, "it would send all of it again");
     // Tasks of a round under way: nobody has ended the second one.
@@ -190,7 +190,7 @@ async fn a_worker_with_other_lanes_does_not_touch_the_run() {
     let stopped = scene.stoppable(&gate, stop, |_, _| Call::Passes);
     let left = stopped.take(&scene.incoming).await.unwrap();
     assert_eq!(left.verdict.reason, Some(Reason::RunStopped));
-    let taken = foreign(&scene).await.unwrap();
+    let taken = Box::pin(foreign(&scene)).await.unwrap();
     assert_eq!((taken.verdict.status, taken.verdict.reason), waits);
     assert_eq!((gate.journal().attempts, scene.record(RUN).len()), (sent, 1));
     assert_ne!(std::fs::read(scene.evidence(RUN, "wsp/wsp_start.json")).unwrap(), started, "the second round's start");
