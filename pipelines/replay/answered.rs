@@ -68,14 +68,14 @@ impl AnsweredRows {
 pub(super) struct Standing {
     /// Where reading goes on.
     pub(super) start: Start,
-    /// Events answered, over all starts.
+    /// Rows answered, over all starts: a row is when all its events are.
     pub(super) answered: u64,
     /// Rows behind `start` that are answered.
     pub(super) beyond: AnsweredRows,
 }
 
 impl Standing {
-    /// Events that a start from here does not see again: those before it.
+    /// Answered rows that a start from here does not see again: those before it.
     pub(super) fn before(&self) -> u64 {
         self.answered.saturating_sub(self.beyond.count())
     }
@@ -84,6 +84,7 @@ impl Standing {
 /// Follows the answers of an input.
 #[derive(Debug)]
 pub(super) struct Answered {
+    /// Where it stood at the start, with what was passed since.
     standing: Standing,
     line: Contiguous<(Position, Micros)>,
 }
@@ -97,8 +98,12 @@ impl Answered {
     /// Notes an answer.
     pub(super) fn note(&mut self, position: Position, ts: Micros) {
         let Self { standing, line } = self;
-        standing.answered += 1;
         line.give(position.seq, (position, ts), |(position, ts)| {
+            // What a start finds in the middle of a row, it makes again.
+            if !position.is_last {
+                return;
+            }
+            standing.answered += 1;
             let (file, row) = position.place;
             standing.start = Start { file: file as usize, row: row + 1, after: Some(ts) };
         });
@@ -108,17 +113,24 @@ impl Answered {
     pub(super) fn standing(&self) -> Standing {
         let Standing { start, answered, beyond } = &self.standing;
         let mut new = AnsweredRows::default();
-        for (position, _) in self.line.waiting() {
-            new.push(position.place.0, position.place.1);
+        // A row whose first events are passed, or missing, is not answered.
+        let mut next = None;
+        for (Position { place: (file, row), part, is_last, .. }, _) in self.line.waiting() {
+            let follows = *part == 0 || next == Some((*file, *row, *part));
+            next = follows.then_some((*file, *row, part + 1));
+            if follows && *is_last {
+                new.push(*file, *row);
+            }
         }
+        let answered = answered + new.count();
         let beyond = new.with(beyond.from(start.file as u32, start.row));
-        Standing { start: *start, answered: *answered, beyond }
+        Standing { start: *start, answered, beyond }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use proptest::prelude::*;
 
@@ -141,15 +153,16 @@ mod tests {
     }
 
     proptest! {
-        /// Rows of two files, of which some are sent; answers in any order, several starts, each cut off anywhere: every
-        /// answered row is left out by the next start, and no other.
+        /// Rows of two files, each with some events or none; answers in any order, several starts, each cut off anywhere:
+        /// every row whose events are all answered is left out by the next start, and no other.
         #[test]
         fn a_start_sees_what_is_not_answered(
-            sent in proptest::collection::vec(any::<bool>(), 1..60),
+            sent in proptest::collection::vec(0_u32..4, 1..60),
             cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u64>()), 1..5),
         ) {
-            let rows: Vec<(u32, u64)> = sent.iter().enumerate().filter(|(_, sent)| **sent)
+            let rows: Vec<(u32, u64)> = sent.iter().enumerate().filter(|(_, sent)| **sent > 0)
                 .map(|(i, _)| ((i % 60 / 30) as u32, (i % 30) as u64)).collect();
+            let events_of = |(file, row): (u32, u64)| sent[file as usize * 30 + row as usize];
             let mut standing = Standing::default();
             let mut done = HashSet::new();
             for (cut, order) in cuts {
@@ -162,12 +175,25 @@ mod tests {
                 let expected: Vec<(u32, u64)> = rows.iter().copied().filter(|row| !done.contains(row)).collect();
                 prop_assert_eq!(&left, &expected);
                 let mut answered = Answered::new(standing.clone());
-                let mut order_of: Vec<usize> = (0..left.len()).collect();
+                let events: Vec<Position> = left.iter()
+                    .flat_map(|(file, row)| (0..events_of((*file, *row))).map(move |part| (*file, *row, part)))
+                    .zip(0..)
+                    .map(|((file, row, part), seq)| {
+                        let is_last = part + 1 == events_of((file, row));
+                        Position { input: 0, file, row, place: (file, row), seq, part, is_last }
+                    })
+                    .collect();
+                let mut order_of: Vec<usize> = (0..events.len()).collect();
                 order_of.sort_by_key(|i| (*i as u64 / 7, (*i as u64).wrapping_mul(order | 1) % 101));
-                for i in order_of.iter().take(if left.is_empty() { 0 } else { cut.index(left.len() + 1) }) {
-                    let (file, row) = left[*i];
-                    answered.note(Position { input: 0, file, row, place: (file, row), seq: *i as u64 }, Micros(0));
-                    done.insert(left[*i]);
+                let mut missing: HashMap<(u32, u64), u32> = left.iter().map(|row| (*row, events_of(*row))).collect();
+                for i in order_of.iter().take(if events.is_empty() { 0 } else { cut.index(events.len() + 1) }) {
+                    let position = events[*i];
+                    answered.note(position, Micros(0));
+                    let row = (position.file, position.row);
+                    *missing.get_mut(&row).unwrap() -= 1;
+                    if missing[&row] == 0 {
+                        done.insert(row);
+                    }
                 }
                 standing = answered.standing();
             }

@@ -1,7 +1,7 @@
-//! An input: its files one after the other, in order of time, within the times asked for.
+//! An input: its files one after the other, in order of time, within the times asked for, as often as asked for.
 //!
 //! ```text
-//! file 0, file 1, … ──rows──► never back in time? ──► from..until ──► Rows
+//! file 0, file 1, … ──rows──► never back in time? ──► from..until ──► moved by the rounds before ──► Rows
 //! ```
 
 use std::sync::Arc;
@@ -53,14 +53,19 @@ pub(super) struct Chain {
 
 impl Chain {
     /// Input `rank`, from `start` on.
-    pub(super) fn new(input: Arc<Input>, rank: u16, reading: Arc<Reading>, span: Span, start: Start) -> Self {
+    pub(super) fn new(input: Arc<Input>, rank: u16, reading: Arc<Reading>, span: Span, mut start: Start) -> Self {
+        let shift = input.shift(start.file as u32);
+        start.after = start.after.map(|after| Micros(after.0 - shift));
         Self { input, rank, reading, span, open: None, start, fault: None, over: false }
     }
 
     /// The next rows; no rows and no fault is the end.
     fn step(&mut self) -> Step {
         loop {
-            let Some(source) = self.input.files.get(self.start.file) else { return Step::default() };
+            if self.start.file >= self.files() {
+                return Step::default();
+            }
+            let source = self.input.file(self.start.file as u32);
             let file = match &mut self.open {
                 Some(file) => file,
                 closed => {
@@ -75,9 +80,20 @@ impl Chain {
             if step.rows.is_some() || step.fault.is_some() {
                 return step;
             }
-            self.open = None;
-            self.start = Start { file: self.start.file + 1, row: 0, ..self.start };
+            self.open_next(self.start.file + 1);
         }
+    }
+
+    /// Its files, counted through all rounds.
+    fn files(&self) -> usize {
+        self.input.files.len() * self.input.rounds as usize
+    }
+
+    fn open_next(&mut self, file: usize) {
+        self.open = None;
+        // A round begins at its own first time.
+        let after = if file.is_multiple_of(self.input.files.len()) { None } else { self.start.after };
+        self.start = Start { file, row: 0, after };
     }
 
     /// Cuts rows at the first that goes back in time.
@@ -94,7 +110,7 @@ impl Chain {
         let at = back?;
         let (time, before) = (rows.times[at], before.unwrap_or_default());
         rows.times.truncate(at);
-        let file = &self.input.files[rows.file as usize].shown;
+        let file = &self.input.file(rows.file).shown;
         let is_first = rows.first + at as u64 == 0 && rows.file > 0;
         let whose = if is_first { "the last row of the file before it" } else { "the row before it" };
         let what = format!(
@@ -111,7 +127,10 @@ impl Chain {
             let end = rows.times.partition_point(|time| *time < until);
             if end < rows.times.len() {
                 rows.times.truncate(end);
-                self.over = true;
+                // Nothing more of this round is read, and nothing that is wrong behind.
+                self.fault = None;
+                let round = self.input.round(rows.file) as usize + 1;
+                self.open_next(round * self.input.files.len());
             }
         }
         if let Some(from) = self.span.from {
@@ -137,6 +156,10 @@ impl Iterator for Chain {
                 self.fault = Some(back);
             }
             self.cut(&mut rows);
+            let shift = self.input.shift(rows.file);
+            if shift != 0 {
+                rows.times.iter_mut().for_each(|time| time.0 += shift);
+            }
             if !rows.times.is_empty() {
                 return Some(Ok(rows));
             }

@@ -7,6 +7,8 @@ use wsp::deliver::Item;
 use wsp::pace::Timed;
 use wsp::time::Micros;
 
+use super::pack::Packing;
+
 /// Where an event is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
@@ -18,6 +20,10 @@ pub(super) struct Position {
     pub(super) place: (u32, u64),
     /// Its number among the events of its input since the start, from 0.
     pub(super) seq: u64,
+    /// Its number among the events of its row, from 0.
+    pub(super) part: u32,
+    /// No event of its row follows.
+    pub(super) is_last: bool,
 }
 
 /// An event: a row, made into a request.
@@ -28,9 +34,13 @@ pub struct Event {
     /// The hash of its order key.
     pub(super) line: u64,
     pub(super) id: [u8; 32],
-    /// Its own header lines: first the id's, then those with columns in them.
+    /// Its own request line, if it has one, then its own header lines: first the id's, then those with columns in them.
     pub(super) head: Bytes,
+    /// How much of `head` is the request line.
+    pub(super) line_bytes: u32,
     pub(super) body: Bytes,
+    /// How the body is packed.
+    pub(super) packing: Option<Packing>,
     pub(super) due: Option<Duration>,
 }
 
@@ -38,15 +48,16 @@ impl Event {
     /// Its header lines; and its order key, where the sink takes it: it follows them behind an empty line.
     pub(super) fn head_and_key(&self) -> (&[u8], Option<&[u8]>) {
         const LINE_AND_EMPTY_LINE: &[u8] = b"\r\n\r\n";
-        match self.head.windows(LINE_AND_EMPTY_LINE.len()).position(|bytes| bytes == LINE_AND_EMPTY_LINE) {
-            Some(at) => (&self.head[..at + 2], Some(&self.head[at + LINE_AND_EMPTY_LINE.len()..])),
-            None => (&self.head, None),
+        let head = self.head();
+        match head.windows(LINE_AND_EMPTY_LINE.len()).position(|bytes| bytes == LINE_AND_EMPTY_LINE) {
+            Some(at) => (&head[..at + 2], Some(&head[at + LINE_AND_EMPTY_LINE.len()..])),
+            None => (head, None),
         }
     }
 
     /// The id as its header has it.
     pub(super) fn id_text(&self) -> String {
-        let head = String::from_utf8_lossy(&self.head);
+        let head = String::from_utf8_lossy(Item::head(self));
         let line = head.lines().next().unwrap_or_default();
         line.split_once(": ").map_or("", |(_, value)| value).to_owned()
     }
@@ -79,8 +90,13 @@ impl Item for Event {
         self.due
     }
 
+    fn request_line(&self) -> Option<&[u8]> {
+        let line = &self.head[..self.line_bytes as usize];
+        (!line.is_empty()).then_some(line)
+    }
+
     fn head(&self) -> &[u8] {
-        &self.head
+        &self.head[self.line_bytes as usize..]
     }
 
     fn body(&self) -> &Bytes {

@@ -222,9 +222,28 @@ pub struct Input {
     pub name: String,
     /// Its files, in the order in which they are read.
     pub(super) files: Vec<Source>,
+    /// How often they are read. Files are counted through all rounds: the second round begins with file `files.len()`.
+    pub(super) rounds: u32,
+    /// How far a round's times are behind those of the round before, in microseconds.
+    pub(super) period: i64,
 }
 
 impl Input {
+    /// A file, counted through all rounds.
+    pub(super) fn file(&self, file: u32) -> &Source {
+        &self.files[file as usize % self.files.len()]
+    }
+
+    /// The round that a file is of, from 0.
+    pub(super) fn round(&self, file: u32) -> u32 {
+        file / self.files.len().max(1) as u32
+    }
+
+    /// How far the times of a file are moved: those of the first round are not.
+    pub(super) fn shift(&self, file: u32) -> i64 {
+        i64::from(self.round(file)) * self.period
+    }
+
     /// Whether it can be read only once.
     pub(super) fn is_stdin(&self) -> bool {
         self.files.iter().any(|file| file.at == At::Stdin)
@@ -273,7 +292,7 @@ fn input(spec: &InputSpec, format: Option<Format>, stores: &StoreOptions) -> Res
         }
         let stdin = || "stdin".to_owned();
         let source = Source { at: At::Stdin, shown: stdin(), within: stdin(), format };
-        return Ok(Input { name: name.clone(), files: vec![source] });
+        return Ok(Input { name: name.clone(), files: vec![source], rounds: 1, period: 0 });
     }
     let mut found: Vec<(PathBuf, At)> = if pattern.starts_with(SCHEME) {
         let objects =
@@ -290,7 +309,7 @@ fn input(spec: &InputSpec, format: Option<Format>, stores: &StoreOptions) -> Res
     let paths: Vec<PathBuf> = found.iter().map(|(path, _)| path.clone()).collect();
     let common = common(&paths);
     let files = found.into_iter().map(|(path, at)| source(&path, at, &common, format)).collect::<Result<_, _>>()?;
-    Ok(Input { name: name.clone(), files })
+    Ok(Input { name: name.clone(), files, rounds: 1, period: 0 })
 }
 
 /// The folder that all of these files are in, directly or below.

@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use wsp::clock::Clock;
 use wsp::credit::Credit;
+use wsp::deliver::Item as _;
 use wsp::disk::{self, Disk, DiskFile, Mode, files};
 use wsp::telemetry::{Histogram, HistogramCounts};
 use wsp::time::Micros;
@@ -134,6 +135,8 @@ pub(super) trait KeepExt: Stream<Item = Result<Delivered, Error>> + Sized {
             lines: Vec::new(),
             noted: 0,
             accepted: 0,
+            lines_taken: 0,
+            requests: 0,
             unsaved: 0,
             keeper,
         };
@@ -153,11 +156,15 @@ struct Desk<C> {
     noted: u64,
     /// Those of events that were taken: what is written down as a dead letter is no line of the output.
     accepted: u64,
+    /// Of these, those of rows that are answered as a whole. Lines are answered in order.
+    lines_taken: u64,
+    /// Requests that are done with.
+    requests: u64,
     /// Answers since the last save began.
     unsaved: u64,
 }
 
-/// A save under way; it comes to the number of answers that it covers.
+/// A save under way; it comes to the number of requests that it covers.
 type Saving = BoxFuture<'static, Result<u64, Error>>;
 
 impl<C: Clock> Desk<C> {
@@ -178,7 +185,7 @@ impl<C: Clock> Desk<C> {
                     let Some(chunk) = chunk else { break };
                     for item in chunk {
                         match item {
-                            Ok(delivered) => self.note(delivered),
+                            Ok(delivered) => failure = self.note(delivered).err().or(failure),
                             Err(error) => failure = Some(error),
                         }
                     }
@@ -206,8 +213,8 @@ impl<C: Clock> Desk<C> {
         }
     }
 
-    fn note(&mut self, delivered: Delivered) {
-        let Delivered { position, ts, outcome, attempts, lag, latency } = delivered;
+    fn note(&mut self, delivered: Delivered) -> Result<(), Error> {
+        let Delivered { position, ts, outcome, attempts, lag, latency, requests } = delivered;
         let figures = &*self.keeper.live.0;
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match outcome {
@@ -217,45 +224,67 @@ impl<C: Clock> Desk<C> {
             }
             Outcome::Dropped => add(&figures.dropped),
             Outcome::Refused(refused) => {
-                self.letter(position, attempts, &refused);
+                self.letter(position, attempts, &refused)?;
                 add(&self.keeper.live.0.letters)
             }
         };
         let figures = &*self.keeper.live.0;
+        let recorded = self.recorded(position, ts).0;
         if self.noted == 0 {
-            figures.first.store(ts.0, Ordering::Relaxed);
-            figures.last.store(ts.0, Ordering::Relaxed);
+            figures.first.store(recorded, Ordering::Relaxed);
+            figures.last.store(recorded, Ordering::Relaxed);
         }
-        figures.first.fetch_min(ts.0, Ordering::Relaxed);
-        figures.last.fetch_max(ts.0, Ordering::Relaxed);
+        figures.first.fetch_min(recorded, Ordering::Relaxed);
+        figures.last.fetch_max(recorded, Ordering::Relaxed);
         figures.latency.record(latency);
         figures.lag_micros.store(lag.as_micros() as u64, Ordering::Relaxed);
         add(&figures.answered);
         self.answered[usize::from(position.input)].note(position, ts);
+        if position.is_last {
+            self.lines_taken = self.accepted;
+        }
         self.noted += 1;
+        self.requests += requests;
         self.unsaved += 1;
+        Ok(())
+    }
+
+    /// The time that an event has in its file.
+    fn recorded(&self, position: Position, ts: Micros) -> Micros {
+        Micros(ts.0 - self.keeper.inputs[usize::from(position.input)].shift(position.file))
     }
 
     #[cold]
-    fn letter(&mut self, position: Position, attempts: u32, refused: &(super::event::Event, u16, String)) {
+    fn letter(
+        &mut self,
+        position: Position,
+        attempts: u32,
+        refused: &(super::event::Event, u16, String),
+    ) -> Result<(), Error> {
         let (event, status, answer) = refused;
+        let body = match event.packing {
+            None => event.body.to_vec(),
+            Some(packing) => packing.unpacked(&event.body).map_err(|error| Error::Internal(error.to_string()))?,
+        };
         let input = &self.keeper.inputs[usize::from(position.input)];
         let letter = Letter {
-            time: event.ts,
+            time: self.recorded(position, event.ts),
             id: event.id_text(),
             key: event.line,
+            request: event.request_line().map(String::from_utf8_lossy).unwrap_or_default().into_owned(),
             head: String::from_utf8_lossy(event.head_and_key().0).into_owned(),
-            body: event.body.to_vec(),
+            body,
         };
-        let file = &input.files[position.file as usize].shown;
+        let file = &input.file(position.file).shown;
         let (input, row, status) = (&input.name, position.row + 1, *status);
         letter.write(&Refused { input, file, row, status, answer, attempts }, &mut self.lines);
+        Ok(())
     }
 
     /// Begins to save how it stands.
     fn save(&mut self, finished: bool) -> Saving {
         self.unsaved = 0;
-        let (covers, lines_taken) = (self.noted, self.accepted);
+        let (covers, lines_taken) = (self.requests, self.lines_taken);
         let lines = std::mem::take(&mut self.lines);
         let inputs = self.answered.iter().map(Answered::standing).collect();
         let mut saved = Saved { finished, inputs, written: None };

@@ -1,8 +1,8 @@
 //! Dead letters: events that the receiver refused, kept with its answer, so that they can be sent again as they were.
 //!
 //! ```text
-//! --dead-letter FILE ◄── {"wsp_dead_letter":1, input, file, row, time, id, key, status, answer, head, body} ── Letter
-//! wsp replay FILE ──► Letter ──► the same id, header lines and body
+//! --dead-letter FILE ◄── {"wsp_dead_letter":1, input, file, row, time, id, key, status, answer, request, head, body} ── Letter
+//! wsp replay FILE ──► Letter ──► the same id, request line, header lines and body
 //! ```
 
 use base64::Engine as _;
@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use wsp::deliver::headers::is_value;
 use wsp::time::Micros;
 
+use super::request_line::is_request_line;
 use super::rows::Texts;
 use super::template::header_name;
 
@@ -26,6 +27,8 @@ pub(super) struct Letter {
     pub(super) id: String,
     /// The hash of its order key.
     pub(super) key: u64,
+    /// Its request line, where that has columns in it; else empty.
+    pub(super) request: String,
     /// Its header lines, each with its CRLF.
     pub(super) head: String,
     pub(super) body: Vec<u8>,
@@ -61,6 +64,8 @@ struct Line<'a> {
     answer: &'a str,
     #[serde(default, skip_deserializing)]
     attempts: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    request: String,
     head: Vec<String>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     body: Option<&'a RawValue>,
@@ -71,8 +76,8 @@ struct Line<'a> {
 }
 
 impl Letter {
-    /// Values of its row: id, key, header lines.
-    pub(super) const VALUES: usize = 3;
+    /// Values of its row: id, key, request line, header lines.
+    pub(super) const VALUES: usize = 4;
 
     /// Appends the letter as a line.
     pub(super) fn write(&self, refused: &Refused<'_>, out: &mut Vec<u8>) {
@@ -93,6 +98,7 @@ impl Letter {
             status,
             answer: &answer[..answer.floor_char_boundary(ANSWER_BYTES)],
             attempts,
+            request: self.request.clone(),
             head: self.head.lines().map(str::to_owned).collect(),
             body,
             body_text: text,
@@ -115,6 +121,9 @@ impl Letter {
         }
         let time = Micros::parse(line.time.as_bytes()).ok_or("its time can't be read")?;
         let key = u64::from_str_radix(&line.key, 16).map_err(|_| "its key can't be read")?;
+        if !line.request.is_empty() && !is_request_line(&line.request) {
+            return Err("its request is no method and path such as \"PUT /orders/7\"".to_owned());
+        }
         let mut head = String::new();
         for header in &line.head {
             let (name, value) = header.split_once(": ").ok_or("a header of it is no 'name: value'")?;
@@ -130,13 +139,14 @@ impl Letter {
             (None, None, Some(text)) => STANDARD.decode(text).map_err(|error| format!("its body_base64: {error}"))?,
             _ => return Err("it has no body, or more than one".to_owned()),
         };
-        Ok(Self { time, id: line.id, key, head, body })
+        Ok(Self { time, id: line.id, key, request: line.request, head, body })
     }
 
     /// Puts it into the row in the making.
     pub(super) fn put(&self, texts: &mut Texts) {
         texts.add_value(Some(self.id.as_bytes()));
         texts.add_value(Some(&self.key.to_be_bytes()));
+        texts.add_value(Some(self.request.as_bytes()));
         texts.add_value(Some(self.head.as_bytes()));
         texts.body_mut().extend_from_slice(&self.body);
     }
@@ -152,6 +162,7 @@ mod tests {
             time: Micros(1_767_225_600_000_000),
             id: "o-1".to_owned(),
             key: 7,
+            request: "PUT /orders/7?x=1".to_owned(),
             head: "idempotency-key: o-1\r\nx-shop: 9\r\n".to_owned(),
             body: body.to_vec(),
         }
@@ -192,6 +203,8 @@ mod tests {
             ("x-shop: 9", "x-shop: é", "no header carries"),
             ("\"body\":{}", "\"body\":{},\"body_text\":\"\"", "more than one"),
             ("2026", "x", "time"),
+            ("PUT /orders", "GET /orders", "its request"),
+            ("/orders/7", "/orders/../x", "its request"),
             ("{\"wsp", "[\"wsp", "no dead letter"),
         ] {
             let error = Letter::read(good.replace(from, to).as_bytes()).unwrap_err();

@@ -10,17 +10,23 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]
 
+mod answer_path;
 mod answered;
 mod auth;
+mod batch;
+mod batch_judge;
+mod batches;
 mod cells_time;
 mod chain;
 mod csv;
 mod error;
 mod event;
 mod files;
+mod finish;
 mod frame;
 mod hot_keys;
 mod input;
+mod jq;
 mod judge;
 mod keep;
 mod letters;
@@ -28,8 +34,13 @@ mod lines;
 pub mod metrics;
 mod objects;
 mod order;
+mod pack;
 mod producer;
+mod request_line;
+mod rounds;
 mod rows;
+mod rules;
+mod shift;
 mod sink;
 mod sort;
 mod state;
@@ -47,19 +58,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::CONTENT_TYPE;
 pub use hyper::header::HeaderName;
 
+pub use answer_path::{AnswerPath, Condition};
 #[cfg(feature = "aws")]
 pub use auth::Sigv4;
 pub use auth::{Auth, ClientCredentials, Grant};
+pub use batch::{BatchForm, Batching};
 pub use chain::Span;
 pub use error::{Error, EventFault, RowFault};
 pub use event::Event;
 pub use files::{CsvForm, CsvType, csv_types};
 pub use input::{Format, Input, InputSpec, Own};
-pub use judge::{Rules, Statuses};
+pub use jq::Filter;
 pub use keep::{Live, Totals};
 pub use order::Order;
+pub use pack::Packing;
+pub use rules::{Rules, Statuses};
+pub use shift::Shift;
 #[cfg(feature = "kafka")]
 pub use sink::Topic;
 pub use sink::{LineSink, Sink, SinkKind};
@@ -71,6 +88,8 @@ pub use time::{TimeForm, TimeUnit};
 pub use wanted::Columns;
 
 use answered::Standing;
+use batch::Maker;
+use batch_judge::BatchJudge;
 use files::Reading;
 use frame::Frame;
 use judge::StatusJudge;
@@ -81,6 +100,7 @@ use sink::kafka::KafkaGate;
 use sink::lines::{LineGate, Output};
 use state::{Pinned, Saved, State};
 use wanted::Wanted;
+use wsp::byte_budget::ByteBudget;
 use wsp::clock::{Clock, SystemClock};
 pub use wsp::deliver::HttpProxy;
 use wsp::deliver::{Adaptive, DeliveryMode, Gate, PushStats, RetryPolicy, Takes, TlsFiles};
@@ -102,6 +122,8 @@ pub struct Options {
     pub columns: Columns,
     /// How times are read.
     pub form: TimeForm,
+    /// What makes bodies of a row; the row itself where not given.
+    pub filter: Option<Arc<Filter>>,
     /// How CSV is read.
     pub csv: CsvForm,
     /// Rows that are not in order of time.
@@ -118,7 +140,11 @@ pub struct Options {
     pub id_header: HeaderName,
     /// Headers, fixed ones and ones with columns.
     pub headers: Vec<Template>,
-    /// What statuses mean.
+    /// How bodies are packed.
+    pub packing: Option<Packing>,
+    /// Several events go in one request.
+    pub batching: Option<Batching>,
+    /// What answers mean.
     pub rules: Rules,
     /// The order of delivery, and how many requests are in flight.
     pub mode: DeliveryMode,
@@ -132,6 +158,10 @@ pub struct Options {
     pub outage: Duration,
     /// Files of certificates.
     pub tls: TlsFiles,
+    /// How often the inputs are sent.
+    pub rounds: u32,
+    /// Times of bodies move with the schedule.
+    pub shift: Option<Shift>,
     /// Event time on the wall.
     pub pacing: Pacing,
     /// Events a second.
@@ -160,6 +190,7 @@ impl Options {
             format: None,
             columns,
             form: TimeForm::default(),
+            filter: None,
             csv: CsvForm::default(),
             order: Order::AsRead,
             span: Span::default(),
@@ -168,13 +199,17 @@ impl Options {
             sink: Sink::Http(Box::new(target)),
             id_header: HeaderName::from_static("idempotency-key"),
             headers: Vec::new(),
+            packing: None,
+            batching: None,
             rules: Rules::default(),
             mode: DeliveryMode::Strict,
             adaptive: None,
             retry: RetryPolicy::default(),
             attempt_timeout: Duration::from_secs(30),
-            outage: Duration::from_secs(300),
+            outage: Duration::from_mins(5),
             tls: TlsFiles::default(),
+            rounds: 1,
+            shift: None,
             pacing: Pacing::off(),
             rate: None,
             dead_letter: None,
@@ -228,6 +263,11 @@ impl Replay {
             // Lines are written one after the other, and so in order.
             options.mode = DeliveryMode::Strict;
         }
+        let form = options.batching.as_ref().map(|batching| batching.form);
+        let has_type = options.headers.iter().any(|header| header.name() == CONTENT_TYPE);
+        if let Sink::Http(target) = &mut options.sink {
+            target.take(options.packing, form, has_type);
+        }
         let inputs = input::resolve(&options.inputs, options.format, &options.stores)?;
         let readings = inputs.iter().zip(&options.inputs).map(|(input, spec)| reading(&options, input, &spec.own));
         let readings = readings.collect::<Result<_, _>>()?;
@@ -235,6 +275,7 @@ impl Replay {
         let replay = Self { options, inputs, readings };
         replay.check_letters()?;
         replay.check_sink()?;
+        replay.check_batches()?;
         Ok(replay)
     }
 
@@ -271,9 +312,33 @@ impl Replay {
         if let (Some(flag), true) = (flag, has_letters) {
             return Err(Error::flag(flag, "dead letters are sent in the order in which they were refused"));
         }
+        if let (Some(flag), true) = (flag, self.options.rounds > 1) {
+            return Err(Error::flag(
+                flag,
+                "--loop reads files in their order; write them in order to a file first, by --to file:PATH",
+            ));
+        }
         if sink.takes_keys() && has_letters {
             let what = "dead letters hold no key of a record; replay them into an intake of HTTP";
             return Err(Error::flag("--to", what));
+        }
+        Ok(())
+    }
+
+    /// All events of a batch go to one place under one head.
+    fn check_batches(&self) -> Result<(), Error> {
+        let Options { batching: Some(batching), sink, headers, mode, .. } = &self.options else { return Ok(()) };
+        let refused = |what: &str| Err(Error::flag("--batch", what));
+        if sink.line().is_some() {
+            return refused("a batch goes to one place; --to and --method can't have columns in them");
+        }
+        if let Some(header) = headers.iter().find(|header| header.fixed().is_none()) {
+            let what = format!("a batch has one head; the header {} can't have columns in it", header.name());
+            return Err(Error::flag("--batch", what));
+        }
+        if batching.verdicts.is_some() && *mode == DeliveryMode::Strict {
+            let what = "the receiver may take a later event and not an earlier one; say --order keyed or free";
+            return Err(Error::flag("--verdicts", what));
         }
         Ok(())
     }
@@ -282,6 +347,15 @@ impl Replay {
     fn reads(&self, path: &std::path::Path) -> bool {
         let mut files = self.inputs.iter().flat_map(|input| &input.files).filter_map(|file| file.at.path());
         files.any(|file| file.canonicalize().is_ok_and(|file| file == path))
+    }
+
+    /// What makes batches.
+    fn maker(&self, form: BatchForm, bodies: ByteBudget) -> Maker {
+        let Options { id_header, packing, .. } = &self.options;
+        let mut files = self.inputs.iter().flat_map(|input| &input.files);
+        let checks = self.options.columns.body.is_some() || files.any(|file| file.format == Format::DeadLetter);
+        let (id_header, packing, inputs) = (id_header.clone(), *packing, self.inputs.clone());
+        Maker { form, id_header, packing, bodies, inputs, checks }
     }
 
     /// The inputs.
@@ -316,7 +390,7 @@ impl Replay {
     /// # Errors
     ///
     /// As [`Replay::start`].
-    pub fn start_on(self, disk: Arc<dyn Disk>) -> Result<Start, Error> {
+    pub fn start_on(mut self, disk: Arc<dyn Disk>) -> Result<Start, Error> {
         let nothing = || {
             let inputs = vec![Standing::default(); self.inputs.len()];
             Saved { finished: false, inputs, written: None }
@@ -329,6 +403,7 @@ impl Replay {
                 ));
             }
             let saved = nothing();
+            self.repeat()?;
             return Start { replay: self, disk, state: None, saved, output: None }.opened();
         }
         let Options { sink, flags, fresh, state, inputs, .. } = &self.options;
@@ -341,7 +416,17 @@ impl Replay {
             self.forget_sorted(&state);
             nothing()
         });
+        self.repeat()?;
         Start { replay: self, disk, state: Some(Arc::new(state)), saved, output: None }.opened()
+    }
+
+    /// Makes the inputs those of all rounds.
+    fn repeat(&mut self) -> Result<(), Error> {
+        let Options { rounds, span, .. } = self.options;
+        if rounds > 1 {
+            self.inputs = Arc::new(rounds::looped(&self.inputs, rounds, &self.readings, span)?);
+        }
+        Ok(())
     }
 
     /// What the framer makes of rows, with what an earlier start saw answered.
@@ -351,6 +436,8 @@ impl Replay {
         Frame {
             inputs: self.inputs.clone(),
             wanted: self.readings.iter().map(|reading| reading.wanted.clone()).collect(),
+            filter: self.options.filter.clone(),
+            line: sink.line().cloned(),
             id_header: id_header.clone(),
             templates: headers.iter().filter(|header| header.fixed().is_none()).cloned().collect(),
             takes_keys: sink.takes_keys(),
@@ -432,8 +519,17 @@ impl Start {
         let done = match &options.sink {
             Sink::Http(target) => {
                 let gate = target.gate(&options.tls, clock).await?.attempt_timeout(options.attempt_timeout);
-                let parts = Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
-                producer::run(&replay, parts).await
+                if let Some(batching) = options.batching.clone() {
+                    let (inputs, rules) = (replay.inputs.clone(), options.rules.clone());
+                    let judge = BatchJudge { inputs, rules, verdicts: batching.verdicts.clone() };
+                    let parts =
+                        Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
+                    producer::run_batches(&replay, batching, parts).await
+                } else {
+                    let parts =
+                        Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
+                    producer::run(&replay, parts).await
+                }
             }
             Sink::Lines(_) => {
                 let gate =
@@ -476,7 +572,7 @@ fn reading(options: &Options, input: &Input, own: &Own) -> Result<Arc<Reading>, 
     }
     let types = own.types.as_ref().unwrap_or(&csv.types).clone();
     let csv = CsvForm { types, ..csv.clone() };
-    let wanted = Wanted::new(&columns, headers)?;
+    let wanted = Wanted::new(&columns, options.sink.line(), headers)?;
     Ok(Arc::new(Reading { time: columns.time, form: form.clone(), wanted, csv }))
 }
 

@@ -12,29 +12,80 @@ where
     J: Judge<Event, Delivered = Delivered, Error = Error>,
     C: Clock,
 {
+    let Stages { gate, judge, events, push, keeper, .. } = stages(replay, parts)?;
+    events
+        // Retries happen inside, so that events of a key keep their order.
+        .push(gate, judge, push)
+        // Last: only what the receiver has answered moves a cursor.
+        .keep(keeper)
+        .await
+}
+
+/// The same with several events in a request.
+///
+/// # Errors
+///
+/// Any stage's [`Error`].
+pub(super) async fn run_batches<G, C>(
+    replay: &Replay,
+    batching: Batching,
+    parts: Parts<G, BatchJudge, C>,
+) -> Result<(), Error>
+where
+    G: Gate<Connection: Takes<Batch>>,
+    C: Clock,
+{
+    let Stages { gate, judge, events, push, keeper, clock, bodies } = stages(replay, parts)?;
+    let maker = replay.maker(batching.form, bodies);
+    events
+        // Behind pace and rate, which count events; a batch never waits for them longer than it may.
+        .batch(clock, batching, replay.options.mode, maker)
+        .push(gate, judge, push)
+        .map_ok(|delivered| stream::iter(delivered.into_iter().map(Ok)))
+        .try_flatten()
+        .keep(keeper)
+        .await
+}
+
+/// The chain up to the push, and what its end is made of.
+fn stages<G, J, C: Clock>(
+    replay: &Replay,
+    parts: Parts<G, J, C>,
+) -> Result<Stages<G, J, C, impl Stream<Item = Result<Event, Error>> + use<G, J, C>>, Error> {
     let options = &replay.options;
     let Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing } = parts;
-    // What is sent beyond the last save, and so what a crash can repeat.
-    let credit = Credit::new(unsaved(options));
+    // Requests that are sent beyond the last save, and so what a crash can repeat.
+    let credit = Credit::new(requests_beyond(options));
     let bodies = ByteBudget::new(BODIES);
     let push = push(options, clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop).stats(stats);
-    let events = events(replay, &standings, bodies, None, state.as_deref());
+    // Without batches, a body is packed by itself.
+    let packing = if options.batching.is_none() { options.packing } else { None };
+    let (inputs, shift) = (replay.inputs.clone(), options.shift.clone());
+    let mut finisher = Finisher::new(clock.clone(), inputs, bodies.clone(), shift, packing)?;
+    let events = events(replay, &standings, bodies.clone(), None, state.as_deref());
     let keeper = Keeper { output, ..keeper(replay, clock.clone(), disk, standings, state, credit, live) };
-
     // Reading, merging and framing is work, what follows is waiting: they get a thread each.
-    framing
+    let events = framing
         .on(events)
         .map_ok(|chunk| stream::iter(chunk.into_iter().map(Ok)))
         .try_flatten()
         // Before the push, so that waiting for an event's time never holds up requests in flight.
         .pace(clock.clone(), options.pacing)
         // The rate caps what event time asks for, so it stands behind it.
-        .throttle(clock, options.rate.clone(), None)
-        // Retries happen inside, so that events of a key keep their order.
-        .push(gate, judge, push)
-        // Last: only what the receiver has answered moves a cursor.
-        .keep(keeper)
-        .await
+        .throttle(clock.clone(), options.rate.clone(), None)
+        // Only now is it known when an event is due.
+        .map(move |event| event.and_then(|event| finisher.finish(event)));
+    Ok(Stages { gate, judge, events, push, keeper, clock, bodies })
+}
+
+struct Stages<G, J, C, S> {
+    gate: G,
+    judge: J,
+    events: S,
+    push: PushOptions<C>,
+    keeper: Keeper<C>,
+    clock: C,
+    bodies: ByteBudget,
 }
 
 /// The rows of all inputs as events, in chunks, from where each stands; nothing is made while `bodies` has no room.
@@ -75,7 +126,7 @@ pub(super) fn events(
 }
 
 use futures::future::Either;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt, stream};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,9 +143,13 @@ use wsp::pace::{PaceExt, ThrottleExt};
 use wsp::stop::Stop;
 
 use super::answered::Standing;
+use super::batch::{Batch, Batching};
+use super::batch_judge::BatchJudge;
+use super::batches::BatchExt as _;
 use super::chain::Chain;
 use super::error::Error;
 use super::event::Event;
+use super::finish::Finisher;
 use super::frame::Framer;
 use super::hot_keys::HotKeys;
 use super::judge::Delivered;
@@ -160,15 +215,22 @@ impl Framing {
     }
 }
 
+/// Events of a request, at most.
+fn events_of_request(options: &Options) -> u64 {
+    options.batching.as_ref().map_or(1, |batching| batching.events.get() as u64)
+}
+
+/// Requests that may be sent beyond the last save.
+fn requests_beyond(options: &Options) -> u64 {
+    // At least two, so that one is sent while another is saved.
+    let unsaved = options.save_every.div_ceil(events_of_request(options)).max(2);
+    unsaved + options.mode.in_flight() as u64
+}
+
 /// Events that a crash can make a next start send again, at most.
 pub(super) fn bound(options: &Options) -> u64 {
     // A file is cut to what was saved.
-    if options.sink.file().is_some() { 0 } else { unsaved(options) }
-}
-
-/// Events on their way beyond the last save, at most.
-fn unsaved(options: &Options) -> u64 {
-    options.save_every + options.mode.in_flight() as u64
+    if options.sink.file().is_some() { 0 } else { requests_beyond(options) * events_of_request(options) }
 }
 
 fn push<C: Clock>(options: &Options, clock: C) -> PushOptions<C> {

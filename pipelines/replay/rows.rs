@@ -157,7 +157,7 @@ impl Rows {
         }
     }
 
-    /// Id, order key and header lines of a row that is a dead letter.
+    /// Id, order key, request line and header lines of a row that is a dead letter.
     pub(super) fn letter(&self, row: usize) -> Option<[&[u8]; Letter::VALUES]> {
         let Cells::Letters { texts, from } = &self.cells else { return None };
         Some(std::array::from_fn(|place| texts.cell(from + row, place).unwrap_or_default()))

@@ -1,17 +1,20 @@
 //! `--plan`: reads all of it once, sends nothing, and says what a replay would do.
 //!
 //! ```text
-//! the chain up to its events ──► counts, span, gaps, keys, the time it takes, the first requests
+//! the chain up to its events ──► counts, span, gaps, keys, the time it takes, the first requests, not packed
 //! ```
 
 use std::time::Duration;
 
 use futures::StreamExt;
 use wsp::byte_budget::ByteBudget;
+use wsp::deliver::Item;
 use wsp::pace::{RatePlan, Schedule};
 use wsp::time::Micros;
 
 use super::answered::Standing;
+use super::batch::{Batch, Maker};
+use super::batches::Desk;
 use super::error::Error;
 use super::event::Event;
 use super::hot_keys::HotKeys;
@@ -53,8 +56,10 @@ pub struct Gap {
 pub struct Survey {
     /// By input.
     pub inputs: Vec<InputSurvey>,
-    /// Events that would be sent.
+    /// Events that would be sent in a round.
     pub events: u64,
+    /// Rounds.
+    pub rounds: u32,
     /// From the first event time to the last, in seconds.
     pub span_seconds: f64,
     /// The longest times without events.
@@ -82,10 +87,10 @@ impl Replay {
         let mut seen = Seen::new(self);
         while let Some(chunk) = events.next().await.transpose()? {
             for event in &chunk {
-                seen.note(event);
+                seen.note(event)?;
             }
         }
-        Ok(seen.survey(&keys))
+        seen.survey(&keys)
     }
 }
 
@@ -99,6 +104,8 @@ struct Seen<'a> {
     gaps: Vec<(i64, Micros)>,
     /// When the last event is due, counted from the first.
     due: Option<Duration>,
+    /// The first batches, where events go in batches.
+    desk: Option<Desk>,
 }
 
 impl<'a> Seen<'a> {
@@ -108,12 +115,16 @@ impl<'a> Seen<'a> {
             files: input.files.len(),
             ..InputSurvey::default()
         });
-        let survey = Survey { inputs: inputs.collect(), ..Survey::default() };
+        let survey = Survey { inputs: inputs.collect(), rounds: replay.options.rounds, ..Survey::default() };
+        let desk = replay.options.batching.clone().map(|batching| {
+            let maker = Maker { packing: None, ..replay.maker(batching.form, ByteBudget::unlimited()) };
+            Desk::new(batching, replay.options.mode, maker)
+        });
         let schedule = Schedule::new(replay.options.pacing);
-        Self { replay, survey, schedule, first: None, last: None, gaps: Vec::new(), due: None }
+        Self { replay, survey, schedule, first: None, last: None, gaps: Vec::new(), due: None, desk }
     }
 
-    fn note(&mut self, event: &Event) {
+    fn note(&mut self, event: &Event) -> Result<(), Error> {
         let ts = event.ts;
         let input = &mut self.survey.inputs[usize::from(event.position.input)];
         input.events += 1;
@@ -132,28 +143,45 @@ impl<'a> Seen<'a> {
         }
         self.last = Some(ts);
         self.due = self.schedule.due(ts, || (Duration::ZERO, ts));
-        if self.survey.requests.len() < REQUESTS {
-            self.survey.requests.push(self.replay.options.sink.shown(event));
+        match &mut self.desk {
+            Some(desk) if desk.ready.len() < REQUESTS => desk.add(event.clone(), Duration::ZERO)?,
+            None if self.survey.requests.len() < REQUESTS => {
+                let request = self.replay.options.sink.shown(event, event.head_and_key(), self.is_packed());
+                self.survey.requests.push(request);
+            }
+            _ => {}
         }
+        Ok(())
     }
 
-    fn survey(self, keys: &HotKeys) -> Survey {
+    fn is_packed(&self) -> bool {
+        self.replay.options.packing.is_some()
+    }
+
+    fn survey(mut self, keys: &HotKeys) -> Result<Survey, Error> {
+        if let Some(mut desk) = self.desk.take() {
+            desk.end_all()?;
+            let sink = &self.replay.options.sink;
+            let shown = |batch: &Batch| sink.shown(batch, (batch.head(), None), self.is_packed());
+            self.survey.requests = desk.ready.iter().take(REQUESTS).map(shown).collect();
+        }
         let Self { replay, survey, first, last, gaps, due, .. } = self;
+        let rounds = f64::from(survey.rounds);
         let seconds = |micros: i64| micros as f64 / 1e6;
         let span_seconds = first.zip(last).map_or(0.0, |(first, last)| seconds(last.0 - first.0));
         let gaps = gaps.into_iter().map(|(gap, after)| Gap { after, seconds: seconds(gap) });
         // A plan of several rates takes as long as it takes; a steady one as long as its events need.
         let segments = replay.options.rate.as_ref().map(RatePlan::segments);
         let by_rate = match segments {
-            Some([only]) => only.limit.map(|limit| survey.events as f64 / limit.eps()),
+            Some([only]) => only.limit.map(|limit| survey.events as f64 * rounds / limit.eps()),
             Some(_) => {
-                return Survey { span_seconds, gaps: gaps.collect(), hottest_keys: keys.hottest(NAMED), ..survey };
+                return Ok(Survey { span_seconds, gaps: gaps.collect(), hottest_keys: keys.hottest(NAMED), ..survey });
             }
             None => None,
         };
-        let by_time = due.map(|due| due.as_secs_f64());
+        let by_time = due.map(|due| due.as_secs_f64() * rounds);
         let both = by_rate.zip(by_time).map(|(rate, time)| rate.max(time));
         let seconds = both.or(by_rate).or(by_time);
-        Survey { span_seconds, gaps: gaps.collect(), hottest_keys: keys.hottest(NAMED), seconds, ..survey }
+        Ok(Survey { span_seconds, gaps: gaps.collect(), hottest_keys: keys.hottest(NAMED), seconds, ..survey })
     }
 }

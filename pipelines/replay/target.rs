@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IntoHeaderName};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IntoHeaderName,
+};
 use hyper::http::uri::PathAndQuery;
 use wsp::clock::SystemClock;
 use wsp::deliver::headers::is_value;
@@ -19,7 +21,10 @@ use wsp::http_url::HttpUrl;
 use wsp::secret::Secret;
 
 use super::auth::{Auth, Way};
+use super::batch::BatchForm;
 use super::error::Error;
+use super::pack::Packing;
+use super::request_line::{METHODS, RequestLine};
 use super::template::{Template, header_name};
 
 /// What a file with a secret may hold, in bytes.
@@ -52,25 +57,22 @@ pub struct Target {
     /// Path and query, exactly as they were given.
     path: PathAndQuery,
     method: Method,
+    /// Method and URL of each event, where columns are in them.
+    line: Option<RequestLine>,
     headers: HeaderMap,
     auth: Option<Auth>,
     proxy: Option<HttpProxy>,
 }
 
 impl Target {
-    /// A target; `templates` with columns in them are left to each event.
+    /// A target. Method and URL may have columns in them; `templates` with columns in them are left to each event.
     ///
     /// # Errors
     ///
     /// If a part of it can't be used, naming the flag. No message repeats a secret.
     pub fn new(to: &str, method: &str, templates: &[Template], logins: &[Login]) -> Result<Self, Error> {
-        let (url, path) = address("--to", to)?;
-        let method = match method {
-            "POST" => Method::POST,
-            "PUT" => Method::PUT,
-            "PATCH" => Method::PATCH,
-            other => return Err(Error::flag("--method", format!("{other}: an event goes by POST, PUT or PATCH"))),
-        };
+        let (url, path, line) = address_with_columns(to, method)?;
+        let method = if line.is_some() { Method::POST } else { fixed_method(method)? };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for template in templates {
@@ -82,7 +84,23 @@ impl Target {
             let (flag, name, value) = login.header()?;
             insert_secret(&mut headers, flag, name, &value)?;
         }
-        Ok(Self { url, path, method, headers, auth: None, proxy: None })
+        Ok(Self { url, path, method, line, headers, auth: None, proxy: None })
+    }
+
+    /// The same target for bodies that are packed so, and batches of this form. `has_type` says that its content type was
+    /// chosen by the caller.
+    pub(super) fn take(&mut self, packing: Option<Packing>, form: Option<BatchForm>, has_type: bool) {
+        if let Some(packing) = packing {
+            self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(packing.name()));
+        }
+        if let (Some(form), false) = (form, has_type) {
+            self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        }
+    }
+
+    /// Method and URL of each event, where columns are in them.
+    pub(super) fn line(&self) -> Option<&RequestLine> {
+        self.line.as_ref()
     }
 
     /// The same, where each attempt says by itself who we are.
@@ -140,18 +158,23 @@ impl Target {
         Ok(endpoint.method(self.method.clone()).at(self.path.clone()).named(names))
     }
 
-    /// A request's head as it would be sent, without what is secret.
+    /// A request's head as it would be sent, without what is secret. `line` is its request line if it has one of its own.
     #[must_use]
-    pub fn head(&self) -> String {
-        let path =
-            if self.path.query().is_some() { format!("{}?***", self.path.path()) } else { self.path.to_string() };
-        let mut head = format!("{} {path} HTTP/1.1\nhost: {}\n", self.method, self.url.authority());
+    pub fn head(&self, line: Option<&str>) -> String {
+        let line = line.map_or_else(|| format!("{} {}", self.method, self.path), str::to_owned);
+        let line = line.split_once('?').map_or_else(|| line.clone(), |(line, _)| format!("{line}?***"));
+        let mut head = format!("{line} HTTP/1.1\nhost: {}\n", self.url.authority());
         for (name, value) in &self.headers {
             let value = if value.is_sensitive() { "***" } else { value.to_str().unwrap_or("***") };
             head.extend([name.as_str(), ": ", value, "\n"]);
         }
         head
     }
+}
+
+fn fixed_method(method: &str) -> Result<Method, Error> {
+    let refused = || Error::flag("--method", format!("{method}: an event goes by POST, PUT, PATCH or DELETE"));
+    if METHODS.contains(&method) { method.parse().map_err(|_| refused()) } else { Err(refused()) }
 }
 
 impl Login {
@@ -173,6 +196,25 @@ impl Login {
             }
         })
     }
+}
+
+/// An address with its path and query; with the request line of each event in their place where columns are in them or in the
+/// method.
+fn address_with_columns(to: &str, method: &str) -> Result<(HttpUrl, PathAndQuery, Option<RequestLine>), Error> {
+    if ![to, method].iter().any(|text| text.contains(['{', '}'])) {
+        return address("--to", to).map(|(url, path)| (url, path, None));
+    }
+    let (base, query) = to.split_once('?').map_or((to, None), |(base, query)| (base, Some(query)));
+    let origin = base.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    if origin.contains(['{', '}']) {
+        return Err(Error::flag("--to", "columns are for path and query; a row must not decide which host gets it"));
+    }
+    let (url, _) = address("--to", base)?;
+    let path = Some(&base[origin.len()..]).filter(|path| !path.is_empty()).unwrap_or("/");
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let line = RequestLine::new(method, &format!("{path}{query}"));
+    let line = line.map_err(|(flag, what)| Error::flag(flag, what))?;
+    Ok((url, PathAndQuery::from_static("/"), Some(line)))
 }
 
 /// An address, and its path and query exactly as they were given.
@@ -284,6 +326,23 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_for_path_and_query_alone() {
+        let line = target("https://a:8443/{shop}/orders?c={customer}").unwrap();
+        assert_eq!(line.line().unwrap().columns().collect::<Vec<_>>(), ["shop", "customer"]);
+        assert_eq!(
+            line.head(Some("POST /s1/orders?c=7")),
+            "POST /s1/orders?*** HTTP/1.1\nhost: a:8443\ncontent-type: application/json\n"
+        );
+        assert!(target("http://a/x").unwrap().line().is_none());
+        let by_method = Target::new("http://a/x?y=1", "{op}", &[], &[]).unwrap();
+        assert_eq!(by_method.line().unwrap().columns().collect::<Vec<_>>(), ["op"]);
+        for to in ["https://{shop}.example/x", "https://a:{port}/x", "{url}", "https://{shop}"] {
+            let fault = target(to).unwrap_err();
+            assert!(fault.contains("--to: columns are for path and query"), "{to}: {fault}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_sent_and_never_shown() {
         let dir = tempfile::tempdir().unwrap();
         let file = |text: &str| {
@@ -299,10 +358,10 @@ mod tests {
         let bearer = with(Login::Bearer(file("hunter2"))).unwrap();
         assert_eq!(bearer.headers["authorization"], "Bearer hunter2");
         for target in [key, basic, bearer] {
-            let shown = format!("{target:?} {}", target.head());
+            let shown = format!("{target:?} {}", target.head(None));
             // Its query is the caller's own, and only the head leaves it out.
-            assert!(!target.head().contains("hunter2") && shown.contains("PUT"), "{shown}");
-            assert!(target.head().starts_with("PUT /?*** HTTP/1.1\nhost: a\n"));
+            assert!(!target.head(None).contains("hunter2") && shown.contains("PUT"), "{shown}");
+            assert!(target.head(None).starts_with("PUT /?*** HTTP/1.1\nhost: a\n"));
         }
         for (login, words) in [
             (Login::Basic(file("hunter2")), "--basic-file: it has to hold user:password"),
@@ -320,7 +379,7 @@ mod tests {
     fn fixed_headers_are_for_all_requests() {
         let templates = [Template::new("Content-Type: text/plain").unwrap(), Template::new("X: {id}").unwrap()];
         let target = Target::new("http://a", "PATCH", &templates, &[]).unwrap();
-        assert_eq!(target.head(), "PATCH / HTTP/1.1\nhost: a\ncontent-type: text/plain\n");
+        assert_eq!(target.head(None), "PATCH / HTTP/1.1\nhost: a\ncontent-type: text/plain\n");
         target.endpoint().unwrap();
         assert!(Target::new("http://a", "GET", &[], &[]).unwrap_err().to_string().contains("--method"));
     }

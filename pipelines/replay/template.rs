@@ -16,9 +16,12 @@ pub struct Template {
     parts: Vec<Part>,
 }
 
+/// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
+    /// As it stands there.
     Text(String),
+    /// The value of this column.
     Column(String),
 }
 
@@ -48,7 +51,7 @@ impl Template {
 
     /// The columns in it, in their order.
     pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| if let Part::Column(name) = part { Some(name.as_str()) } else { None })
+        columns(&self.parts)
     }
 
     /// The value, if it is the same for all rows.
@@ -88,7 +91,13 @@ pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
-fn parts(value: &str) -> Result<Vec<Part>, &'static str> {
+/// The columns among `parts`, in their order.
+pub(super) fn columns(parts: &[Part]) -> impl Iterator<Item = &str> {
+    parts.iter().filter_map(|part| if let Part::Column(name) = part { Some(name.as_str()) } else { None })
+}
+
+/// Takes a text with columns in braces apart.
+pub(super) fn parts(value: &str) -> Result<Vec<Part>, &'static str> {
     let (mut parts, mut text) = (Vec::new(), String::new());
     let mut chars = value.chars().peekable();
     while let Some(c) = chars.next() {

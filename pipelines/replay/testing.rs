@@ -32,18 +32,20 @@ pub(super) fn inputs() -> Arc<Vec<Arc<Input>>> {
     let name = || "f.jsonl".to_owned();
     let file =
         Source { at: At::File(PathBuf::from("f.jsonl")), shown: name(), within: name(), format: Format::JsonLines };
-    Arc::new(vec![Arc::new(Input { name: "in".to_owned(), files: vec![file] })])
+    Arc::new(vec![Arc::new(Input { name: "in".to_owned(), files: vec![file], rounds: 1, period: 0 })])
 }
 
 /// The event of a row, with id 7.
 pub(super) fn event(row: u64, body: &'static str) -> Event {
     Event {
-        position: Position { input: 0, file: 0, row, place: (0, row), seq: row },
+        position: Position { input: 0, file: 0, row, place: (0, row), seq: row, part: 0, is_last: true },
         ts: Micros(0),
         line: 0,
         id: [7; 32],
         head: Bytes::from_static(b"idempotency-key: 7\r\n"),
+        line_bytes: 0,
         body: Bytes::from_static(body.as_bytes()),
+        packing: None,
         due: None,
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use chrono::format::{Item, Parsed, StrftimeItems, parse};
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, NaiveTime, TimeZone as _};
+use chrono::{DateTime, FixedOffset, MappedLocalTime, NaiveDateTime, NaiveTime, TimeZone as _};
 use chrono_tz::Tz;
 use wsp::minute::TimeReader;
 use wsp::time::Micros;
@@ -29,7 +29,7 @@ pub enum TimeUnit {
 
 impl TimeUnit {
     /// So many of them are a second: as a power of ten.
-    fn digits(self) -> u32 {
+    pub(super) fn digits(self) -> u32 {
         match self {
             Self::Seconds => 0,
             Self::Millis => 3,
@@ -92,6 +92,37 @@ impl TimeForm {
             )
         })?;
         if self.zone.is_some() && !has_offset(text) { self.local(time.0, after) } else { Ok(time) }
+    }
+
+    /// The format of texts, where one was given.
+    pub(super) fn items(&self) -> Option<&[Item<'static>]> {
+        self.format.as_deref()
+    }
+
+    /// What a number counts.
+    pub(super) fn number_unit(&self) -> Result<TimeUnit, String> {
+        self.unit()
+    }
+
+    /// What a number in a text counts, where texts are numbers.
+    pub(super) fn text_unit(&self) -> Option<TimeUnit> {
+        self.unit
+    }
+
+    /// A text in the given format, with its offset where it has one.
+    pub(super) fn parsed(&self, text: &str) -> Result<(Micros, Option<FixedOffset>), String> {
+        let Some(items) = &self.format else { return Err("no format is given".to_owned()) };
+        let time = self.formatted(items, text, None)?;
+        let mut parsed = Parsed::new();
+        let offset = parse(&mut parsed, text, items.iter()).ok().and(parsed.offset());
+        Ok((time, offset.and_then(FixedOffset::east_opt)))
+    }
+
+    /// A time as clocks show it where times without a zone are.
+    pub(super) fn wall(&self, micros: i64) -> Result<NaiveDateTime, String> {
+        let time = Micros::checked(micros).and_then(|time| DateTime::from_timestamp_micros(time.0));
+        let time = time.ok_or_else(|| OUT_OF_RANGE.to_owned())?;
+        Ok(self.zone.map_or(time.naive_utc(), |zone| time.with_timezone(&zone).naive_local()))
     }
 
     fn formatted(&self, items: &[Item<'static>], text: &str, after: Option<Micros>) -> Result<Micros, String> {

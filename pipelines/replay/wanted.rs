@@ -1,10 +1,11 @@
 //! Which columns of a row are read by themselves, besides being part of its body.
 //!
 //! ```text
-//! --time, --key, --id, --body-column, {column} in a header ──► Wanted: names, each once, and what each is for
+//! --time, --key, --id, --body-column, {column} in URL, method or a header ──► Wanted: names, each once, and what each is for
 //! ```
 
 use super::error::Error;
+use super::request_line::RequestLine;
 use super::template::Template;
 
 /// What the flags say about columns, before it is known what a file has.
@@ -29,13 +30,15 @@ pub(super) struct Wanted {
     pub(super) key: Vec<usize>,
     pub(super) id: Vec<usize>,
     pub(super) body: Option<usize>,
+    /// Places in `names` by the columns of method and URL, in their order.
+    pub(super) line: Vec<usize>,
     /// Places in `names` by the columns of the templates, in their order.
     pub(super) headers: Vec<usize>,
 }
 
 impl Wanted {
-    /// The columns that `columns` and the headers' templates name.
-    pub(super) fn new(columns: &Columns, templates: &[Template]) -> Result<Self, Error> {
+    /// The columns that `columns`, the request line and the headers' templates name.
+    pub(super) fn new(columns: &Columns, line: Option<&RequestLine>, templates: &[Template]) -> Result<Self, Error> {
         for (flag, names) in [("--time", &columns.time), ("--key", &columns.key), ("--id", &columns.id)] {
             if names.iter().any(String::is_empty) {
                 return Err(Error::flag(flag, "a column without a name; name columns as a,b"));
@@ -45,6 +48,7 @@ impl Wanted {
         wanted.key = columns.key.iter().map(|name| wanted.place(name)).collect();
         wanted.id = columns.id.iter().map(|name| wanted.place(name)).collect();
         wanted.body = columns.body.as_ref().map(|name| wanted.place(name));
+        wanted.line = line.into_iter().flat_map(RequestLine::columns).map(|name| wanted.place(name)).collect();
         let names = templates.iter().flat_map(Template::columns);
         wanted.headers = names.map(|name| wanted.place(name)).collect();
         Ok(wanted)
@@ -72,10 +76,12 @@ mod tests {
             body: None,
         };
         let templates = [Template::new("X-Shop: {shop}/{order}").unwrap()];
-        let wanted = Wanted::new(&columns, &templates).unwrap();
-        assert_eq!(wanted.names, ["customer", "shop", "order"]);
+        let line = RequestLine::new("{op}", "/{shop}").unwrap();
+        let wanted = Wanted::new(&columns, Some(&line), &templates).unwrap();
+        assert_eq!(wanted.names, ["customer", "shop", "order", "op"]);
         assert_eq!((wanted.key, wanted.id, wanted.headers), (vec![0, 1], vec![2], vec![1, 2]));
+        assert_eq!(wanted.line, [3, 1]);
         let unnamed = Columns { key: vec![String::new()], ..Columns::default() };
-        assert!(Wanted::new(&unnamed, &[]).unwrap_err().to_string().contains("--key"));
+        assert!(Wanted::new(&unnamed, None, &[]).unwrap_err().to_string().contains("--key"));
     }
 }

@@ -12,6 +12,8 @@ use futures::future::BoxFuture;
 /// What of a request its authorization may depend on, besides what all requests have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Unsigned<'a> {
+    /// The item's own method and path, if they are not those of all requests.
+    pub request_line: Option<&'a [u8]>,
     /// The item's own header lines, each ended by CRLF.
     pub head: &'a [u8],
     /// The body.

@@ -168,6 +168,7 @@ impl<T: Item, G: Takes<T>, J: Judge<T>, C: Clock> Connection<T, G, J, C> {
             };
             match outcome {
                 Outcome::Again(due) => {
+                    self.shared.judge.again(&mut next.item.item);
                     let detach = |parcel: &mut Parcel<T>| parcel.detach(&self.shared.bodies);
                     self.shared.dispatch.hold(self.number, next, due, detach);
                 }

@@ -207,11 +207,12 @@ impl Endpoint {
 
     /// What a request line names: the path, and the whole address where a proxy has to read it.
     pub(super) fn request_target(&self, path: &PathAndQuery) -> String {
-        if self.proxy.is_some() && !self.tls {
-            format!("http://{}{path}", self.base.authority())
-        } else {
-            path.to_string()
-        }
+        format!("{}{path}", self.origin())
+    }
+
+    /// What stands before a path in a request line: nothing, or the origin where a proxy has to read it.
+    pub(super) fn origin(&self) -> String {
+        if self.proxy.is_some() && !self.tls { format!("http://{}", self.base.authority()) } else { String::new() }
     }
 
     /// The same intake with `key` in the header named `header`.

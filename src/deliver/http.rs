@@ -120,6 +120,7 @@ impl<C: Clock> Gate for HttpGate<C> {
         let Dialer { clock, endpoint, .. } = &*settings.dialer;
         let head =
             RequestHead::new(endpoint.method.as_str(), &endpoint.request_target(&endpoint.path), &endpoint.headers);
+        let head = head.from(endpoint.origin());
         HttpConnection { head, slot: None, timer: Timer::new(clock.clone()), sent_again: false, settings }
     }
 }
@@ -199,7 +200,8 @@ struct Sending<'a, T, C> {
 impl<T: Item, C: Clock> Sending<'_, T, C> {
     async fn attempt(mut self, slot: &mut Option<Kept>, head: &mut RequestHead) -> Attempt {
         let Some(authorize) = &self.settings.authorize else { return self.exchange(slot, head, &[]).await };
-        let request = Unsigned { head: self.item.head(), body: self.item.body() };
+        let (request_line, head_lines) = (self.item.request_line(), self.item.head());
+        let request = Unsigned { request_line, head: head_lines, body: self.item.body() };
         let lines = match authorize.authorize(request).await {
             Ok(lines) => lines,
             Err(why) => return Attempt::ConnectFailed(why),
@@ -230,7 +232,7 @@ impl<T: Item, C: Clock> Sending<'_, T, C> {
         };
         let body = self.item.body();
         let mark = trace.header(self.item.id());
-        let head = head.before_body(self.item.head(), lines, body.len(), mark.as_ref());
+        let head = head.before_body(self.item.request_line(), self.item.head(), lines, body.len(), mark.as_ref());
         let mut exchanged = link.exchange(head, body).await;
         if let Err(lost) = &exchanged
             && was_kept

@@ -24,6 +24,11 @@ pub trait Item: Send + Sync + 'static {
         None
     }
 
+    /// Method and target of its own, such as `PUT /orders/7`, where the request line is not the endpoint's.
+    fn request_line(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// Header lines of its own, each ended by CRLF; they follow those that all requests have in common. Empty unless told.
     fn head(&self) -> &[u8] {
         &[]

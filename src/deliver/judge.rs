@@ -24,6 +24,12 @@ pub trait Judge<T>: Send + Sync + 'static {
     /// closed.
     fn judge(&self, item: &T, attempt: &Attempt) -> Result<Verdict, Stray>;
 
+    /// Called before an item waits for another attempt: one of several parts may leave out those that are decided. Nothing unless
+    /// told.
+    fn again(&self, item: &mut T) {
+        let _ = item;
+    }
+
     /// The item that the receiver has decided about.
     fn delivered(&self, item: &T, decided: &Decided, delivery: Delivery) -> Self::Delivered;
 

@@ -3,6 +3,7 @@
 mod auth;
 mod crash;
 mod datasets;
+mod events;
 mod flights;
 mod hostile;
 mod ordering;
@@ -29,7 +30,9 @@ pub(crate) struct Taken {
     pub(crate) line: String,
     pub(crate) id: String,
     pub(crate) headers: std::collections::BTreeMap<String, String>,
+    /// What of it is UTF-8.
     pub(crate) body: String,
+    pub(crate) raw: Vec<u8>,
 }
 
 impl Taken {
@@ -51,13 +54,31 @@ impl Intake {
 
     /// On this port; 0 is a free one.
     pub(crate) fn at(port: u16, status: impl Fn(usize, &Request) -> u16 + Send + Sync + 'static) -> Self {
+        Self::start(port, false, move |nth, request| (status(nth, request), "\"because\"".to_owned()))
+    }
+
+    /// One that keeps all requests, whatever it answers.
+    pub(crate) fn recording(status: impl Fn(usize, &Request) -> u16 + Send + Sync + 'static) -> Self {
+        Self::start(0, true, move |nth, request| (status(nth, request), String::new()))
+    }
+
+    /// One that answers with this status and this body.
+    pub(crate) fn answering(answer: impl Fn(usize, &Request) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::start(0, false, answer)
+    }
+
+    fn start(
+        port: u16,
+        keeps_all: bool,
+        answer: impl Fn(usize, &Request) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let taken = Arc::new(Mutex::new(Vec::new()));
-        let (kept, status, asked) = (taken.clone(), Arc::new(status), Arc::new(Mutex::new(0)));
+        let (kept, answer, asked) = (taken.clone(), Arc::new(answer), Arc::new(Mutex::new(0)));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, kept, status, asked) = (stream.unwrap(), kept.clone(), status.clone(), asked.clone());
+                let (stream, kept, answer, asked) = (stream.unwrap(), kept.clone(), answer.clone(), asked.clone());
                 std::thread::spawn(move || {
                     let mut reader = BufReader::new(stream.try_clone().unwrap());
                     let mut writer = stream;
@@ -67,13 +88,14 @@ impl Intake {
                             *asked += 1;
                             *asked - 1
                         };
-                        let status = status(nth, &request);
-                        if (200..300).contains(&status) {
+                        let (status, text) = answer(nth, &request);
+                        if keeps_all || (200..300).contains(&status) {
                             let id = request.field("idempotency-key").unwrap_or_default().to_owned();
-                            let body = String::from_utf8(request.body).unwrap();
-                            kept.lock().unwrap().push(Taken { line: request.line, id, headers: request.fields, body });
+                            let (line, headers, raw) = (request.line, request.fields, request.body);
+                            let body = String::from_utf8_lossy(&raw).into_owned();
+                            kept.lock().unwrap().push(Taken { line, id, headers, body, raw });
                         }
-                        let answer = format!("HTTP/1.1 {status} -\r\ncontent-length: 9\r\n\r\n\"because\"");
+                        let answer = format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\n\r\n{text}", text.len());
                         if writer.write_all(answer.as_bytes()).is_err() {
                             return;
                         }

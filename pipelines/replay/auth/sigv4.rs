@@ -75,6 +75,8 @@ struct Request {
     scope: Sigv4,
     method: String,
     url: String,
+    /// What of the URL stands before the path.
+    origin: String,
     /// Those that are signed.
     headers: Vec<(String, String)>,
 }
@@ -82,9 +84,10 @@ struct Request {
 impl Request {
     fn new(scope: &Sigv4, target: &Target) -> Self {
         let (method, url, fixed) = target.request();
+        let origin = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         let host = ("host".to_owned(), target.url().authority());
         let headers = std::iter::once(host).chain(fixed.filter(|(name, _)| is_signed(name))).collect();
-        Self { scope: scope.clone(), method, url, headers }
+        Self { scope: scope.clone(), method, url, origin, headers }
     }
 
     /// The header lines of a request of `now`.
@@ -104,7 +107,12 @@ impl Request {
         let own = own.filter_map(|line| line.split_once(": ")).filter(|(name, _)| is_signed(name));
         let fixed = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let body = SignableBody::Bytes(request.body);
-        let signable = SignableRequest::new(&self.method, self.url.as_str(), fixed.chain(own), body);
+        let line = request.request_line.and_then(|line| std::str::from_utf8(line).ok()?.split_once(' '));
+        let (method, url) = line.map_or_else(
+            || (self.method.as_str(), self.url.clone()),
+            |(method, path)| (method, format!("{}{path}", self.origin)),
+        );
+        let signable = SignableRequest::new(method, url.as_str(), fixed.chain(own), body);
         let signed = sign(signable.map_err(|error| failed(&error))?, &params).map_err(|error| failed(&error))?;
         let (instructions, _) = signed.into_parts();
         let lines = instructions.headers().map(|(name, value)| format!("{name}: {value}\r\n"));
@@ -179,7 +187,11 @@ mod tests {
         let credentials = Credentials::new("AKIDEXAMPLE", "hunter2", Some("session".to_owned()), None, "test");
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(490_896);
         let head = b"idempotency-key: 7\r\nx-amz-own: 9\r\n";
-        let lines = request.signed(&credentials, now, Unsigned { head, body: b"{}" }).unwrap();
+        let lines = request.signed(&credentials, now, Unsigned { request_line: None, head, body: b"{}" }).unwrap();
+        let columns = Target::new("https://api.example:8443/{x}", "{op}", &templates, &[]).unwrap();
+        let columns = Request::new(&Sigv4::new("execute-api/eu-west-2").unwrap(), &columns);
+        let own = Unsigned { request_line: Some(b"PUT /v1/events?b=2&a=1"), head, body: b"{}" };
+        assert_eq!(columns.signed(&credentials, now, own).unwrap(), lines, "a request line of its own is signed");
         let lines = std::str::from_utf8(&lines).unwrap();
         let hex = |bytes: &[u8]| const_hex::encode(bytes);
         let hash = |text: &str| hex(&Sha256::digest(text));

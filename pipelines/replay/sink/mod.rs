@@ -13,8 +13,10 @@ pub(super) mod lines;
 
 use std::path::{Path, PathBuf};
 
+use wsp::deliver::Item;
+
 use super::error::Error;
-use super::event::Event;
+use super::request_line::RequestLine;
 use super::target::Target;
 
 pub(super) use judge::SinkJudge;
@@ -116,6 +118,11 @@ impl Sink {
         matches!(self, Self::Lines(_))
     }
 
+    /// Method and URL of each event, where columns are in them.
+    pub(super) fn line(&self) -> Option<&RequestLine> {
+        if let Self::Http(target) = self { target.line() } else { None }
+    }
+
     /// Whether an event carries its order key as it is.
     pub(super) fn takes_keys(&self) -> bool {
         match self {
@@ -125,15 +132,16 @@ impl Sink {
         }
     }
 
-    /// An event as it would be sent, without what is secret.
-    pub(super) fn shown(&self, event: &Event) -> String {
-        let (head, key) = event.head_and_key();
+    /// An item with these header lines, and this key, as it would be sent: without what is secret, and not packed.
+    pub(super) fn shown(&self, item: &impl Item, (head, key): (&[u8], Option<&[u8]>), is_packed: bool) -> String {
         let own = String::from_utf8_lossy(head).replace("\r\n", "\n");
-        let body = String::from_utf8_lossy(&event.body[..event.body.len().min(SHOWN)]);
-        let more = if event.body.len() > SHOWN { "…" } else { "" };
+        let body = String::from_utf8_lossy(&item.body()[..item.body().len().min(SHOWN)]);
+        let more = if item.body().len() > SHOWN { "…" } else { "" };
         match self {
             Self::Http(target) => {
-                format!("{}{own}content-length: {}\n\n{body}{more}", target.head(), event.body.len())
+                let line = item.request_line().map(String::from_utf8_lossy);
+                let length = if is_packed { String::new() } else { format!("content-length: {}\n", item.body().len()) };
+                format!("{}{own}{length}\n{body}{more}", target.head(line.as_deref()))
             }
             Self::Lines(_) => format!("{body}{more}"),
             #[cfg(feature = "kafka")]

@@ -172,7 +172,7 @@ fn summary(outcome: &Outcome, stats: &PushStats, took: Duration) -> Value {
 }
 
 fn survey_json(survey: &Survey) -> Value {
-    let Survey { inputs, events, span_seconds, gaps, hottest_keys, seconds, requests } = survey;
+    let Survey { inputs, events, rounds, span_seconds, gaps, hottest_keys, seconds, requests } = survey;
     let time = |time: Option<wsp::time::Micros>| time.map(|time| time.to_string());
     let inputs: Vec<Value> = inputs
         .iter()
@@ -188,13 +188,13 @@ fn survey_json(survey: &Survey) -> Value {
     let keys: Vec<Value> =
         hottest_keys.iter().map(|(key, events)| json!({"key": key, "events_at_least": events})).collect();
     json!({
-        "inputs": inputs, "events": events, "span_seconds": span_seconds, "longest_gaps": gaps, "hottest_keys": keys,
+        "inputs": inputs, "events": events, "rounds": rounds, "span_seconds": span_seconds, "longest_gaps": gaps, "hottest_keys": keys,
         "replay_seconds": seconds, "first_requests": requests,
     })
 }
 
 fn survey_text(survey: &Survey) -> String {
-    let Survey { inputs, events, span_seconds, gaps, hottest_keys, seconds, requests } = survey;
+    let Survey { inputs, events, rounds, span_seconds, gaps, hottest_keys, seconds, requests } = survey;
     let short = |time: Option<wsp::time::Micros>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
     let heading = ["input", "files", "events", "body bytes", "first event", "last event"].map(str::to_owned).to_vec();
     let rows = inputs.iter().map(|input| {
@@ -212,7 +212,9 @@ fn survey_text(survey: &Survey) -> String {
         || "as long as the receiver or the plan of rates takes".to_owned(),
         |seconds| format!("{} if the receiver keeps up", length(seconds)),
     );
-    text.push(format!("\n{} events over {}; a replay takes {lasts}\n", grouped(*events), length(*span_seconds)));
+    let times = if *rounds > 1 { format!(", {} times", grouped(u64::from(*rounds))) } else { String::new() };
+    let span = length(*span_seconds);
+    text.push(format!("\n{} events over {span}{times}; a replay takes {lasts}\n", grouped(*events)));
     for gap in gaps {
         text.push(format!("gap of {} after {}\n", length(gap.seconds), gap.after));
     }

@@ -41,7 +41,8 @@ pub(crate) struct ReplayArgs {
     // It is taken out of the command line before that is read.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where events go: an intake (http or https), `kafka://BROKERS/TOPIC`, `file:PATH`, or - for stdout.
+    /// Where events go: an intake (http or https; path and query may have columns in them, as in `/{shop}/orders`),
+    /// `kafka://BROKERS/TOPIC`, `file:PATH`, or - for stdout.
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) to: String,
     #[command(flatten)]
@@ -76,12 +77,15 @@ impl ReplayArgs {
         let rate = time.rate()?;
         let inputs = self.specs()?;
         let has_key = rows.has_key() || inputs.iter().any(|input| input.own.key.is_some());
+        let (columns, form) = (rows.columns(), rows.form()?);
         Ok(Options {
             inputs,
             format: rows.format(),
             stores: self.sources.stores()?,
-            columns: rows.columns(),
-            form: rows.form()?,
+            shift: time.shift(&columns.time, &form),
+            columns,
+            form,
+            filter: rows.filter()?,
             csv: rows.csv()?,
             order: self.sources.order(),
             span: rows.span(),
@@ -90,6 +94,8 @@ impl ReplayArgs {
             sink,
             id_header: requests.id_header()?,
             headers,
+            packing: requests.packing(),
+            batching: requests.batching(),
             rules: delivery.rules(),
             mode: delivery.mode(has_key),
             adaptive: delivery.adaptive(),
@@ -97,13 +103,14 @@ impl ReplayArgs {
             attempt_timeout: delivery.attempt_timeout,
             outage: delivery.outage,
             tls: requests.tls(),
+            rounds: time.rounds,
             pacing: time.pacing(rate.is_some())?,
             rate,
             dead_letter: delivery.dead_letter.clone(),
             state: state.state.clone(),
             fresh: state.fresh,
             save_every: state.save_every,
-            flags: [rows.pinned(), requests.pinned(), self.sources.pinned(&self.named)].concat(),
+            flags: [rows.pinned(), requests.pinned(), time.pinned(), self.sources.pinned(&self.named)].concat(),
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use wsp::deliver::{Adaptive, DeliveryMode, RetryPolicy};
-use wsp_replay::{Rules, Statuses, in_flight};
+use wsp_replay::{Condition, Rules, Statuses, in_flight};
 
 use super::values::duration;
 
@@ -41,6 +41,15 @@ pub(crate) struct DeliveryArgs {
     /// Statuses that mean delivered, besides 2xx.
     #[arg(long, value_name = "STATUSES")]
     accept_on: Option<Statuses>,
+    /// Leave an event out where this holds of the JSON answer, such as 'error.code = gone'. May be given several times.
+    #[arg(long, value_name = "PATH=VALUE")]
+    drop_if: Vec<Condition>,
+    /// Try it again where this holds.
+    #[arg(long, value_name = "PATH=VALUE")]
+    retry_if: Vec<Condition>,
+    /// It is delivered where this holds, whatever the status, and by 2xx alone no more.
+    #[arg(long, value_name = "PATH=VALUE")]
+    delivered_if: Vec<Condition>,
     /// Write refused events to this file and go on; `wsp replay FILE` sends them again. Default: the first one ends the
     /// replay.
     #[arg(long, value_name = "FILE")]
@@ -60,6 +69,9 @@ impl DeliveryArgs {
             drop: self.drop_on.clone().unwrap_or_default(),
             retry: self.retry_on.clone().unwrap_or_default(),
             accept: self.accept_on.clone().unwrap_or_default(),
+            drop_if: self.drop_if.clone(),
+            retry_if: self.retry_if.clone(),
+            delivered_if: self.delivered_if.clone(),
             dead_letters: self.dead_letter.is_some(),
         }
     }
@@ -70,6 +82,9 @@ impl DeliveryArgs {
             (self.retry_on.is_some(), "--retry-on"),
             (self.drop_on.is_some(), "--drop-on"),
             (self.accept_on.is_some(), "--accept-on"),
+            (!self.retry_if.is_empty(), "--retry-if"),
+            (!self.drop_if.is_empty(), "--drop-if"),
+            (!self.delivered_if.is_empty(), "--delivered-if"),
         ]
         .into_iter()
         .find_map(|(given, flag)| given.then_some(flag))

@@ -1,18 +1,43 @@
 //! The flags about requests: what they look like, and how the receiver knows us.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use wsp::deliver::{ClientFiles, TlsFiles};
-use wsp_replay::{Error, Flag, HeaderName, Login, Place, Target, Template, id_header};
+use wsp_replay::{
+    AnswerPath, BatchForm, Batching, Error, Flag, HeaderName, Login, Packing, Place, Target, Template, id_header,
+};
+
+use super::values::{duration, size};
 
 // What requests are like.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Requests")]
 pub(crate) struct RequestArgs {
-    /// POST, PUT or PATCH.
+    /// POST, PUT, PATCH or DELETE, or {column}.
     #[arg(long, value_name = "METHOD", default_value = "POST")]
     method: String,
+    /// Pack bodies.
+    #[arg(long, value_name = "PACKING")]
+    compress: Option<PackingArg>,
+    /// Send several events in one request, at most so many.
+    #[arg(long, value_name = "N")]
+    batch: Option<NonZeroU16>,
+    /// What the body of a batch is: a JSON array, or a body a line.
+    #[arg(long, value_name = "FORM", default_value = "array", requires = "batch")]
+    batch_as: FormArg,
+    /// A batch whose bodies have so many bytes takes no further event, such as 512k or 4m.
+    #[arg(long, value_name = "BYTES", default_value = "1m", value_parser = size, requires = "batch")]
+    batch_bytes: usize,
+    /// How long an event waits for others of its batch.
+    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = duration, requires = "batch")]
+    batch_age: Duration,
+    /// Where the answer to a batch has a status, or true or false, for each event, such as items[].status, or items[].*.status
+    /// where it is in the only member of an item. Default: one status for all.
+    #[arg(long, value_name = "PATH", value_parser = AnswerPath::of_each, requires = "batch")]
+    verdicts: Option<AnswerPath>,
     /// A header; {column} in it is the row's value. May be given several times.
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     header: Vec<String>,
@@ -51,6 +76,18 @@ pub(crate) struct RequestArgs {
     client_key: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PackingArg {
+    Gzip,
+    Zstd,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormArg {
+    Array,
+    Lines,
+}
+
 impl RequestArgs {
     pub(super) fn headers(&self) -> Result<Vec<Template>, Error> {
         self.header.iter().map(|text| Template::new(text)).collect()
@@ -73,9 +110,27 @@ impl RequestArgs {
             (self.ca_file.is_some(), "--ca-file"),
             (self.client_cert.is_some(), "--client-cert"),
             (self.method != "POST", "--method"),
+            (self.compress.is_some(), "--compress"),
+            (self.batch.is_some(), "--batch"),
         ]
         .into_iter()
         .find_map(|(given, flag)| given.then_some(flag))
+    }
+
+    pub(super) fn packing(&self) -> Option<Packing> {
+        self.compress.map(|packing| match packing {
+            PackingArg::Gzip => Packing::Gzip,
+            PackingArg::Zstd => Packing::Zstd,
+        })
+    }
+
+    pub(super) fn batching(&self) -> Option<Batching> {
+        let form = match self.batch_as {
+            FormArg::Array => BatchForm::Array,
+            FormArg::Lines => BatchForm::Lines,
+        };
+        let (bytes, age, verdicts) = (self.batch_bytes, self.batch_age, self.verdicts.clone());
+        self.batch.map(|events| Batching { events: events.into(), bytes, age, form, verdicts })
     }
 
     pub(super) fn id_header(&self) -> Result<HeaderName, Error> {

@@ -1,8 +1,10 @@
 //! The flags about rows: how they are read, and which of them are sent.
 
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
 use wsp::time::Micros;
-use wsp_replay::{Columns, CsvForm, Error, Flag, Format, Span, TimeForm, TimeUnit, csv_types};
+use wsp_replay::{Columns, CsvForm, Error, Filter, Flag, Format, Span, TimeForm, TimeUnit, csv_types};
 
 use super::values::{instant, share};
 
@@ -28,12 +30,16 @@ pub(crate) struct RowArgs {
     /// The columns of the order key, with commas: events of one key are delivered in order.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     key: Vec<String>,
-    /// The columns of an event's id, with commas. Default: a hash of input, file, row and body.
+    /// The columns of an event's id, with commas. Default: a hash of input, file, row and body. Of several bodies of a row, and
+    /// in later rounds, ids end with their numbers.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     id: Vec<String>,
     /// The column that is the body, as it stands. Default: the whole row as JSON.
     #[arg(long, value_name = "COLUMN")]
     body_column: Option<String>,
+    /// A jq filter that makes none, one or many bodies of a row, such as 'select(.total > 10) | del(.email)'.
+    #[arg(long, value_name = "FILTER")]
+    jq: Option<String>,
     /// What stands between two cells of CSV.
     #[arg(long, value_name = "CHAR", default_value = ",")]
     csv_delimiter: char,
@@ -49,7 +55,7 @@ pub(crate) struct RowArgs {
     /// Leave out events at or after this time.
     #[arg(long, value_name = "TIME", value_parser = instant)]
     until: Option<Micros>,
-    /// Send no more events than these, over all starts.
+    /// Send no more rows than these, over all starts.
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<u64>,
     /// Send a share of the keys, such as 10%: the same keys each time.
@@ -94,6 +100,10 @@ impl RowArgs {
         TimeForm::new(self.time_unit.map(UnitArg::unit), self.time_format.as_deref(), self.time_zone.as_deref())
     }
 
+    pub(super) fn filter(&self) -> Result<Option<Arc<Filter>>, Error> {
+        self.jq.as_deref().map(Filter::new).transpose().map(|filter| filter.map(Arc::new))
+    }
+
     pub(super) fn span(&self) -> Span {
         Span { from: self.from, until: self.until }
     }
@@ -112,6 +122,7 @@ impl RowArgs {
             ("--key", self.key.join(",")),
             ("--id", self.id.join(",")),
             ("--body-column", text(&self.body_column)),
+            ("--jq", text(&self.jq)),
             ("--csv-delimiter", self.csv_delimiter.to_string()),
             ("--csv-types", self.csv_types.join(",")),
             ("--csv-null", self.csv_null.join("\n")),
