@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_condition_compares_one_value() {
-        let answer = json!({"result": "ok", "code": 2, "error": null, "a.b": {"c": [1, {"d": true}]}, "big": 9007199254740993_u64});
+        let answer = json!({"result": "ok", "code": 2, "error": null, "a.b": {"c": [1, {"d": true}]}, "big": 9_007_199_254_740_993_u64});
         for (condition, holds) in [
             ("result = ok", true),
             ("result=\"ok\"", true),

@@ -79,6 +79,10 @@ mod tests {
         resolve(&specs, None, &wsp::store::StoreOptions::default()).unwrap().into_iter().map(Arc::new).collect()
     }
 
+    fn readings(inputs: usize) -> Vec<Arc<Reading>> {
+        std::iter::repeat_with(|| Arc::new(reading(&[]))).take(inputs).collect()
+    }
+
     /// Seconds, files and rows of an input.
     fn read(input: &Arc<Input>, span: Span, start: Start) -> Vec<(i64, u32, u64)> {
         let chain = Chain::new(input.clone(), 0, Arc::new(reading(&[])), span, start);
@@ -94,7 +98,7 @@ mod tests {
     fn a_round_follows_the_one_before_by_the_span_of_all_inputs() {
         let dir = tempfile::tempdir().unwrap();
         let inputs = inputs(&dir, &[("a/1.jsonl", &[0, 4]), ("a/2.jsonl", &[5]), ("b/1.jsonl", &[2, 10])]);
-        let readings = vec![Arc::new(reading(&[])); 2];
+        let readings = readings(2);
         let looped = looped(&inputs, 3, &readings, Span::default()).unwrap();
         let all =
             [(0, 0, 0), (4, 0, 1), (5, 1, 0), (10, 2, 0), (14, 2, 1), (15, 3, 0), (20, 4, 0), (24, 4, 1), (25, 5, 0)];
@@ -115,7 +119,7 @@ mod tests {
         let inputs = inputs(&dir, &[("a/1.jsonl", &[0, 2, 4]), ("a/2.jsonl", &[6, 8])]);
         let second = |second: i64| Some(Micros((START + second) * 1_000_000));
         let span = Span { from: second(2), until: second(6) };
-        let looped = looped(&inputs, 2, &vec![Arc::new(reading(&[])); inputs.len()], span).unwrap();
+        let looped = looped(&inputs, 2, &readings(inputs.len()), span).unwrap();
         let all = [(2, 0, 1), (4, 0, 2), (4, 2, 1), (6, 2, 2)];
         assert_eq!(read(&looped[0], span, Start::default()), all);
     }
@@ -124,8 +128,7 @@ mod tests {
     fn rounds_without_an_end_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let inputs = inputs(&dir, &[("a/1.jsonl", &[0, 86_400])]);
-        let refused =
-            |rounds| looped(&inputs, rounds, &vec![Arc::new(reading(&[])); inputs.len()], Span::default()).map(drop);
+        let refused = |rounds| looped(&inputs, rounds, &readings(inputs.len()), Span::default()).map(drop);
         assert!(refused(1000).is_ok());
         assert!(
             refused(u32::MAX).unwrap_err().to_string().contains("--loop: 4294967295 rounds end beyond the year 9999")

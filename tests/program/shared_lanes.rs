@@ -145,7 +145,7 @@ fn a_worker_with_other_lanes_waits_and_touches_nothing() {
         nap(Duration::from_millis(5));
     }
     let lanes = |count: usize| {
-        live.stage.edit("profile.yaml", |profile| profile["wiring"]["wsp_lanes"]["count"] = count.into())
+        live.stage.edit("profile.yaml", |profile| profile["wiring"]["wsp_lanes"]["count"] = count.into());
     };
     lanes(4);
     let other = start(&live, "other", "300").end();

@@ -243,18 +243,18 @@ mod tests {
             let mut taken = 0;
             for value in values {
                 let line = format!("{name}: {value}\n");
-                let (allowed, takes) = (allows(&schema, &line), takes(&line));
+                let (allowed, parsed) = (allows(&schema, &line), takes(&line));
                 // A text is read further where it is used, and a digit is a character that YAML takes for a number.
                 let judged_later = kind == Kind::Text && words.is_empty() || kind == Kind::Character;
                 assert!(
-                    takes.is_ok() || allowed.is_err() || judged_later,
-                    "{line}: only the schema allows it: {takes:?}"
+                    parsed.is_ok() || allowed.is_err() || judged_later,
+                    "{line}: only the schema allows it: {parsed:?}"
                 );
                 assert!(
-                    allowed.is_ok() || takes.is_err() || judged_later,
+                    allowed.is_ok() || parsed.is_err() || judged_later,
                     "{line}: the schema refuses it: {allowed:?}"
                 );
-                taken += u32::from(takes.is_ok() && allowed.is_ok());
+                taken += u32::from(parsed.is_ok() && allowed.is_ok());
             }
             assert!(taken > 0, "{name} takes none of the values");
         }

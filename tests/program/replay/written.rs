@@ -127,7 +127,7 @@ fn tables_as_their_writers_write_them_by_default_come_to_the_bodies_that_were_me
     }
 }
 
-/// What `--time-format` has to say of DuckDB's times in texts.
+/// What `--time-format` has to say of `DuckDB`'s times in texts.
 const DUCKDB: [&str; 2] = ["--time-format", "%Y-%m-%d %H:%M:%S%.f%#z"];
 
 #[test]
