@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What scripts/release refuses, tried in a clone of this checkout. Usage: scripts/release.d/test.sh
 set -euo pipefail
+unset DEBEMAIL DEBFULLNAME
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -47,6 +48,8 @@ sed -i "$dated" CHANGELOG.md
 git commit --quiet --all --message 'Date the section'
 refused 2 'is not the commit that is checked out' "v$version" pack
 git tag --force --annotate --message x "v$version" >/dev/null
+refused 2 'who signs for the package' "v$version" pack
+export DEBEMAIL=somebody@example.com
 refused 2 'takes --dev' "v$version" deb
 # Now nothing but the program is missing.
 refused 1 'run the step build' "v$version" --out "$work/dist" pack

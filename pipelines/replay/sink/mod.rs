@@ -133,6 +133,7 @@ impl Sink {
     }
 
     /// An item with these header lines, and this key, as it would be sent: without what is secret, and not packed.
+    #[cfg_attr(not(feature = "kafka"), expect(unused_variables, reason = "only records of Kafka have a key"))]
     pub(super) fn shown(&self, item: &impl Item, (head, key): (&[u8], Option<&[u8]>), is_packed: bool) -> String {
         let own = String::from_utf8_lossy(head).replace("\r\n", "\n");
         let body = String::from_utf8_lossy(&item.body()[..item.body().len().min(SHOWN)]);
