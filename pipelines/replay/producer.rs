@@ -222,8 +222,11 @@ fn events_of_request(options: &Options) -> u64 {
 
 /// Requests that may be sent beyond the last save.
 fn requests_beyond(options: &Options) -> u64 {
-    // At least two, so that one is sent while another is saved.
-    let unsaved = options.save_every.div_ceil(events_of_request(options)).max(2);
+    let unsaved = match events_of_request(options) {
+        1 => options.save_every,
+        // At least two, so that one is sent while another is saved.
+        events => options.save_every.div_ceil(events).max(2),
+    };
     unsaved + options.mode.in_flight() as u64
 }
 
