@@ -238,6 +238,7 @@ mod tests {
                 "true",
                 "'127.0.0.1:9465'",
                 "'items[].status'",
+                "'result=ok'",
             ];
             let word = words.first().map(|word| word.get_name().to_owned());
             values.extend(word.as_deref());
