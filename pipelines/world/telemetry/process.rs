@@ -177,7 +177,7 @@ impl Telemetry {
         self.state().unwritten = ends;
     }
 
-    /// A run begins to stream, until [`Telemetry::over`].
+    /// A run begins to stream, until it is over.
     #[must_use]
     pub fn run(&self, parts: RunParts) -> RunMeter {
         let mut state = self.state();
