@@ -9,7 +9,7 @@
 //! `cargo bench --bench lane_read` prints a Markdown table. `LANE_READ_EVENTS` (2,000,000) and `LANE_READ_LANES` (1 8 64) are for other
 //! sizes. The world lies on the disk; requests are counted as the S3 store would make them, with the bytes of gaps that it reads along.
 //! CPU is that of the process, which does nothing else meanwhile, in steps of 10 ms. `lanes` are read to decoded batches; framing is the
-//! same for a row whoever reads it.
+//! same for a row in every lane.
 
 #![allow(clippy::unwrap_used, reason = "a bench that can't run shall say where")]
 

@@ -1,4 +1,4 @@
-//! Who we are, where that differs from one attempt to the next: tokens that expire, signatures of a moment.
+//! Credentials that differ from one attempt to the next: tokens that expire, signatures of a moment.
 //!
 //! ```text
 //! item ──► Authorize ──header lines──► request ──401──► refused? ──other lines──► once more

@@ -17,7 +17,7 @@ pub struct S3Options {
     pub region: Option<String>,
     /// `endpoint/bucket/key` in place of `bucket.endpoint/key`, as most S3-compatible servers want it.
     pub path_style: bool,
-    /// Who we are.
+    /// Credentials.
     pub credentials: S3Credentials,
     /// For a connection to stand.
     pub connect_timeout: Duration,
@@ -57,7 +57,7 @@ impl Default for S3Options {
     }
 }
 
-/// Who we are.
+/// Credentials.
 #[derive(Debug, Clone, Default)]
 pub enum S3Credentials {
     /// The first of these that there is: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and

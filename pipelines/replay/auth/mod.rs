@@ -1,4 +1,4 @@
-//! Who we are, where a fixed header does not say it: tokens that are fetched, requests that are signed.
+//! Credentials that a fixed header cannot carry: tokens that are fetched, requests that are signed.
 //!
 //! ```text
 //! --oauth-… ───► ClientCredentials ─► token, fetched over the same HTTP stack ─┐

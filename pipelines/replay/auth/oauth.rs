@@ -147,7 +147,7 @@ pub(super) struct Tokens {
     request: TokenRequest,
     clock: SystemClock,
     held: Mutex<Option<Held>>,
-    /// Whoever fetches one has it.
+    /// Held while a token is fetched.
     turn: tokio::sync::Mutex<()>,
 }
 

@@ -203,7 +203,7 @@ async fn object(store: &dyn ObjectStore, key: &Key) -> Result<Bytes, Refusal> {
     }
 }
 
-/// sha256 of the facts' object, for whoever has to know later that the facts are the same.
+/// sha256 of the facts' object, by which a later start verifies that the facts are the same.
 ///
 /// # Errors
 ///

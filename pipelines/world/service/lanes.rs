@@ -6,7 +6,7 @@
 //!                               record, RUN_ENDED, summary, report ◄───┴─ verdict.json: one conditional write
 //! ```
 //!
-//! Each worker waits until the run has its verdict, whoever streams the lanes. A stop leaves the lanes to others.
+//! Each worker waits until the run has its verdict, also where others stream the lanes. A stop leaves the lanes to others.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         }
     }
 
-    /// Calls other workers, where READY came to this one alone. Whoever was called calls nobody.
+    /// Calls other workers, where READY came to this one alone. A worker that was called calls nobody.
     async fn call(&self, run: &SharedRun<'_, C>, tasks: &TaskSet, round: &LaneRound) {
         let Some(caller) = self.caller.as_ref().filter(|caller| caller.topic() != run.source.topic) else { return };
         let sending = async {

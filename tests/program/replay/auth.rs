@@ -1,4 +1,4 @@
-//! Who we are: tokens, signatures, certificates; and proxies in between.
+//! Credentials of a replay: tokens, signatures, certificates; and proxies in between.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Who we are, where a fixed header does not say it, and the proxy in between.
+//! Credentials that a fixed header cannot carry, and the proxy in between.
 
 use std::path::PathBuf;
 

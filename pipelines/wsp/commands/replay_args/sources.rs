@@ -20,7 +20,7 @@ pub(crate) struct SourceArgs {
     /// state.
     #[arg(long, conflicts_with = "reorder")]
     sort: bool,
-    /// The address of a server that speaks S3, for inputs of S3. Default: AWS. Who we are is in the AWS environment.
+    /// The address of a server that speaks S3, for inputs of S3. Default: AWS. Credentials come from the AWS environment.
     #[arg(long, value_name = "URL")]
     s3_endpoint: Option<String>,
     /// Its region. Default: that of the AWS environment.
