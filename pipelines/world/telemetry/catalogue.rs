@@ -1,4 +1,4 @@
-//! Every metric, once: its name, its labels and its meaning. The page `docs/telemetry.md` is generated from this list.
+//! Every metric, once: its name, its labels and its meaning. `wsp docs telemetry` makes the page `docs/telemetry.md` of this list.
 //!
 //! Names follow `wsp_[of what_]<unit>`, with `_total` at the end of a counter. The unit is the last word, in full and
 //! without a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what is reported (`info`,
@@ -53,19 +53,6 @@ metrics! {
     SAVES: "wsp_saved_cursors_total", Counter, [], "Checkpoint cursors saved.";
     CHECKPOINT_AGE: "wsp_checkpoint_age_seconds", Gauge, [], "How long the oldest answered event of the present run has been waiting to be saved; 0 where all that is answered is saved.";
     EPOCH: "wsp_lease_epoch", Gauge, [], "Epoch of the hold on the present run's checkpoint, where the store counts them.";
-}
-
-/// The table of `docs/telemetry.md`.
-#[must_use]
-pub fn reference() -> String {
-    use std::fmt::Write;
-    let mut out = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
-    for metric in ALL {
-        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
-        let _ = writeln!(out, "| `{}` | {} | {labels} | {} |", metric.name, metric.kind.as_str(), metric.help);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::CommandFactory;
+use wsp::telemetry::Metric;
 use wsp_matrix::ROWS;
 use wsp_replay::metrics::METRICS as REPLAY_METRICS;
 use wsp_world::model::{After, Bus, Reason};
@@ -90,8 +91,6 @@ const REPLAYS: &str = "
 
 `wsp replay --listen ADDRESS` serves these at `/metrics` while it runs, its status as JSON at `/status`, and `/livez`: [replay.md](replay.md#watch-a-replay).
 
-| metric | kind | labels | meaning |
-|---|---|---|---|
 ";
 
 const MATRIX: &str = "# The matrix
@@ -133,20 +132,21 @@ pub(crate) fn page(page: DocsPage) -> String {
         // What the table holds is JSON, whatever it holds.
         DocsPage::Schema => format!("{:#}\n", schema::document()),
         DocsPage::ReplaySchema => format!("{:#}\n", replay_schema::document()),
-        DocsPage::Telemetry => format!("{TELEMETRY}{}{}", catalogue::reference(), of_replays()),
+        DocsPage::Telemetry => format!("{TELEMETRY}{}{REPLAYS}{}", metrics(catalogue::ALL), metrics(REPLAY_METRICS)),
         DocsPage::Matrix => matrix(),
         DocsPage::Reasons => reasons(),
     }
 }
 
-/// The metrics of `wsp replay`.
-fn of_replays() -> String {
-    REPLAY_METRICS.iter().fold(REPLAYS.to_owned(), |mut out, metric| {
+/// A table of metrics.
+fn metrics(list: &[&Metric]) -> String {
+    let mut out = String::from("| metric | kind | labels | meaning |\n|---|---|---|---|\n");
+    for metric in list {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
         let _ = writeln!(out, "| `{}` | {} | {labels} | {} |", metric.name, metric.kind.as_str(), metric.help);
-        out
-    })
+    }
+    out
 }
 
 fn reasons() -> String {
