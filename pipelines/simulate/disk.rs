@@ -15,6 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use wsp::disk::{Fate, Host, MemoryDisk, Operation};
+use wsp::random::Random;
 use wsp_world::checkpoint::{
     Beyond, CheckpointScope, CheckpointStore, FileCheckpoints, Kept, Lease, RowCursors, Views,
 };
@@ -61,9 +62,8 @@ impl Disk {
         Ok(Box::new(Watched { scope, reached }))
     }
 
-    /// Loses what is not durable, or some of it.
     pub(super) fn lose_power(&self) {
-        self.hub.draw(|random| self.memory.lose_power(&mut |bound| random.below(bound)));
+        lose_power(&self.hub, &self.memory);
     }
 }
 
@@ -118,12 +118,7 @@ impl Host for Reached {
         if !hub.step(self.process) {
             return Fate::Fails;
         }
-        let fails = hub.draw(|r| r.chance(plan.failing, 10_000).then(|| r.chance(1, 2)));
-        let fate = match fails {
-            None => Fate::Happens,
-            Some(true) => Fate::Fails,
-            Some(false) => Fate::FailsHalfway,
-        };
+        let fate = hub.draw(|r| draw_fate(r, plan.failing));
         if fate != Fate::Happens {
             judge.count(|totals| totals.store_faults += 1);
             self.faltered.store(true, Ordering::Relaxed);
@@ -134,19 +129,45 @@ impl Host for Reached {
         fate
     }
 
-    /// The work is done at one instant, a while after it is asked for, and its result comes a while later.
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, std::io::Result<()>> {
-        let reached = self.clone();
-        let done = tokio::spawn(async move {
-            let Disk { hub, plan, .. } = &reached.disk;
-            let (there, back) = hub.draw(|r| (r.below(plan.latency + 1), r.below(plan.latency + 1)));
-            hub.sleep(reached.process, Duration::from_millis(there)).await;
+        let (reached, Disk { hub, plan, .. }) = (self.clone(), &self.disk);
+        work_slowly(hub, self.process, plan.latency, move || {
             work();
             reached.show_files(reached.published());
-            hub.sleep(reached.process, Duration::from_millis(back)).await;
-        });
-        done.map(|done| done.map_err(std::io::Error::other)).boxed()
+        })
     }
+}
+
+/// Draws what becomes of an operation: of ten thousand, so many fail, half of them after a part of the work.
+pub(super) fn draw_fate(r: &mut Random, failing: u64) -> Fate {
+    match r.chance(failing, 10_000).then(|| r.chance(1, 2)) {
+        None => Fate::Happens,
+        Some(true) => Fate::Fails,
+        Some(false) => Fate::FailsHalfway,
+    }
+}
+
+/// Does the work at one instant, a while after `process` asks for it; the result comes a while later. Each way takes so
+/// many milliseconds at most.
+pub(super) fn work_slowly(
+    hub: &Hub,
+    process: ProcessId,
+    latency: u64,
+    work: impl FnOnce() + Send + 'static,
+) -> BoxFuture<'static, std::io::Result<()>> {
+    let hub = hub.clone();
+    let done = tokio::spawn(async move {
+        let (there, back) = hub.draw(|r| (r.below(latency + 1), r.below(latency + 1)));
+        hub.sleep(process, Duration::from_millis(there)).await;
+        work();
+        hub.sleep(process, Duration::from_millis(back)).await;
+    });
+    done.map(|done| done.map_err(std::io::Error::other)).boxed()
+}
+
+/// Loses what is not durable, or some of it.
+pub(super) fn lose_power(hub: &Hub, memory: &MemoryDisk) {
+    hub.draw(|random| memory.lose_power(&mut |bound| random.below(bound)));
 }
 
 /// A path for the trace: names of temporary files differ from run to run.

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use wsp::deliver::{Attempt, Gate, GateConnection, Item, Takes};
 use wsp::disk::{Fate, Host, MemoryDisk, Operation};
 use wsp::random::mix;
 use wsp_replay::Event;
 
+use super::super::disk::{draw_fate, work_slowly};
 use super::super::hub::{Hub, ProcessId};
 use super::super::road::{Road, answered, short};
 use super::book::{Book, Said};
@@ -169,12 +168,7 @@ impl Host for ReachedDisk {
         if !hub.step(*process) {
             return Fate::Fails;
         }
-        let fails = hub.draw(|r| r.chance(plan.failing, 10_000).then(|| r.chance(1, 2)));
-        let fate = match fails {
-            None => Fate::Happens,
-            Some(true) => Fate::Fails,
-            Some(false) => Fate::FailsHalfway,
-        };
+        let fate = hub.draw(|r| draw_fate(r, plan.failing));
         if fate != Fate::Happens {
             book.count(|totals| totals.store_faults += 1);
             // The name of a temporary file differs from run to run.
@@ -183,18 +177,12 @@ impl Host for ReachedDisk {
         fate
     }
 
-    /// The work is done at one instant, a while after it is asked for, and its result comes a while later.
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, std::io::Result<()>> {
         let reached = self.clone();
-        let done = tokio::spawn(async move {
-            let Self { hub, plan, process, .. } = &reached;
-            let (there, back) = hub.draw(|r| (r.below(plan.disk_latency + 1), r.below(plan.disk_latency + 1)));
-            hub.sleep(*process, Duration::from_millis(there)).await;
+        work_slowly(&self.hub, self.process, self.plan.disk_latency, move || {
             work();
             reached.show();
-            hub.note(format_args!("p{process} has saved"));
-            hub.sleep(*process, Duration::from_millis(back)).await;
-        });
-        done.map(|done| done.map_err(std::io::Error::other)).boxed()
+            reached.hub.note(format_args!("p{} has saved", reached.process));
+        })
     }
 }

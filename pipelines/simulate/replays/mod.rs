@@ -23,6 +23,7 @@ use wsp::stop::Stop;
 use wsp_replay::{Error, Live, Replay};
 
 use super::clock::SimClock;
+use super::disk;
 use super::hub::{Blow, Hub, ProcessId};
 use super::judge::{Promise, Violation, broken};
 use super::process::{Process, Turn};
@@ -196,7 +197,7 @@ impl Case {
     fn lose_power(&mut self) {
         self.hub.note(format_args!("the power is lost"));
         self.book.count(|totals| totals.power_losses += 1);
-        self.hub.draw(|random| self.memory.lose_power(&mut |bound| random.below(bound)));
+        disk::lose_power(&self.hub, &self.memory);
         for (id, process) in self.live.drain(..) {
             self.book.is_gone(id);
             process.vanish();
