@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wsp::deliver::{Attempt, PushCounts};
@@ -16,6 +15,7 @@ use wsp_world::checkpoint::{Beyond, Cursor, Kept};
 use wsp_world::evidence::Tally;
 use wsp_world::model::{Decision, Event, Reason, Refusal};
 
+use super::books::{Shared, close};
 use super::hub::ProcessId;
 use super::line::Line;
 use super::totals::Totals;
@@ -72,17 +72,8 @@ pub(super) fn broken(promise: Promise, what: impl Into<String>) -> Violation {
     Violation { promise, what: what.into() }
 }
 
-/// The judge. Clones share its books.
-#[derive(Clone)]
-pub(super) struct Judge(Arc<Mutex<Books>>);
-
-#[derive(Default)]
-struct Books {
-    lines: Vec<Line>,
-    processes: BTreeMap<ProcessId, Seen>,
-    violation: Option<Violation>,
-    totals: Totals,
-}
+/// The judge: books over the lines.
+pub(super) type Judge = Shared<Vec<Line>, Seen>;
 
 /// What was seen of a process.
 #[derive(Debug, Default)]
@@ -121,30 +112,7 @@ pub(super) struct End<'a> {
 
 impl Judge {
     pub(super) fn new(lines: Vec<Line>) -> Self {
-        Self(Arc::new(Mutex::new(Books { lines, ..Books::default() })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Books> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What was found first.
-    pub(super) fn violation(&self) -> Option<Violation> {
-        self.lock().violation.clone()
-    }
-
-    /// Notes a violation that was seen elsewhere.
-    pub(super) fn blame(&self, violation: Violation) {
-        self.lock().violation.get_or_insert(violation);
-    }
-
-    /// Lets `count` add to the totals.
-    pub(super) fn count(&self, count: impl FnOnce(&mut Totals)) {
-        count(&mut self.lock().totals);
-    }
-
-    pub(super) fn totals(&self) -> Totals {
-        self.lock().totals
+        Self::of(lines)
     }
 
     /// A process sets out on a line, over its world or a changed one.
@@ -154,17 +122,17 @@ impl Judge {
 
     /// Whether a line has positions, and whether a cursor is among them.
     pub(super) fn has_positions(&self, line: usize) -> (bool, bool) {
-        self.lock().lines.get(line).map_or((false, false), Line::has_positions)
+        self.lock().pages.get(line).map_or((false, false), Line::has_positions)
     }
 
     /// A process read which views the positions count in.
     pub(super) fn reads_views(&self, process: ProcessId, views: Option<&str>) {
-        self.with(process, |line, _, _| line.read_views(views));
+        self.with_line(process, |line, _, _| line.read_views(views));
     }
 
     /// A process kept these views as those that the positions count in.
     pub(super) fn keeps_views(&self, process: ProcessId, views: &str) {
-        self.with(process, |line, _, _| line.keep_views(views));
+        self.with_line(process, |line, _, _| line.keep_views(views));
     }
 
     /// A process now knows to hold its checkpoint until then.
@@ -183,7 +151,7 @@ impl Judge {
 
     /// An attempt is made; says which event it is, where that is any.
     pub(super) fn sends(&self, process: ProcessId, event: &Event, now: Duration) -> Option<usize> {
-        self.with(process, |line, seen, totals| {
+        self.with_line(process, |line, seen, totals| {
             if seen.over_changed {
                 let what = format!("{:?} was sent by a start over a changed world", event.position);
                 return Err(broken(Promise::FailClosed, what));
@@ -211,7 +179,7 @@ impl Judge {
 
     /// An attempt came to this, as its process saw it.
     pub(super) fn answers(&self, process: ProcessId, n: usize, attempt: &Attempt, decided: Option<Decision>) {
-        self.with(process, |line, seen, totals| {
+        self.with_line(process, |line, seen, totals| {
             close(&mut seen.open, n);
             let counts = &mut seen.counts;
             counts.attempts += 1;
@@ -256,12 +224,12 @@ impl Judge {
 
     /// A process can't move, and so many events have reached its delivery.
     pub(super) fn rests(&self, process: ProcessId, handed: u64) {
-        self.with(process, |line, seen, _| line.check_rest(seen, handed));
+        self.with_line(process, |line, seen, _| line.check_rest(seen, handed));
     }
 
     /// An attempt was given up by its process.
     pub(super) fn gives_up(&self, process: ProcessId, n: usize) {
-        self.with(process, |_, seen, _| {
+        self.with_line(process, |_, seen, _| {
             close(&mut seen.open, n);
             Ok(())
         });
@@ -269,7 +237,7 @@ impl Judge {
 
     /// A process asks for what is kept and gets this, which no crash undoes from now on.
     pub(super) fn loads(&self, process: ProcessId, kept: &Kept, now: Duration) {
-        self.with(process, |line, seen, totals| {
+        self.with_line(process, |line, seen, totals| {
             totals.positions_lost += u64::from(line.load(kept)?);
             seen.saves.push((now, line.saved()));
             (seen.kept, seen.beyond) = (line.kept(), line.kept_beyond());
@@ -279,7 +247,7 @@ impl Judge {
 
     /// These positions are the saved ones from now on.
     pub(super) fn saves(&self, process: ProcessId, cursors: &[Cursor]) {
-        self.with(process, |line, _, totals| {
+        self.with_line(process, |line, _, totals| {
             totals.saves += 1;
             line.save(cursors)
         });
@@ -287,7 +255,7 @@ impl Judge {
 
     /// These are the rows saved beyond the positions from now on.
     pub(super) fn saves_beyond(&self, process: ProcessId, beyond: &[Beyond]) {
-        self.with(process, |line, _, totals| {
+        self.with_line(process, |line, _, totals| {
             totals.saved_beyond += u64::from(!beyond.is_empty());
             line.save_beyond(beyond)
         });
@@ -295,7 +263,7 @@ impl Judge {
 
     /// What is saved now is not undone by any crash.
     pub(super) fn keeps(&self, process: ProcessId, now: Duration) {
-        self.with(process, |line, seen, _| {
+        self.with_line(process, |line, seen, _| {
             seen.saves.push((now, line.saved()));
             line.keep()
         });
@@ -316,7 +284,7 @@ impl Judge {
         places: Result<Vec<(String, String, u64)>, String>,
         published: Option<Duration>,
     ) {
-        self.with(process, |line, seen, _| {
+        self.with_line(process, |line, seen, _| {
             let places = places.map_err(|what| broken(Promise::LegacyFiles, what))?;
             let least = published.and_then(|until| seen.saves.iter().rev().find(|(at, _)| *at <= until));
             line.check_files(&places, least.map(|(_, rows)| rows.as_slice()))
@@ -325,7 +293,7 @@ impl Judge {
 
     /// A process has ended by itself. `has` says whether the gate has an event.
     pub(super) fn ends(&self, process: ProcessId, end: &End<'_>, has: impl Fn(&[u8; 32]) -> bool) {
-        self.with(process, |line, seen, totals| {
+        self.with_line(process, |line, seen, totals| {
             check_counts(seen, end)?;
             totals.answered_earlier += end.tally.map_or(0, |tally| tally.totals().answered_earlier);
             match end.refusal {
@@ -347,28 +315,12 @@ impl Judge {
         });
     }
 
-    fn with<T>(
+    fn with_line<T>(
         &self,
         process: ProcessId,
         note: impl FnOnce(&mut Line, &mut Seen, &mut Totals) -> Result<T, Violation>,
     ) -> Option<T> {
-        let mut books = self.lock();
-        let Books { lines, processes, violation, totals } = &mut *books;
-        let seen = processes.get_mut(&process)?;
-        let line = lines.get_mut(seen.line)?;
-        match note(line, seen, totals) {
-            Ok(noted) => Some(noted),
-            Err(found) => {
-                violation.get_or_insert(Violation { what: format!("p{process}: {}", found.what), ..found });
-                None
-            }
-        }
-    }
-}
-
-fn close(open: &mut Vec<usize>, n: usize) {
-    if let Some(at) = open.iter().position(|other| *other == n) {
-        open.swap_remove(at);
+        self.with(process, |lines, seen, totals| note(&mut lines[seen.line], seen, totals))
     }
 }
 

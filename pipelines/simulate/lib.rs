@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]
 
+mod books;
 mod changed;
 mod clock;
 mod database;

@@ -7,13 +7,14 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use wsp::deliver::{DeliveryMode, Item};
 use wsp_replay::{Error, Event, Outcome};
 
+use super::super::books::{Shared, close};
 use super::super::hub::ProcessId;
 use super::super::judge::{Promise, Violation, broken};
 use super::super::totals::Totals;
@@ -28,7 +29,7 @@ pub(super) enum Said {
 
 /// What was seen of a process.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     sent: BTreeSet<usize>,
     /// Events on the way.
     open: Vec<usize>,
@@ -37,11 +38,11 @@ struct Seen {
     kept: BTreeSet<usize>,
 }
 
-/// The book. Clones share it.
-#[derive(Clone)]
-pub(super) struct Book(Arc<Mutex<Pages>>);
+/// The book of one replay.
+pub(super) type Book = Shared<Pages, Seen>;
 
-struct Pages {
+/// What is known of the replay.
+pub(super) struct Pages {
     plan: Arc<ReplayPlan>,
     by_line: BTreeMap<String, usize>,
     /// The event before, of the same key.
@@ -54,9 +55,6 @@ struct Pages {
     kept: BTreeSet<usize>,
     /// The living process that sends.
     sender: Option<ProcessId>,
-    processes: BTreeMap<ProcessId, Seen>,
-    violation: Option<Violation>,
-    totals: Totals,
 }
 
 /// The state's file, as far as it is read here.
@@ -88,8 +86,8 @@ impl Book {
                 before.insert(n, earlier);
             }
         }
-        let totals = Totals { events: plan.rows.len() as u64, ..Totals::default() };
-        Self(Arc::new(Mutex::new(Pages {
+        let events = plan.rows.len() as u64;
+        let book = Self::of(Pages {
             plan,
             by_line,
             before,
@@ -97,33 +95,9 @@ impl Book {
             heads: BTreeMap::new(),
             kept: BTreeSet::new(),
             sender: None,
-            processes: BTreeMap::new(),
-            violation: None,
-            totals,
-        })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pages> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What was found first.
-    pub(super) fn violation(&self) -> Option<Violation> {
-        self.lock().violation.clone()
-    }
-
-    /// Notes a violation.
-    pub(super) fn blame(&self, violation: Violation) {
-        self.lock().violation.get_or_insert(violation);
-    }
-
-    /// Lets `count` add to the totals.
-    pub(super) fn count(&self, count: impl FnOnce(&mut Totals)) {
-        count(&mut self.lock().totals);
-    }
-
-    pub(super) fn totals(&self) -> Totals {
-        self.lock().totals
+        });
+        book.count(|totals| totals.events = events);
+        book
     }
 
     /// A process starts.
@@ -133,7 +107,7 @@ impl Book {
 
     /// A process holds the state and goes on from what is saved now.
     pub(super) fn loads(&self, process: ProcessId) {
-        self.with(process, |pages, seen| {
+        self.with(process, |pages, seen, _| {
             seen.kept.clone_from(&pages.kept);
             Ok(())
         });
@@ -141,13 +115,14 @@ impl Book {
 
     /// A process has ended, well or not.
     pub(super) fn is_gone(&self, process: ProcessId) {
-        let mut pages = self.lock();
-        pages.sender = pages.sender.filter(|sender| *sender != process);
+        let mut book = self.lock();
+        let sender = &mut book.pages.sender;
+        *sender = sender.filter(|sender| *sender != process);
     }
 
     /// A process sends an event; gives its number, unless a promise is broken.
     pub(super) fn sends(&self, process: ProcessId, event: &Event) -> Option<usize> {
-        self.with(process, |pages, seen| {
+        self.with(process, |pages, seen, totals| {
             let n = pages.identify(event)?;
             let sender = *pages.sender.get_or_insert(process);
             if sender != process {
@@ -160,20 +135,20 @@ impl Book {
             let repeats = !again && pages.heads.contains_key(&n);
             seen.open.push(n);
             pages.heads.entry(n).or_insert_with(|| Bytes::copy_from_slice(event.head()));
-            pages.totals.attempts += 1;
-            pages.totals.retries += u64::from(again);
-            pages.totals.repeats += u64::from(repeats);
+            totals.attempts += 1;
+            totals.retries += u64::from(again);
+            totals.repeats += u64::from(repeats);
             Ok(n)
         })
     }
 
     /// An attempt of a process came to this; `None` is no decision.
     pub(super) fn answers(&self, process: ProcessId, n: usize, said: Option<Said>) {
-        self.with(process, |pages, seen| {
+        self.with(process, |pages, seen, totals| {
             close(&mut seen.open, n);
             let Some(said) = said else { return Ok(()) };
-            pages.totals.decisions += 1;
-            pages.totals.quarantined += u64::from(said == Said::Refused);
+            totals.decisions += 1;
+            totals.quarantined += u64::from(said == Said::Refused);
             // What ends the replay is not answered.
             if said == Said::Taken || pages.plan.refusing != Refusing::Ends {
                 pages.answered.insert(n, said);
@@ -185,7 +160,7 @@ impl Book {
 
     /// An attempt was given up by its process.
     pub(super) fn gives_up(&self, process: ProcessId, n: usize) {
-        self.with(process, |_, seen| {
+        self.with(process, |_, seen, _| {
             close(&mut seen.open, n);
             Ok(())
         });
@@ -193,43 +168,16 @@ impl Book {
 
     /// What the disk holds now.
     pub(super) fn reads(&self, process: ProcessId, cursors: Option<&[u8]>, letters: Option<&[u8]>) {
-        let mut pages = self.lock();
-        if let Err(found) = pages.read(cursors, letters) {
-            pages.violation.get_or_insert(Violation { what: format!("p{process}: {}", found.what), ..found });
-        }
+        self.with(process, |pages, _, totals| pages.read(cursors, letters, totals));
     }
 
     /// A process has ended by itself.
     pub(super) fn ends(&self, process: ProcessId, outcome: &Result<Outcome, Error>, has: impl Fn(&str) -> bool) {
-        self.with(process, |pages, seen| match outcome {
+        self.with(process, |pages, seen, _| match outcome {
             Ok(outcome) => pages.check_end(seen, outcome, has),
             Err(Error::State { .. }) => Ok(()),
             Err(error) => Err(broken(Promise::Progress, format!("it could not start: {error}"))),
         });
-    }
-
-    fn with<T>(
-        &self,
-        process: ProcessId,
-        note: impl FnOnce(&mut Pages, &mut Seen) -> Result<T, Violation>,
-    ) -> Option<T> {
-        let mut pages = self.lock();
-        let mut seen = pages.processes.remove(&process)?;
-        let noted = note(&mut pages, &mut seen);
-        pages.processes.insert(process, seen);
-        match noted {
-            Ok(noted) => Some(noted),
-            Err(found) => {
-                pages.violation.get_or_insert(Violation { what: format!("p{process}: {}", found.what), ..found });
-                None
-            }
-        }
-    }
-}
-
-fn close(open: &mut Vec<usize>, n: usize) {
-    if let Some(at) = open.iter().position(|other| *other == n) {
-        open.swap_remove(at);
     }
 }
 
@@ -310,7 +258,7 @@ impl Pages {
     }
 
     /// Takes what the state says, which has to be true, and to have its dead letters.
-    fn read(&mut self, cursors: Option<&[u8]>, letters: Option<&[u8]>) -> Result<(), Violation> {
+    fn read(&mut self, cursors: Option<&[u8]>, letters: Option<&[u8]>, totals: &mut Totals) -> Result<(), Violation> {
         let Some(cursors) = cursors else {
             self.kept.clear();
             return Ok(());
@@ -334,7 +282,7 @@ impl Pages {
                 return Err(broken(Promise::NoLoss, format!("event {n} was refused and passed without a dead letter")));
             }
         }
-        self.totals.saves += u64::from(kept != self.kept);
+        totals.saves += u64::from(kept != self.kept);
         self.kept = kept;
         Ok(())
     }
