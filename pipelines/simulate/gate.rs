@@ -7,13 +7,14 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use wsp::deliver::{Attempt, Gate, GateConnection, Takes};
+use std::time::Duration;
+use wsp::deliver::Attempt;
 use wsp_world::model::{Decision, Event};
 
-use super::hub::{Hub, ProcessId, Slot};
+use super::hub::{Hub, ProcessId};
 use super::judge::Judge;
 use super::plan::GatePlan;
-use super::road::{Road, answered, short};
+use super::road::{Intake, Reached, Road, answered};
 
 /// By platform run and event: the body that was admitted.
 type Bodies = BTreeMap<(u32, [u8; 32]), Bytes>;
@@ -21,7 +22,6 @@ type Bodies = BTreeMap<(u32, [u8; 32]), Bytes>;
 /// The gate. Clones share what it holds.
 #[derive(Clone)]
 pub(super) struct ModelGate {
-    hub: Hub,
     judge: Judge,
     plan: Arc<GatePlan>,
     road: Road,
@@ -31,13 +31,13 @@ pub(super) struct ModelGate {
 impl ModelGate {
     pub(super) fn new(hub: Hub, judge: Judge, plan: GatePlan) -> Self {
         let (plan, counted) = (Arc::new(plan), judge.clone());
-        let road = Road::new(hub.clone(), plan.clone(), Arc::new(move |count| counted.count(count)));
-        Self { hub, judge, plan, road, admitted: Arc::default() }
+        let road = Road::new(hub, plan.clone(), Arc::new(move |count| counted.count(count)));
+        Self { judge, plan, road, admitted: Arc::default() }
     }
 
     /// The gate as `process`, of this platform run, reaches it.
-    pub(super) fn reached_by(&self, process: ProcessId, run: u32) -> Reached {
-        Reached { gate: self.clone(), process, run }
+    pub(super) fn reached_by(&self, process: ProcessId, run: u32) -> Reached<OfRun> {
+        Reached { gate: OfRun { gate: self.clone(), run }, process }
     }
 
     /// Whether it has an event of this run, or has put it into quarantine.
@@ -70,86 +70,40 @@ impl ModelGate {
         let decision = self.decide(run, event);
         answered(200, None, &format!(r#"{{"decision":"{}"}}"#, decision.as_str()))
     }
-
-    /// Sets an attempt on its way.
-    fn send(&self, process: ProcessId, run: u32, n: usize, event: &Event) -> Slot<Attempt> {
-        // What is on the way is no memory of the process that sent it.
-        let event = Event { body: Bytes::copy_from_slice(&event.body), ..event.clone() };
-        let gate = self.clone();
-        self.road.send(process, n, move || gate.answer(run, &event))
-    }
 }
 
-/// The gate as one process reaches it.
+/// The gate for the processes of one platform run.
 #[derive(Clone)]
-pub(super) struct Reached {
+pub(super) struct OfRun {
     gate: ModelGate,
-    process: ProcessId,
     run: u32,
 }
 
-impl Gate for Reached {
-    type Connection = Reached;
+impl Intake for OfRun {
+    type Event = Event;
 
-    fn connection(&self) -> Reached {
-        self.clone()
+    fn road(&self) -> &Road {
+        &self.gate.road
     }
-}
 
-impl GateConnection for Reached {
-    async fn ask(&mut self) -> Result<(), String> {
-        let Self { gate, process, .. } = &*self;
-        let hub = &gate.hub;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        let down = gate.road.is_closed(hub.now());
-        let (slot, after) = (hub.slot(*process), hub.draw(|r| gate.plan.delay(r)));
-        slot.fill_after(after, move || if down { Err("simulated".to_owned()) } else { Ok(()) });
-        let answer = slot.reply().await;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        hub.note(format_args!("p{process} asks the gate: {answer:?}"));
-        answer
+    fn sends(&self, process: ProcessId, event: &Event, now: Duration) -> Option<usize> {
+        self.gate.judge.sends(process, event, now)
     }
-}
 
-impl Takes<Event> for Reached {
-    async fn push(&mut self, event: &Event) -> Attempt {
-        let Self { gate, process, run } = &*self;
-        let ModelGate { hub, judge, .. } = gate;
-        let sent = if hub.step(*process) { judge.sends(*process, event, hub.now()) } else { None };
-        // Dead, or found out: nothing more is seen of it.
-        let Some(n) = sent else { return std::future::pending().await };
-        let mut open = Open { gate, process: *process, n, answered: false };
-        let slot = gate.send(*process, *run, n, event);
-        let attempt = slot.reply().await;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        open.answered = true;
-        let decided = decision(&attempt);
-        hub.note(format_args!("p{process} has of {n}: {}", short(&attempt)));
+    fn arrive(&self, _: usize, event: &Event) -> impl FnOnce() -> Attempt + Send + 'static {
+        let event = Event { body: Bytes::copy_from_slice(&event.body), ..event.clone() };
+        let Self { gate, run } = self.clone();
+        move || gate.answer(run, &event)
+    }
+
+    fn answers(&self, process: ProcessId, n: usize, attempt: &Attempt) {
+        let (judge, decided) = (&self.gate.judge, decision(attempt));
         judge.count(|totals| totals.quarantined += u64::from(decided == Some(Decision::Quarantine)));
-        judge.answers(*process, n, &attempt, decided);
-        attempt
+        judge.answers(process, n, attempt, decided);
     }
-}
 
-/// An attempt whose sender waits for it.
-struct Open<'a> {
-    gate: &'a ModelGate,
-    process: ProcessId,
-    n: usize,
-    answered: bool,
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.gate.judge.gives_up(self.process, self.n);
-        }
+    fn gives_up(&self, process: ProcessId, n: usize) {
+        self.gate.judge.gives_up(process, n);
     }
 }
 

@@ -29,9 +29,10 @@ use wsp_world::telemetry::RunOutput;
 use super::clock::SimClock;
 use super::database::{self, Database};
 use super::disk::Disk;
-use super::gate::Reached;
+use super::gate::OfRun;
 use super::hub::{Blow, Hub, Life, ProcessId};
 use super::plan::StorePlan;
+use super::road::Reached;
 
 /// Where checkpoints are.
 #[derive(Clone)]
@@ -45,7 +46,7 @@ pub(super) struct Outfit {
     pub(super) run: Prepared,
     pub(super) attempt_id: &'static str,
     pub(super) settings: Settings,
-    pub(super) gate: Reached,
+    pub(super) gate: Reached<OfRun>,
     pub(super) store: Store,
     pub(super) plan: StorePlan,
     pub(super) clock: SimClock,

@@ -6,13 +6,13 @@
 //!    └─ no connection · cut · late, after its process gave up or died · no answer · 429, 5xx · garbage
 //! ```
 //!
-//! What is on its way arrives whether or not its sender still lives.
+//! [`Reached`] is a gate as one process reaches it. What is on its way arrives whether or not its sender still lives.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wsp::deliver::{Answer, Attempt};
+use wsp::deliver::{Answer, Attempt, Gate, GateConnection, Item, Takes};
 use wsp::random::Random;
 
 use super::hub::{Hub, ProcessId, Slot};
@@ -55,17 +55,29 @@ impl Road {
     }
 
     /// Whether nobody gets through now.
-    pub(super) fn is_closed(&self, now: Duration) -> bool {
+    fn is_closed(&self, now: Duration) -> bool {
         self.plan.outages.iter().any(|(from, to)| (*from..*to).contains(&now))
     }
 
+    /// Asks the gate whether it is there, as `process`.
+    async fn ask(&self, process: ProcessId) -> Result<(), String> {
+        let Self { hub, plan, .. } = self;
+        if !hub.step(process) {
+            return std::future::pending().await;
+        }
+        let closed = self.is_closed(hub.now());
+        let (slot, after) = (hub.slot(process), hub.draw(|r| plan.delay(r)));
+        slot.fill_after(after, move || if closed { Err("simulated".to_owned()) } else { Ok(()) });
+        let answer = slot.reply().await;
+        if !hub.step(process) {
+            return std::future::pending().await;
+        }
+        hub.note(format_args!("p{process} asks the gate: {answer:?}"));
+        answer
+    }
+
     /// Sets an attempt on its way; `arrive` is what the gate does once it is there.
-    pub(super) fn send(
-        &self,
-        process: ProcessId,
-        n: usize,
-        arrive: impl FnOnce() -> Attempt + Send + 'static,
-    ) -> Slot<Attempt> {
+    fn send(&self, process: ProcessId, n: usize, arrive: impl FnOnce() -> Attempt + Send + 'static) -> Slot<Attempt> {
         let slot = self.hub.slot(process);
         let now = self.hub.now();
         let way = if self.is_closed(now) { Way::Unreachable } else { self.hub.draw(|r| self.plan.draw_way(r)) };
@@ -128,6 +140,83 @@ impl Road {
     }
 }
 
+/// A gate at the end of a [`Road`], with the judge that watches it. Clones share what it holds.
+pub(super) trait Intake: Clone + Send + Sync + 'static {
+    type Event: Item + Sync;
+
+    fn road(&self) -> &Road;
+
+    /// An attempt is made at `now`; says which event it is, unless that breaks a promise.
+    fn sends(&self, process: ProcessId, event: &Self::Event, now: Duration) -> Option<usize>;
+
+    /// What the gate does once the event is there. What is on the way is no memory of the process that sent it.
+    fn arrive(&self, n: usize, event: &Self::Event) -> impl FnOnce() -> Attempt + Send + 'static;
+
+    /// An attempt came to this, as its process saw it.
+    fn answers(&self, process: ProcessId, n: usize, attempt: &Attempt);
+
+    /// An attempt was given up by its process.
+    fn gives_up(&self, process: ProcessId, n: usize);
+}
+
+/// A gate as one process reaches it.
+#[derive(Clone)]
+pub(super) struct Reached<I> {
+    pub(super) gate: I,
+    pub(super) process: ProcessId,
+}
+
+impl<I: Intake> Gate for Reached<I> {
+    type Connection = Self;
+
+    fn connection(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl<I: Intake> GateConnection for Reached<I> {
+    async fn ask(&mut self) -> Result<(), String> {
+        self.gate.road().ask(self.process).await
+    }
+}
+
+impl<I: Intake> Takes<I::Event> for Reached<I> {
+    async fn push(&mut self, event: &I::Event) -> Attempt {
+        let Self { gate, process } = &*self;
+        let (process, road) = (*process, gate.road());
+        let hub = &road.hub;
+        let sent = if hub.step(process) { gate.sends(process, event, hub.now()) } else { None };
+        // Dead, or found out: nothing more is seen of it.
+        let Some(n) = sent else { return std::future::pending().await };
+        let mut open = Open { gate, process, n, is_answered: false };
+        let slot = road.send(process, n, gate.arrive(n, event));
+        let attempt = slot.reply().await;
+        if !hub.step(process) {
+            return std::future::pending().await;
+        }
+        open.is_answered = true;
+        hub.note(format_args!("p{process} has of {n}: {}", short(&attempt)));
+        gate.answers(process, n, &attempt);
+        attempt
+    }
+}
+
+/// An attempt whose sender waits for it.
+struct Open<'a, I: Intake> {
+    gate: &'a I,
+    process: ProcessId,
+    n: usize,
+    is_answered: bool,
+}
+
+impl<I: Intake> Drop for Open<'_, I> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.gate.gives_up(self.process, self.n);
+        }
+    }
+}
+
 impl GatePlan {
     fn draw_way(&self, r: &mut Random) -> Way {
         let drawn = r.below(1_000);
@@ -156,7 +245,7 @@ impl GatePlan {
         }
     }
 
-    pub(super) fn delay(&self, r: &mut Random) -> Duration {
+    fn delay(&self, r: &mut Random) -> Duration {
         // One in twenty takes much longer than the others, so that answers overtake each other.
         let most = if r.chance(1, 20) { self.latency * 20 } else { self.latency };
         Duration::from_millis(r.below(most + 1))
@@ -184,7 +273,7 @@ pub(super) fn answered(status: u16, retry_after: Option<Duration>, body: &str) -
 }
 
 /// What came of an attempt, for the trace.
-pub(super) fn short(attempt: &Attempt) -> String {
+fn short(attempt: &Attempt) -> String {
     match attempt {
         Attempt::Answered(answer) => format!("{} {}", answer.status(), String::from_utf8_lossy(answer.body())),
         other => format!("{other:?}"),

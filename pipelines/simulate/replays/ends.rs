@@ -3,23 +3,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
-use wsp::deliver::{Attempt, Gate, GateConnection, Item, Takes};
+use wsp::deliver::{Attempt, Item};
 use wsp::disk::{Fate, Host, MemoryDisk, Operation};
 use wsp::random::mix;
 use wsp_replay::Event;
 
 use super::super::disk::{draw_fate, work_slowly};
 use super::super::hub::{Hub, ProcessId};
-use super::super::road::{Road, answered, short};
+use super::super::road::{Intake, Reached, Road, answered};
 use super::book::{Book, Said};
 use super::plan::{LETTERS, REFUSED, ReplayPlan, STATE};
 
 /// The gate. Clones share what it holds.
 #[derive(Clone)]
-pub(super) struct Intake {
-    hub: Hub,
+pub(super) struct ReplayGate {
     book: Book,
     plan: Arc<ReplayPlan>,
     road: Road,
@@ -27,15 +27,15 @@ pub(super) struct Intake {
     taken: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Intake {
+impl ReplayGate {
     pub(super) fn new(hub: Hub, book: Book, plan: Arc<ReplayPlan>) -> Self {
         let counted = book.clone();
-        let road = Road::new(hub.clone(), Arc::new(plan.gate.clone()), Arc::new(move |count| counted.count(count)));
-        Self { hub, book, plan, road, taken: Arc::default() }
+        let road = Road::new(hub, Arc::new(plan.gate.clone()), Arc::new(move |count| counted.count(count)));
+        Self { book, plan, road, taken: Arc::default() }
     }
 
     /// The gate as `process` reaches it.
-    pub(super) fn reached_by(&self, process: ProcessId) -> Reached {
+    pub(super) fn reached_by(&self, process: ProcessId) -> Reached<Self> {
         Reached { gate: self.clone(), process }
     }
 
@@ -54,73 +54,28 @@ impl Intake {
     }
 }
 
-/// The gate as one process reaches it.
-#[derive(Clone)]
-pub(super) struct Reached {
-    gate: Intake,
-    process: ProcessId,
-}
+impl Intake for ReplayGate {
+    type Event = Event;
 
-impl Gate for Reached {
-    type Connection = Self;
-
-    fn connection(&self) -> Self {
-        self.clone()
+    fn road(&self) -> &Road {
+        &self.road
     }
-}
 
-impl GateConnection for Reached {
-    async fn ask(&mut self) -> Result<(), String> {
-        let Self { gate: Intake { hub, plan, road, .. }, process } = &*self;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        let closed = road.is_closed(hub.now());
-        let (slot, after) = (hub.slot(*process), hub.draw(|r| plan.gate.delay(r)));
-        slot.fill_after(after, move || if closed { Err("simulated".to_owned()) } else { Ok(()) });
-        let answer = slot.reply().await;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        hub.note(format_args!("p{process} asks the gate: {answer:?}"));
-        answer
+    fn sends(&self, process: ProcessId, event: &Event, _: Duration) -> Option<usize> {
+        self.book.sends(process, event)
     }
-}
 
-impl Takes<Event> for Reached {
-    async fn push(&mut self, event: &Event) -> Attempt {
-        let Self { gate, process } = &*self;
-        let Intake { hub, book, road, .. } = gate;
-        let sent = if hub.step(*process) { book.sends(*process, event) } else { None };
-        // Dead, or found out: nothing more is seen of it.
-        let Some(n) = sent else { return std::future::pending().await };
-        let mut open = Open { book, process: *process, n, is_answered: false };
-        let (there, body) = (gate.clone(), String::from_utf8_lossy(event.body()).into_owned());
-        let slot = road.send(*process, n, move || there.answer(n, &body));
-        let attempt = slot.reply().await;
-        if !hub.step(*process) {
-            return std::future::pending().await;
-        }
-        open.is_answered = true;
-        hub.note(format_args!("p{process} has of {n}: {}", short(&attempt)));
-        book.answers(*process, n, said(&attempt));
-        attempt
+    fn arrive(&self, n: usize, event: &Event) -> impl FnOnce() -> Attempt + Send + 'static {
+        let (gate, body) = (self.clone(), String::from_utf8_lossy(event.body()).into_owned());
+        move || gate.answer(n, &body)
     }
-}
 
-/// An attempt whose sender waits for it.
-struct Open<'a> {
-    book: &'a Book,
-    process: ProcessId,
-    n: usize,
-    is_answered: bool,
-}
+    fn answers(&self, process: ProcessId, n: usize, attempt: &Attempt) {
+        self.book.answers(process, n, said(attempt));
+    }
 
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            self.book.gives_up(self.process, self.n);
-        }
+    fn gives_up(&self, process: ProcessId, n: usize) {
+        self.book.gives_up(process, n);
     }
 }
 

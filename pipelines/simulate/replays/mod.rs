@@ -2,7 +2,7 @@
 //! disk, before a simulated gate.
 //!
 //! ```text
-//! seed ──► ReplayPlan ──► files ──► Start::run_through (read … push, keep) ──► Intake (by a Road)
+//! seed ──► ReplayPlan ──► files ──► Start::run_through (read … push, keep) ──► ReplayGate (by a Road)
 //!                                       │  └── state, letters ──► MemoryDisk
 //!                                       └──► Book ◄── every send, answer, save and end
 //! ```
@@ -27,10 +27,11 @@ use super::disk;
 use super::hub::{Blow, Hub, ProcessId};
 use super::judge::{Promise, Violation, broken};
 use super::process::{Process, Turn};
+use super::road::Reached;
 use super::simulation::{Outcome, STARTS, STEPS};
 use super::totals::Totals;
 use book::Book;
-use ends::{Intake, Reached, ReachedDisk};
+use ends::{ReachedDisk, ReplayGate};
 use plan::{Refusing, ReplayPlan};
 
 /// How a process ended by itself.
@@ -58,7 +59,7 @@ struct Case {
     folder: tempfile::TempDir,
     plan: Arc<ReplayPlan>,
     book: Book,
-    gate: Intake,
+    gate: ReplayGate,
     memory: MemoryDisk,
     live: Vec<(ProcessId, Process<Ended>)>,
     starts: usize,
@@ -79,7 +80,7 @@ impl Case {
         let (folder, plan) = (tempfile::tempdir()?, Arc::new(ReplayPlan::of(seed)));
         plan.write(folder.path())?;
         let book = Book::new(plan.clone());
-        let gate = Intake::new(hub.clone(), book.clone(), plan.clone());
+        let gate = ReplayGate::new(hub.clone(), book.clone(), plan.clone());
         let (hub, memory) = (hub.clone(), MemoryDisk::new());
         let (live, agenda) = (Vec::new(), Arc::default());
         Ok(Self { hub, folder, plan, book, gate, memory, live, starts: 0, refused: 0, is_done: false, agenda })
@@ -255,7 +256,7 @@ struct Outfit {
     replay: Result<Replay, Error>,
     disk: MemoryDisk,
     reached: ReachedDisk,
-    gate: Reached,
+    gate: Reached<ReplayGate>,
     clock: SimClock,
 }
 
