@@ -22,7 +22,7 @@ use wsp::deliver::Item;
 
 use super::answer_path::AnswerPath;
 use super::error::Error;
-use super::event::{Event, Position};
+use super::event::Event;
 use super::input::Input;
 use super::pack::{Packer, Packing};
 
@@ -191,8 +191,7 @@ impl Maker {
             BatchForm::Lines if event.body.contains(&b'\n') => "its body has a line break, so it can't be a line",
             _ => return Ok(()),
         };
-        let Position { input, file, row, .. } = event.position;
-        Err(Error::row(&self.inputs[usize::from(input)].file(file).shown, row, None, format!("--batch: {what}")))
+        Err(event.position.refused(&self.inputs, None, format!("--batch: {what}")))
     }
 
     fn text<'a>(&self, bodies: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {

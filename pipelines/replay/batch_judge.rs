@@ -107,8 +107,8 @@ impl BatchJudge {
     }
 
     fn row(&self, event: &Event) -> String {
-        let file = self.inputs[usize::from(event.position.input)].file(event.position.file);
-        format!("{}, row {}", file.shown, event.position.row + 1)
+        let position = event.position;
+        format!("{}, row {}", position.source_in(&self.inputs).shown, position.row + 1)
     }
 }
 

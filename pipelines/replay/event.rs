@@ -1,5 +1,6 @@
 //! An event: a row made into a request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,8 @@ use wsp::deliver::Item;
 use wsp::pace::Timed;
 use wsp::time::Micros;
 
+use super::error::Error;
+use super::input::{Input, Source};
 use super::pack::Packing;
 
 /// Where an event is from.
@@ -24,6 +27,29 @@ pub(super) struct Position {
     pub(super) part: u32,
     /// No event of its row follows.
     pub(super) is_last: bool,
+}
+
+impl Position {
+    /// Its input among all.
+    pub(super) fn input_in(self, inputs: &[Arc<Input>]) -> &Input {
+        &inputs[usize::from(self.input)]
+    }
+
+    /// Its file.
+    pub(super) fn source_in(self, inputs: &[Arc<Input>]) -> &Source {
+        self.input_in(inputs).file(self.file)
+    }
+
+    /// The time in the file of an event with this time: later rounds move times.
+    pub(super) fn recorded(self, ts: Micros, inputs: &[Arc<Input>]) -> Micros {
+        Micros(ts.0 - self.input_in(inputs).shift(self.file))
+    }
+
+    /// The error that names its row.
+    #[cold]
+    pub(super) fn refused(self, inputs: &[Arc<Input>], column: Option<&str>, what: impl std::fmt::Display) -> Error {
+        Error::row(&self.source_in(inputs).shown, self.row, column, what)
+    }
 }
 
 /// An event: a row, made into a request.

@@ -13,7 +13,7 @@ use wsp::byte_budget::ByteBudget;
 use wsp::clock::Clock;
 
 use super::error::Error;
-use super::event::{Event, Position};
+use super::event::Event;
 use super::input::Input;
 use super::pack::{Packer, Packing};
 use super::shift::Shift;
@@ -42,13 +42,12 @@ impl<C: Clock> Finisher<C> {
     }
 
     pub(super) fn finish(&mut self, mut event: Event) -> Result<Event, Error> {
-        let Position { input, file, row, .. } = event.position;
-        let input = &self.inputs[usize::from(input)];
-        let refused = |column: Option<&str>, what: String| Error::row(&input.file(file).shown, row, column, what);
+        let position = event.position;
+        let refused = |column: Option<&str>, what: String| position.refused(&self.inputs, column, what);
         if let Some(shift) = &self.shift {
             let now = event.due.map_or_else(|| self.clock.utc(), |due| self.clock.utc_at(due));
             // A later round has the times of the first one in its bodies.
-            let by = now.0 - (event.ts.0 - input.shift(file));
+            let by = now.0 - position.recorded(event.ts, &self.inputs).0;
             let moved = shift.moved(&event.body, by, &self.bodies);
             event.body = moved.map_err(|(column, what)| {
                 refused(Some(column.as_str()).filter(|column| !column.is_empty()), format!("--shift: {what}"))

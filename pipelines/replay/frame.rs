@@ -287,7 +287,8 @@ impl Framer {
     ) -> Result<[u8; 32], CellFault> {
         let Self { frame, id, .. } = self;
         let (wanted, Frame { id_header, filter, .. }) = (frame.wanted(rows.input), &*frame);
-        let (round, input) = (frame.round(position), &frame.inputs[usize::from(position.input)]);
+        let input = position.input_in(&frame.inputs);
+        let round = input.round(position.file);
         if wanted.id.is_empty() {
             let mut hasher = frame.place(position);
             if round > 0 {
@@ -334,9 +335,8 @@ impl Chunk {
 impl Frame {
     /// What tells a row from all others of a round: input, file, row.
     fn place(&self, position: Position) -> Sha256 {
-        let input = &self.inputs[usize::from(position.input)];
-        let file = &input.file(position.file).within;
-        let parts = [input.name.as_bytes(), b"\0", file.as_bytes(), b"\0", &position.row.to_be_bytes()];
+        let (input, file) = (position.input_in(&self.inputs), position.source_in(&self.inputs));
+        let parts = [input.name.as_bytes(), b"\0", file.within.as_bytes(), b"\0", &position.row.to_be_bytes()];
         parts.iter().fold(Sha256::new(), Digest::chain_update)
     }
 
@@ -345,15 +345,8 @@ impl Frame {
         &self.wanted[usize::from(input)]
     }
 
-    /// The round of `--loop`, from 0.
-    fn round(&self, position: Position) -> u32 {
-        self.inputs[usize::from(position.input)].round(position.file)
-    }
-
-    #[cold]
     fn refused(&self, position: Position, column: Option<&str>, what: impl std::fmt::Display) -> Error {
-        let Position { input, file, row, .. } = position;
-        Error::row(&self.inputs[usize::from(input)].file(file).shown, row, column, what)
+        position.refused(&self.inputs, column, what)
     }
 }
 

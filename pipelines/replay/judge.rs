@@ -107,8 +107,7 @@ pub(super) fn answered(attempt: &Attempt) -> Result<&Answer, Verdict> {
 
 /// The error of an event that ends the replay.
 pub(super) fn failed(inputs: &[Arc<Input>], event: &Event, cause: Cause, why: &str) -> Error {
-    let Position { input, file, row, .. } = event.position;
-    let file = inputs[usize::from(input)].file(file).shown.clone();
+    let (file, row) = (event.position.source_in(inputs).shown.clone(), event.position.row);
     let next = match cause {
         Cause::Rejected | Cause::Differs => {
             "--dead-letter FILE keeps refused events and goes on, --drop-on leaves them out; the same command goes on \

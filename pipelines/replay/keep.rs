@@ -229,7 +229,7 @@ impl<C: Clock> Desk<C> {
             }
         };
         let figures = &*self.keeper.live.0;
-        let recorded = self.recorded(position, ts).0;
+        let recorded = position.recorded(ts, &self.keeper.inputs).0;
         if self.noted == 0 {
             figures.first.store(recorded, Ordering::Relaxed);
             figures.last.store(recorded, Ordering::Relaxed);
@@ -249,11 +249,6 @@ impl<C: Clock> Desk<C> {
         Ok(())
     }
 
-    /// The time that an event has in its file.
-    fn recorded(&self, position: Position, ts: Micros) -> Micros {
-        Micros(ts.0 - self.keeper.inputs[usize::from(position.input)].shift(position.file))
-    }
-
     #[cold]
     fn letter(
         &mut self,
@@ -266,17 +261,17 @@ impl<C: Clock> Desk<C> {
             None => event.body.to_vec(),
             Some(packing) => packing.unpacked(&event.body).map_err(|error| Error::Internal(error.to_string()))?,
         };
-        let input = &self.keeper.inputs[usize::from(position.input)];
         let letter = Letter {
-            time: self.recorded(position, event.ts),
+            time: position.recorded(event.ts, &self.keeper.inputs),
             id: event.id_text(),
             key: event.line,
             request: event.request_line().map(String::from_utf8_lossy).unwrap_or_default().into_owned(),
             head: String::from_utf8_lossy(event.head_and_key().0).into_owned(),
             body,
         };
-        let file = &input.file(position.file).shown;
-        let (input, row, status) = (&input.name, position.row + 1, *status);
+        let inputs = &self.keeper.inputs;
+        let (input, file) = (&position.input_in(inputs).name, &position.source_in(inputs).shown);
+        let (row, status) = (position.row + 1, *status);
         letter.write(&Refused { input, file, row, status, answer, attempts }, &mut self.lines);
         Ok(())
     }
