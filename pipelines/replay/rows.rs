@@ -105,56 +105,42 @@ impl Rows {
 
     /// Appends the body of `row`.
     pub(super) fn body(&self, row: usize, wanted: &Wanted, out: &mut Vec<u8>) -> Result<(), CellFault> {
-        if let Cells::Letters { texts, from } = &self.cells {
-            out.extend_from_slice(texts.body(from + row));
-            return Ok(());
-        }
-        if let Cells::Picked(picked) = &self.cells {
-            let (rows, at) = &picked[row];
-            return rows.body(*at, wanted, out);
-        }
-        if let Cells::Sorted { texts, .. } = &self.cells {
-            // What is the body was decided when it was sorted.
-            out.extend_from_slice(texts.body(row));
-            return Ok(());
-        }
-        if let Some(place) = wanted.body {
-            return if self.cell(row, place, wanted, out)? {
-                Ok(())
-            } else {
-                Err(CellFault::new(&wanted.names[place], "null; the column of --body-column has to have a value"))
-            };
-        }
-        match &self.cells {
-            Cells::Table { table, from } => table.body(from + row, out),
-            Cells::Texts { texts, from } | Cells::Letters { texts, from } => {
-                out.extend_from_slice(texts.body(from + row));
-                Ok(())
+        let (texts, at) = match (&self.cells, wanted.body) {
+            (Cells::Picked(picked), _) => {
+                let (rows, at) = &picked[row];
+                return rows.body(*at, wanted, out);
             }
-            Cells::Picked(_) | Cells::Sorted { .. } => Ok(()),
-        }
+            (Cells::Table { .. } | Cells::Texts { .. }, Some(place)) => {
+                return if self.cell(row, place, wanted, out)? {
+                    Ok(())
+                } else {
+                    Err(CellFault::new(&wanted.names[place], "null; the column of --body-column has to have a value"))
+                };
+            }
+            (Cells::Table { table, from }, None) => return table.body(from + row, out),
+            // The body of a letter is the event's own, whatever --body-column says.
+            (Cells::Texts { texts, from }, None) | (Cells::Letters { texts, from }, _) => (texts, from + row),
+            // The sort has applied --body-column already.
+            (Cells::Sorted { texts, .. }, _) => (texts, row),
+        };
+        out.extend_from_slice(texts.body(at));
+        Ok(())
     }
 
     /// Appends the value of a wanted column as plain text: a text as it is, any other value as its JSON. False where it is
     /// null or not there.
     pub(super) fn cell(&self, row: usize, place: usize, wanted: &Wanted, out: &mut Vec<u8>) -> Result<bool, CellFault> {
-        match &self.cells {
-            Cells::Table { table, from } => table.cell(from + row, place, &wanted.names[place], out),
-            Cells::Texts { texts, from } | Cells::Letters { texts, from } => {
-                let cell = texts.cell(from + row, place);
-                out.extend_from_slice(cell.unwrap_or_default());
-                Ok(cell.is_some())
-            }
+        let cell = match &self.cells {
             Cells::Picked(picked) => {
                 let (rows, at) = &picked[row];
-                rows.cell(*at, place, wanted, out)
+                return rows.cell(*at, place, wanted, out);
             }
-            Cells::Sorted { texts, .. } => {
-                let cell = texts.cell(row, place);
-                out.extend_from_slice(cell.unwrap_or_default());
-                Ok(cell.is_some())
-            }
-        }
+            Cells::Table { table, from } => return table.cell(from + row, place, &wanted.names[place], out),
+            Cells::Texts { texts, from } | Cells::Letters { texts, from } => texts.cell(from + row, place),
+            Cells::Sorted { texts, .. } => texts.cell(row, place),
+        };
+        out.extend_from_slice(cell.unwrap_or_default());
+        Ok(cell.is_some())
     }
 
     /// Id, order key, request line and header lines of a row that is a dead letter.
