@@ -503,18 +503,21 @@ impl Start {
         C: Clock,
     {
         let before = self.before();
-        let Self { replay, disk, state, saved, output } = self;
+        let (replay, parts) = self.parts(Framing::SameThread, clock, stop, live.clone(), stats);
         let judge = StatusJudge::new(replay.inputs.clone(), replay.options.rules.clone());
-        let (standings, framing, figures) = (saved.inputs, Framing::SameThread, live.clone());
-        let parts = Parts { gate, judge, clock, stop, stats, live: figures, disk, state, output, standings, framing };
-        let done = producer::run(&replay, parts).await;
+        let done = producer::run(&replay, gate, judge, parts).await;
         Outcome { totals: live.totals(), before, error: done.err() }
     }
 
-    async fn try_run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Result<(), Error> {
+    /// The replay, and what it works with.
+    fn parts<C>(self, framing: Framing, clock: C, stop: Stop, live: Live, stats: PushStats) -> (Replay, Parts<C>) {
         let Self { replay, disk, state, saved, output } = self;
-        let (options, standings, kept) = (&replay.options, saved.inputs, state.clone());
-        let framing = Framing::OwnThread;
+        (replay, Parts { clock, stop, stats, live, disk, state, output, standings: saved.inputs, framing })
+    }
+
+    async fn try_run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Result<(), Error> {
+        let (replay, parts) = self.parts(Framing::OwnThread, clock, stop, live, stats);
+        let (options, kept) = (&replay.options, parts.state.clone());
         let judge = StatusJudge::new(replay.inputs.clone(), options.rules.clone());
         let done = match &options.sink {
             Sink::Http(target) => {
@@ -522,28 +525,20 @@ impl Start {
                 if let Some(batching) = options.batching.clone() {
                     let (inputs, rules) = (replay.inputs.clone(), options.rules.clone());
                     let judge = BatchJudge { inputs, rules, verdicts: batching.verdicts.clone() };
-                    let parts =
-                        Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
-                    producer::run_batches(&replay, batching, parts).await
+                    producer::run_batches(&replay, batching, gate, judge, parts).await
                 } else {
-                    let parts =
-                        Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
-                    producer::run(&replay, parts).await
+                    producer::run(&replay, gate, judge, parts).await
                 }
             }
             Sink::Lines(_) => {
-                let gate =
-                    LineGate(output.clone().ok_or_else(|| Error::Internal("the output is not open".to_owned()))?);
-                let judge = SinkJudge(judge);
-                let parts = Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
-                producer::run(&replay, parts).await
+                let output = parts.output.clone();
+                let gate = LineGate(output.ok_or_else(|| Error::Internal("the output is not open".to_owned()))?);
+                producer::run(&replay, gate, SinkJudge(judge), parts).await
             }
             #[cfg(feature = "kafka")]
             Sink::Kafka(topic) => {
                 let gate = KafkaGate::open(topic, options.attempt_timeout)?;
-                let judge = SinkJudge(judge);
-                let parts = Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing };
-                producer::run(&replay, parts).await
+                producer::run(&replay, gate, SinkJudge(judge), parts).await
             }
         };
         if let (Ok(()), Some(state)) = (&done, kept) {

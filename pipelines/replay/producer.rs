@@ -6,13 +6,13 @@
 /// # Errors
 ///
 /// Any stage's [`Error`].
-pub(super) async fn run<G, J, C>(replay: &Replay, parts: Parts<G, J, C>) -> Result<(), Error>
+pub(super) async fn run<G, J, C>(replay: &Replay, gate: G, judge: J, parts: Parts<C>) -> Result<(), Error>
 where
     G: Gate<Connection: Takes<Event>>,
     J: Judge<Event, Delivered = Delivered, Error = Error>,
     C: Clock,
 {
-    let Stages { gate, judge, events, push, keeper, .. } = stages(replay, parts)?;
+    let Stages { events, push, keeper, .. } = stages(replay, parts)?;
     events
         // Retries happen inside, so that events of a key keep their order.
         .push(gate, judge, push)
@@ -29,13 +29,15 @@ where
 pub(super) async fn run_batches<G, C>(
     replay: &Replay,
     batching: Batching,
-    parts: Parts<G, BatchJudge, C>,
+    gate: G,
+    judge: BatchJudge,
+    parts: Parts<C>,
 ) -> Result<(), Error>
 where
     G: Gate<Connection: Takes<Batch>>,
     C: Clock,
 {
-    let Stages { gate, judge, events, push, keeper, clock, bodies } = stages(replay, parts)?;
+    let Stages { events, push, keeper, clock, bodies } = stages(replay, parts)?;
     let maker = replay.maker(batching.form, bodies);
     events
         // Behind pace and rate, which count events; a batch never waits for them longer than it may.
@@ -48,12 +50,12 @@ where
 }
 
 /// The chain up to the push, and what its end is made of.
-fn stages<G, J, C: Clock>(
+fn stages<C: Clock>(
     replay: &Replay,
-    parts: Parts<G, J, C>,
-) -> Result<Stages<G, J, C, impl Stream<Item = Result<Event, Error>> + use<G, J, C>>, Error> {
+    parts: Parts<C>,
+) -> Result<Stages<C, impl Stream<Item = Result<Event, Error>> + use<C>>, Error> {
     let options = &replay.options;
-    let Parts { gate, judge, clock, stop, stats, live, disk, state, output, standings, framing } = parts;
+    let Parts { clock, stop, stats, live, disk, state, output, standings, framing } = parts;
     // Requests that are sent beyond the last save, and so what a crash can repeat.
     let credit = Credit::new(requests_beyond(options));
     let bodies = ByteBudget::new(BODIES);
@@ -75,12 +77,10 @@ fn stages<G, J, C: Clock>(
         .throttle(clock.clone(), options.rate.clone(), None)
         // Only now is it known when an event is due.
         .map(move |event| event.and_then(|event| finisher.finish(event)));
-    Ok(Stages { gate, judge, events, push, keeper, clock, bodies })
+    Ok(Stages { events, push, keeper, clock, bodies })
 }
 
-struct Stages<G, J, C, S> {
-    gate: G,
-    judge: J,
+struct Stages<C, S> {
     events: S,
     push: PushOptions<C>,
     keeper: Keeper<C>,
@@ -169,12 +169,8 @@ const WINDOW: usize = 65_536;
 /// Without so many answers, it is saved after this time.
 const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a replay works with, beside its options.
-pub(super) struct Parts<G, J, C> {
-    /// The receiver.
-    pub(super) gate: G,
-    /// What its answers mean.
-    pub(super) judge: J,
+/// What a replay works with, besides its options, the receiver and what the receiver's answers mean.
+pub(super) struct Parts<C> {
     /// The clock.
     pub(super) clock: C,
     /// The wish to stop.
