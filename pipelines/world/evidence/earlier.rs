@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::summary::{Start, StartOutput, Summary, ToldDigest};
+use super::start::{Start, StartOutput};
+use super::summary::{Summary, ToldDigest};
 use super::utc;
 use crate::model::{Hex64, Micros, OutputId};
 
@@ -101,7 +102,7 @@ impl EarlierStart {
 
 #[cfg(test)]
 mod tests {
-    use super::super::summary::testing;
+    use super::super::start::testing;
     use super::*;
     use crate::evidence::{End, Status, Tally};
     use wsp::deliver::PushCounts;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use wsp::store::{Key, ObjectStore};
 
 use super::record::{Status, Verdict};
-use super::summary::Limits;
+use super::start::Limits;
 use super::{key, run_prefix, unavailable};
 use crate::model::{Hex32, Hex64, Lane, Lanes, Micros, PlatformRunId, Refusal, ScenarioId, json};
 

@@ -19,7 +19,8 @@ use wsp::deliver::PushCounts;
 
 use super::record::{Status, Verdict};
 use super::series::{EventTimeSeries, RunSeries, WallSeries};
-use super::summary::{End, OutputSummary, SUMMARY_SCHEMA, Start, StartOutput, Summary};
+use super::start::{Start, StartOutput};
+use super::summary::{End, OutputSummary, SUMMARY_SCHEMA, Summary};
 use super::tally::{Counts, Spread};
 use super::utc;
 use crate::model::{Digested, EventDigest, Lane, LaneKey, Lanes, Micros, Reason, Refusal};

@@ -27,6 +27,7 @@ mod series;
 mod session;
 mod session_file;
 mod spool;
+mod start;
 mod summaries;
 mod summary;
 mod tally;
@@ -49,13 +50,14 @@ pub use series::{EventTimeSeries, RunSeries, WallSeries};
 pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
 pub use session_file::SessionLog;
 pub use spool::{LastWords, Spool};
-pub use summaries::Summaries;
 #[cfg(test)]
-pub(crate) use summary::testing;
-pub use summary::{
-    DeliverySettings, DigestKind, End, Limits, OutputSummary, Producer, ReadySource, ResumedAfter, RunIds,
-    START_SCHEMA, START_SCHEMA_BEFORE, SUMMARY_SCHEMA, SUMMARY_SCHEMA_BEFORE, Start, StartOutput, Summary, ToldDigest,
+pub(crate) use start::testing;
+pub use start::{
+    DeliverySettings, Limits, Producer, ReadySource, ResumedAfter, RunIds, START_SCHEMA, START_SCHEMA_BEFORE, Start,
+    StartOutput,
 };
+pub use summaries::Summaries;
+pub use summary::{DigestKind, End, OutputSummary, SUMMARY_SCHEMA, SUMMARY_SCHEMA_BEFORE, Summary, ToldDigest};
 pub use tally::{Counts, OutputTally, Spread, Tally};
 pub use told::{Fact, Told};
 pub use unstarted::Unstarted;

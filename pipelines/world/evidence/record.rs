@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wsp::store::{Key, ObjectStore};
 
-use super::summary::{End, Limits};
+use super::start::Limits;
+use super::summary::End;
 use super::{key, run_prefix, unavailable, utc};
 use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Reason, Refusal, ScenarioId, json};
 

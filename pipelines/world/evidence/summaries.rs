@@ -15,7 +15,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wsp::store::{Key, ObjectStore};
 
-use super::summary::{START_SCHEMA, SUMMARY_SCHEMA, Start, Summary};
+use super::start::{START_SCHEMA, Start};
+use super::summary::{SUMMARY_SCHEMA, Summary};
 use super::{document, key, run_prefix, unavailable};
 use crate::model::{Lane, PlatformRunId, Reason, Refusal};
 

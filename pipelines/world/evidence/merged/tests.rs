@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::super::summary::testing;
+use super::super::start::testing;
 use super::super::tally::Tally;
 use super::*;
 use crate::model::{Decision, Delivered, Hex64, Position};

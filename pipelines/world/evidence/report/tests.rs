@@ -6,7 +6,7 @@ use serde_json::json;
 use wsp::deliver::PushCounts;
 
 use super::*;
-use crate::evidence::summary::testing::start;
+use crate::evidence::testing::start;
 use crate::evidence::told::Fact;
 use crate::evidence::{Deferral, End, Start, Status, Summary, Tally};
 use crate::model::{Check, Decision, Delivered, Micros, Position, Reason, Refusal, Verdict};
