@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 use wsp::deliver::PushCounts;
 
 use super::record::{Status, Verdict};
-use super::series::{EventTimeSeries, RunSeries, WallSeries};
+use super::series::{BUCKETS, EventTimeSeries, RunSeries, WallSeries};
 use super::start::{Start, StartOutput};
-use super::summary::{End, OutputSummary, SUMMARY_SCHEMA, Summary};
+use super::summary::{End, OutputSummary, SUMMARY_SCHEMA, Summary, digest_of};
 use super::tally::{Counts, Spread};
 use super::utc;
-use crate::model::{Digested, EventDigest, Lane, LaneKey, Lanes, Micros, Reason, Refusal};
+use crate::model::{Digested, Lane, LaneKey, Lanes, Micros, Reason, Refusal};
 
 /// How one lane of a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,11 +127,7 @@ impl Summary {
             totals,
             pushes: parts.iter().fold(PushCounts::default(), |sum, part| sum + part.pushes),
             bottleneck: parts.iter().find_map(|part| part.bottleneck.clone()),
-            event_id_digest: outputs
-                .iter()
-                .map(|output| EventDigest::from(output.event_id_digest.clone()))
-                .sum::<EventDigest>()
-                .to_hex(),
+            event_id_digest: digest_of(&outputs),
             latency: spread(|part| part.latency),
             lag: spread(|part| part.lag),
             series: series_of(start.started, &parts, outputs.len()),
@@ -154,7 +150,7 @@ fn output_of(rank: usize, start: &StartOutput, parts: &[&Summary]) -> OutputSumm
     OutputSummary {
         start: start.clone(),
         counts,
-        // Spread have one form, so that as texts they are in order.
+        // Event times have one form, so that their order as texts is their order in time.
         first_ts_utc: of_lanes().filter_map(|output| output.first_ts_utc.clone()).min(),
         last_ts_utc: of_lanes().filter_map(|output| output.last_ts_utc.clone()).max(),
         event_id_digest: digest.to_hex(),
@@ -202,13 +198,10 @@ fn longest(a: Spread, b: Spread) -> Spread {
     }
 }
 
-/// Buckets of a merged series at most, as of a single one.
-const BUCKETS: u64 = 600;
-
 /// The widest of the parts' buckets, doubled until `span` fits.
 fn width(widths: impl Iterator<Item = u64>, span: u64) -> u64 {
     let mut width = widths.max().unwrap_or(0).max(1);
-    while span / width >= BUCKETS {
+    while span / width >= BUCKETS as u64 {
         width = width.saturating_mul(2);
     }
     width
@@ -232,28 +225,9 @@ fn wall_of(started: Micros, parts: &[&Summary]) -> WallSeries {
         width(parts.iter().map(|part| part.series.wall.bucket_us), parts.iter().map(end).max().unwrap_or(0));
     let mut merged = WallSeries { bucket_us, ..WallSeries::default() };
     let length = parts.iter().map(|part| (end(part) / bucket_us) as usize + 1).max().unwrap_or(0);
-    let counts = |column: fn(&WallSeries) -> &Vec<u64>| {
-        let mut all = vec![0; length];
-        for part in parts {
-            let wall = &part.series.wall;
-            for (i, count) in (0_u64..).zip(column(wall)) {
-                let place = (since(started, part.started) + i * wall.bucket_us) / bucket_us;
-                all[place as usize] += count;
-            }
-        }
-        all
-    };
-    let times = |column: fn(&WallSeries) -> &Vec<Option<u64>>| {
-        let mut all = vec![None; length];
-        for part in parts {
-            let wall = &part.series.wall;
-            for (i, time) in (0_u64..).zip(column(wall)) {
-                let place = (since(started, part.started) + i * wall.bucket_us) / bucket_us;
-                all[place as usize] = max(all[place as usize], *time);
-            }
-        }
-        all
-    };
+    let place = |part: &Summary, i: u64| (since(started, part.started) + i * part.series.wall.bucket_us) / bucket_us;
+    let counts = |column| column_of(parts, length, place, column, |a: u64, b| a + b);
+    let times = |column| column_of(parts, length, place, column, max);
     merged.admitted = counts(|wall| &wall.admitted);
     merged.duplicates = counts(|wall| &wall.duplicates);
     merged.quarantined = counts(|wall| &wall.quarantined);
@@ -263,6 +237,24 @@ fn wall_of(started: Micros, parts: &[&Summary]) -> WallSeries {
     merged.lag_p50_us = times(|wall| &wall.lag_p50_us);
     merged.lag_p99_us = times(|wall| &wall.lag_p99_us);
     merged
+}
+
+/// One column of all parts: each of their buckets is added to that at its `place`.
+fn column_of<T: Copy + Default>(
+    parts: &[&Summary],
+    length: usize,
+    place: impl Fn(&Summary, u64) -> u64,
+    column: fn(&WallSeries) -> &Vec<T>,
+    add: fn(T, T) -> T,
+) -> Vec<T> {
+    let mut all = vec![T::default(); length];
+    for part in parts {
+        for (i, value) in (0_u64..).zip(column(&part.series.wall)) {
+            let sum = &mut all[place(part, i) as usize];
+            *sum = add(*sum, *value);
+        }
+    }
+    all
 }
 
 fn event_time_of(parts: &[&Summary], outputs: usize) -> EventTimeSeries {

@@ -14,7 +14,7 @@ use super::times::Times;
 use crate::model::{Decision, Delivered, Micros};
 
 /// Buckets at most.
-const BUCKETS: usize = 600;
+pub(super) const BUCKETS: usize = 600;
 /// The first width of a wall bucket, in microseconds.
 const WALL_WIDTH: u64 = 50_000;
 /// The first width of an event-time bucket, in microseconds.

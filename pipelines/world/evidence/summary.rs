@@ -82,6 +82,11 @@ impl OutputSummary {
     }
 }
 
+/// The digest of a run: the sum of those of its outputs.
+pub(super) fn digest_of(outputs: &[OutputSummary]) -> Hex64 {
+    outputs.iter().map(|output| EventDigest::from(output.event_id_digest.clone())).sum::<EventDigest>().to_hex()
+}
+
 /// What evidence says of the answered events of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldDigest {
@@ -201,7 +206,7 @@ impl Summary {
             OutputSummary::new(start, tally, digested)
         });
         let outputs: Vec<OutputSummary> = outputs.collect();
-        let digest: EventDigest = outputs.iter().map(|output| output.event_id_digest.clone().into()).sum();
+        let event_id_digest = digest_of(&outputs);
         Self {
             outputs,
             schema: SUMMARY_SCHEMA.to_owned(),
@@ -220,7 +225,7 @@ impl Summary {
             pushes,
             bottleneck: None,
             emitted: tally.totals().emitted(),
-            event_id_digest: digest.to_hex(),
+            event_id_digest,
             latency: tally.latency(),
             lag: tally.lag(),
             series: tally.series(),
