@@ -38,7 +38,7 @@ fn a_verdict_moves_the_offset_past_it_and_what_was_passed_over() {
 }
 
 #[test]
-fn a_deferred_ready_waits_out_its_pause_and_holds_up_no_other() {
+fn a_deferred_message_waits_out_its_pause_and_holds_up_no_other() {
     let mut hold = Hold::<Note, i32, i64>::default();
     for offset in 0..2 {
         hold.arrived(0, offset, Some(note()));
@@ -162,7 +162,7 @@ proptest! {
                     let offset = position[at];
                     if offset < LOG {
                         position[at] += 1;
-                        // Whether a message is a READY is the message's own property.
+                        // A message is passed over or not each time it is read.
                         if offset % 4 == 3 {
                             decided[at][offset as usize] = true;
                             hold.arrived(partition, offset, None);
