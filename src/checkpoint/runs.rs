@@ -74,39 +74,24 @@ impl<M: Mark> Runs<M> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::watermark::testing::Summed;
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
-
-    /// An item, and the sum of something over the items that it stands for.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Remembered((usize, u64), u64);
-
-    impl Mark for Remembered {
-        type Place = (usize, u64);
-
-        fn place(&self) -> (usize, u64) {
-            self.0
-        }
-
-        fn after(self, before: Self) -> Self {
-            Self(self.0, self.1 + before.1)
-        }
-    }
 
     proptest! {
         #[test]
         fn they_are_the_set_of_what_was_added(added in proptest::collection::vec(0_u64..40, 0..80), from in 0_u64..40) {
             let (mut runs, mut set) = (Runs::new(), BTreeSet::new());
-            let mark = |seq: u64| Remembered((0, seq), seq * seq);
+            let mark = |seq: u64| Summed((0, seq), seq * seq);
             for seq in added {
                 prop_assert_eq!(runs.add(mark(seq)), set.insert(seq));
             }
             let held: Vec<u64> = runs.iter().flat_map(|run| run.first.1..=run.last_seq()).collect();
             prop_assert_eq!(&held, &set.iter().copied().collect::<Vec<_>>());
             let spans: Vec<_> = runs.iter().copied().collect();
-            let sum = |run: &Run<Remembered>| (run.first.1..=run.last_seq()).map(|seq| seq * seq).sum();
-            let is_as_added = |run: &Run<Remembered>| run.last == Remembered((0, run.last_seq()), sum(run));
+            let sum = |run: &Run<Summed>| (run.first.1..=run.last_seq()).map(|seq| seq * seq).sum();
+            let is_as_added = |run: &Run<Summed>| run.last == Summed((0, run.last_seq()), sum(run));
             prop_assert!(spans.iter().all(is_as_added));
             prop_assert!(spans.windows(2).all(|pair| pair[0].last_seq() + 1 < pair[1].first.1), "none touch");
             let expected = spans.first().copied().filter(|run| run.first.1 == from);

@@ -137,14 +137,12 @@ impl<M: Mark> Watermark<M> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
+pub(super) mod testing {
+    use super::Mark;
 
     /// An item, and the sum of the numbers of those that it stands for, each of them squared.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Summed((usize, u64), u64);
+    pub(in super::super) struct Summed(pub(in super::super) (usize, u64), pub(in super::super) u64);
 
     impl Mark for Summed {
         type Place = (usize, u64);
@@ -157,6 +155,14 @@ mod tests {
             Self(self.0, self.1 + before.1)
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Summed;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     proptest! {
         /// Any answers in any order, against a set of all that was answered.
