@@ -85,7 +85,7 @@ impl Lane {
 
     /// All lanes of the run, this one among them, by index.
     pub fn all(self) -> impl Iterator<Item = Self> {
-        (0..self.count.get()).map(move |index| Self { index, ..self })
+        Lanes { count: self.count, by: self.by }.lanes()
     }
 
     /// What decides.
