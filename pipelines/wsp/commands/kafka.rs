@@ -65,8 +65,7 @@ impl Caller for Calls {
     fn call(&self, calls: Vec<Outgoing>) -> BoxFuture<'_, Result<(), Refusal>> {
         let (options, clock) = (self.options.clone(), self.clock);
         Box::pin(async move {
-            let publish = move || calls.iter().try_for_each(|call| options.publish(call, &clock).map(drop));
-            let published = tokio::task::spawn_blocking(publish).await;
+            let published = tokio::task::spawn_blocking(move || options.publish_each(&calls, &clock)).await;
             published.unwrap_or_else(|error| Err(Refusal::new(Reason::InternalError, error.to_string())))
         })
     }

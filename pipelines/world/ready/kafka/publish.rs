@@ -1,4 +1,4 @@
-//! Puts a message on the topic: one producer for one message.
+//! Puts messages on the topic, one after the other.
 
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
@@ -68,13 +68,34 @@ impl KafkaOptions {
     ///
     /// `CONTROL_TOPIC_UNREACHABLE` where settings are missing or wrong, the broker refuses us, or it does not answer in time.
     pub fn publish<C: Clock>(&self, ready: &Outgoing, clock: &C) -> Result<Published, Refusal> {
+        self.send(&self.producer(clock)?, ready, clock)
+    }
+
+    /// The same for each of these messages, over one connection. The first that is not taken ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`KafkaOptions::publish`].
+    pub fn publish_each<C: Clock>(&self, messages: &[Outgoing], clock: &C) -> Result<(), Refusal> {
+        let producer = self.producer(clock)?;
+        messages.iter().try_for_each(|message| self.send(&producer, message, clock).map(drop))
+    }
+
+    fn producer<C: Clock>(&self, clock: &C) -> Result<BaseProducer<Report>, Refusal> {
         let wall = clock.clone();
         let tokens = self.iam().map(|iam| Box::new(move || iam.token(wall.utc())) as Tokens);
         let report = Report { watch: Watch::with(tokens), delivered: Mutex::default() };
-        let producer: BaseProducer<Report> = self
-            .producer_config()?
-            .create_with_context(report)
-            .map_err(|error| unreachable(self, &without_value(&error)))?;
+        let producer = self.producer_config()?.create_with_context(report);
+        producer.map_err(|error| unreachable(self, &without_value(&error)))
+    }
+
+    /// Sends a message and waits for its delivery. No other message of `producer` is on its way.
+    fn send<C: Clock>(
+        &self,
+        producer: &BaseProducer<Report>,
+        ready: &Outgoing,
+        clock: &C,
+    ) -> Result<Published, Refusal> {
         let record = BaseRecord::to(&self.topic).key(&ready.partition_key).payload(&ready.body[..]);
         producer.send(record).map_err(|(error, _)| unreachable(self, &error.to_string()))?;
         // librdkafka gives up by itself; the second bound is for one that doesn't.
@@ -93,8 +114,8 @@ impl KafkaOptions {
                 Some(Ok((partition, offset))) => {
                     return Ok(Published { place: format!("{}/{partition}/{offset}", self.topic), new: true });
                 }
-                Some(Err(error)) => return Err(self.not_taken(&producer, last, &error.to_string())),
-                None if clock.now() > end => return Err(self.not_taken(&producer, last, "no answer")),
+                Some(Err(error)) => return Err(self.not_taken(producer, last, &error.to_string())),
+                None if clock.now() > end => return Err(self.not_taken(producer, last, "no answer")),
                 None => {}
             }
         }
