@@ -14,7 +14,6 @@ use wsp::deliver::{Gate, Takes};
 
 use super::stream::{Opened, Run, Streamed};
 use super::{Service, prepare};
-use crate::checkpoint::{CheckpointScope, RowCursors, SharedScope};
 use crate::deferral::PacksLook;
 use crate::evidence::{SessionEvent, SessionLog, Status, Summary, reason_words};
 use crate::model::{CheckList, Event, Hex32, OutputId, PlatformRunId, Reason, Refusal, ScenarioId, json};
@@ -213,10 +212,8 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         session: &SessionLog<C>,
         result: &mut Directed,
     ) -> Streamed {
-        let scope = SharedScope::new(scope);
-        let held = Box::new(scope.clone()) as Box<dyn CheckpointScope<RowCursors>>;
         let settings = &self.settings;
-        let run = Run { by: None, prepared, checks, scope: held, resumed, session, settings };
+        let run = Run { by: None, prepared, checks, scope: scope.clone(), resumed, session, settings };
         let streamed = self.stream(run).instrument(info_span!("stream")).await.unwrap_or_else(Streamed::refused);
         // Where another producer has the run now, the summary is that one's to give.
         let lost = streamed.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::CheckpointLeaseLost);

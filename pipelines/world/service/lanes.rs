@@ -17,7 +17,7 @@ use wsp::deliver::{Gate, Takes};
 use super::worker::{Left, Worker};
 use super::{Service, Taken};
 use crate::checkpoint::Earlier;
-use crate::evidence::{LastWords, RunEvidence, SessionEvent, SessionLog, Started, Status, Summaries, Summary, Verdict};
+use crate::evidence::{Facts, RunEvidence, SessionEvent, SessionLog, Started, Status, Summaries, Summary, Verdict};
 use crate::lanes::{self, Current, LaneAnchor, LaneBook, LaneRound, RunEnd, TASKS_SCHEMA, TaskSet};
 use crate::model::{CheckList, Event, Hex64, Micros, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
@@ -27,7 +27,7 @@ use crate::profile::LanesWiring;
 use crate::ready::{Ready, Source};
 use crate::resuming::Resumed;
 use crate::run::facts;
-use crate::run_evidence::{By, ending, pins, provenance, start_of};
+use crate::run_evidence::{By, ending, pins, start_of};
 
 /// Looks at the record of the worker that decided, before another one completes it.
 const LOOKS: u32 = 10;
@@ -53,6 +53,11 @@ impl<'a, C> SharedRun<'a, C> {
 
     pub(super) fn by(&self) -> By<'a> {
         By { ready: self.ready, source: self.source }
+    }
+
+    /// Its facts, which name its lanes.
+    fn facts(&self) -> Facts {
+        self.evidence.facts.clone().over_lanes(Some(self.wiring.lanes))
     }
 }
 
@@ -204,8 +209,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             resumed_rows: 0,
             deferred: self.waiting.over(run.message_id(), run.home, self.clock.utc()).await?,
         };
-        let facts = run.evidence.facts.clone().over_lanes(Some(tasks.lanes));
-        facts.started(run.message_id(), &started, tasks.start.started).await?;
+        run.facts().started(run.message_id(), &started, tasks.start.started).await?;
         run.session.write(&SessionEvent::engine_world_selected(&run.prepared.engine_root));
         Ok(())
     }
@@ -227,16 +231,11 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         }
         let summary = Summary::of_lanes(tasks.start.clone(), tasks.lanes, &ends);
         let verdict = Verdict {
-            message_id: run.message_id().clone(),
-            run_id: run.ready.payload.run_id.clone(),
-            status: summary.status,
             reason: summary.reason,
             emitted: summary.emitted,
             engine_run_root: Some(run.prepared.engine_root.clone()),
-            scenario_id: run.ready.payload.scenario_id.clone(),
-            waits_for: Vec::new(),
             ending: ending(&summary),
-            ts: self.clock.utc(),
+            ..self.refused(run.ready, None, summary.status).verdict
         };
         round.decide(RunEnd { verdict, summary: Box::new(summary) }).await
     }
@@ -253,21 +252,9 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             run.session.write(&SessionEvent::stream_complete(root, status, verdict.reason, verdict.emitted));
         }
         self.telemetry.ended(&summary);
-        let words = LastWords {
-            home: run.home.clone(),
-            lane: crate::model::Lane::WHOLE,
-            pins: pins(&run.prepared.identity),
-            provenance: provenance(&self.profile),
-            verdict: verdict.clone(),
-            summary: Some(summary.clone()),
-        };
         let mut taken = Taken { verdict, refusal, summary: Some(summary), standing: None, unwritten: None };
-        if !ours && self.is_recorded(run, &taken.verdict).await? {
-            return Ok(taken);
-        }
-        if let Err(error) = self.in_time(Box::pin(words.write(&self.store))).await {
-            self.spool.keep(&self.unwritten(run.home), words);
-            taken.unwritten = Some(error);
+        if ours || !self.is_recorded(run, &taken.verdict).await? {
+            self.last_words(run.home, pins(&run.prepared.identity), &mut taken).await;
         }
         Ok(taken)
     }
@@ -291,7 +278,6 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         if run.evidence.records.standing(run.message_id()).await?.is_some() {
             return Ok(());
         }
-        let facts = run.evidence.facts.clone().over_lanes(Some(run.wiring.lanes));
-        RunEvidence { records: run.evidence.records.clone(), facts }.end(&end.verdict).await
+        RunEvidence { records: run.evidence.records.clone(), facts: run.facts() }.end(&end.verdict).await
     }
 }

@@ -23,7 +23,7 @@ use wsp::deliver::{Gate, Takes};
 use wsp::stop::Stop;
 use wsp::store::ObjectStore;
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, RowCursors, SharedScope};
+use crate::checkpoint::{CheckpointStore, RowCursors};
 use crate::evidence::{
     Cancelled, Facts, LastWords, Pins, Records, SessionEvent, SessionLog, Spool, Started, Status, Summary, Verdict,
 };
@@ -305,9 +305,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         let mut hold = None;
         let streamed = match (prepared, opened) {
             (Some(prepared), Ok(Opened { store, scope, resumed })) => {
-                let scope = SharedScope::new(scope);
                 hold = Some((store, scope.clone()));
-                let scope = Box::new(scope) as Box<dyn CheckpointScope<RowCursors>>;
                 let by = Some(By { ready, source });
                 let (checks, settings) = (&checks, &self.settings);
                 let run = Run { by, prepared: &prepared, checks, scope, resumed, session, settings };
@@ -320,14 +318,23 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             // Another producer has the run now, and its verdict is that one's to give.
             return self.defer(ready, home, lost).await;
         }
-        let status = if streamed.refusal.is_none() { Status::Streamed } else { Status::Failed };
-        let mut taken = self.refused(ready, streamed.refusal, status);
-        taken.verdict.emitted = streamed.emitted;
+        let mut taken = self.came_to(ready, streamed);
         taken.verdict.engine_run_root = Some(engine_root.clone());
-        taken.verdict.ending = streamed.summary.as_deref().and_then(ending);
-        taken.summary = streamed.summary;
-        let reason = taken.verdict.reason;
-        session.write(&SessionEvent::stream_complete(&engine_root, status, reason, streamed.emitted));
+        taken.verdict.ending = taken.summary.as_deref().and_then(ending);
+        let Verdict { status, reason, emitted, .. } = taken.verdict;
+        session.write(&SessionEvent::stream_complete(&engine_root, status, reason, emitted));
+        self.last_words(home, pins, &mut taken).await;
+        if let Some((store, scope)) = hold {
+            // The verdict stands: whoever comes next, here or elsewhere, may have the checkpoint now.
+            drop(scope);
+            self.released(&*store).await;
+        }
+        Ok(taken)
+    }
+
+    /// Writes the evidence of a run's end. The run is what it is, whether or not the store takes it now: where it does not, it
+    /// is kept on this machine.
+    async fn last_words(&self, home: &PlatformRunId, pins: Pins, taken: &mut Taken) {
         let words = LastWords {
             home: home.clone(),
             lane: self.profile.lane,
@@ -336,17 +343,10 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             verdict: taken.verdict.clone(),
             summary: taken.summary.clone(),
         };
-        // The run is what it is, whether or not the store takes it now.
         if let Err(error) = self.in_time(Box::pin(words.write(&self.store).instrument(info_span!("evidence")))).await {
             self.spool.keep(&self.unwritten(home), words);
             taken.unwritten = Some(error);
         }
-        if let Some((store, scope)) = hold {
-            // The verdict stands: whoever comes next, here or elsewhere, may have the checkpoint now.
-            drop(scope);
-            self.released(&*store).await;
-        }
-        Ok(taken)
     }
 
     /// The checks of a run, unless they take too long after a stop.
@@ -413,6 +413,16 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             ts: self.clock.utc(),
         };
         Taken { verdict, refusal, summary: None, standing: None, unwritten: None }
+    }
+
+    /// The verdict on a run, or a lane of it, that was streamed to this.
+    fn came_to(&self, ready: &Ready, streamed: Streamed) -> Taken {
+        let Streamed { emitted, refusal, summary } = streamed;
+        let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
+        let mut taken = self.refused(ready, refusal, status);
+        taken.verdict.emitted = emitted;
+        taken.summary = summary;
+        taken
     }
 
     fn duplicate(&self, ready: &Ready, standing: Status) -> Taken {

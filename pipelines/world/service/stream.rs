@@ -12,7 +12,7 @@ use wsp::clock::Clock;
 use wsp::deliver::{Gate, PushStats, Takes};
 use wsp::telemetry::Counter;
 
-use crate::checkpoint::{CheckpointScope, CheckpointStore, RowCursors, Unsaved};
+use crate::checkpoint::{CheckpointScope, CheckpointStore, RowCursors, SharedScope, Unsaved};
 use crate::evidence::{End, LiveTally, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
 use crate::model::{CheckList, Event, Lane, Reason, Refusal};
 use crate::oracle::Resume;
@@ -34,7 +34,7 @@ pub(super) struct Run<'a, C> {
     pub(super) prepared: &'a Prepared,
     pub(super) checks: &'a CheckList,
     /// Its checkpoint, held.
-    pub(super) scope: Box<dyn CheckpointScope<RowCursors>>,
+    pub(super) scope: SharedScope,
     /// Where it goes on.
     pub(super) resumed: Resumed,
     pub(super) session: &'a SessionLog<C>,
@@ -45,7 +45,8 @@ pub(super) struct Run<'a, C> {
 /// A held checkpoint.
 pub(super) struct Opened {
     pub(super) store: Box<dyn CheckpointStore<RowCursors>>,
-    pub(super) scope: Box<dyn CheckpointScope<RowCursors>>,
+    /// A clone is kept until the outcome of the run is on record.
+    pub(super) scope: SharedScope,
     /// Where the run goes on.
     pub(super) resumed: Resumed,
 }
@@ -70,7 +71,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;
         let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
         let resumed = resuming::take_up(prepared, &mut *scope).await?;
-        Ok(Opened { store, scope, resumed })
+        Ok(Opened { store, scope: SharedScope::new(scope), resumed })
     }
 
     /// Streams a run to its end, good or bad.
@@ -116,7 +117,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         let parts = Parts {
             gate: self.gate.clone(),
             clock: self.clock.clone(),
-            scope,
+            scope: Box::new(scope),
             earlier,
             stop: self.stop.clone(),
             stats: pushes.clone(),

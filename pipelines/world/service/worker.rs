@@ -20,13 +20,14 @@ use wsp::clock::Clock;
 use wsp::deliver::{Gate, Takes};
 use wsp::pace::Anchor;
 
-use super::Service;
 use super::lanes::SharedRun;
 use super::stream::{Opened, Run, Streamed};
-use crate::checkpoint::{CheckpointScope, LeaseState, RowCursors, SharedScope};
-use crate::evidence::{LaneEnd, Status};
+use super::{Service, Taken};
+use crate::checkpoint::{CheckpointScope, LeaseState};
+use crate::evidence::LaneEnd;
 use crate::lanes::{LaneNote, LaneRound, Look, Reached, SharedPace, TaskSet};
 use crate::model::{Event, Lane, Micros, Reason, Refusal};
+use crate::prepare::Prepared;
 use crate::producer::Settings;
 
 /// Between two looks at the lanes.
@@ -268,9 +269,8 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
         let opening = Box::pin(service.open_scope(&prepared));
         let Opened { store, scope, resumed } = match service.unless_stopped(opening).await.flatten() {
             Ok(opened) => opened,
-            Err(refusal) => return self.not_opened(lane, refusal).await,
+            Err(refusal) => return self.not_opened(&prepared, refusal).await,
         };
-        let scope = SharedScope::new(scope);
         // Its last holder may have ended it before it let go; while we hold it, nobody does.
         let came = if self.round.has_ended(lane).await? {
             Came::Ended
@@ -281,17 +281,16 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
             self.round.note(lane, &note).await?;
             self.notes.borrow_mut().insert(lane.index(), (lane, note, reached.clone()));
             tracing::info!(%lane, epoch, "lane taken");
-            let held = Box::new(scope.clone()) as Box<dyn CheckpointScope<RowCursors>>;
             let shared = SharedPace { reached, ..self.settings.shared.clone() };
             let settings = &Settings { shared, ..self.settings.clone() };
             let (by, checks, session) = (Some(self.run.by()), self.run.checks, self.run.session);
-            let of_lane = Run { by, prepared: &prepared, checks, scope: held, resumed, session, settings };
+            let of_lane = Run { by, prepared: &prepared, checks, scope: scope.clone(), resumed, session, settings };
             let span = info_span!("stream", %lane);
             let streamed = Box::pin(service.stream(of_lane)).instrument(span).await;
             self.notes.borrow_mut().remove(&lane.index());
             let streamed = streamed?;
             let is_held = lease.state(service.clock.now()) == LeaseState::Held;
-            self.streamed(lane, streamed, is_held).await?
+            self.streamed(&prepared, streamed, is_held).await?
         };
         drop(scope);
         service.released(&*store).await;
@@ -299,7 +298,7 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
     }
 
     /// What a hold that was not had says of the lane.
-    async fn not_opened(&self, lane: Lane, refusal: Refusal) -> Result<Came, Refusal> {
+    async fn not_opened(&self, prepared: &Prepared, refusal: Refusal) -> Result<Came, Refusal> {
         match refusal.reason {
             Reason::CheckpointScopeBusy => Ok(Came::Busy),
             Reason::RunStopped => Ok(Came::Stopped),
@@ -307,48 +306,46 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
             Reason::CheckpointSaveFailed => Ok(Came::Waits(refusal)),
             reason if reason.defers() => Ok(Came::Waits(refusal)),
             _ => {
-                self.end(lane, Streamed::refused(refusal)).await?;
+                self.end(prepared, Streamed::refused(refusal)).await?;
                 Ok(Came::Ended)
             }
         }
     }
 
     /// Notes what the streaming of a lane came to. An end is written by who holds the lane, and by nobody else.
-    async fn streamed(&self, lane: Lane, streamed: Streamed, is_held: bool) -> Result<Came, Refusal> {
+    async fn streamed(&self, prepared: &Prepared, streamed: Streamed, is_held: bool) -> Result<Came, Refusal> {
         match streamed.refusal.as_ref().map(|refusal| refusal.reason) {
             Some(Reason::CheckpointLeaseLost) => Ok(Came::Lost),
             Some(Reason::RunStopped) => {
-                let left = self.service.in_time(self.leave(lane, &streamed)).await;
+                let left = self.service.in_time(self.leave(prepared, &streamed)).await;
                 if let Err(refusal) = left {
-                    tracing::warn!(%lane, %refusal, "the lane is left, which could not be noted");
+                    tracing::warn!(lane = %prepared.lane, %refusal, "the lane is left, which could not be noted");
                 }
                 Ok(Came::Stopped)
             }
             _ if !is_held => Ok(Came::Lost),
             _ => {
-                self.service.in_time(Box::pin(self.end(lane, streamed))).await?;
+                self.service.in_time(Box::pin(self.end(prepared, streamed))).await?;
                 Ok(Came::Ended)
             }
         }
     }
 
-    async fn leave(&self, lane: Lane, streamed: &Streamed) -> Result<(), Refusal> {
-        self.put_summary(lane, streamed).await?;
-        self.round.leave(lane).await
+    async fn leave(&self, prepared: &Prepared, streamed: &Streamed) -> Result<(), Refusal> {
+        self.put_summary(prepared, streamed).await?;
+        self.round.leave(prepared.lane).await
     }
 
-    async fn put_summary(&self, lane: Lane, streamed: &Streamed) -> Result<(), Refusal> {
+    async fn put_summary(&self, prepared: &Prepared, streamed: &Streamed) -> Result<(), Refusal> {
         let Some(summary) = &streamed.summary else { return Ok(()) };
-        let summaries = self.service.summaries(&self.run.prepared.of_lane(lane), Some(self.run.by()))?;
+        let summaries = self.service.summaries(prepared, Some(self.run.by()))?;
         summaries.put_summary(summary).await.map(drop)
     }
 
-    async fn end(&self, lane: Lane, streamed: Streamed) -> Result<(), Refusal> {
-        self.put_summary(lane, &streamed).await?;
-        let Streamed { emitted, refusal, summary } = streamed;
-        let status = if refusal.is_none() { Status::Streamed } else { Status::Failed };
-        let mut verdict = self.service.refused(self.run.ready, refusal.clone(), status).verdict;
-        verdict.emitted = emitted;
+    async fn end(&self, prepared: &Prepared, streamed: Streamed) -> Result<(), Refusal> {
+        self.put_summary(prepared, &streamed).await?;
+        let Taken { verdict, refusal, summary, .. } = self.service.came_to(self.run.ready, streamed);
+        let (lane, emitted) = (prepared.lane, verdict.emitted);
         let written = self.round.end(&LaneEnd { lane, verdict, summary }).await?;
         if let Some(refusal) = refusal {
             tracing::warn!(%lane, %refusal, "lane ended");
