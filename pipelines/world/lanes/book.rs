@@ -92,6 +92,12 @@ pub struct Look {
 }
 
 impl Look {
+    /// Whether a lane is under way.
+    #[must_use]
+    pub fn is_running(&self, lane: Lane) -> bool {
+        self.taken.contains(&lane.index()) && !self.ended.contains(&lane.index())
+    }
+
     /// Lanes under way.
     #[must_use]
     pub fn running(&self) -> usize {

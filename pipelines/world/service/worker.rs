@@ -187,8 +187,14 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
     async fn slowest(&self, look: &Look) -> Result<Option<Micros>, Refusal> {
         let Some(first) = self.run.prepared.first_ts() else { return Ok(None) };
         let mut slowest: Option<Micros> = None;
-        for lane in self.tasks.lanes.lanes().filter(|lane| is_running(look, *lane)) {
-            let at = self.round.noted(lane).await?.and_then(|note| note.reached()).unwrap_or(first);
+        for lane in self.tasks.lanes.lanes().filter(|lane| look.is_running(*lane)) {
+            // What lanes here have reached is known without the store.
+            let ours = self.notes.borrow().get(&lane.index()).map(|(_, _, reached)| reached.get());
+            let at = match ours {
+                Some(reached) => reached,
+                None => self.round.noted(lane).await?.and_then(|note| note.reached()),
+            };
+            let at = at.unwrap_or(first);
             slowest = Some(slowest.map_or(at, |slowest| slowest.min(at)));
         }
         Ok(slowest)
@@ -357,8 +363,4 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
         }
         Ok(())
     }
-}
-
-fn is_running(look: &Look, lane: Lane) -> bool {
-    look.taken.contains(&lane.index()) && !look.ended.contains(&lane.index())
 }
