@@ -5,8 +5,9 @@ use std::path::Path;
 use wsp::clock::SystemClock;
 use wsp::deliver::HttpGate;
 use wsp_observe::readiness::ControlTopic;
-use wsp_reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
-use wsp_reference::world::{CATALOGUE, GATE_MAP, WorldSpec, generate};
+use wsp_reference::LocalRun;
+use wsp_reference::world::run_files::CONTROL_TOPIC;
+use wsp_reference::world::{WorldSpec, generate};
 use wsp_world::evidence::Status;
 use wsp_world::ig::parse_ig_endpoint;
 use wsp_world::model::{Micros, Reason, Secret};
@@ -24,35 +25,12 @@ fn set(folder: &Path) -> (Matrix<SystemClock>, Ready) {
     let root = folder.join("world");
     let world = generate(&root, root.to_str().unwrap(), &WorldSpec::new(400)).unwrap();
     let clock = SystemClock::new();
-    let published = publish_ready(&RunFiles {
-        world: &world,
-        platform_run_id: &RUN.parse().unwrap(),
-        run_id: &"5e".repeat(16).parse().unwrap(),
-        object_store_root: &folder.join("store"),
-        control_root: &folder.join("bus"),
-        topic: CONTROL_TOPIC,
-        published_at: clock.utc(),
-    });
-    let text = std::fs::read(published.unwrap().ready_file).unwrap();
+    let local = LocalRun { name: "test", in_flight: 1, ..LocalRun::new(folder, "http://127.0.0.1:1", "test-key") };
+    let published = local.publish(&world, &RUN.parse().unwrap(), clock.utc()).unwrap();
+    let text = std::fs::read(published.ready_file).unwrap();
     let Ok(Parsed::Ready(ready)) = message::parse(&text, CONTROL_TOPIC) else { panic!("no READY") };
-    std::fs::write(folder.join("engine_outputs.catalogue.yaml"), CATALOGUE).unwrap();
-    std::fs::write(folder.join("engine_gates.map.yaml"), GATE_MAP).unwrap();
-    std::fs::write(folder.join("producers.txt"), "svc:test\n").unwrap();
-    let at = folder.display();
-    let profile = format!(
-        "profile_id: local_test
-policy: {{require_seal: true, stream_speedup: 0, traffic_output_ids: [s3_event_stream_with_fraud_6B]}}
-wiring:
-  object_store: {{root: '{at}/store'}}
-  control_bus: {{kind: file, root: '{at}/bus'}}
-  engine_catalogue_path: engine_outputs.catalogue.yaml
-  ig_ingest_url: http://127.0.0.1:1
-  wsp_checkpoint: {{backend: file, root: '{at}/checkpoints'}}
-  wsp_producer: {{producer_id: 'svc:test', allowlist_ref: producers.txt}}
-  security: {{wsp_auth_token: test-key}}
-"
-    );
-    let mut profile = Profile::parse(&profile, folder, &|_| None).unwrap();
+    let mut profile = Profile::load(&local.profile().unwrap(), &|_| None).unwrap();
+    profile.checkpoint.flush_every = 1;
     profile.platform_run_id = Some(RUN.parse().unwrap());
     let gate =
         HttpGate::new(parse_ig_endpoint("http://127.0.0.1:1", "X-Key", &Secret::new("k")).unwrap(), clock).unwrap();
@@ -61,7 +39,7 @@ wiring:
         run: RUN.parse().unwrap(),
         named: None,
         on_topic: Ok(None),
-        control: ControlTopic::Folder(folder.join("bus")),
+        control: ControlTopic::Folder(folder.join("control_bus")),
         stranger: gate.clone(),
         gate,
         max_events: 2,

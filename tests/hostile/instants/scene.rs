@@ -13,8 +13,9 @@ use serde_json::Value;
 use wsp::clock::{Clock, SystemClock};
 use wsp::stop::Stop;
 use wsp::store::{Holds, Key, LocalStore, ObjectMeta, ObjectStore, StoreError, Version};
-use wsp_reference::world::run_files::{CONTROL_TOPIC, RunFiles, publish_ready};
-use wsp_reference::world::{CATALOGUE, GATE_MAP, WorldSpec, generate};
+use wsp_reference::LocalRun;
+use wsp_reference::world::run_files::CONTROL_TOPIC;
+use wsp_reference::world::{WorldSpec, generate};
 use wsp_world::checkpoint::{CheckpointStore, FileCheckpoints};
 use wsp_world::ig::memory::MemoryGate;
 use wsp_world::model::Hex64;
@@ -123,21 +124,16 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("world");
         let world = generate(&root, root.to_str().unwrap(), &WorldSpec::new(60)).unwrap();
-        let clock = SystemClock::new();
-        let published = publish_ready(&RunFiles {
-            world: &world,
-            platform_run_id: &RUN.parse().unwrap(),
-            run_id: &"5e".repeat(16).parse().unwrap(),
-            object_store_root: &folder.path().join("store"),
-            control_root: &folder.path().join("bus"),
-            topic: CONTROL_TOPIC,
-            published_at: clock.utc(),
-        });
-        let text = std::fs::read(published.unwrap().ready_file).unwrap();
+        let local =
+            LocalRun { name: "test", in_flight: 1, ..LocalRun::new(folder.path(), "http://127.0.0.1:1", "test-key") };
+        let published = local.publish(&world, &RUN.parse().unwrap(), SystemClock::new().utc()).unwrap();
+        let text = std::fs::read(published.ready_file).unwrap();
         let Ok(Parsed::Ready(ready)) = message::parse(&text, CONTROL_TOPIC) else { panic!("no READY") };
         let source =
             Source { topic: CONTROL_TOPIC.to_owned(), partition: None, offset: None, name: "a test".to_owned() };
-        let profile = profile(folder.path());
+        let mut profile = Profile::load(&local.profile().unwrap(), &|_| None).unwrap();
+        profile.checkpoint.flush_every = 5;
+        profile.platform_run_id = Some(RUN.parse().unwrap());
         Self { folder, profile, incoming: Incoming::by_hand(*ready, source) }
     }
 
@@ -198,29 +194,6 @@ impl Scene {
         let mut folders = std::fs::read_dir(self.folder.path().join("checkpoints")).ok()?;
         folders.next().map(|folder| folder.unwrap().path())
     }
-}
-
-fn profile(folder: &Path) -> Profile {
-    std::fs::write(folder.join("engine_outputs.catalogue.yaml"), CATALOGUE).unwrap();
-    std::fs::write(folder.join("engine_gates.map.yaml"), GATE_MAP).unwrap();
-    std::fs::write(folder.join("producers.txt"), "svc:test\n").unwrap();
-    let at = folder.display();
-    let text = format!(
-        "profile_id: local_test
-policy: {{require_seal: true, stream_speedup: 0, traffic_output_ids: [s3_event_stream_with_fraud_6B]}}
-wiring:
-  object_store: {{root: '{at}/store'}}
-  control_bus: {{kind: file, root: '{at}/bus'}}
-  engine_catalogue_path: engine_outputs.catalogue.yaml
-  ig_ingest_url: http://127.0.0.1:1
-  wsp_checkpoint: {{backend: file, root: '{at}/checkpoints', flush_every: 5}}
-  wsp_producer: {{producer_id: 'svc:test', allowlist_ref: producers.txt}}
-  security: {{wsp_auth_token: test-key}}
-"
-    );
-    let mut profile = Profile::parse(&text, folder, &|_| None).unwrap();
-    profile.platform_run_id = Some(RUN.parse().unwrap());
-    profile
 }
 
 fn lines(path: &Path) -> Vec<Value> {
