@@ -42,6 +42,8 @@ pub struct LocalRun<'a> {
     pub context: Option<&'a [&'a str]>,
     /// Whether objects of `s3://` roots are requested as `endpoint/bucket/key`.
     pub path_style: bool,
+    /// Lanes by order key that workers share, and how many of them one worker streams at a time.
+    pub lanes: Option<(u32, u32)>,
 }
 
 impl<'a> LocalRun<'a> {
@@ -59,6 +61,7 @@ impl<'a> LocalRun<'a> {
             max_attempts: 5,
             context: None,
             path_style: false,
+            lanes: None,
         }
     }
 
@@ -68,12 +71,16 @@ impl<'a> LocalRun<'a> {
     ///
     /// If a file can't be written.
     pub fn profile(&self) -> io::Result<PathBuf> {
-        let Self { folder, name, gate, api_key, speedup, in_flight, window, max_attempts, context, path_style } = self;
+        let Self { folder, name, gate, api_key, speedup, in_flight, window, max_attempts, context, path_style, lanes } =
+            self;
         fs::create_dir_all(folder)?;
         fs::write(folder.join("engine_outputs.catalogue.yaml"), CATALOGUE)?;
         fs::write(folder.join("engine_gates.map.yaml"), GATE_MAP)?;
         fs::write(folder.join("producers.txt"), "svc:world_stream_producer\n")?;
         let context = context.map_or_else(String::new, |ids| format!("\n  context_output_ids: [{}]", ids.join(", ")));
+        let lanes = lanes.map_or_else(String::new, |(count, of_worker)| {
+            format!("\n  wsp_lanes: {{count: {count}, by: order_key, lanes_per_worker: {of_worker}}}")
+        });
         let at = folder.display();
         let text = format!(
             "profile_id: local_{name}
@@ -89,7 +96,7 @@ wiring:
   wsp_checkpoint: {{backend: file, root: '{at}/checkpoints', flush_every: 1000}}
   wsp_producer: {{producer_id: 'svc:world_stream_producer', allowlist_ref: producers.txt}}
   wsp_delivery: {{in_flight: {in_flight}, window: {window}}}
-  wsp_retry: {{max_attempts: {max_attempts}}}
+  wsp_retry: {{max_attempts: {max_attempts}}}{lanes}
   security: {{wsp_auth_token: {api_key}}}
 "
         );

@@ -6,6 +6,8 @@
 //!            └─► bodies in memory ─► bare hyper client┤
 //!                                                     └──► bare hyper server
 //! compare targets ─► a Markdown table of the targets, further partners are wrk, DataFusion, arrow-json, peers
+//! compare peers-replay ─► wsp replay beside Benthos, vegeta, syslog-ng and wsp run
+//! compare workers ─► a run by one process, and by workers that share its lanes
 //! ```
 //!
 //! Every round runs all sides, one after the other, on the same machine; ratios are taken within a round, and their
@@ -14,14 +16,17 @@
 
 mod bare;
 mod figures;
+mod intake;
 mod parts;
 mod peers;
 mod process;
+mod replays;
 mod rows;
 mod servers;
 mod stage;
 mod targets;
 mod timed;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,6 +76,13 @@ struct Options {
 enum Part {
     /// Measures the targets and prints their table (Markdown).
     Targets(targets::Options),
+    /// Measures `wsp replay` beside other senders of lines, and beside `wsp run`, and prints tables (Markdown).
+    PeersReplay(replays::Options),
+    /// Measures a run by one process beside the same run by workers that share its lanes, and prints a table (Markdown).
+    Workers(workers::Options),
+    /// Takes any body, and keeps account.
+    #[command(hide = true)]
+    Intake(intake::Faults),
     /// Sends the bodies of a profile's run to an address.
     #[command(hide = true)]
     Client { profile: PathBuf, url: String, connections: usize },
@@ -93,6 +105,9 @@ fn main() -> Result<()> {
     match part {
         None => compare(&options),
         Some(Part::Targets(options)) => targets::run(options),
+        Some(Part::PeersReplay(options)) => replays::run(&options),
+        Some(Part::Workers(options)) => workers::run(&options),
+        Some(Part::Intake(faults)) => intake::serve(faults),
         Some(Part::Server) => bare::serve(),
         Some(Part::Client { profile, url, connections }) => {
             let bodies = stage::bodies(&profile, u64::MAX)?;

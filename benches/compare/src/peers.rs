@@ -102,18 +102,30 @@ impl Bodies {
         let profile = stage.run(&format!("http://{PLACEHOLDER}"), |_| ())?;
         let bodies = stage::bodies(&profile, u64::MAX)?;
         stage.clear(&profile)?;
+        Self::of(bodies, folder)
+    }
+
+    /// Writes these bodies to files in `folder`.
+    pub(crate) fn of(bodies: impl IntoIterator<Item: AsRef<[u8]>>, folder: &Path) -> Result<Self> {
         let (lines, targets) = (folder.join("peers.jsonl"), folder.join("peers.targets"));
         let mut plain = BufWriter::new(File::create(&lines)?);
         let mut encoded = BufWriter::new(File::create(&targets)?);
-        for body in &bodies {
-            plain.write_all(body)?;
+        let mut events = 0;
+        for body in bodies {
+            plain.write_all(body.as_ref())?;
             plain.write_all(b"\n")?;
             let body = STANDARD.encode(body);
             writeln!(encoded, r#"{{"method":"POST","url":"http://{PLACEHOLDER}{PATH}","body":"{body}"}}"#)?;
+            events += 1;
         }
         plain.flush()?;
         encoded.flush()?;
-        Ok(Self { lines, targets, events: bodies.len() as u64 })
+        Ok(Self { lines, targets, events })
+    }
+
+    /// The file with a body per line.
+    pub(crate) fn lines(&self) -> &Path {
+        &self.lines
     }
 
     pub(crate) fn events(&self) -> u64 {
@@ -145,17 +157,18 @@ impl Peer {
     /// Sends every body once to a new gate with the faults of `of`: the whole process, from start to end.
     pub(crate) fn run(&self, of: &Streaming<'_>, bodies: &Bodies, in_flight: u32) -> Result<Sample> {
         let (gate, url) = parts::gate(of.program, of.gate)?;
-        let (_, cost) = Running::start(self.command(bodies, &url, in_flight)?)?.end()?;
+        let (_, cost) = Running::start(self.command(bodies, &url, in_flight, false)?)?.end()?;
         parts::admitted(gate, bodies.events)?;
         Ok(Sample::of(&cost, bodies.events))
     }
 
-    fn command(&self, bodies: &Bodies, url: &str, in_flight: u32) -> Result<Command> {
+    /// How it sends the bodies to `url`; with `retries`, it tries again what was not taken, if it can.
+    pub(crate) fn command(&self, bodies: &Bodies, url: &str, in_flight: u32, retries: bool) -> Result<Command> {
         let mut command = Command::new(&self.program);
         match self.kind {
             Kind::Benthos => {
                 let config = bodies.lines.with_extension("json");
-                fs::write(&config, benthos_config(&bodies.lines, url, in_flight).to_string())?;
+                fs::write(&config, benthos_config(&bodies.lines, url, in_flight, retries).to_string())?;
                 command.arg("run").arg(config);
             }
             Kind::Vegeta => {
@@ -175,8 +188,8 @@ impl Peer {
 }
 
 /// The configuration; Benthos reads YAML, and JSON is YAML. Without retries, an event that the gate refuses is missing in
-/// the gate's count at the end. With them, the run would not end.
-fn benthos_config(lines: &Path, url: &str, in_flight: u32) -> serde_json::Value {
+/// the gate's count at the end. With them, a run whose events are refused for good would not end.
+fn benthos_config(lines: &Path, url: &str, in_flight: u32, retries: bool) -> serde_json::Value {
     json!({
         // It would serve its API on a port of every interface.
         "http": {"enabled": false},
@@ -184,14 +197,14 @@ fn benthos_config(lines: &Path, url: &str, in_flight: u32) -> serde_json::Value 
         "input": {"file": {
             "paths": [lines.display().to_string()],
             "scanner": {"lines": {}},
-            "auto_replay_nacks": false,
+            "auto_replay_nacks": retries,
         }},
         "output": {"http_client": {
             "url": format!("{url}{PATH}"),
             "verb": "POST",
             "headers": {"Content-Type": "application/json", "X-IG-Api-Key": KEY},
             "max_in_flight": in_flight,
-            "retries": 0,
+            "retries": if retries { 3 } else { 0 },
         }},
     })
 }

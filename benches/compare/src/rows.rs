@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::executor::block_on_stream;
-use wsp::frame::{Frame as _, FrameExt as _};
 use wsp::clock::{Clock, SystemClock};
+use wsp::frame::{Frame as _, FrameExt as _};
 use wsp::merge::merge;
 use wsp_world::model::{Refusal, RowBatch, RowSlice};
 use wsp_world::oracle::{Scan, View};
@@ -57,7 +57,8 @@ pub(crate) fn run(way: Way, profiles: &[PathBuf]) -> Result<()> {
             let run = stage::prepared(first)?;
             let _context = runtime.enter();
             let sources = run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
-            let chunks: Vec<Vec<RowSlice>> = block_on_stream(merge(sources)).collect::<std::result::Result<_, Refusal>>()?;
+            let chunks: Vec<Vec<RowSlice>> =
+                block_on_stream(merge(sources)).collect::<std::result::Result<_, Refusal>>()?;
             let mut framer = run.framer();
             let started = clock.now();
             let rows = chunks.iter().map(|chunk| black_box(framer.frame(chunk)).events.len() as u64).sum();

@@ -7,21 +7,23 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::executor::block_on_stream;
-use wsp::frame::FrameExt as _;
 use wsp::clock::{Clock, SystemClock};
+use wsp::frame::FrameExt as _;
 use wsp::merge::{SlicesExt, merge};
+use wsp_reference::LocalRun;
+use wsp_reference::world::run_files::CONTROL_TOPIC;
+use wsp_reference::world::{WorldSpec, WorldSummary, generate};
 use wsp_world::model::Event;
 use wsp_world::oracle::Scan;
 use wsp_world::prepare::{self, Prepared};
 use wsp_world::profile::Profile;
 use wsp_world::ready::{Parsed, Ready, message};
-use wsp_reference::LocalRun;
-use wsp_reference::world::run_files::CONTROL_TOPIC;
-use wsp_reference::world::{WorldSpec, WorldSummary, generate};
 
 use crate::Result;
 
 pub(crate) const KEY: &str = "compare-key";
+/// Where the outputs of a world lie.
+const VIEWS: &str = "world/stream_view/ts_utc";
 
 pub(crate) struct Stage {
     folder: PathBuf,
@@ -49,10 +51,14 @@ impl Stage {
         Ok(folder.canonicalize()?.join("world"))
     }
 
+    /// Where the files of one output lie.
+    pub(crate) fn output_folder(&self, output: &str) -> PathBuf {
+        self.folder.join(VIEWS).join(format!("output_id={output}"))
+    }
+
     /// The files of one output.
     pub(crate) fn files(&self, output: &str) -> Result<Vec<PathBuf>> {
-        let folder = self.folder.join("world/stream_view/ts_utc").join(format!("output_id={output}"));
-        let entries: Vec<_> = fs::read_dir(folder)?.collect::<std::io::Result<_>>()?;
+        let entries: Vec<_> = fs::read_dir(self.output_folder(output))?.collect::<std::io::Result<_>>()?;
         let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|extension| extension == "parquet"));
         files.sort();

@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Attempt, Gate, GateConnection, HttpGate, Takes};
+use wsp::stop::Stop;
+use wsp_reference::world::run_files::CONTROL_TOPIC;
 use wsp_world::evidence::Status;
 use wsp_world::model::{Event, Position};
 use wsp_world::producer::{Caps, Settings};
-use wsp_world::service::Service;
 use wsp_world::profile::Profile;
 use wsp_world::ready::{FileFeed, FileFeedOptions};
-use wsp_reference::world::run_files::CONTROL_TOPIC;
-use wsp::stop::Stop;
+use wsp_world::service::Service;
 
 use crate::stage::{self, folder_of};
 use crate::{Result, parts};

@@ -19,7 +19,7 @@ use crate::timed::{self, Sent};
 use crate::{Result, stage};
 
 /// Merchants as evenly busy as in a world of millions.
-pub(super) const EVENNESS: u32 = 70;
+pub(crate) const EVENNESS: u32 = 70;
 /// Connections, and the events of the world that they are measured on: some ten seconds each.
 pub(super) const SIZES: [(u32, u64); 3] = [(64, 60_000), (256, 160_000), (1_024, 1_000_000)];
 

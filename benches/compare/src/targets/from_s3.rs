@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use wsp_reference::world::WorldSpec;
 use wsp::store::{ObjectStore, S3Store};
+use wsp_reference::world::WorldSpec;
 
 use super::Bench;
 use super::end_to_end::rate;

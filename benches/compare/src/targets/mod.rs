@@ -25,6 +25,7 @@ use wsp_reference::world::WorldSpec;
 
 use crate::stage::Stage;
 use crate::{Result, parts};
+pub(crate) use at_latency::EVENNESS;
 use end_to_end::EndToEnd;
 use table::Row;
 

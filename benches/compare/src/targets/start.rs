@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use wsp::clock::{Clock, SystemClock};
-use wsp_world::model::Secret;
 use wsp_reference::gate::{GateOptions, GateServer};
 use wsp_reference::world::WorldSpec;
+use wsp_world::model::Secret;
 
 use super::Bench;
 use super::table::{Met, Row, Spread};
