@@ -118,6 +118,8 @@ pub mod pace;
 pub mod parquet_read;
 #[cfg(feature = "parquet")]
 pub mod parquet_types;
+#[cfg(any(feature = "postgres", feature = "tls"))]
+pub mod pem;
 pub mod percent;
 pub mod random;
 pub mod secret;

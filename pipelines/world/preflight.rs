@@ -7,13 +7,11 @@
 
 use std::path::Path;
 
-use wsp::clock::SystemClock;
-
-use crate::checkpoint::PostgresCheckpoints;
-use crate::model::{CheckList, Refusal};
+use crate::model::CheckList;
+use crate::profile::CheckpointBackend;
 #[cfg(feature = "kafka")]
 use crate::profile::ControlBus;
-use crate::profile::{CheckpointBackend, References, active_run, settings as s};
+use crate::profile::{References, active_run};
 
 use super::prepare::check_references;
 
@@ -25,16 +23,8 @@ pub fn machine(refers: &References<'_>) -> Vec<String> {
         problems.extend(error.problems);
     }
     #[cfg(feature = "kafka")]
-    if let Some(ControlBus::Kafka(kafka)) = refers.control_bus
-        && let Some(why) = kafka.ca_location.as_deref().and_then(no_roots)
-    {
-        problems.push(format!("{}: {why}", s::KAFKA_CA.name()));
-    }
-    if let Some(CheckpointBackend::Postgres { dsn, .. }) = refers.checkpoint
-        && let Err(refusal) = PostgresCheckpoints::new(dsn, SystemClock::new()).map_err(Refusal::from)
-    {
-        problems.push(format!("{}: {refusal}", s::CHECKPOINT_DSN.name()));
-    }
+    problems.extend(refers.control_bus.and_then(no_broker_roots));
+    problems.extend(refers.checkpoint.and_then(no_database_roots));
     problems
 }
 
@@ -51,19 +41,19 @@ pub fn files(refers: &References<'_>) -> Vec<String> {
     list.checks().iter().filter(|check| !check.ok()).map(|check| check.detail.clone()).collect()
 }
 
-/// Why no certificate can be had from a file; a folder is the Kafka client's to read.
+/// Why Kafka's brokers can't be trusted by the file that is named for it; a folder is the Kafka client's to read.
 #[cfg(feature = "kafka")]
-fn no_roots(path: &Path) -> Option<String> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
+fn no_broker_roots(bus: &ControlBus) -> Option<String> {
+    let ControlBus::Kafka(kafka) = bus else { return None };
+    let path = kafka.ca_location.as_deref().filter(|path| !path.is_dir())?;
+    let problem = wsp::pem::certificates(path).err()?;
+    Some(format!("{}: {}: {problem}", crate::profile::settings::KAFKA_CA.name(), path.display()))
+}
 
-    if path.is_dir() {
-        return None;
-    }
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match read {
-        Ok(found) if !found.is_empty() => None,
-        Ok(_) => Some(format!("{} holds no PEM certificate", path.display())),
-        Err(error) => Some(format!("{}: {error}", path.display())),
-    }
+/// Why no connection can be made to the database that the profile names, whether or not it is there.
+fn no_database_roots(backend: &CheckpointBackend) -> Option<String> {
+    let CheckpointBackend::Postgres { dsn, .. } = backend else { return None };
+    let opened = crate::checkpoint::PostgresCheckpoints::new(dsn, wsp::clock::SystemClock::new());
+    let refusal = opened.map_err(crate::model::Refusal::from).err()?;
+    Some(format!("{}: {refusal}", crate::profile::settings::CHECKPOINT_DSN.name()))
 }

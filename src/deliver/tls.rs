@@ -13,8 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
@@ -22,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::endpoint::{Endpoint, SettingNames};
+use crate::pem::{self, PemError};
 
 /// PEM files for the way to the gate. Without any, the platform's roots are trusted and nobody logs in by certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,15 +66,14 @@ impl TlsFiles {
     /// trust can't be loaded.
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let builder = match &self.ca {
-            Some(path) => builder()?.with_root_certificates(authorities(path)?),
+            Some(path) => builder()?.with_root_certificates(pem::roots(path).map_err(|error| unusable(path, &error))?),
             None => builder()?.with_platform_verifier()?,
         };
         let mut config = match &self.client {
             None => builder.with_no_client_auth(),
             Some(ClientFiles { certificate, key }) => {
-                let chain = certificates(certificate)?;
-                let read =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, &no_pem(&error, "private key")))?;
+                let chain = pem::certificates(certificate).map_err(|error| unusable(certificate, &error))?;
+                let read = pem::private_key(key).map_err(|error| unusable(key, &error))?;
                 let fits = builder.with_client_auth_cert(chain, read);
                 fits.map_err(|error| file(key, &format!("not the key of {}: {error}", certificate.display())))?
             }
@@ -99,27 +98,8 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error
         .with_safe_default_protocol_versions()
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| file(path, &format!("a certificate can't be trusted: {error}")))?;
-    }
-    Ok(roots)
-}
-
-/// All certificates of a file, one at least.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let certificates = read.map_err(|error| file(path, &no_pem(&error, "certificate")))?;
-    if certificates.is_empty() { Err(file(path, "it holds no certificate in PEM")) } else { Ok(certificates) }
-}
-
-fn no_pem(error: &pem::Error, what: &str) -> String {
-    match error {
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => format!("it holds no {what} in PEM"),
-        _ => "it is no PEM".to_owned(),
-    }
+fn unusable(path: &Path, error: &PemError) -> TlsError {
+    file(path, &error.to_string())
 }
 
 fn file(path: &Path, problem: &str) -> TlsError {

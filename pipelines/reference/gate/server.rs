@@ -18,12 +18,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use wsp::clock::{Clock, SystemClock};
+use wsp::pem;
 use wsp::stop::Stop;
 use wsp_world::model::Secret;
 
@@ -242,10 +241,8 @@ fn acceptor(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
     let named = |path: &Path, error: &dyn fmt::Display| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {error}", path.display()))
     };
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(certificate).map_err(|error| named(certificate, &error))?.collect();
-    let chain = chain.map_err(|error| named(certificate, &error))?;
-    let read = PrivateKeyDer::from_pem_file(key).map_err(|_| named(key, &"it holds no private key in PEM"))?;
+    let chain = pem::certificates(certificate).map_err(|error| named(certificate, &error))?;
+    let read = pem::private_key(key).map_err(|error| named(key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, read))

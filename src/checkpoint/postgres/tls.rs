@@ -5,12 +5,12 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::dsn::{DsnError, Verify, refuse};
+use crate::pem;
 
 /// What opens TLS connections under `verify`.
 ///
@@ -44,14 +44,7 @@ fn below(file: &std::path::Path, provider: &Arc<CryptoProvider>) -> Result<Arc<W
         let error = refuse(error).setting("sslrootcert");
         if file.exists() { error.file(file.to_string_lossy()) } else { error }
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(error.to_string()))? {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable("it holds no certificate".into()));
-    }
+    let roots = pem::roots(file).map_err(|error| unusable(error.to_string()))?;
     let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
     built.map_err(|error| unusable(error.to_string()))
 }
