@@ -89,7 +89,7 @@
 //!
 //! None is on by default. `tls`: https addresses. `postgres`: checkpoints in Postgres. `s3`: objects on S3 and its likes, beside
 //! local ones. `parquet`: cells of Arrow columns as JSON, the types that Parquet columns are read as, pages and event times of
-//! Parquet files.
+//! Parquet files; `brotli`: of files packed with Brotli too.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]

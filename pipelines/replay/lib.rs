@@ -26,6 +26,10 @@ mod finish;
 mod frame;
 mod hot_keys;
 mod input;
+#[cfg(feature = "jq")]
+mod jq;
+#[cfg(not(feature = "jq"))]
+#[path = "no_jq.rs"]
 mod jq;
 mod judge;
 mod keep;

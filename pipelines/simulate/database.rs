@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
-use wsp_world::checkpoint::postgres::{Acquired, Answer, Claim, Fault, Holder, Loaded, Saving, ScopeTable};
+use wsp_world::checkpoint::leased::{Acquired, Answer, Claim, Fault, Holder, Loaded, Saving, ScopeTable};
 use wsp_world::checkpoint::{Beyond, Cursor, Kept, RowCursors};
 use wsp_world::model::{Hex64, OutputId};
 

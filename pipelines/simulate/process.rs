@@ -17,7 +17,7 @@ use wsp::deliver::{PushCounts, PushStats};
 use wsp::stop::Stop;
 use wsp::telemetry::Counter;
 use wsp_world::account::{self, Account};
-use wsp_world::checkpoint::postgres::{LeasedScope, Releases, Times};
+use wsp_world::checkpoint::leased::{LeasedScope, Releases, Times};
 use wsp_world::checkpoint::{CheckpointScope, RowCursors, Unsaved};
 use wsp_world::evidence::LiveTally;
 use wsp_world::model::Refusal;

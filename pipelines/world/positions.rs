@@ -11,9 +11,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use wsp::clock::Clock;
 
-use crate::checkpoint::{
-    CheckpointStore, FileCheckpoints, FileShards, PostgresCheckpoints, PostgresShards, RowCursors,
-};
+use crate::checkpoint::{CheckpointStore, FileCheckpoints, FileShards, RowCursors};
+#[cfg(feature = "postgres")]
+use crate::checkpoint::{PostgresCheckpoints, PostgresShards};
 use crate::model::{Hex64, Lane, LaneKey, PlatformRunId, Refusal, ShardPosition};
 use crate::oracle::{Resume, View};
 use crate::profile::{CheckpointBackend, KinesisWiring, Profile, run_scoped};
@@ -33,6 +33,7 @@ pub fn checkpoints<C: Clock + std::fmt::Debug>(
         CheckpointBackend::File { root } => {
             Box::new(FileCheckpoints::new(run_scoped(root, Some(platform_run_id)), clock))
         }
+        #[cfg(feature = "postgres")]
         CheckpointBackend::Postgres { dsn, lease, outage_limit } => {
             Box::new(PostgresCheckpoints::new(dsn, clock)?.lease(*lease).save_limit(*outage_limit))
         }
@@ -51,6 +52,7 @@ pub fn resumed_at(view: &View, from: Resume) -> u64 {
 /// # Errors
 ///
 /// `CHECKPOINT_DSN_INVALID`.
+#[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "a clock is for the database's time limits"))]
 pub fn shard_positions<C: Clock + std::fmt::Debug>(
     profile: &Profile,
     wiring: &KinesisWiring,
@@ -60,6 +62,7 @@ pub fn shard_positions<C: Clock + std::fmt::Debug>(
     let scope = readers_scope(&profile.topic, profile.lane, wiring, active);
     Ok(match &profile.checkpoint.backend {
         CheckpointBackend::File { root } => Arc::new(InFiles(FileShards::new(&run_scoped(root, active), &scope))),
+        #[cfg(feature = "postgres")]
         CheckpointBackend::Postgres { dsn, .. } => {
             Arc::new(InPostgres(PostgresShards::new(&PostgresCheckpoints::new(dsn, clock)?, scope)))
         }
@@ -77,6 +80,7 @@ fn readers_scope(topic: &str, lane: Lane, wiring: &KinesisWiring, active: Option
 }
 
 struct InFiles(FileShards);
+#[cfg(feature = "postgres")]
 struct InPostgres<C>(PostgresShards<C>);
 
 impl ShardPositions for InFiles {
@@ -89,6 +93,7 @@ impl ShardPositions for InFiles {
     }
 }
 
+#[cfg(feature = "postgres")]
 impl<C: Clock> ShardPositions for InPostgres<C> {
     fn load(&self) -> BoxFuture<'_, Result<Vec<ShardPosition>, Refusal>> {
         self.0.load().boxed()

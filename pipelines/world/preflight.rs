@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use crate::model::CheckList;
+#[cfg(feature = "postgres")]
 use crate::profile::CheckpointBackend;
 #[cfg(feature = "kafka")]
 use crate::profile::ControlBus;
@@ -24,6 +25,7 @@ pub fn machine(refers: &References<'_>) -> Vec<String> {
     }
     #[cfg(feature = "kafka")]
     problems.extend(refers.control_bus.and_then(no_broker_roots));
+    #[cfg(feature = "postgres")]
     problems.extend(refers.checkpoint.and_then(no_database_roots));
     problems
 }
@@ -51,6 +53,7 @@ fn no_broker_roots(bus: &ControlBus) -> Option<String> {
 }
 
 /// Why no connection can be made to the database that the profile names, whether or not it is there.
+#[cfg(feature = "postgres")]
 fn no_database_roots(backend: &CheckpointBackend) -> Option<String> {
     let CheckpointBackend::Postgres { dsn, .. } = backend else { return None };
     let opened = crate::checkpoint::PostgresCheckpoints::new(dsn, wsp::clock::SystemClock::new());

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
-use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
+use parquet::basic::{Compression, ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::{BasicTypeInfo, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
@@ -89,6 +89,9 @@ pub fn typed_columns(metadata: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetad
     if let Some(column) = empty_group(schema.root_schema(), "") {
         return Err(Unreadable { column, detail: "a group without a field".to_owned() });
     }
+    if let Some(unreadable) = unpackable(metadata) {
+        return Err(unreadable);
+    }
     let as_stored = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let stored = ArrowReaderMetadata::try_new(metadata.clone(), as_stored).map_err(|error| blame(schema, &error))?;
     let mut leaves = schema.columns().iter();
@@ -96,6 +99,15 @@ pub fn typed_columns(metadata: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetad
     let columns = Arc::new(Schema::new(each(stored.schema().fields(), &mut leaf)));
     let options = ArrowReaderOptions::new().with_schema(columns);
     ArrowReaderMetadata::try_new(metadata.clone(), options).map_err(|error| blame(schema, &error))
+}
+
+/// The first column with a codec that this build lacks. The decoder would only find it at the column's first page.
+fn unpackable(metadata: &ParquetMetaData) -> Option<Unreadable> {
+    let lacks = |codec: Compression| !cfg!(feature = "brotli") && matches!(codec, Compression::BROTLI(_));
+    let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let column = columns.find(|column| lacks(column.compression()))?.column_path().string();
+    let detail = "it is packed with Brotli, which this build of the program lacks; build it with the feature `brotli`";
+    Some(Unreadable { column, detail: detail.to_owned() })
 }
 
 /// The first group without a field; the decoder would leave it out.
@@ -155,6 +167,8 @@ fn as_read(stored: &DataType, physical: Option<PhysicalType>) -> DataType {
 
 #[cfg(test)]
 mod tests {
+    use parquet::basic::{BrotliLevel, ZstdLevel};
+    use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, RowGroupMetaData};
     use parquet::schema::parser::parse_message_type;
 
     use super::*;
@@ -197,6 +211,25 @@ mod tests {
         assert!(Arc::ptr_eq(&restated.root_schema().get_fields()[6], &stored.root_schema().get_fields()[6]));
         let plain = schema("message m { required binary s (UTF8); optional group g { required int64 x; } }");
         assert!(super::restated(&plain).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_codec_that_this_build_lacks_is_named_before_a_page_is_read() {
+        let schema = Arc::new(schema("message m { required int64 a; required int64 b; }"));
+        let packed = |codecs: [Compression; 2]| {
+            let columns = schema.columns().iter().zip(codecs);
+            let columns = columns.map(|(column, codec)| {
+                ColumnChunkMetaData::builder(column.clone()).set_compression(codec).build().unwrap()
+            });
+            let group = RowGroupMetaData::builder(schema.clone()).set_column_metadata(columns.collect());
+            let file = FileMetaData::new(1, 0, None, None, schema.clone(), None);
+            ParquetMetaData::new(file, vec![group.build().unwrap()])
+        };
+        assert!(unpackable(&packed([Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())])).is_none());
+        let brotli = unpackable(&packed([Compression::SNAPPY, Compression::BROTLI(BrotliLevel::default())]));
+        let lacking = (!cfg!(feature = "brotli")).then_some("b");
+        assert_eq!(brotli.as_ref().map(|unreadable| &*unreadable.column), lacking);
+        assert!(brotli.is_none_or(|unreadable| unreadable.detail.contains("the feature `brotli`")));
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod earlier;
 mod file;
 mod form;
 mod layout;
+pub mod leased;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 mod resume;
 mod scope;
@@ -32,6 +34,7 @@ pub use earlier::Earlier;
 pub use file::FileCheckpoints;
 pub use form::RowCursors;
 pub use layout::{Mark, RunLayout, SaveReason, SavedCursor};
+#[cfg(feature = "postgres")]
 pub use postgres::{PostgresCheckpoints, PostgresDsn, PostgresShards};
 pub use resume::{FileRows, OutputFiles, Resume};
 pub use scope::ScopeKey;

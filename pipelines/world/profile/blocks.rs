@@ -13,8 +13,11 @@ use super::{
     CheckpointBackend, CheckpointWiring, ControlBus, KafkaWiring, KinesisWiring, OracleWiring, Policy, RequiredPacks,
     StoreWiring, TelemetryWiring, reference, settings as s,
 };
+#[cfg(feature = "postgres")]
 use crate::checkpoint::PostgresDsn;
-use crate::model::{HttpUrl, Refusal, Secret};
+#[cfg(feature = "postgres")]
+use crate::model::Refusal;
+use crate::model::{HttpUrl, Secret};
 use crate::ready::{BootstrapServers, SaslMechanism, SecurityProtocol};
 
 /// The folder that relative paths count from, where one is named; `folder` is the profile's own.
@@ -138,7 +141,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>, rules: &Rules) -> Option<ControlBu
             }
             #[cfg(not(feature = "kafka"))]
             {
-                wiring.and_then(|_| not_built(r, "kafka"))
+                wiring.and_then(|_| not_built(r, &s::CONTROL_BUS_KIND, "kafka"))
             }
         }
         Kind::Kinesis => {
@@ -150,7 +153,7 @@ pub(super) fn control_bus(r: &mut Reader<'_>, rules: &Rules) -> Option<ControlBu
             #[cfg(not(feature = "kinesis"))]
             {
                 drop(wiring);
-                not_built(r, "kinesis")
+                not_built(r, &s::CONTROL_BUS_KIND, "kinesis")
             }
         }
         Kind::File => {
@@ -200,11 +203,11 @@ fn kafka(r: &mut Reader<'_>, rules: &Rules) -> Option<KafkaWiring> {
     })
 }
 
-/// Notes that this build of the program can't read the bus.
-#[cfg(not(all(feature = "kafka", feature = "kinesis")))]
-fn not_built(r: &mut Reader<'_>, bus: &str) -> Option<ControlBus> {
-    let kind = s::CONTROL_BUS_KIND.path;
-    r.problem(format!("{kind}: this build of the program has no {bus}; build it with the feature `{bus}`"));
+/// Notes that this build of the program lacks the part that `setting` names.
+#[cfg(not(all(feature = "kafka", feature = "kinesis", feature = "postgres")))]
+fn not_built<T>(r: &mut Reader<'_>, setting: &s::Setting, part: &str) -> Option<T> {
+    let path = setting.path;
+    r.problem(format!("{path}: this build of the program has no {part}; build it with the feature `{part}`"));
     None
 }
 
@@ -243,10 +246,7 @@ pub(super) fn oracle(r: &mut Reader<'_>, folder: &Path, rules: &Rules) -> Oracle
 
 pub(super) fn checkpoint(r: &mut Reader<'_>, rules: &Rules) -> Option<CheckpointWiring> {
     let backend = match r.word(&s::CHECKPOINT_BACKEND, &[("file", false), ("postgres", true)]) {
-        Some(true) => {
-            let (lease, outage_limit) = (seconds(r, &s::CHECKPOINT_LEASE), seconds(r, &s::CHECKPOINT_OUTAGE));
-            dsn(r, rules).map(|dsn| CheckpointBackend::Postgres { dsn: Box::new(dsn), lease, outage_limit })
-        }
+        Some(true) => postgres(r, rules),
         Some(false) => {
             rules.refuse(r, format_args!("{}: it has to be `postgres`", s::CHECKPOINT_BACKEND.path));
             Some(CheckpointBackend::File { root: r.required(&s::CHECKPOINT_ROOT, "").into() })
@@ -258,6 +258,22 @@ pub(super) fn checkpoint(r: &mut Reader<'_>, rules: &Rules) -> Option<Checkpoint
     Some(CheckpointWiring { backend: backend?, flush_every, attempt_id })
 }
 
+#[cfg(feature = "postgres")]
+fn postgres(r: &mut Reader<'_>, rules: &Rules) -> Option<CheckpointBackend> {
+    let (lease, outage_limit) = (seconds(r, &s::CHECKPOINT_LEASE), seconds(r, &s::CHECKPOINT_OUTAGE));
+    dsn(r, rules).map(|dsn| CheckpointBackend::Postgres { dsn: Box::new(dsn), lease, outage_limit })
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(r: &mut Reader<'_>, _: &Rules) -> Option<CheckpointBackend> {
+    let _ = (seconds(r, &s::CHECKPOINT_LEASE), seconds(r, &s::CHECKPOINT_OUTAGE));
+    if r.text(&s::CHECKPOINT_DSN).is_none() {
+        r.missing(&s::CHECKPOINT_DSN, "CHECKPOINT_DSN_MISSING");
+    }
+    not_built(r, &s::CHECKPOINT_BACKEND, "postgres")
+}
+
+#[cfg(feature = "postgres")]
 fn dsn(r: &mut Reader<'_>, rules: &Rules) -> Option<PostgresDsn> {
     let setting = &s::CHECKPOINT_DSN;
     let Some(text) = r.text(setting) else {

@@ -189,11 +189,13 @@ impl Profile {
     /// Everything in it that nothing may show: keys and passwords, of a DSN its password too.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
+        #[cfg_attr(not(any(feature = "kafka", feature = "postgres")), expect(unused_mut, reason = "no part has one"))]
         let mut secrets = vec![self.delivery.api_key.clone()];
         #[cfg(feature = "kafka")]
         if let ControlBus::Kafka(wiring) = &self.control_bus {
             secrets.extend(wiring.password.clone());
         }
+        #[cfg(feature = "postgres")]
         if let CheckpointBackend::Postgres { dsn, .. } = &self.checkpoint.backend {
             secrets.extend(dsn.secrets());
         }

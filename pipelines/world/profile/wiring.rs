@@ -11,6 +11,7 @@ use wsp::deliver::{Adaptive, CircuitPolicy, DeliveryMode, Endpoint, RetryBudget,
 use wsp::pace::{Pacing, RatePlan};
 use wsp::store::Patience;
 
+#[cfg(feature = "postgres")]
 use crate::checkpoint::PostgresDsn;
 use crate::model::{HttpUrl, Lanes, Micros, OutputId, ScenarioId, Secret};
 use crate::ready::{BootstrapServers, SaslMechanism, SecurityProtocol};
@@ -160,6 +161,7 @@ pub enum CheckpointBackend {
         root: PathBuf,
     },
     /// A Postgres table.
+    #[cfg(feature = "postgres")]
     Postgres {
         /// How it is reached.
         dsn: Box<PostgresDsn>,

@@ -17,6 +17,7 @@ pub enum Fault {
 
 impl Fault {
     /// The same fault, with what it happened to before its words.
+    #[cfg(feature = "postgres")]
     pub(crate) fn at(self, place: &str) -> Self {
         match self {
             Fault::Away(text) => Fault::Away(format!("{place}{text}")),

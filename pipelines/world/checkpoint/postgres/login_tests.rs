@@ -22,7 +22,7 @@ use wsp::clock::SystemClock;
 
 use super::*;
 use crate::checkpoint::CheckpointStore;
-use crate::model::Secret;
+use crate::model::{Hex64, Secret};
 
 /// Signed by `root.pem` for `localhost` and 127.0.0.1.
 const CERTIFICATE: &[u8] = include_bytes!("../../../../src/deliver/http/testdata/localhost.pem");

@@ -8,30 +8,28 @@
 //! owner of a scope has an epoch, and a save by a claim that is not the row's is nothing. Within an epoch saves
 //! are numbered, and a late one is nothing. Within a file a lower row is refused.
 
-mod rows;
-#[cfg(test)]
-mod scope_tests;
 mod shards;
 mod sql;
 
-use wsp::checkpoint::{leased, postgres};
+use wsp::checkpoint::postgres::{self, Hints, PostgresForm};
 
-pub use self::rows::{Loaded, Row};
 pub use self::shards::PostgresShards;
 use super::RowCursors;
-use crate::model::{Hex64, Reason, Refusal};
+use crate::model::{Reason, Refusal};
 
-pub use wsp::checkpoint::leased::{Acquired, Answer, Fault, Holder, Releases, ScopeTable, Times};
 pub use wsp::checkpoint::postgres::PostgresDsn;
 
 /// Checkpoints in a Postgres database.
 pub type PostgresCheckpoints<C> = postgres::PostgresCheckpoints<RowCursors, C>;
-/// A scope held by a lease.
-pub type LeasedScope<T, C> = leased::LeasedScope<RowCursors, T, C>;
-/// Whose hold a statement goes by.
-pub type Claim = leased::Claim<Hex64>;
-/// A save.
-pub type Saving<'a> = leased::Saving<'a, RowCursors>;
+
+impl PostgresForm for RowCursors {
+    const HINTS: Hints = Hints {
+        out_of_range: "the row number doesn't fit the column; `ALTER TABLE wsp_checkpoint ALTER COLUMN last_row_index \
+                       TYPE bigint` makes room, and the legacy producer reads and writes that too",
+        rights: "the role needs SELECT, INSERT, UPDATE and DELETE on wsp_checkpoint, wsp_checkpoint_lease, \
+                 wsp_checkpoint_answered and wsp_checkpoint_views, and CREATE on their schema where one of them is missing",
+    };
+}
 
 impl From<postgres::DsnError> for Refusal {
     fn from(error: postgres::DsnError) -> Self {

@@ -14,8 +14,7 @@ use wsp::checkpoint::leased::{Acquired, Answer, Fault, Holder, ScopeTable};
 use wsp::checkpoint::postgres::Database;
 use wsp::clock::Clock;
 
-use super::rows::{Loaded, Row as Saved};
-use super::{Claim, Saving};
+use crate::checkpoint::leased::{Claim, Loaded, Row as Saved, Saving};
 use crate::checkpoint::{Cursor, RowCursors};
 use crate::model::{Hex64, OutputId};
 

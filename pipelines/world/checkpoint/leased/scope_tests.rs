@@ -7,7 +7,7 @@ use wsp::clock::{Clock, SystemClock};
 
 use super::*;
 use crate::checkpoint::{CheckpointScope, Cursor, FileRows, Kept, LeaseState, OutputFiles, Views};
-use crate::model::OutputId;
+use crate::model::{OutputId, Reason, Refusal};
 
 const LEASE: Duration = Duration::from_secs(15);
 

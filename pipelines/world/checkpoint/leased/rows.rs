@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use wsp::checkpoint::leased::TableForm;
-use wsp::checkpoint::postgres::{Hints, PostgresForm};
 
 use crate::checkpoint::beyond::Unfit;
 use crate::checkpoint::{Beyond, Cursor, Kept, RowCursors, Views};
@@ -64,15 +63,6 @@ impl TableForm for RowCursors {
         let views = Views::read(scope, text.as_bytes());
         views.map_err(|unfit| unfit_row("wsp_checkpoint_views", without, scope, unfit))
     }
-}
-
-impl PostgresForm for RowCursors {
-    const HINTS: Hints = Hints {
-        out_of_range: "the row number doesn't fit the column; `ALTER TABLE wsp_checkpoint ALTER COLUMN last_row_index \
-                       TYPE bigint` makes room, and the legacy producer reads and writes that too",
-        rights: "the role needs SELECT, INSERT, UPDATE and DELETE on wsp_checkpoint, wsp_checkpoint_lease, \
-                 wsp_checkpoint_answered and wsp_checkpoint_views, and CREATE on their schema where one of them is missing",
-    };
 }
 
 /// The refusal of a row whose text is not what we write.
