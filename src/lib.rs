@@ -111,6 +111,7 @@ pub mod feed;
 pub mod frame;
 pub mod http_url;
 pub mod io_thread;
+pub mod json;
 pub mod merge;
 pub mod minute;
 pub mod pace;

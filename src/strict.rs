@@ -16,6 +16,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::json::{Fault, Lexer, Token};
+
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -163,23 +165,26 @@ enum Level<'a> {
 
 /// A walk over a text that is known to be JSON, keeping the path to where it stands.
 struct Walk<'a> {
-    text: &'a str,
+    lexer: Lexer<'a>,
     levels: Vec<Level<'a>>,
-    at: usize,
 }
 
 impl<'a> Walk<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, levels: Vec::new(), at: 0 }
+        // Levels are counted here, where the path to the one too many is known.
+        Self { lexer: Lexer::new(text, 0), levels: Vec::new() }
     }
 
     /// Goes on to byte `end`, or to the first fault.
     fn to(&mut self, end: usize, depth: usize) -> Result<(), StrictError> {
-        while self.at < end {
-            let start = self.at;
-            self.at += 1;
-            match self.text.as_bytes()[start] {
-                open @ (b'{' | b'[') => {
+        let syntax = |fault: Fault| StrictError::Syntax(fault.to_string());
+        loop {
+            self.lexer.peek();
+            if self.lexer.at() >= end {
+                return Ok(());
+            }
+            match self.lexer.token().map_err(syntax)? {
+                Some(Token::Mark(open @ (b'{' | b'['))) => {
                     if self.levels.len() == depth {
                         return Err(StrictError::TooDeep { path: self.path(), limit: depth });
                     }
@@ -189,40 +194,23 @@ impl<'a> Walk<'a> {
                         Level::Array { index: 0 }
                     });
                 }
-                b'}' | b']' => {
-                    self.levels.pop();
-                }
-                b',' => match self.levels.last_mut() {
+                Some(Token::Mark(b'}' | b']')) => drop(self.levels.pop()),
+                Some(Token::Mark(b',')) => match self.levels.last_mut() {
                     Some(Level::Object { key, .. }) => *key = None,
                     Some(Level::Array { index }) => *index += 1,
                     None => {}
                 },
-                b'"' => {
-                    self.skip_string();
+                Some(Token::Text(text)) => {
                     if let Some(Level::Object { keys, key: key @ None }) = self.levels.last_mut() {
-                        let name: Cow<'a, str> = serde_json::from_str::<Key<'a>>(&self.text[start..self.at])
-                            .map_err(|error| StrictError::Syntax(error.to_string()))?
-                            .0;
+                        let name = text.unescaped().map_err(syntax)?;
                         *key = Some(name.clone());
                         if !keys.insert(name) {
                             return Err(StrictError::DuplicateKey { path: self.path() });
                         }
                     }
                 }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// From behind a string's opening quote to behind its closing one.
-    fn skip_string(&mut self) {
-        let bytes = self.text.as_bytes();
-        while self.at < bytes.len() {
-            let byte = bytes[self.at];
-            self.at += if byte == b'\\' { 2 } else { 1 };
-            if byte == b'"' {
-                break;
+                Some(Token::Mark(_) | Token::Scalar(_)) => {}
+                None => return Ok(()),
             }
         }
     }
@@ -244,10 +232,6 @@ impl<'a> Walk<'a> {
         if path.is_empty() { "the top".to_owned() } else { excerpt(&path, 200).into_owned() }
     }
 }
-
-/// A key without a copy where it has no escapes.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ const HEX: [[u8; 2]; 256] = {
 };
 
 /// Whether a byte can't stand in a JSON string as it is. Not ASCII is fine: the text is UTF-8.
-pub fn is_special(byte: u8) -> bool {
+fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 

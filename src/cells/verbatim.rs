@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::text::is_special;
+use crate::json::{Fault, Lexer, Scalar};
 
 /// Deeper nesting is refused.
 const MAX_DEPTH: u32 = 64;
@@ -43,243 +43,67 @@ pub fn object<'a>(bytes: &'a [u8], wanted: &[String], found: &mut Vec<Option<Fou
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
     found.clear();
     found.resize(wanted.len(), None);
-    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
-    scanner.top(wanted, found).map_err(|what| format!("no JSON object: {what} at byte {}", scanner.at))?;
+    members(text, wanted, found).map_err(|fault| format!("no JSON object: {fault}"))?;
     Ok(text)
 }
 
-struct Scanner<'a> {
-    text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
-}
-
-type Scan<T> = Result<T, &'static str>;
-
-impl<'a> Scanner<'a> {
-    fn top(&mut self, wanted: &[String], found: &mut [Option<Found<'a>>]) -> Scan<()> {
-        self.expect(b'{')?;
-        self.members(1, |scanner, key| {
-            let key = unescaped(key)?;
-            let place = wanted.iter().position(|name| *name == key);
-            let from = scanner.at;
-            scanner.value(1)?;
-            if let Some(place) = place {
-                let value = value_of(&scanner.text[from..scanner.at])?;
-                // Readers differ in which of two they take, and the event's identity hangs on it.
-                if found[place].replace(value).is_some() {
-                    return Err("a key whose value is read stands twice");
-                }
-            }
-            Ok(())
-        })?;
-        if self.at == self.bytes.len() { Ok(()) } else { Err("text after the object") }
-    }
-
-    /// The rest of an object whose `{` was read; `member` reads the value of the key it is given.
-    fn members(&mut self, depth: u32, mut member: impl FnMut(&mut Self, &'a str) -> Scan<()>) -> Scan<()> {
-        if depth > MAX_DEPTH {
-            return Err("nested more than 64 deep");
-        }
-        self.space();
-        if self.take(b'}') {
-            return Ok(());
-        }
-        loop {
-            self.space();
-            let key = self.string()?;
-            self.space();
-            self.expect(b':')?;
-            self.space();
-            member(self, key)?;
-            self.space();
-            if !self.take(b',') {
-                return self.expect(b'}');
-            }
-        }
-    }
-
-    fn value(&mut self, depth: u32) -> Scan<()> {
-        match self.peek() {
-            Some(b'"') => self.string().map(drop),
-            Some(b'{') => {
-                self.at += 1;
-                self.members(depth + 1, |scanner, _| scanner.value(depth + 1))
-            }
-            Some(b'[') => {
-                self.at += 1;
-                self.items(depth + 1)
-            }
-            Some(b't') => self.word("true"),
-            Some(b'f') => self.word("false"),
-            Some(b'n') => self.word("null"),
-            _ => self.number(),
-        }
-    }
-
-    fn items(&mut self, depth: u32) -> Scan<()> {
-        if depth > MAX_DEPTH {
-            return Err("nested more than 64 deep");
-        }
-        self.space();
-        if self.take(b']') {
-            return Ok(());
-        }
-        loop {
-            self.space();
-            self.value(depth)?;
-            self.space();
-            if !self.take(b',') {
-                return self.expect(b']');
-            }
-        }
-    }
-
-    /// A string; what stands between its quotes.
-    fn string(&mut self) -> Scan<&'a str> {
-        self.expect(b'"')?;
-        let from = self.at;
-        loop {
-            let rest = &self.bytes[self.at..];
-            let plain = rest.iter().position(|byte| is_special(*byte)).ok_or("a string without an end")?;
-            self.at += plain;
-            match rest[plain] {
-                b'"' => {
-                    self.at += 1;
-                    return Ok(&self.text[from..self.at - 1]);
-                }
-                b'\\' => self.escape()?,
-                _ => return Err("a control character in a string"),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Scan<()> {
-        self.at += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 1;
-                Ok(())
-            }
-            Some(b'u') => match self.unit()? {
-                0xdc00..=0xdfff => Err("half a surrogate pair"),
-                0xd800..=0xdbff => {
-                    self.expect(b'\\').map_err(|_| "half a surrogate pair")?;
-                    match self.unit() {
-                        Ok(0xdc00..=0xdfff) => Ok(()),
-                        _ => Err("half a surrogate pair"),
-                    }
-                }
-                _ => Ok(()),
-            },
-            _ => Err("an unknown escape"),
-        }
-    }
-
-    /// `uXXXX`.
-    fn unit(&mut self) -> Scan<u16> {
-        self.expect(b'u')?;
-        let digits = self.text.get(self.at..self.at + 4).ok_or("a short escape")?;
-        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err("an escape that is not hex");
-        }
-        self.at += 4;
-        u16::from_str_radix(digits, 16).map_err(|_| "an escape that is not hex")
-    }
-
-    fn number(&mut self) -> Scan<()> {
-        let from = self.at;
-        self.take(b'-');
-        if !self.take(b'0') && self.digits() == 0 {
-            self.at = from;
-            return Err("no value");
-        }
-        let point = self.take(b'.');
-        if point && self.digits() == 0 {
-            return Err("a number that ends in its point");
-        }
-        let exponent = self.take(b'e') || self.take(b'E');
-        if exponent {
-            let _sign = self.take(b'+') || self.take(b'-');
-            if self.digits() == 0 {
-                return Err("a number without its exponent");
-            }
-        }
-        // `1e999` is JSON, and infinity to who reads doubles, as IG does. Integers are read whole, at any length.
-        let may_overflow = exponent || (point && self.at - from > MAX_PLAIN_FLOAT);
-        if may_overflow && self.text[from..self.at].parse().is_ok_and(f64::is_infinite) {
-            return Err("a number beyond the doubles");
+fn members<'a>(text: &'a str, wanted: &[String], found: &mut [Option<Found<'a>>]) -> Result<(), Fault> {
+    let mut lexer = Lexer::new(text, MAX_DEPTH);
+    lexer.object(|lexer, key| {
+        let key = key.unescaped()?;
+        let Some(place) = wanted.iter().position(|name| *name == key) else { return check(lexer) };
+        // Readers differ in which of two they take, and the event's identity hangs on it.
+        if found[place].replace(value(lexer)?).is_some() {
+            return Err(lexer.fault("a key whose value is read stands twice"));
         }
         Ok(())
-    }
+    })?;
+    lexer.end()
+}
 
-    fn digits(&mut self) -> usize {
-        let count = self.bytes[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
-        self.at += count;
-        count
-    }
-
-    fn word(&mut self, word: &str) -> Scan<()> {
-        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
-            return Err("no value");
-        }
-        self.at += word.len();
-        Ok(())
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let there = self.peek() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn expect(&mut self, byte: u8) -> Scan<()> {
-        if self.take(byte) {
-            return Ok(());
-        }
-        Err(match byte {
-            b'{' => "'{' was expected",
-            b'}' => "',' or '}' was expected",
-            b']' => "',' or ']' was expected",
-            b':' => "':' was expected",
-            b'"' => "a string was expected",
-            _ => "an unknown escape",
-        })
+/// Reads a value that nobody wants.
+fn check(lexer: &mut Lexer<'_>) -> Result<(), Fault> {
+    match lexer.peek() {
+        b'{' => lexer.object(|lexer, key| {
+            key.check()?;
+            check(lexer)
+        }),
+        b'[' => lexer.array(check),
+        b'"' => lexer.string()?.check(),
+        _ => scalar(lexer).map(drop),
     }
 }
 
-/// The text of a string between its quotes, checked already.
-fn unescaped(inside: &str) -> Scan<Cow<'_, str>> {
-    if !inside.contains('\\') {
-        return Ok(Cow::Borrowed(inside));
+/// Reads a value as what a key may be made of.
+fn value<'a>(lexer: &mut Lexer<'a>) -> Result<Found<'a>, Fault> {
+    let first = lexer.peek();
+    let from = lexer.at();
+    if first == b'"' {
+        return lexer.string()?.unescaped().map(Found::Text);
     }
-    serde_json::from_str(&format!("\"{inside}\"")).map(Cow::Owned).map_err(|_| "an escape that can't be read")
-}
-
-/// A value's text as what a key may be made of.
-fn value_of(text: &str) -> Scan<Found<'_>> {
-    Ok(match text {
-        "null" => Found::Null,
-        "true" => Found::Bool(true),
-        "false" => Found::Bool(false),
-        _ => match text.as_bytes().first() {
-            Some(b'"') => Found::Text(unescaped(&text[1..text.len() - 1])?),
-            Some(b'-' | b'0'..=b'9') if text.len() <= MAX_KEY_DIGITS && !text.contains(['.', 'e', 'E']) => {
-                Found::Integer(text)
-            }
-            _ => Found::Other(text),
-        },
+    if matches!(first, b'{' | b'[') {
+        check(lexer)?;
+        return Ok(Found::Other(lexer.read_since(from)));
+    }
+    Ok(match scalar(lexer)? {
+        Scalar::Null => Found::Null,
+        Scalar::Bool(value) => Found::Bool(value),
+        Scalar::Integer(digits) if digits.len() <= MAX_KEY_DIGITS => Found::Integer(digits),
+        Scalar::Integer(number) | Scalar::Float(number) => Found::Other(number),
     })
+}
+
+/// Reads a number or word. `1e999` is JSON, and infinity to who reads doubles, as IG does. Integers are read whole, at any
+/// length.
+fn scalar<'a>(lexer: &mut Lexer<'a>) -> Result<Scalar<'a>, Fault> {
+    let scalar = lexer.scalar()?;
+    if let Scalar::Float(number) = scalar {
+        let may_overflow = number.len() > MAX_PLAIN_FLOAT || number.contains(['e', 'E']);
+        if may_overflow && number.parse().is_ok_and(f64::is_infinite) {
+            return Err(lexer.fault("a number beyond the doubles"));
+        }
+    }
+    Ok(scalar)
 }
 
 #[cfg(test)]

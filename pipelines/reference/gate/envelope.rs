@@ -7,9 +7,10 @@
 
 use std::borrow::Cow;
 
+use wsp::json::{Fault, Lexer, Scalar};
 use wsp_world::model::Micros;
 
-use super::scan::{self, NotJson, Scalar, Scanner};
+use super::scan;
 
 /// Why a readable event goes to quarantine (the golden receipts' reason codes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +45,7 @@ impl Flaw {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
     /// Not JSON: 400.
-    NotJson(NotJson),
+    NotJson(Fault),
     /// JSON without a usable identity. IG's own receipt would break its schema, so it answers 500 (golden cases).
     NoIdentity,
 }
@@ -99,9 +100,9 @@ impl<'a> Envelope<'a> {
     ///
     /// If it is not JSON, or has no usable identity.
     pub fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
-        let mut scanner = Scanner::new(body).map_err(Unreadable::NotJson)?;
-        if scanner.peek() != b'{' {
-            scanner.value().map_err(Unreadable::NotJson)?;
+        let mut lexer = Lexer::of_bytes(body, scan::MAX_DEPTH).map_err(Unreadable::NotJson)?;
+        if lexer.peek() != b'{' {
+            scan::value(&mut lexer).map_err(Unreadable::NotJson)?;
             return Err(Unreadable::NoIdentity);
         }
         let mut texts: [Option<Cow<'a, str>>; KEYS.len()] = Default::default();
@@ -110,8 +111,9 @@ impl<'a> Envelope<'a> {
         let mut payload = Payload::default();
         // Senders write the keys in the contract's order, so the next one is nearly always the right guess.
         let mut next = 0;
-        scanner
-            .object(|scanner, key| {
+        lexer
+            .object(|lexer, key| {
+                let key = key.unescaped()?;
                 let known = if KEYS.get(next).is_some_and(|(name, _)| *name == key) {
                     Some(next)
                 } else {
@@ -119,33 +121,31 @@ impl<'a> Envelope<'a> {
                 };
                 let Some(index) = known else {
                     invalid = true;
-                    return scanner.value().map(drop);
+                    return scan::value(lexer).map(drop);
                 };
                 next = index + 1;
                 present[index] = true;
                 match index {
-                    PAYLOAD => payload.read(scanner),
+                    PAYLOAD => payload.read(lexer),
                     SEED => {
-                        let number = scanner.peek().is_ascii_digit();
-                        let integer = number && matches!(scanner.scalar()?.0, Scalar::Integer(_));
+                        let number = lexer.peek().is_ascii_digit();
+                        let integer = number && matches!(lexer.scalar()?, Scalar::Integer(_));
                         invalid |= !integer;
-                        if number { Ok(()) } else { scanner.value().map(drop) }
+                        if number { Ok(()) } else { scan::value(lexer).map(drop) }
                     }
-                    _ if scanner.peek() == b'"' => {
-                        texts[index] = Some(scanner.string()?);
+                    _ if lexer.peek() == b'"' => {
+                        texts[index] = Some(lexer.string()?.unescaped()?);
                         Ok(())
                     }
                     _ => {
                         texts[index] = None;
                         invalid = true;
-                        scanner.value().map(drop)
+                        scan::value(lexer).map(drop)
                     }
                 }
             })
+            .and_then(|()| lexer.end())
             .map_err(Unreadable::NotJson)?;
-        if !scanner.at_end() {
-            return Err(Unreadable::NotJson(NotJson::trailing()));
-        }
         judge(texts, &present, invalid, &payload)
     }
 
@@ -218,29 +218,30 @@ struct Payload {
 }
 
 impl Payload {
-    fn read(&mut self, scanner: &mut Scanner<'_>) -> Result<(), NotJson> {
+    fn read(&mut self, lexer: &mut Lexer<'_>) -> Result<(), Fault> {
         *self = Self::default();
-        if scanner.peek() != b'{' {
-            return scanner.value().map(drop);
+        if lexer.peek() != b'{' {
+            return scan::value(lexer).map(drop);
         }
         self.object = true;
         let mut sum = 0_u64;
-        scanner.object(|scanner, key| {
-            let value = match key {
+        lexer.object(|lexer, key| {
+            let key = key.unescaped()?;
+            let value = match &*key {
                 "flow_id" | "merchant_id" => {
-                    let (number, hash, bad) = match scanner.peek() {
+                    let (number, hash, bad) = match lexer.peek() {
                         b'-' | b'0'..=b'9' => {
-                            let (scalar, hash) = scanner.scalar()?;
+                            let (scalar, hash) = scan::scalar(lexer)?;
                             (integer(scalar), hash, false)
                         }
-                        b'n' => (None, scanner.value()?, false),
-                        _ => (None, scanner.value()?, true),
+                        b'n' => (None, scan::value(lexer)?, false),
+                        _ => (None, scan::value(lexer)?, true),
                     };
                     self.bad_key |= bad;
                     *(if key == "flow_id" { &mut self.flow_id } else { &mut self.merchant_id }) = number;
                     hash
                 }
-                _ => scanner.value()?,
+                _ => scan::value(lexer)?,
             };
             sum = sum.wrapping_add(scan::fold(scan::hash(1, key.as_bytes()), value));
             Ok(())
@@ -252,8 +253,7 @@ impl Payload {
 
 /// An id as 64 bits. No world has a longer key (which IG accepts) or a float.
 fn integer(scalar: Scalar<'_>) -> Option<u64> {
-    let Scalar::Integer(digits) = scalar else { return None };
-    let text = std::str::from_utf8(digits).ok()?;
+    let Scalar::Integer(text) = scalar else { return None };
     text.parse().ok().or_else(|| text.parse::<i64>().ok().map(i64::cast_unsigned))
 }
 
