@@ -7,33 +7,22 @@
 
 use wsp::clock::Clock;
 use wsp::deliver::{PushCounts, PushStats};
-use wsp::telemetry::{Family, Kind, Metric};
+use wsp::telemetry::Family;
 
 use super::keep::{Live, Totals};
 
-macro_rules! metrics {
-    ($($name:ident $kind:ident $metric:literal $labels:tt: $help:literal;)+) => {
-        $(static $name: Metric = Metric { name: $metric, kind: Kind::$kind, labels: &$labels, help: $help };)+
-
-        /// All of them.
-        pub static METRICS: &[&Metric] = &[$(&$name),+];
-    };
-}
-
-metrics! {
-    EVENTS Counter "wsp_replay_events_total" ["outcome"]:
-        "Events that are done with since the start: accepted by the receiver, dropped, or written to the dead letters.";
-    ATTEMPTS Counter "wsp_replay_attempts_total" []: "Attempts to send an event.";
-    RETRIES Counter "wsp_replay_retries_total" []: "Attempts beyond the first of an event.";
-    FAILED Counter "wsp_replay_failed_attempts_total" ["cause"]:
-        "Attempts without a connection, whose connection was lost, without an answer in time, or answered 429 or 5xx.";
-    UNANSWERED Gauge "wsp_replay_unanswered_events" []: "Events that are handed to delivery and not answered yet.";
-    REQUESTS Gauge "wsp_replay_open_requests" []: "Requests that wait for their answer.";
-    LAG Gauge "wsp_replay_lag_seconds" []: "How much later than due the last answered event was first sent.";
-    EVENT_TIME Gauge "wsp_replay_event_timestamp_seconds" []: "The latest event time among answered events.";
-    OUTAGE Gauge "wsp_replay_outage_seconds" []: "Since when the receiver takes nothing; 0 while it does.";
-    BEFORE Gauge "wsp_replay_earlier_events" []: "Events that earlier starts had answered.";
-    LATENCY Histogram "wsp_replay_answer_latency_seconds" []: "From an event's first attempt to its answer.";
+wsp::metrics! {
+    EVENTS: "wsp_replay_events_total", Counter, ["outcome"], "Events that are done with since the start: accepted by the receiver, dropped, or written to the dead letters.";
+    ATTEMPTS: "wsp_replay_attempts_total", Counter, [], "Attempts to send an event.";
+    RETRIES: "wsp_replay_retries_total", Counter, [], "Attempts beyond the first of an event.";
+    FAILED: "wsp_replay_failed_attempts_total", Counter, ["cause"], "Attempts without a connection, whose connection was lost, without an answer in time, or answered 429 or 5xx.";
+    UNANSWERED: "wsp_replay_unanswered_events", Gauge, [], "Events that are handed to delivery and not answered yet.";
+    REQUESTS: "wsp_replay_open_requests", Gauge, [], "Requests that wait for their answer.";
+    LAG: "wsp_replay_lag_seconds", Gauge, [], "How much later than due the last answered event was first sent.";
+    EVENT_TIME: "wsp_replay_event_timestamp_seconds", Gauge, [], "The latest event time among answered events.";
+    OUTAGE: "wsp_replay_outage_seconds", Gauge, [], "Since when the receiver takes nothing; 0 while it does.";
+    BEFORE: "wsp_replay_earlier_events", Gauge, [], "Events that earlier starts had answered.";
+    LATENCY: "wsp_replay_answer_latency_seconds", Histogram, [], "From an event's first attempt to its answer.";
 }
 
 /// The figures now; earlier starts had answered `before` events.
@@ -75,20 +64,20 @@ pub fn families(live: &Live, stats: &PushStats, before: u64, clock: &impl Clock)
 #[cfg(test)]
 mod tests {
     use wsp::clock::SystemClock;
-    use wsp::telemetry::prometheus;
+    use wsp::telemetry::{Kind, prometheus};
 
     use super::*;
 
     #[test]
     fn names_follow_the_rule_and_each_metric_is_there_from_the_start() {
         let units = ["events", "attempts", "retries", "requests", "seconds"];
-        for metric in METRICS {
+        for metric in ALL {
             let counts_up = metric.kind == Kind::Counter;
             assert!(units.contains(&metric.unit()) && metric.name.ends_with("_total") == counts_up, "{}", metric.name);
             assert!(metric.name.starts_with("wsp_replay_") && metric.help.ends_with('.'), "{}", metric.name);
         }
         let text = prometheus::text(&families(&Live::default(), &PushStats::new(), 7, &SystemClock::new()));
-        for metric in METRICS {
+        for metric in ALL {
             let first = metric.name == EVENT_TIME.name;
             assert_eq!(text.contains(&format!("# TYPE {} ", metric.name)), !first, "{}\n{text}", metric.name);
         }

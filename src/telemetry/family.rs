@@ -38,6 +38,35 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// A producer's list of metrics: of each its name, kind, labels and meaning. Makes a `static` of each, and `ALL`, which lists
+/// them in this order.
+///
+/// ```
+/// wsp::metrics! {
+///     SENT: "shop_sent_orders_total", Counter, ["region"], "Orders that the intake accepted.";
+///     WAITING: "shop_waiting_orders", Gauge, [], "Orders without an answer.";
+/// }
+/// assert_eq!(ALL.iter().map(|metric| metric.unit()).collect::<Vec<_>>(), ["orders", "orders"]);
+/// # assert_eq!((SENT.labels.len(), WAITING.labels.len()), (1, 0));
+/// ```
+#[macro_export]
+macro_rules! metrics {
+    ($($name:ident: $text:literal, $kind:ident, [$($label:literal),*], $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub static $name: $crate::telemetry::Metric = $crate::telemetry::Metric {
+                name: $text,
+                kind: $crate::telemetry::Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )+
+
+        /// All of them, in their order.
+        pub static ALL: &[&$crate::telemetry::Metric] = &[$(&$name,)+];
+    };
+}
+
 impl Metric {
     /// Its unit: the last word of the name, `_total` aside.
     #[must_use]

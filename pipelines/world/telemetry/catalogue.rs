@@ -4,21 +4,7 @@
 //! without a prefix: what is counted (`events`, `rows`, `bytes`, …), `seconds` for time, or what is reported (`info`,
 //! `epoch`, `ready`). A point in time is `timestamp_seconds`, since 1970.
 
-use wsp::telemetry::{Kind, Metric};
-
-macro_rules! metrics {
-    ($($name:ident: $text:literal, $kind:ident, [$($label:literal),*], $help:literal;)+) => {
-        $(
-            #[doc = $help]
-            pub static $name: Metric = Metric { name: $text, kind: Kind::$kind, labels: &[$($label),*], help: $help };
-        )+
-
-        /// All of them, in the order of the pipeline.
-        pub static ALL: &[&Metric] = &[$(&$name,)+];
-    };
-}
-
-metrics! {
+wsp::metrics! {
     BUILD: "wsp_build_info", Gauge, ["version"], "Always 1; its label names the build.";
     STARTED: "wsp_start_timestamp_seconds", Gauge, [], "When the process started.";
     READY: "wsp_part_ready", Gauge, ["part"], "Whether a part answered when it was last asked, which `/metrics` does: 1 or 0. Parts: `control_topic`, `store`, `gate`, `lease`.";
@@ -57,6 +43,8 @@ metrics! {
 
 #[cfg(test)]
 mod tests {
+    use wsp::telemetry::Kind;
+
     use super::*;
 
     const UNITS: &[&str] = &[

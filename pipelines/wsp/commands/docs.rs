@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::CommandFactory;
 use wsp::telemetry::Metric;
 use wsp_matrix::ROWS;
-use wsp_replay::metrics::METRICS as REPLAY_METRICS;
+use wsp_replay::metrics::ALL as REPLAY_METRICS;
 use wsp_world::model::{After, Bus, Reason};
 use wsp_world::profile::{schema, settings};
 use wsp_world::telemetry::catalogue;
