@@ -16,8 +16,9 @@ use wsp::time::TEXT_LEN;
 
 use super::bound::Bound;
 use super::keys::Keys;
+use super::output::OutputFrame;
 use crate::model::event::MAX_BODY_BYTES;
-use crate::model::{Event, Hex32, Names, OutputId, PlatformRunId, Reason, Refusal, RowBatch, RowSlice, WorldKey};
+use crate::model::{Event, Hex32, Names, PlatformRunId, Reason, Refusal, RowBatch, RowSlice, WorldKey};
 
 /// Expected length of a body before the first chunk has shown it, in bytes.
 const FIRST_BODY_BYTES: usize = 1_536;
@@ -42,19 +43,6 @@ pub struct RunPins {
     pub trace_id: String,
     /// The `engine_release`, where known.
     pub span_id: Option<String>,
-}
-
-/// What the framer has to know about one output.
-#[derive(Debug, Clone)]
-pub struct OutputFrame {
-    /// The output.
-    pub output_id: OutputId,
-    /// The catalogue's `primary_key` columns, in order.
-    pub primary_key: Vec<String>,
-    /// The column that events are kept in line by; the event id where there is none.
-    pub order_key: Option<String>,
-    /// Full names of the output's files, by [`Position::file`](crate::model::Position::file), for refusals.
-    pub files: Vec<String>,
 }
 
 /// Frames rows. One serves a run, in one place: it keeps the last batch of each output resolved.

@@ -6,8 +6,8 @@
 //! ```
 
 use super::event_id::{EventIds, Start};
-use super::frame::OutputFrame;
 use super::key::{self, KeyValue};
+use super::output::OutputFrame;
 use super::pins::WorldPins;
 use crate::model::{PIN_NAMES, Reason, Refusal, WorldKey};
 

@@ -9,9 +9,9 @@ use arrow_schema::Schema;
 use wsp::cells::Column;
 use wsp::cells::verbatim::{self, Found};
 
-use super::frame::OutputFrame;
 use super::key::{self, KeyValue};
 use super::keys::Keys;
+use super::output::OutputFrame;
 use super::refusal;
 use super::schema::{PAYLOAD_JSON, key_column, payload_column};
 use crate::model::{Lane, Reason, Refusal, WorldKey};

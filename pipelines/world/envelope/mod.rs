@@ -13,12 +13,14 @@ pub mod frame;
 mod key;
 mod keys;
 mod lane;
+mod output;
 mod pins;
 mod schema;
 
 pub use event_id::EventIds;
-pub use frame::{Framer, OutputFrame, RunPins};
+pub use frame::{Framer, RunPins};
 pub use lane::{LaneFilter, RowKeys};
+pub use output::OutputFrame;
 pub use pins::{ForeignRow, WorldPins};
 pub use schema::check_schema;
 use wsp::cells::Unfit;

@@ -6,17 +6,12 @@
 
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::uri::PathAndQuery;
 use wsp::deliver::{ApiKey, Endpoint, EndpointError, KeyHeader, SettingNames};
 use wsp::http_url::HttpUrl;
 use wsp::secret::Secret;
 
 use super::health::is_up;
-
-/// The path that events are pushed to, below the base.
-const PUSH: &str = "/v1/ingest/push";
-const HEALTH: &str = "/v1/ops/health";
-const LOOKUP: &str = "/v1/ops/lookup";
+use super::routes::Routes;
 
 /// What a profile calls the settings of the way to IG.
 const NAMES: SettingNames = SettingNames {
@@ -24,39 +19,6 @@ const NAMES: SettingNames = SettingNames {
     ca_file: "wsp_delivery.ca_file",
     client_certificate: "wsp_delivery.client_cert_file",
 };
-
-/// IG's paths below a base.
-pub(super) struct Routes<'a> {
-    root: &'a str,
-}
-
-impl<'a> Routes<'a> {
-    /// Those of `base`, with or without the path of pushes at its end.
-    pub(super) fn of(base: &'a HttpUrl) -> Self {
-        Self { root: base.path().strip_suffix(PUSH).unwrap_or(base.path()) }
-    }
-
-    fn below(&self, path: &str) -> Option<PathAndQuery> {
-        format!("{}{path}", self.root).parse().ok()
-    }
-
-    /// Where events are pushed to.
-    fn push(&self) -> Option<PathAndQuery> {
-        self.below(PUSH)
-    }
-
-    /// Where IG is asked how it is.
-    pub(super) fn health(&self) -> Option<PathAndQuery> {
-        self.below(HEALTH)
-    }
-
-    /// Where IG says what became of an event; `None` for an id that no path can carry.
-    pub(super) fn lookup(&self, event_id: &str) -> Option<PathAndQuery> {
-        let query: String =
-            url::form_urlencoded::Serializer::new(String::new()).append_pair("event_id", event_id).finish();
-        self.below(&format!("{LOOKUP}?{query}"))
-    }
-}
 
 /// The IG at `base` (with or without `/v1/ingest/push` at its end); the key goes out in the header `key_header`.
 ///
@@ -82,24 +44,6 @@ pub fn parse_ig_endpoint(base: &str, key_header: &str, key: &Secret) -> Result<E
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_push_path_is_added_once() {
-        for (base, root) in [
-            ("http://ig:8081", ""),
-            ("http://ig:8081/", ""),
-            ("https://edge/stage", "/stage"),
-            ("https://edge/stage/v1/ingest/push", "/stage"),
-            ("http://ig/v1/ingest/push/", ""),
-        ] {
-            let base: HttpUrl = base.parse().unwrap();
-            let routes = Routes::of(&base);
-            let path = |path: Option<PathAndQuery>| path.unwrap().to_string();
-            assert_eq!(path(routes.push()), format!("{root}/v1/ingest/push"), "{base}");
-            assert_eq!(path(routes.health()), format!("{root}/v1/ops/health"), "{base}");
-            assert_eq!(path(routes.lookup("a&b")), format!("{root}/v1/ops/lookup?event_id=a%26b"), "{base}");
-        }
-    }
 
     #[test]
     fn what_is_no_gate_is_refused_without_telling_secrets() {

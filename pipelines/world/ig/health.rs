@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use wsp::clock::Clock;
 use wsp::deliver::{HttpGate, Probe, Said};
 
-use super::endpoint::Routes;
+use super::routes::Routes;
 
 /// How much of a gate's own words is repeated, in characters.
 const QUOTE: usize = 80;

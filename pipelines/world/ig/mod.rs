@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod health;
 pub mod judge;
 pub mod memory;
+mod routes;
 mod said;
 
 pub use endpoint::{ig_endpoint, parse_ig_endpoint};

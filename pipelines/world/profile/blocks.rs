@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use wsp::store::{Patience, StoreOptions, open_store};
 
-use super::outputs::{self, BASELINE_TRAFFIC};
+use super::outputs::{self, BASELINE_TRAFFIC, reference};
 use super::reader::Reader;
 use super::strict::{Link, Rules};
 use super::{
     CheckpointBackend, CheckpointWiring, ControlBus, KafkaWiring, KinesisWiring, OracleWiring, Policy, RequiredPacks,
-    StoreWiring, TelemetryWiring, reference, settings as s,
+    StoreWiring, TelemetryWiring, settings as s,
 };
 #[cfg(feature = "postgres")]
 use crate::checkpoint::PostgresDsn;

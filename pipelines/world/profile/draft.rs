@@ -11,7 +11,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::kind::{Child, Kind, children};
+use super::kind::Kind;
+use super::outline::{Child, children};
 use super::outputs::{FRAUD_TRAFFIC, default_context};
 use super::settings::{self as s, Setting};
 use super::{ConfigError, Profile};

@@ -10,9 +10,11 @@
 
 mod blocks;
 pub mod draft;
+mod error;
 pub mod explain;
 mod kind;
 mod lane;
+mod outline;
 mod outputs;
 mod proxies;
 mod reader;
@@ -24,12 +26,13 @@ mod strict;
 mod wiring;
 mod yaml;
 
-use std::fmt;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use crate::model::{Lane, OutputId, PlatformRunId, Secret};
+pub use error::ConfigError;
 pub use kind::Kind;
+use outputs::reference;
 pub use outputs::{BASELINE_TRAFFIC, FRAUD_TRAFFIC, OutputPlan, check_producer, default_context, order_key_column};
 pub use reader::Environment;
 use reader::Reader;
@@ -41,34 +44,6 @@ pub use wiring::{
     CheckpointBackend, CheckpointWiring, ControlBus, DeliveryWiring, KafkaWiring, KinesisWiring, LanesWiring,
     OracleWiring, Policy, RateWiring, RequiredPacks, ServiceIdentity, StoreWiring, TelemetryWiring,
 };
-
-/// Everything that is wrong with a profile, or with the wish to use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    /// One a line: what, where, what to do.
-    pub problems: Vec<String>,
-}
-
-impl ConfigError {
-    /// One problem.
-    pub fn new(problem: impl Into<String>) -> Self {
-        Self { problems: vec![problem.into()] }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.problems.as_slice() {
-            [one] => f.write_str(one),
-            many => {
-                write!(f, "{} problems:", many.len())?;
-                many.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// A profile with its environment.
 #[derive(Debug, Clone)]
@@ -314,12 +289,6 @@ fn read(r: &mut Reader<'_>, folder: &Path, also: impl FnOnce(&References<'_>) ->
 /// The folder of a profile's file.
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
-}
-
-/// A file reference: from the working directory where it exists there, else from the profile's folder.
-fn reference(text: &str, folder: &Path) -> PathBuf {
-    let path = Path::new(text);
-    if path.is_absolute() || path.exists() { path.to_owned() } else { folder.join(path) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Which outputs a run streams, and who may produce them: lists that the profile holds or refers to.
+//! Which outputs a run streams, and who may produce them: lists that the profile holds or refers to, and the files they are in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wsp::disk::files;
 
@@ -158,6 +158,12 @@ fn parse_allowlist(text: &str) -> Result<Vec<String>, String> {
 /// Reads a small text file, at most 4 MiB.
 pub(super) fn read_bounded(path: &Path) -> Result<String, String> {
     files::read_text(path, 4 << 20).map_err(|error| error.to_string())
+}
+
+/// A file reference: from the working directory where it exists there, else from the profile's folder.
+pub(super) fn reference(text: &str, folder: &Path) -> PathBuf {
+    let path = Path::new(text);
+    if path.is_absolute() || path.exists() { path.to_owned() } else { folder.join(path) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::kind::{Child, Kind, children};
+use super::kind::Kind;
+use super::outline::{Child, children};
 use super::settings::{CLOSED_BLOCKS, Setting};
 
 /// The schema.

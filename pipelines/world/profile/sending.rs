@@ -11,9 +11,10 @@ use wsp::deliver::{
 };
 use wsp::pace::{Late, Pacing, RateLimit, RatePlan};
 
+use super::outputs::reference;
 use super::reader::Reader;
 use super::strict::{Link, Rules};
-use super::{DeliveryWiring, Policy, RateWiring, reference, settings as s};
+use super::{DeliveryWiring, Policy, RateWiring, settings as s};
 use crate::ig::ig_endpoint;
 use crate::model::{HttpUrl, Micros, Secret};
 
