@@ -14,7 +14,7 @@ use wsp::clock::{Clock, SystemClock};
 use wsp::credit::Credit;
 
 use super::*;
-use crate::model::{Decision, Delivered, Event, Micros, Position, Reason};
+use crate::model::{Decision, Delivered, Event, Hex64, Micros, OutputId, Position, Reason};
 
 mod bound;
 mod stop;

@@ -11,11 +11,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsp::checkpoint::file::journal::{self, Journal};
 
+use super::faults::failed;
 use super::owned::Owned;
 use super::place::Place;
 use super::published::Published;
-use super::record::{Record, Recorded};
-use super::{failed, sha256, views};
+use super::record::{Record, Recorded, sha256};
+use super::views;
 use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace, Views};
 use crate::model::{Micros, OutputId, Refusal};
 

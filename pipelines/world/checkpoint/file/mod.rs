@@ -15,6 +15,7 @@
 //!
 //! Whoever saves looks whether the lock file still is its own: who removed it, or replaced the folder, let another in.
 
+mod faults;
 mod held;
 mod owned;
 mod place;
@@ -22,8 +23,7 @@ mod published;
 mod record;
 mod views;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wsp::checkpoint::file::{blocking, not_saved};
+use wsp::checkpoint::file::blocking;
 use wsp::clock::Clock;
 use wsp::disk::{Disk, RealDisk};
 
@@ -196,15 +196,6 @@ impl<C> FileScope<C> {
             let _ = task.await;
         }
     }
-}
-
-fn failed(path: &Path, error: &io::Error) -> Refusal {
-    not_saved(path, error).into()
-}
-
-/// What the journal's entries are marked with.
-fn sha256(bytes: &[u8]) -> String {
-    Hex64::sha256(bytes).to_string()
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
-//! Where a scope's files are, and what is in them.
+//! Where a scope's files are, and what those say that others read.
 //!
 //! ```text
-//! Place ──journal ──────────────── what of it is ahead of the cursors ──┬─► Kept
-//!      └──or answered.json ─────────────── then cursor.json of each ────┘
+//! Place ──► answered.json ► Beside · cursor.json of each output ► Cursor
 //! ```
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use wsp::checkpoint::file::{self, read_file};
+use wsp::checkpoint::file::read_file;
 use wsp::disk::{Disk, Mode, files};
 
-use super::record::Record;
+use super::faults::{failed, foreign, unreadable};
 use crate::checkpoint::beyond::{Beside, Unfit};
 use crate::checkpoint::{Beyond, Cursor, Kept};
 use crate::model::{Hex64, OutputId, Reason, Refusal};
@@ -47,19 +46,6 @@ impl Place {
         self.folder.join("views.json")
     }
 
-    /// What is beyond the cursors is read before them: they may move on meanwhile and don't spoil it.
-    pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
-        let Some((_, record)) = Record::newest(self)? else {
-            let beside = self.read_beside()?;
-            return Ok(beside.kept(self.read_some(outputs)?));
-        };
-        let recorded: Vec<OutputId> = record.outputs().cloned().collect();
-        let Kept { mut cursors, beyond } = record.kept(&self.read_some(&recorded)?);
-        cursors.extend(self.read_some(outputs.iter().filter(|output| !recorded.contains(output)))?);
-        let of = |output: &OutputId| cursors.iter().find(|cursor| cursor.output_id == *output).cloned();
-        Ok(Kept { cursors: outputs.iter().filter_map(of).collect(), beyond })
-    }
-
     /// What the cursor files of `outputs` say, for those that have one.
     pub(super) fn read_some<'a>(
         &self,
@@ -78,10 +64,11 @@ impl Place {
     /// Makes a file that was read durable as it is.
     pub(super) fn sync_file(&self, path: &Path) -> Result<(), Refusal> {
         let synced = self.disk.open(path, Mode::Read).and_then(|file| file.sync());
-        synced.and_then(|()| files::sync_entry(&*self.disk, path)).map_err(|error| super::failed(path, &error))
+        synced.and_then(|()| files::sync_entry(&*self.disk, path)).map_err(|error| failed(path, &error))
     }
 
-    fn read_beside(&self) -> Result<Beside, Refusal> {
+    /// What is in `answered.json`.
+    pub(super) fn read_beside(&self) -> Result<Beside, Refusal> {
         let path = self.beyond_file();
         let Some(bytes) = read_file(&*self.disk, &path, BEYOND_LIMIT)? else { return Ok(Beside::default()) };
         Beyond::read(&self.scope, &bytes).map_err(|unfit| match unfit {
@@ -105,14 +92,6 @@ impl Place {
         }
         Ok(Some(saved.cursor))
     }
-}
-
-pub(super) fn unreadable(path: &Path, detail: String) -> Refusal {
-    file::unreadable(path, detail).into()
-}
-
-pub(super) fn foreign(path: &Path, field: &'static str, inside: &str, folder: &str) -> Refusal {
-    file::foreign(path, field, inside, folder).into()
 }
 
 /// A cursor file. Keys that a later producer may add are left alone; the ones we know have to be there.

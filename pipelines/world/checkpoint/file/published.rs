@@ -15,7 +15,7 @@ use serde_json::json;
 use wsp::disk::files::{self, Staged};
 use wsp::disk::{Disk, DiskFile, Mode};
 
-use super::failed;
+use super::faults::failed;
 use super::owned::Owned;
 use super::place::Place;
 use crate::checkpoint::{Beyond, Cursor, Kept};

@@ -1,7 +1,8 @@
 //! What an entry of the journal says, and what of it still holds beside the cursor files.
 //!
 //! ```text
-//! Record (cursors, rows beyond, what each cursor file may say) + the cursor files ──► Kept
+//! Record (cursors, rows beyond, what each cursor file may say) + the cursor files ──┬─► Kept
+//! or, without a record, answered.json, then the cursor files ───────────────────────┘
 //! ```
 //!
 //! Cursor files follow the journal. A file that says what ours would have said is behind it by a crash alone, and the
@@ -11,8 +12,8 @@
 use serde::{Deserialize, Serialize};
 use wsp::checkpoint::file::journal::{self, Found};
 
-use super::place::{Place, foreign, unreadable};
-use super::sha256;
+use super::faults::{foreign, unreadable};
+use super::place::Place;
 use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace};
 use crate::model::{Hex64, OutputId, Refusal};
 
@@ -101,6 +102,26 @@ impl Record {
         };
         Kept { cursors: self.cursors.into_iter().filter_map(count).collect(), beyond: self.beyond }
     }
+}
+
+impl Place {
+    /// What is beyond the cursors is read before them: they may move on meanwhile and don't spoil it.
+    pub(super) fn read_all(&self, outputs: &[OutputId]) -> Result<Kept, Refusal> {
+        let Some((_, record)) = Record::newest(self)? else {
+            let beside = self.read_beside()?;
+            return Ok(beside.kept(self.read_some(outputs)?));
+        };
+        let recorded: Vec<OutputId> = record.outputs().cloned().collect();
+        let Kept { mut cursors, beyond } = record.kept(&self.read_some(&recorded)?);
+        cursors.extend(self.read_some(outputs.iter().filter(|output| !recorded.contains(output)))?);
+        let of = |output: &OutputId| cursors.iter().find(|cursor| cursor.output_id == *output).cloned();
+        Ok(Kept { cursors: outputs.iter().filter_map(of).collect(), beyond })
+    }
+}
+
+/// What the journal's entries are marked with.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Hex64::sha256(bytes).to_string()
 }
 
 #[cfg(test)]

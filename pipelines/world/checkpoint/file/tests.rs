@@ -1,6 +1,7 @@
 //! Files as the producer in place leaves and reads them, and what crashes and others do to them.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wsp::checkpoint::file::journal;
@@ -8,6 +9,7 @@ use wsp::clock::SystemClock;
 use wsp::disk::{Fate, MemoryDisk, Operation};
 
 use super::place::LIMIT;
+use super::record::sha256;
 use super::*;
 use crate::checkpoint::{AnsweredRows, Beyond, Cursor, LeaseState, Place as RowPlace};
 use crate::model::{Micros, Reason};

@@ -3,9 +3,9 @@
 use wsp::checkpoint::file::read_file;
 use wsp::disk::files::{self, Staged};
 
-use super::failed;
+use super::faults::{failed, foreign, unreadable};
 use super::owned::Owned;
-use super::place::{Place, foreign, unreadable};
+use super::place::Place;
 use crate::checkpoint::Views;
 use crate::checkpoint::beyond::Unfit;
 use crate::model::Refusal;
