@@ -1,49 +1,12 @@
-//! The starts that a later one builds on, and how a start takes them over from the one before it.
+//! How a start takes over from the one before it the starts that it builds on.
 //!
 //! ```text
 //! wsp_start.json, wsp_summary.json of the start before ──follows──► Start::earlier ──► wsp verify: is there a hole?
 //! ```
 
-use serde::{Deserialize, Serialize};
-
-use super::start::{Start, StartOutput};
-use super::summary::{Summary, ToldDigest};
-use super::utc;
-use crate::model::{Hex64, Micros, OutputId};
-
-/// A start before this one, as far as this one builds on it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EarlierStart {
-    /// When it started.
-    #[serde(rename = "started_at_utc", with = "utc")]
-    pub started: Micros,
-    /// Its outputs in the order of ranks.
-    pub outputs: Vec<EarlierOutput>,
-}
-
-/// One output of an earlier start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EarlierOutput {
-    /// The output before that start's first event.
-    #[serde(flatten)]
-    pub start: StartOutput,
-    /// See [`OutputSummary::event_id_digest`](super::OutputSummary::event_id_digest); none where that start left no summary: it was cut off.
-    pub event_id_digest: Option<Hex64>,
-    /// Events that the digest covers.
-    pub event_id_digest_events: Option<u64>,
-    /// Rows of the view before the first one that counts; absent in the version before.
-    #[serde(default)]
-    pub event_id_digest_from: Option<u64>,
-}
-
-impl EarlierOutput {
-    /// What it says of its events; nothing where that start was cut off.
-    #[must_use]
-    pub fn told(&self) -> Option<ToldDigest> {
-        let (digest, events) = (self.event_id_digest.clone()?, self.event_id_digest_events?);
-        Some(ToldDigest::new(digest, events, self.event_id_digest_from, self.start.resumed_at))
-    }
-}
+use super::start::{EarlierOutput, EarlierStart, Start, StartOutput};
+use super::summary::Summary;
+use crate::model::{Hex64, OutputId};
 
 impl Start {
     /// Notes the start before this one, which ended as `summary` says. It counts where it had the same checkpoint, and
@@ -105,6 +68,7 @@ mod tests {
     use super::super::start::testing;
     use super::*;
     use crate::evidence::{End, Status, Tally};
+    use crate::model::Micros;
     use wsp::deliver::PushCounts;
 
     /// A start that resumed both outputs at these rows, at second `at`.

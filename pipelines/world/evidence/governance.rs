@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use wsp::store::{Key, ObjectStore};
 
-use super::record::{Status, Verdict};
+use super::record::Verdict;
 use super::start::Limits;
+use super::status::Status;
 use super::{key, run_prefix, unavailable};
 use crate::model::{Hex32, Hex64, Lane, Lanes, Micros, PlatformRunId, Refusal, ScenarioId, json};
 

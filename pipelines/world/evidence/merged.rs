@@ -17,13 +17,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wsp::deliver::PushCounts;
 
-use super::record::{Status, Verdict};
+use super::record::Verdict;
 use super::series::{BUCKETS, EventTimeSeries, RunSeries, WallSeries};
 use super::start::{Start, StartOutput};
-use super::summary::{End, OutputSummary, SUMMARY_SCHEMA, Summary, digest_of};
+use super::status::{End, Status};
+use super::summary::{LaneSummary, LanesSummary, OutputSummary, SUMMARY_SCHEMA, Summary, digest_of};
 use super::tally::{Counts, Spread};
-use super::utc;
-use crate::model::{Digested, Lane, LaneKey, Lanes, Micros, Reason, Refusal};
+use crate::model::{Digested, Lane, Lanes, Micros, Reason, Refusal};
 
 /// How one lane of a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,35 +34,6 @@ pub struct LaneEnd {
     pub verdict: Verdict,
     /// Its summary, where it got as far as streaming.
     pub summary: Option<Box<Summary>>,
-}
-
-/// The lanes of a run in its summary.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LanesSummary {
-    /// How many.
-    pub count: u32,
-    /// What decided on an event's lane.
-    pub by: LaneKey,
-    /// Each of them, by index.
-    pub ends: Vec<LaneSummary>,
-}
-
-/// One lane in the summary of its run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaneSummary {
-    /// Which.
-    pub index: u32,
-    /// Its verdict.
-    pub status: Status,
-    /// Why, unless it streamed.
-    pub reason: Option<Reason>,
-    /// Events that IG answered to its last start.
-    pub answered: u64,
-    /// Whether its last start resumed what another one had begun.
-    pub resumed: bool,
-    /// When it ended.
-    #[serde(rename = "ended_at_utc", with = "utc")]
-    pub ended: Micros,
 }
 
 impl LanesSummary {
@@ -76,12 +47,6 @@ impl LanesSummary {
             ended: verdict.ts,
         });
         Self { count: lanes.count.get(), by: lanes.by, ends: ends.collect() }
-    }
-
-    /// The lanes as facts name them.
-    #[must_use]
-    pub fn lanes(&self) -> Option<Lanes> {
-        Some(Lanes { count: self.count.try_into().ok()?, by: self.by })
     }
 }
 

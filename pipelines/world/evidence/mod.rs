@@ -13,7 +13,9 @@
 //! Everything but the session log goes through an [`ObjectStore`](wsp::store::ObjectStore). A write that was cut
 //! off by a crash is completed by the next try of the same write, and never made twice.
 
+mod agree;
 mod deferral;
+mod digest;
 mod earlier;
 mod governance;
 mod live;
@@ -28,6 +30,7 @@ mod session;
 mod session_file;
 mod spool;
 mod start;
+mod status;
 mod summaries;
 mod summary;
 mod tally;
@@ -38,13 +41,13 @@ pub(crate) mod utc;
 pub mod verify;
 
 pub use deferral::{Deferral, Deferrals, Stretch};
-pub use earlier::{EarlierOutput, EarlierStart};
+pub use digest::{DigestKind, ToldDigest};
 pub use governance::{Cancelled, Facts, Family, Pins, Provenance, Started};
 pub use live::LiveTally;
-pub use merged::{LaneEnd, LaneSummary, LanesSummary};
+pub use merged::LaneEnd;
 pub use newest::newest_run;
 pub use prefix::run_prefix;
-pub use record::{Ending, RecordLine, Records, Status, Streamed, Verdict, reason_words};
+pub use record::{Ending, RecordLine, Records, Streamed, Verdict, reason_words};
 pub use run::RunEvidence;
 pub use series::{EventTimeSeries, RunSeries, WallSeries};
 pub use session::{CheckpointSaved, SessionEvent, WorldOutputs};
@@ -53,11 +56,12 @@ pub use spool::{LastWords, Spool};
 #[cfg(test)]
 pub(crate) use start::testing;
 pub use start::{
-    DeliverySettings, Limits, Producer, ReadySource, ResumedAfter, RunIds, START_SCHEMA, START_SCHEMA_BEFORE, Start,
-    StartOutput,
+    DeliverySettings, EarlierOutput, EarlierStart, Limits, Producer, ReadySource, ResumedAfter, RunIds, START_SCHEMA,
+    START_SCHEMA_BEFORE, Start, StartOutput,
 };
+pub use status::{End, Status};
 pub use summaries::Summaries;
-pub use summary::{DigestKind, End, OutputSummary, SUMMARY_SCHEMA, SUMMARY_SCHEMA_BEFORE, Summary, ToldDigest};
+pub use summary::{LaneSummary, LanesSummary, OutputSummary, SUMMARY_SCHEMA, SUMMARY_SCHEMA_BEFORE, Summary};
 pub use tally::{Counts, OutputTally, Spread, Tally};
 pub use told::{Fact, Told};
 pub use unstarted::Unstarted;

@@ -11,7 +11,6 @@
 //! speaks of whole runs alone, and each lane of a run that is spread over several has a record of its own beside it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 use wsp::store::{Key, ObjectStore};
 
 use super::start::Limits;
-use super::summary::End;
+use super::status::{End, Status};
 use super::{key, run_prefix, unavailable, utc};
 use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Reason, Refusal, ScenarioId, json};
 
@@ -29,54 +28,6 @@ use crate::model::{Hex32, Hex64, Lane, Micros, PlatformRunId, Reason, Refusal, S
 const REASONS: usize = 4;
 /// What a record may hold at most, in bytes: some 40,000 verdicts.
 const LIMIT: u64 = 16 << 20;
-
-/// What became of a READY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Status {
-    /// Every event of the run was answered.
-    Streamed,
-    /// Refused, or ended before the last event.
-    Failed,
-    /// Of another platform run.
-    SkippedOutOfScope,
-    /// Its record holds a verdict that stands.
-    SkippedDuplicate,
-    /// A required pack is not up; the READY is looked at again.
-    DeferredDownstreamNotReady,
-}
-
-impl Status {
-    /// The word in records.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Streamed => "STREAMED",
-            Status::Failed => "FAILED",
-            Status::SkippedOutOfScope => "SKIPPED_OUT_OF_SCOPE",
-            Status::SkippedDuplicate => "SKIPPED_DUPLICATE",
-            Status::DeferredDownstreamNotReady => "DEFERRED_DOWNSTREAM_NOT_READY",
-        }
-    }
-
-    /// Whether it is written down; the others are answered only.
-    #[must_use]
-    pub fn is_recorded(self) -> bool {
-        !matches!(self, Status::SkippedDuplicate | Status::DeferredDownstreamNotReady)
-    }
-
-    /// Whether a message with this verdict is a duplicate when it comes again.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        matches!(self, Status::Streamed | Status::SkippedOutOfScope)
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A verdict, as it is written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::record::Status;
+use super::status::Status;
 use crate::model::{Hex32, Hex64, Micros, OutputId, PlatformRunId, Reason, ScenarioId, json};
 
 /// One entry of the session log.

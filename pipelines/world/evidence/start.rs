@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::earlier::EarlierStart;
+use super::digest::ToldDigest;
 use super::utc;
 use crate::model::{Check, Hex32, Hex64, Lane, Micros, OutputId, PlatformRunId, ScenarioId, TopicPlace, WorldKey};
 
@@ -155,6 +155,40 @@ pub struct Start {
     /// When it started.
     #[serde(rename = "started_at_utc", with = "utc")]
     pub started: Micros,
+}
+
+/// A start before this one, as far as this one builds on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierStart {
+    /// When it started.
+    #[serde(rename = "started_at_utc", with = "utc")]
+    pub started: Micros,
+    /// Its outputs in the order of ranks.
+    pub outputs: Vec<EarlierOutput>,
+}
+
+/// One output of an earlier start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierOutput {
+    /// The output before that start's first event.
+    #[serde(flatten)]
+    pub start: StartOutput,
+    /// See [`OutputSummary::event_id_digest`](super::OutputSummary::event_id_digest); none where that start left no summary: it was cut off.
+    pub event_id_digest: Option<Hex64>,
+    /// Events that the digest covers.
+    pub event_id_digest_events: Option<u64>,
+    /// Rows of the view before the first one that counts; absent in the version before.
+    #[serde(default)]
+    pub event_id_digest_from: Option<u64>,
+}
+
+impl EarlierOutput {
+    /// What it says of its events; nothing where that start was cut off.
+    #[must_use]
+    pub fn told(&self) -> Option<ToldDigest> {
+        let (digest, events) = (self.event_id_digest.clone()?, self.event_id_digest_events?);
+        Some(ToldDigest::new(digest, events, self.event_id_digest_from, self.start.resumed_at))
+    }
 }
 
 #[cfg(test)]

@@ -10,32 +10,18 @@
 use serde::{Deserialize, Serialize};
 use wsp::deliver::{Bottleneck, PushCounts};
 
-use super::merged::LanesSummary;
-use super::record::Status;
+use super::digest::ToldDigest;
 use super::series::RunSeries;
 use super::start::{DeliverySettings, Limits, Producer, ReadySource, RunIds, Start, StartOutput};
+use super::status::{End, Status};
 use super::tally::{Counts, OutputTally, Spread, Tally};
 use super::utc;
-use crate::model::{Check, Digested, EventDigest, Hex64, Micros, Reason, Refusal};
+use crate::model::{Check, Digested, EventDigest, Hex64, LaneKey, Lanes, Micros, Reason, Refusal};
 
 /// The version of `wsp_summary.json`.
 pub const SUMMARY_SCHEMA: &str = "wsp_summary.v4";
 /// The version of `wsp_summary.json` before, which is read as well.
 pub const SUMMARY_SCHEMA_BEFORE: &str = "wsp_summary.v3";
-
-/// Where a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// At the last event of every output.
-    Complete,
-    /// At a limit on events that the command or the environment set.
-    Capped,
-    /// At a request to stop.
-    Stopped,
-    /// At a refusal.
-    Failed,
-}
 
 /// One output after the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,42 +71,6 @@ impl OutputSummary {
 /// The digest of a run: the sum of those of its outputs.
 pub(super) fn digest_of(outputs: &[OutputSummary]) -> Hex64 {
     outputs.iter().map(|output| EventDigest::from(output.event_id_digest.clone())).sum::<EventDigest>().to_hex()
-}
-
-/// What evidence says of the answered events of an output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldDigest {
-    /// Rows of the view before the first one that counts.
-    pub from: u64,
-    /// How many events it covers.
-    pub events: u64,
-    /// The digest.
-    pub digest: Hex64,
-    /// How it was made.
-    pub kind: DigestKind,
-}
-
-/// How evidence digests event ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DigestKind {
-    /// sha256 over the ids in the view's order, from the row on where a start resumed: the version before.
-    Chain,
-    /// [`EventDigest`].
-    Sum,
-}
-
-impl ToldDigest {
-    /// `from` is absent in the version before.
-    pub(super) fn new(digest: Hex64, events: u64, from: Option<u64>, resumed_at: u64) -> Self {
-        let kind = if from.is_some() { DigestKind::Sum } else { DigestKind::Chain };
-        Self { from: from.unwrap_or(resumed_at), events, digest, kind }
-    }
-
-    /// Rows of the view up to the last one that counts, where the run is not parted into lanes.
-    #[must_use]
-    pub fn reaches(&self) -> u64 {
-        self.from.saturating_add(self.events)
-    }
 }
 
 /// How a run ended.
@@ -179,6 +129,43 @@ pub struct Summary {
     /// When it ended.
     #[serde(rename = "ended_at_utc", with = "utc")]
     pub ended: Micros,
+}
+
+/// The lanes of a run in its summary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanesSummary {
+    /// How many.
+    pub count: u32,
+    /// What decided on an event's lane.
+    pub by: LaneKey,
+    /// Each of them, by index.
+    pub ends: Vec<LaneSummary>,
+}
+
+/// One lane in the summary of its run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneSummary {
+    /// Which.
+    pub index: u32,
+    /// Its verdict.
+    pub status: Status,
+    /// Why, unless it streamed.
+    pub reason: Option<Reason>,
+    /// Events that IG answered to its last start.
+    pub answered: u64,
+    /// Whether its last start resumed what another one had begun.
+    pub resumed: bool,
+    /// When it ended.
+    #[serde(rename = "ended_at_utc", with = "utc")]
+    pub ended: Micros,
+}
+
+impl LanesSummary {
+    /// The lanes as facts name them.
+    #[must_use]
+    pub fn lanes(&self) -> Option<Lanes> {
+        Some(Lanes { count: self.count.try_into().ok()?, by: self.by })
+    }
 }
 
 impl Summary {
@@ -244,6 +231,7 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
+    use super::super::digest::DigestKind;
     use super::super::start::testing::start;
     use super::*;
     use crate::evidence::Summaries;

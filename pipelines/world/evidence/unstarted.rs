@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use wsp::store::ObjectStore;
 
-use super::record::{RecordLine, Records, Status};
-use super::told::{Fact, listed, parts_of};
-use super::verify::{ends, mismatch};
+use super::agree::{ends, mismatch, whole};
+use super::record::{RecordLine, Records};
+use super::status::Status;
+use super::told::{Fact, listed};
 use super::{Family, Summaries};
 use crate::model::{CheckList, Hex64, Lane, PlatformRunId, Reason, Refusal};
 
@@ -98,20 +99,5 @@ impl Unstarted {
         }
         ends(&self.facts, &self.record)?;
         Ok(self.facts.len())
-    }
-}
-
-/// Whether a listed fact has its body and its marker.
-///
-/// # Errors
-///
-/// `EVIDENCE_MISSING`, `EVIDENCE_MISMATCH`, `STORE_UNAVAILABLE`.
-pub(super) async fn whole(store: &dyn ObjectStore, home: &PlatformRunId, line: &Fact) -> Result<(), Refusal> {
-    let Fact { event_id, event_family: family, .. } = line;
-    match parts_of(store, home, event_id).await? {
-        (None, _) => Err(Refusal::new(Reason::EvidenceMissing, format!("{family} {event_id} has no body"))),
-        (Some(body), _) if body != *line => Err(mismatch(format!("{family} {event_id}: its line is not its body"))),
-        (Some(_), false) => Err(Refusal::new(Reason::EvidenceMissing, format!("{family} {event_id} has no marker"))),
-        (Some(_), true) => Ok(()),
     }
 }

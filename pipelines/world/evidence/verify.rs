@@ -10,18 +10,13 @@ use std::sync::Arc;
 
 use wsp::store::ObjectStore;
 
+use super::agree::{ToldEnd, ends, mismatch, whole};
 use super::governance::{Facts, Family, Pins, Provenance, dedupe_key_of_lane};
-use super::unstarted::whole;
 use super::{
     Counts, EarlierOutput, End, Fact, RecordLine, START_SCHEMA, START_SCHEMA_BEFORE, SUMMARY_SCHEMA,
     SUMMARY_SCHEMA_BEFORE, Start, StartOutput, Status, Summary, Told,
 };
 use crate::model::{CheckList, Hex64, Lane, PlatformRunId, Reason, Refusal};
-
-/// What one side says and the other does not.
-pub(super) fn mismatch(detail: impl Into<String>) -> Refusal {
-    Refusal::new(Reason::EvidenceMismatch, detail)
-}
 
 /// Refuses unless both are equal.
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, left: &T, right: &T) -> Result<(), Refusal> {
@@ -35,9 +30,6 @@ fn version(found: &str, [now, before]: [&str; 2]) -> Result<(), Refusal> {
     }
     Err(mismatch(format!("it is {found}, this program reads {now} and {before}")))
 }
-
-/// Status and count of an end.
-type ToldEnd = (String, Option<u64>);
 
 /// Checks what can be told from the evidence alone.
 ///
@@ -332,24 +324,4 @@ fn expected_ids(store: &Arc<dyn ObjectStore>, told: &Told) -> Result<Vec<(&'stat
     let owed = ends.max(usize::from(told.summary.is_some()));
     keys.extend((1..=owed).map(|n| (Family::RunEnded, if n == 1 { ended.clone() } else { format!("{ended}:{n}") })));
     Ok(keys.into_iter().map(|(family, key)| (family.as_str(), ids.event_id(family, &key).to_string())).collect())
-}
-
-/// Status and count of each end among `facts`, in order; each has its line in the record, in the same order.
-///
-/// # Errors
-///
-/// `EVIDENCE_MISMATCH`.
-pub(super) fn ends(facts: &[Fact], record: &[RecordLine]) -> Result<Vec<ToldEnd>, Refusal> {
-    let mut lines = record.iter();
-    let ended = facts.iter().filter(|fact| fact.event_family == Family::RunEnded.as_str());
-    let ends = ended.map(|fact| {
-        let (status, emitted) = (fact.text("status"), fact.details["emitted"].as_u64());
-        // Verdicts of starts that were refused before they began have no fact.
-        if lines.any(|line| line.status == status && line.emitted == emitted) {
-            return Ok((status.to_owned(), emitted));
-        }
-        let (family, id) = (&fact.event_family, &fact.event_id);
-        Err(mismatch(format!("{family} {id}: no line of the record says {status} with {emitted:?}")))
-    });
-    ends.collect()
 }

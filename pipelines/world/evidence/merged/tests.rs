@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::super::start::testing;
 use super::super::tally::Tally;
 use super::*;
-use crate::model::{Decision, Delivered, Hex64, Position};
+use crate::model::{Decision, Delivered, Hex64, LaneKey, Position};
 
 fn lanes() -> Lanes {
     Lanes { count: NonZeroU32::new(2).unwrap(), by: LaneKey::OrderKey }
