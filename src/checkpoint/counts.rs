@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use super::error::{CheckpointError, CheckpointFault};
 use super::layout::{Cause, Layout, Save};
-use super::watermark::{Place, Watermark};
+use super::mark::Place;
+use super::watermark::Watermark;
 use crate::disk::{self, Disk, Mode, RealDisk, files};
 
 /// Keeps where reading goes on in each source: the number of its first item that is not answered.

@@ -1,7 +1,8 @@
 //! What a producer tells the checkpoint stage: what its positions are, what is kept of them, and who makes it durable.
 
 use super::error::CheckpointError;
-use super::watermark::{Mark, Watermark};
+use super::mark::Mark;
+use super::watermark::Watermark;
 
 /// Why a save is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::watermark::{Mark, Place};
+use super::mark::{Mark, Place};
 
 /// Items of one source that stand side by side in its line, from `first` to `last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

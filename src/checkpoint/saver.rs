@@ -12,9 +12,10 @@ use futures::future::BoxFuture;
 
 use super::error::{CheckpointError, CheckpointFault};
 use super::layout::{Cause, Layout, Save};
-use super::stage::{CheckpointOptions, LAST_SAVE};
+use super::mark::{Mark, Place};
+use super::options::{CheckpointOptions, LAST_SAVE};
 use super::unsaved::Waiting;
-use super::watermark::{Mark, Place, Watermark};
+use super::watermark::Watermark;
 use crate::clock::Clock;
 
 /// The saving half of [`super::Checkpointed`].

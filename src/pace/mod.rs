@@ -6,6 +6,7 @@
 
 mod first_wait;
 mod late;
+mod limit;
 #[allow(clippy::module_inception, reason = "the stage is called what it does")]
 mod pace;
 mod plan;
@@ -14,8 +15,9 @@ mod schedule;
 mod throttle;
 
 pub use late::{Late, SLACK};
+pub use limit::{RateError, RateLimit};
 pub use pace::{Pace, PaceExt, Timed};
 pub use plan::{PlanError, RatePlan, Segment};
-pub use rate::{Admission, Governor, RateError, RateLimit, RateShare};
+pub use rate::{Admission, Governor, RateShare};
 pub use schedule::{Anchor, Pacing, PacingError, Schedule};
 pub use throttle::{Throttle, ThrottleExt};

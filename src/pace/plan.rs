@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::rate::{RateError, RateLimit};
+use super::limit::{RateError, RateLimit};
 
 /// What holds from its offset on until the next segment's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

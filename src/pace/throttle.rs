@@ -114,7 +114,7 @@ where
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::pace::rate::RateLimit;
+    use crate::pace::limit::RateLimit;
     use futures::{StreamExt, stream};
 
     fn numbers(n: u64) -> impl Stream<Item = Result<u64, &'static str>> + Unpin {

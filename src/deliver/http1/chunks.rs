@@ -6,7 +6,7 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::answer::{BODY_LIMIT, BadAnswer};
+use super::bad::{BODY_LIMIT, BadAnswer};
 
 /// The most that extensions and trailers may take together, in bytes: they are read past.
 const ASIDE_LIMIT: usize = 16 << 10;

@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 
-use super::answer::BODY_LIMIT;
+use super::bad::BODY_LIMIT;
 
 /// What every gzip stream begins with (RFC 1952, 2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];

@@ -15,7 +15,8 @@ use tokio::task::unconstrained;
 
 use super::super::endpoint::SettingNames;
 use super::super::tls::words;
-use super::answer::{AnswerReader, BadAnswer, Received};
+use super::answer::{AnswerReader, Received};
+use super::bad::BadAnswer;
 
 /// Room for one read, in bytes: more than an answer of a gate takes.
 const ROOM: usize = 8 << 10;

@@ -9,6 +9,7 @@
 //! The rules are those of RFC 9112. What reads is plain code over a buffer; the connection around it does the I/O.
 
 mod answer;
+mod bad;
 mod chunks;
 #[cfg(feature = "gzip")]
 mod gzip;
@@ -18,6 +19,7 @@ mod gzip;
 mod link;
 mod request;
 
-pub use answer::{AnswerReader, BODY_LIMIT, BadAnswer, Later, Received};
+pub use answer::{AnswerReader, Later, Received};
+pub use bad::{BODY_LIMIT, BadAnswer};
 pub(super) use link::{Exchanged, Link};
 pub(super) use request::RequestHead;

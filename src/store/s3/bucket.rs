@@ -3,6 +3,8 @@
 //! The SDK's futures are large, so each is boxed.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -11,7 +13,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::super::{Key, ObjectMeta, StoreError, Version};
-use super::call::Asked;
 use super::client;
 use super::failure::{Failure, Kind};
 use super::turns::Turns;
@@ -28,6 +29,16 @@ pub(super) struct Bucket {
     pub(super) turns: Turns,
     client: OnceCell<Client>,
     server: String,
+}
+
+/// An attempt under way.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Method and object.
+    pub(super) what: Arc<str>,
+    pub(super) began: Duration,
+    /// How long the server may stay silent.
+    pub(super) silence: Duration,
 }
 
 /// What has to hold for a write to take place.

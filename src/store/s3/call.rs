@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::patience::{Leave, sleep};
-use super::bucket::Bucket;
+use super::bucket::{Asked, Bucket};
 use super::failure::{Failure, Kind};
 use crate::store::Backoff;
 
@@ -36,16 +36,6 @@ pub(super) struct Call<'a> {
     tries: Tries,
     /// When the first attempt began that failed in a way that may pass.
     first: Option<Duration>,
-}
-
-/// An attempt under way.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    /// Method and object.
-    what: Arc<str>,
-    began: Duration,
-    /// How long the server may stay silent.
-    silence: Duration,
 }
 
 impl<'a> Call<'a> {
