@@ -16,7 +16,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The same fault, with what it happened to before its words.
+    /// The same fault, with `place` in front of its message.
     #[cfg(feature = "postgres")]
     pub(crate) fn at(self, place: &str) -> Self {
         match self {
