@@ -73,6 +73,23 @@ impl Live {
         Running::start(&self.stage, &format!("start-{}", self.starts), &["run", "--profile", "profile.yaml", "--once"])
     }
 
+    /// The run's events in canonical order, a line of JSON each: what a producer that reads files needs to send the same bodies.
+    pub fn lines(&self) -> String {
+        let outputs = self.run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
+        block_on(async {
+            let (mut lines, mut chunks) = (String::new(), std::pin::pin!(merge(outputs).frame(self.run.framer())));
+            while let Some(chunk) = chunks.next().await {
+                for Event { order_key, body, .. } in &chunk.unwrap() {
+                    let text = std::str::from_utf8(body).unwrap();
+                    let envelope: Value = serde_json::from_slice(body).unwrap();
+                    let (time, id) = (&envelope["ts_utc"], &envelope["event_id"]);
+                    lines += &format!("{{\"time\":{time},\"key\":\"{order_key}\",\"id\":{id},\"body\":{text}}}\n");
+                }
+            }
+            lines
+        })
+    }
+
     /// What the gate admitted against what was due; `due` may be a part of [`Live::events`].
     pub fn audit(&self, due: &[Due]) -> AuditReport {
         self.gate.journal(|ledger| audit(ledger, RUN, due.iter().map(|due| due.expected)))

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't set up fails")]
 
+mod both_producers;
 mod cli;
 mod crash;
 mod day;

@@ -138,7 +138,7 @@ impl Side {
 /// Messages are the lines as they stand; what is not sent holds the file up.
 fn syslog_ng_config(version: &str, lines: &Path, url: &str, in_flight: u32) -> String {
     format!(
-        "@version: {version}\noptions {{ log-msg-size(65536); stats-freq(0); }};\n\
+        "@version: {version}\noptions {{ log-msg-size(65536); stats-freq(0); time-reopen(1); }};\n\
          source lines {{ file(\"{}\" flags(no-parse) follow-freq(0.1) log-fetch-limit(1000) log-iw-size(64000)); }};\n\
          destination intake {{ http(url(\"{url}/v1/events\") method(\"POST\") body(\"${{MESSAGE}}\") workers({in_flight})\n\
            headers(\"Content-Type: application/json\") log-fifo-size(100000) persist-name(\"intake\")); }};\n\
