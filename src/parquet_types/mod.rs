@@ -19,7 +19,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::{Compression, ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::schema::types::{BasicTypeInfo, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
 /// Why the columns of a file can't be read, and which one it is, by its path.
@@ -104,7 +104,7 @@ pub fn typed_columns(metadata: &Arc<ParquetMetaData>) -> Result<ArrowReaderMetad
 /// The first column with a codec that this build lacks. The decoder would only find it at the column's first page.
 fn unpackable(metadata: &ParquetMetaData) -> Option<Unreadable> {
     let lacks = |codec: Compression| !cfg!(feature = "brotli") && matches!(codec, Compression::BROTLI(_));
-    let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let mut columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
     let column = columns.find(|column| lacks(column.compression()))?.column_path().string();
     let detail = "it is packed with Brotli, which this build of the program lacks; build it with the feature `brotli`";
     Some(Unreadable { column, detail: detail.to_owned() })
@@ -168,7 +168,7 @@ fn as_read(stored: &DataType, physical: Option<PhysicalType>) -> DataType {
 #[cfg(test)]
 mod tests {
     use parquet::basic::{BrotliLevel, ZstdLevel};
-    use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, RowGroupMetaData};
+    use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData};
     use parquet::schema::parser::parse_message_type;
 
     use super::*;
