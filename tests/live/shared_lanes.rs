@@ -24,12 +24,13 @@ const TOPIC: &str = "fp.bus.wsp.lanes.v1";
 fn worker(parts: &Parts, run: &Run, name: &str) -> Running {
     let folder = parts.stage.path(name);
     std::fs::create_dir_all(&folder).unwrap();
+    // Slow enough that the group has time to call the late worker, whatever the world's size.
+    let (rate, saved) = ((events() / 50).to_string(), (events() / 1_000).to_string());
     let more = [
         ("WSP_LANES_COUNT", "16"),
         ("WSP_LANES_PER_WORKER", "4"),
-        // Slow enough that the group has time to call the late worker.
-        ("WSP_TARGET_EPS", "400"),
-        ("WSP_CHECKPOINT_FLUSH_EVERY", "20"),
+        ("WSP_TARGET_EPS", rate.as_str()),
+        ("WSP_CHECKPOINT_FLUSH_EVERY", saved.as_str()),
         ("WSP_TELEMETRY_LISTEN", "off"),
     ];
     Running::spawn(&parts.stage, name, parts.command(run, &more).current_dir(folder))
