@@ -97,7 +97,7 @@ impl Live {
 
     /// The digest of all events of the run.
     pub fn digest(&self) -> EventDigest {
-        self.events.iter().map(|due| EventDigest::of(&due.event_id, due.nth)).sum()
+        digest(&self.events)
     }
 
     /// Events that the saved cursors cover, by rank.
@@ -136,6 +136,11 @@ impl Live {
     pub fn ends(&self) -> Vec<Value> {
         ends(&self.stage, &self.message_id)
     }
+}
+
+/// The digest of events, whoever brings them.
+pub fn digest(events: &[Due]) -> EventDigest {
+    events.iter().map(|due| EventDigest::of(&due.event_id, due.nth)).sum()
 }
 
 /// A stage with a generated world and its READY, without a profile; and the READY's id.

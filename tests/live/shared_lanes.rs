@@ -10,10 +10,11 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use wsp::clock::{Clock, SystemClock};
 use wsp_reference::world::WorldSpec;
 
-use crate::kit::live::{Running, nap};
+use crate::kit::live::{Running, digest, nap};
 use crate::outages::{until_streamed, verdicts};
 use crate::parts::{Parts, Run, bound, events};
 
@@ -83,6 +84,7 @@ async fn four_workers_share_a_run_through_a_death_a_sleep_a_late_comer_and_a_res
     let summary = evidence.json("wsp/wsp_summary.json");
     let ends = summary["lanes"]["ends"].as_array().unwrap();
     assert_eq!((ends.len() as u64, &summary["status"]), (LANES, &"STREAMED".into()));
+    assert_eq!(summary["event_id_digest"], json!(digest(&parts.events)), "the digest is that of one process");
     // Four lanes of the dead one, four of the sleeper, and what the sleeper had under way when it woke.
     let (bound, (_, duplicates)) = (bound(&evidence.json("wsp/wsp_start.json")), parts.counted(&run));
     assert!(duplicates <= 12 * bound, "{duplicates} events came twice, {} may", 12 * bound);
