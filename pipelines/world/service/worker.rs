@@ -225,7 +225,9 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
     /// once don't all try the same; then some of those that others had.
     fn candidates(&self, known: &Known) -> VecDeque<Lane> {
         let lanes: Vec<Lane> = self.tasks.lanes.lanes().collect();
-        let first = std::process::id() as usize % lanes.len().max(1);
+        // The process id would not do: in containers it is often 1.
+        let place = self.name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let first = place % lanes.len().max(1);
         let open = |lane: &Lane| !known.look.ended.contains(&lane.index()) && !known.in_hand.contains(&lane.index());
         let rotated = lanes.iter().cycle().skip(first).take(lanes.len()).copied().filter(open);
         let (taken, free): (Vec<Lane>, Vec<Lane>) = rotated.partition(|lane| known.look.taken.contains(&lane.index()));
