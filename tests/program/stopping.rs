@@ -244,37 +244,74 @@ fn an_idle_service_ends_in_peace() {
 }
 
 /// An S3 server that is away: nobody at its port, or somebody who takes connections and says nothing.
-#[test]
-fn a_store_that_is_away_is_named_at_once_and_a_stop_ends_the_wait() {
-    for silent in [false, true] {
+struct Away {
+    endpoint: String,
+    _listener: Option<TcpListener>,
+}
+
+impl Away {
+    fn new(silent: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let _listener = silent.then_some(listener);
-        let gate = CaptureGate::admitting();
-        let stage = Stage::golden(&gate.url);
-        stage.profile(&gate.url, |profile| {
-            let store =
-                json!({"root": "s3://world/wsp", "endpoint": endpoint, "region": "eu-west-2", "path_style": true});
-            profile["wiring"]["object_store"] = store;
-        });
-        let mut command = stage.wsp(RUN_ONCE);
+        Self { endpoint, _listener: silent.then_some(listener) }
+    }
+
+    /// An object store at `root`, with S3 roots on this server.
+    fn store(&self, root: &str) -> Value {
+        json!({"root": root, "endpoint": self.endpoint, "region": "eu-west-2", "path_style": true})
+    }
+
+    /// Starts the program, and stops it while it waits for the store. Its log until then, its exit code, stdout, and how long it took
+    /// to end.
+    fn stopped(&self, stage: &Stage, args: &[&str]) -> (String, Option<i32>, String, Duration) {
+        let mut command = stage.wsp(args);
         command.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
-        let (clock, mut running) = (SystemClock::new(), Running::spawn(&stage, "away", &mut command));
+        let (clock, mut running) = (SystemClock::new(), Running::spawn(stage, "away", &mut command));
         let err = running.err_file();
         let log = || String::from_utf8(read(&err)).unwrap();
         running.until("the store is named", || log().contains("the store does not answer"));
-        let named = clock.now();
+        let (log, named) = (log(), clock.now());
         assert!(named < Duration::from_secs(15), "{named:?}");
-        let log = log();
-        let line = log.lines().find(|line| line.contains("the store does not answer")).unwrap();
-        for word in ["WARN", &endpoint, "s3://world/wsp/", "until"] {
-            assert!(line.contains(word), "{word}: {line}");
-        }
         running.signal("TERM");
         let (code, out) = running.exit();
-        let took = clock.now().saturating_sub(named);
+        (log, code, out, clock.now().saturating_sub(named))
+    }
+}
+
+#[test]
+fn a_store_that_is_away_is_named_at_once_and_a_stop_ends_the_wait() {
+    // A service is stopped in the middle of its work too: the READY has no verdict.
+    for (silent, args, printed) in [
+        (false, RUN_ONCE, "[]"),
+        (true, RUN_ONCE, "[]"),
+        (false, &["run", "--profile", "profile.yaml"][..], ""),
+    ] {
+        let (away, gate) = (Away::new(silent), CaptureGate::admitting());
+        let stage = Stage::golden(&gate.url);
+        stage.profile(&gate.url, |profile| profile["wiring"]["object_store"] = away.store("s3://world/wsp"));
+        let (log, code, out, took) = away.stopped(&stage, args);
+        let line = log.lines().find(|line| line.contains("the store does not answer")).unwrap();
+        for word in ["WARN", &away.endpoint, "s3://world/wsp/", "until"] {
+            assert!(line.contains(word), "{word}: {line}");
+        }
         assert!(took < Duration::from_secs(5), "silent: {silent}, {took:?}");
-        assert!(code.is_some_and(|code| code != 0) && out.trim() == "[]", "{code:?} {out}");
+        assert_eq!((code, out.trim()), (Some(3), printed), "{args:?}");
         assert_eq!(gate.heard(), 0);
     }
+}
+
+/// A stop ends the wait for the store; that the store did not answer by then is no verdict on the run.
+#[test]
+fn a_run_that_is_stopped_while_its_world_is_away_is_stopped_and_not_failed() {
+    let (away, gate) = (Away::new(false), CaptureGate::admitting());
+    let stage = Stage::golden(&gate.url);
+    stage.profile(&gate.url, |profile| {
+        let root = profile["wiring"]["object_store"]["root"].as_str().unwrap().to_owned();
+        profile["wiring"]["object_store"] = away.store(&root);
+        profile["wiring"]["oracle_stream_view_root"] = json!("s3://world/views");
+    });
+    let (log, code, out, _) = away.stopped(&stage, &["run", "--profile", "profile.yaml"]);
+    let verdict: Value = serde_json::from_str(out.trim()).unwrap_or_else(|_| panic!("{out} {log}"));
+    assert_eq!((code, &verdict["reason"]), (Some(3), &json!("RUN_STOPPED")), "{verdict}");
+    assert_eq!(gate.heard(), 0);
 }

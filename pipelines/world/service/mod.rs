@@ -266,6 +266,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         });
         let (prepared, opened) =
             self.unless_stopped(looking).await.unwrap_or_else(|stopped| (None, Some(Err(stopped))));
+        let opened = opened.map(|opened| opened.map_err(|refusal| self.cut_short(refusal)));
         let opened = match (opened, &self.profile.lanes, &prepared) {
             (None, Some(wiring), Some(prepared)) => {
                 let (evidence, checks) = (&evidence, &checks);
@@ -358,6 +359,14 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
                 format!("the checks were not done {} s after the stop", limit.as_secs_f64()),
             )
         })
+    }
+
+    /// The stop, in place of a store that was not waited for because of it: that says nothing about the run.
+    fn cut_short(&self, refusal: Refusal) -> Refusal {
+        if refusal.reason == Reason::StoreUnavailable && self.stop.requested() {
+            return Refusal::new(Reason::RunStopped, format!("stopped during the checks, which waited: {refusal}"));
+        }
+        refusal
     }
 
     /// Writes evidence, unless it takes too long after a stop.

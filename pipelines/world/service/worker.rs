@@ -244,9 +244,11 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
             return None;
         }
         match known.leaves.take().or_else(|| known.unseen.take().map(Err)) {
-            Some(Ok(refusal)) => Some(Ok(Left::Waits(refusal))),
             Some(Err(refusal)) => Some(Err(refusal)),
-            None => self.service.stop.requested().then_some(Ok(Left::Stopped)),
+            // Whatever a lane waits for: this worker does not wait with it.
+            _ if self.service.stop.requested() => Some(Ok(Left::Stopped)),
+            Some(Ok(refusal)) => Some(Ok(Left::Waits(refusal))),
+            None => None,
         }
     }
 

@@ -8,7 +8,7 @@
 //! in the run book, the reasons are in ADR 0801.
 
 use wsp_world::evidence::Status;
-use wsp_world::model::Refusal;
+use wsp_world::model::{Reason, Refusal};
 use wsp_world::service::Taken;
 
 use super::args::Run;
@@ -90,6 +90,8 @@ pub(super) enum Came {
     Streamed,
     /// FAILED.
     Failed,
+    /// Its run was stopped before its end, here: the next start goes on with it.
+    Stopped,
     /// It has to wait, and comes again.
     Waits,
     /// There is no verdict, or it is not on record yet. It comes again.
@@ -104,6 +106,7 @@ impl Came {
         let Ok(Taken { verdict, unwritten: None, standing, .. }) = outcome else { return Self::Open };
         match (verdict.status, standing) {
             (Status::Streamed, _) | (Status::SkippedDuplicate, Some(Status::Streamed)) => Self::Streamed,
+            (Status::Failed, _) if verdict.reason == Some(Reason::RunStopped) => Self::Stopped,
             (Status::Failed, _) => Self::Failed,
             (Status::DeferredDownstreamNotReady, _) => Self::Waits,
             (Status::SkippedOutOfScope | Status::SkippedDuplicate, _) => Self::NotOurs,
@@ -127,7 +130,7 @@ impl Seen {
     pub(super) fn note(&mut self, came: Came) {
         match came {
             Came::Streamed => self.streamed += 1,
-            Came::Failed => self.failed += 1,
+            Came::Failed | Came::Stopped => self.failed += 1,
             Came::Waits => self.waiting += 1,
             Came::Open => self.open += 1,
             Came::NotOurs => self.not_ours += 1,
@@ -222,7 +225,6 @@ mod tests {
 
     #[test]
     fn a_control_topic_that_is_lost_for_good_is_no_success() {
-        use wsp_world::model::Reason;
         let lost = || Refusal::new(Reason::ControlTopicUnreachable, "SASL authentication failed");
         let streamed = seen(&[Came::Streamed]);
         let end = |bound, stopped, unread: Option<Refusal>| {
@@ -236,7 +238,7 @@ mod tests {
         assert_eq!(end(Bound::Never, false, None), Exit::Failed);
         assert_eq!(end(Bound::Runs(2), false, None), Exit::Failed);
         assert_eq!(end(Bound::Once(None), false, None), Exit::Done);
-        // A Job that is told to stop has not done what it was to do; a service has nothing to finish.
+        // A Job that is told to stop has not done what it was to do; a service between READYs has nothing to finish.
         assert_eq!(end(Bound::Never, true, None), Exit::Done);
         assert_eq!(end(Bound::Runs(2), true, Some(lost())), Exit::Stopped);
         assert_eq!(end(Bound::Once(None), true, None), Exit::Stopped);

@@ -73,12 +73,13 @@ pub(crate) fn run(args: &Run, around: &Around) -> Outcome {
             bound,
             kind,
             clock,
+            stop: &stop,
             around,
             seen: Seen::default(),
             waiting: WaitLog::default(),
             results: Vec::new(),
         };
-        let serving = serving.serve(readies, &stop, &met, &bus);
+        let serving = serving.serve(readies, &met, &bus);
         let outcome = watched(Box::pin(serving), &telemetry, &clock, &around.screen, around.otlp.as_ref()).await;
         // Verdicts reach the control topic before the process ends, if it can be reached.
         let closing = stopping::within(&stop, &clock, stopping::CONTROL_TOPIC, closed);
@@ -98,6 +99,7 @@ struct Serving<'a> {
     bound: Bound,
     kind: Bus,
     clock: SystemClock,
+    stop: &'a Stop,
     around: &'a Around,
     seen: Seen,
     waiting: WaitLog,
@@ -106,7 +108,8 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    async fn serve(mut self, readies: Readies, stop: &Stop, met: &Met, bus: &str) -> Outcome {
+    async fn serve(mut self, readies: Readies, met: &Met, bus: &str) -> Outcome {
+        let stop = self.stop;
         let mut readies = pin!(readies.take_until(stop.wait()));
         let mut unread = None;
         let mut end = None;
@@ -152,7 +155,7 @@ impl Serving<'_> {
         self.report(incoming.ready.payload.message_id.as_str(), &outcome);
         let came = Came::of(&outcome);
         self.seen.note(came);
-        if outcome.as_ref().is_ok_and(|taken| taken.verdict.reason == Some(Reason::RunStopped)) {
+        if came == Came::Stopped || (came == Came::Open && self.stop.requested()) {
             // The READY stays unsettled: the next start takes it up.
             return Some(Exit::Stopped);
         }
