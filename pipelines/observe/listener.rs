@@ -227,7 +227,7 @@ impl<C: Clock> Answers for Desk<C> {
             }
             "/status" => {
                 let readiness = self.readiness.report().await;
-                let page = StatusPage { status: self.telemetry.status(&self.clock), readiness };
+                let page = StatusPage { status: self.telemetry.status_with_lanes(&self.clock).await, readiness };
                 Answer::json(StatusCode::OK, &page)
             }
             "/" => match self.page.html(&self.telemetry, &self.readiness, &self.clock).await {

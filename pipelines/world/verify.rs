@@ -55,6 +55,7 @@ pub async fn verify<C: Clock + std::fmt::Debug>(
     }
     let told = Told::read(&store, home, profile.lane).await?;
     holds_together(&store, home, &told, &mut list).await?;
+    lanes::agree(&store, home, &told, clock.utc(), &mut list).await?;
     let Some(summary) = &told.summary else { return Ok(list) };
     let world = list.note("oracle", reopen(profile, summary).await, |run| run.engine_root.clone());
     let Some(world) = world else { return Ok(list) };

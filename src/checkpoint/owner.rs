@@ -51,7 +51,10 @@ mod tests {
     #[test]
     fn the_host_is_what_an_operator_can_look_up() {
         let of_ecs = Some("http://169.254.170.2/v4/0f9d0f5eb2d14ea28cd2a5ed1f1ae0c1-2495160603");
-        assert_eq!(host(of_ecs, "ip-10-0-1-7.eu-west-2.compute.internal"), "ecs 0f9d0f5eb2d14ea28cd2a5ed1f1ae0c1-2495160603");
+        assert_eq!(
+            host(of_ecs, "ip-10-0-1-7.eu-west-2.compute.internal"),
+            "ecs 0f9d0f5eb2d14ea28cd2a5ed1f1ae0c1-2495160603"
+        );
         for (metadata, host_name, expected) in [
             (None, "wsp-3\n", "wsp-3"),
             (Some("http://169.254.170.2/v4/ "), "wsp-3", "wsp-3"),

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::lease::Lease;
 use super::store::{CheckpointScope, Form};
+use crate::time::Micros;
 
 /// A scope whose hold ends with the last clone. Between the last save and the outcome on record nobody else shall
 /// take the run for one that is still to be streamed.
@@ -58,6 +59,10 @@ impl<F: Form> CheckpointScope<F> for SharedScope<F> {
 
     fn save<'a>(&'a mut self, kept: &'a F::Kept) -> BoxFuture<'a, Result<(), F::Error>> {
         async move { self.scope.lock().await.save(kept).await }.boxed()
+    }
+
+    fn saved_before(&mut self) -> BoxFuture<'_, Result<Option<Micros>, F::Error>> {
+        async move { self.scope.lock().await.saved_before().await }.boxed()
     }
 
     fn finish(&mut self) -> BoxFuture<'_, Result<(), F::Error>> {

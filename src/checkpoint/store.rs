@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use super::error::CheckpointError;
 use super::layout::Save;
 use super::lease::Lease;
+use crate::time::Micros;
 
 /// What a producer keeps of a run, in its own types. Stores and scopes are generic over it.
 pub trait Form: 'static {
@@ -90,6 +91,15 @@ pub trait CheckpointScope<F: Form>: Send {
     ///
     /// Not saved; lost where another producer has the scope now: nothing was saved.
     fn save<'a>(&'a mut self, kept: &'a F::Kept) -> BoxFuture<'a, Result<(), F::Error>>;
+
+    /// When the last save before this hold was made, where the store keeps that: by the store's clock, microseconds of UTC.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckpointScope::load`].
+    fn saved_before(&mut self) -> BoxFuture<'_, Result<Option<Micros>, F::Error>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Brings what other producers read of the scope up to the last save, where a store puts that off; at the end of a
     /// run, good or bad. Nothing is lost without it: whoever opens the scope next does it.

@@ -112,7 +112,11 @@ fn an_owner_that_stood_still_steps_nobody_back() {
         let mut second = second_store.open(&key).await.unwrap();
         let loaded = second.load(&["traffic", "context"].map(output)).await.unwrap().cursors;
         assert_eq!(loaded, [cursor("traffic", "part-000000", 10), cursor("context", "part-000000", 5)]);
+        let saved = second.saved_before().await.unwrap().expect("the first one has saved");
+        let ago = clock.utc().0 - saved.0;
+        assert!((1_000_000..60_000_000).contains(&ago), "the first one saved {ago} µs ago");
         second.save(&Kept::at([cursor("traffic", "part-000001", 2)])).await.unwrap();
+        assert_eq!(second.saved_before().await, Ok(None), "its own save is none before its hold");
         second
     });
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wsp_reference::world::WorldSpec;
+use wsp_world::model::Micros;
 
 use crate::kit::RUN_ONCE;
 use crate::kit::live::{Live, Running, assert_evidence_is_whole, nap};
+use crate::kit::watch;
 
 const EVENTS: u64 = 1_200;
 const LANES: usize = 8;
@@ -62,7 +64,25 @@ fn assert_one_run(live: &Live) -> Value {
     let verify = live.stage.wsp(&["verify", "--profile", "profile.yaml"]).output().unwrap();
     let told = [&verify.stdout[..], &verify.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     assert!(verify.status.success(), "{told:?}");
+    assert!(told[0].contains("ok       lanes: 8 lanes: 8 streamed"), "{told:?}");
+    for index in 0..LANES {
+        assert!(told[0].contains(&format!("ok       lane-{index}-of-{LANES}-by-order_key: streamed, ")), "{told:?}");
+    }
+    let events: u64 = ends.iter().map(|end| end["events"].as_u64().unwrap()).sum();
+    assert_eq!(events, EVENTS, "over all starts of the lanes");
     summary
+}
+
+/// All takeovers of the run's lanes.
+fn takeovers(summary: &Value) -> Vec<Value> {
+    let ends = summary["lanes"]["ends"].as_array().unwrap();
+    ends.iter().flat_map(|end| end["takeovers"].as_array().unwrap().clone()).collect()
+}
+
+fn told(live: &Live, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = live.stage.wsp(args).output().unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (output.status.code(), out, err)
 }
 
 #[test]
@@ -86,6 +106,17 @@ fn three_processes_share_eight_lanes_and_one_is_killed_in_the_middle() {
     let summary = assert_one_run(&live);
     let resumed = summary["lanes"]["ends"].as_array().unwrap().iter().filter(|end| end["resumed"] == true).count();
     assert!(resumed <= 1, "{resumed} lanes were taken over from one worker");
+    // The time of recovery can be read: last save of the worker that died, hold and first event of the next one.
+    let takeovers = takeovers(&summary);
+    let [takeover] = takeovers.as_slice() else { panic!("{takeovers:?}") };
+    let at =
+        |key: &str| Micros::parse(takeover[key].as_str().unwrap_or_else(|| panic!("{key}: {takeover}")).as_bytes());
+    let [saved, held, first] = ["last_saved_at_utc", "held_at_utc", "first_event_at_utc"].map(|key| at(key).unwrap());
+    assert!(saved < held && held < first, "{takeover}");
+    assert_eq!(takeover["left"], false);
+    assert_ne!(takeover["from_worker"], takeover["to_worker"]);
+    let (code, page, err) = told(&live, &["report", "--profile", "profile.yaml"]);
+    assert!(code == Some(0) && page.contains("Takeovers") && page.contains("lost it"), "{err}");
     // Whoever comes later finds it streamed.
     let ran = start(&live, "late", "400").end();
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("SKIPPED_DUPLICATE", "")));
@@ -108,8 +139,57 @@ fn workers_join_and_leave_in_the_middle_of_a_run() {
     assert_eq!((left.code, left.verdict()), (Some(3), ("FAILED", "RUN_STOPPED")), "{}", left.stderr);
     let ran = joining.end();
     assert_eq!((ran.code, ran.verdict()), (Some(0), ("STREAMED", "")), "{}", ran.stderr);
-    assert_one_run(&live);
+    let takeovers = takeovers(&assert_one_run(&live));
+    assert!(!takeovers.is_empty() && takeovers.iter().all(|takeover| takeover["left"] == true), "{takeovers:?}");
     assert_eq!(live.gate.stats().duplicates, 0, "who is stopped saves what was answered");
+}
+
+#[test]
+fn a_run_under_way_is_told_by_lane_and_its_checkpoint_is_not_reset() {
+    let live = live(&json!({"count": LANES, "lanes_per_worker": 2}));
+    let first = start(&live, "first", "150");
+    let mut command = live.stage.wsp(RUN_ONCE);
+    command.env("WSP_TARGET_EPS", "150").env("WSP_TELEMETRY_LISTEN", "127.0.0.1:0");
+    let mut second = Running::spawn(&live.stage, "second", &mut command);
+    let address = watch::address(&mut second);
+    second.until("lanes have two workers", || {
+        let (_, body) = watch::ask(&address, "GET /status");
+        let status: Value = serde_json::from_str(&body).unwrap();
+        let lanes = status["lanes"]["lanes"].as_array().cloned().unwrap_or_default();
+        let running: BTreeSet<_> = lanes.iter().filter_map(|lane| lane["worker"].as_str().map(str::to_owned)).collect();
+        nap(Duration::from_millis(50));
+        running.len() == 2 && admitted(&live) > 60
+    });
+    let (code, out, err) = told(&live, &["status", "--address", &address]);
+    assert!(code == Some(0) && out.contains("8 lanes by order_key") && out.contains(" of 1,200 events"), "{out}{err}");
+    let (_, page) = watch::ask(&address, "GET /");
+    assert!(page.contains("<h2 id=\"lanes\">Lanes</h2>") && page.contains("8 lanes by order_key"), "{page}");
+
+    let (code, out, err) = told(&live, &["verify", "--profile", "profile.yaml"]);
+    assert!(code == Some(1) && out.contains("ok       lanes: the run is under way: "), "{out}{err}");
+    let (code, page, err) = told(&live, &["report", "--profile", "profile.yaml"]);
+    assert!(code == Some(0) && page.contains("without an end") && page.contains("8 lanes by order_key"), "{err}");
+
+    let (code, out, err) = told(&live, &["checkpoint", "show", "--profile", "profile.yaml"]);
+    assert!(code == Some(0) && out.contains("lane-7-of-8-by-order_key") && out.contains("running"), "{out}{err}");
+    let reset = &["checkpoint", "reset", "--profile", "profile.yaml", "--yes"];
+    let (code, out, err) = told(&live, reset);
+    assert!(code == Some(1) && out.is_empty(), "{out}{err}");
+    assert!(err.contains("nothing was reset") && err.contains("-of-8-by-order_key: CHECKPOINT_SCOPE_BUSY"), "{err}");
+
+    for worker in [first, second] {
+        let ran = worker.end();
+        assert_eq!(ran.verdict(), ("STREAMED", ""), "{}", ran.stderr);
+    }
+    assert_one_run(&live);
+    let (code, out, err) = told(&live, reset);
+    assert_eq!(
+        (code, out.matches("has no cursors now; its end stays (streamed)").count()),
+        (Some(0), LANES),
+        "{out}{err}"
+    );
+    let (_, out, _) = told(&live, &["checkpoint", "show", "--profile", "profile.yaml"]);
+    assert_eq!(out.matches("nothing saved").count(), LANES, "{out}");
 }
 
 #[test]
@@ -121,7 +201,7 @@ fn a_rate_is_the_runs_whoever_streams_it() {
         assert_eq!(ran.verdict(), ("STREAMED", ""), "{}", ran.stderr);
     }
     let summary = assert_one_run(&live);
-    let at = |key: &str| wsp_world::model::Micros::parse(summary[key].as_str().unwrap().as_bytes()).unwrap().0;
+    let at = |key: &str| Micros::parse(summary[key].as_str().unwrap().as_bytes()).unwrap().0;
     let seconds = (at("ended_at_utc") - at("started_at_utc")) as f64 / 1e6;
     // For up to a second after the start a worker doesn't know of the lanes of the others.
     let rate = EVENTS as f64 / seconds;

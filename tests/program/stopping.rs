@@ -281,11 +281,9 @@ impl Away {
 #[test]
 fn a_store_that_is_away_is_named_at_once_and_a_stop_ends_the_wait() {
     // A service is stopped in the middle of its work too: the READY has no verdict.
-    for (silent, args, printed) in [
-        (false, RUN_ONCE, "[]"),
-        (true, RUN_ONCE, "[]"),
-        (false, &["run", "--profile", "profile.yaml"][..], ""),
-    ] {
+    for (silent, args, printed) in
+        [(false, RUN_ONCE, "[]"), (true, RUN_ONCE, "[]"), (false, &["run", "--profile", "profile.yaml"][..], "")]
+    {
         let (away, gate) = (Away::new(silent), CaptureGate::admitting());
         let stage = Stage::golden(&gate.url);
         stage.profile(&gate.url, |profile| profile["wiring"]["object_store"] = away.store("s3://world/wsp"));

@@ -62,7 +62,7 @@ impl Page {
             return Ok(page.clone());
         }
         let readiness = readiness.report().await;
-        let told = StatusPage { status: telemetry.status(clock), readiness };
+        let told = StatusPage { status: telemetry.status_with_lanes(clock).await, readiness };
         let shown = telemetry.shown(clock);
         // Delivery runs on this thread; it must not wait for markup.
         let page = spawn_blocking(move || Bytes::from(view::page(&told, &shown).into_string())).await?;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wsp::deliver::Bottleneck;
-use wsp_world::evidence::{End, Status as Verdict};
-use wsp_world::model::{Decision, Delivered, Hex64, Micros, Position, Reason};
+use wsp_world::evidence::{End, LaneState, LaneStatus, LanesStatus, Status as Verdict, Takeover};
+use wsp_world::model::{Decision, Delivered, Hex64, LaneKey, Micros, Position, Reason};
 use wsp_world::telemetry::status::{Answers, Saves, Wait};
 
 use super::*;
@@ -27,6 +27,7 @@ fn told() -> StatusPage {
         taken_up: None,
         last: None,
         waits_for: Some(format!("READYs of {ATTACK}")),
+        lanes: None,
         deferred: Vec::new(),
         verdicts: Vec::new(),
     };
@@ -237,6 +238,74 @@ fn a_run_that_ended_stays_until_the_next() {
         assert!(page.contains(&format!("<span class=\"pill {class}\">{word}</span> started")), "{page}");
         assert_eq!(page.contains("<p class=\"refusal\">&quot;"), refusal.is_some(), "{page}");
         assert!(page.contains("The service waits for"), "{page}");
+    }
+}
+
+#[test]
+fn a_run_that_another_producer_has_taken_did_not_fail() {
+    let page = of_status(|told| {
+        let lost = last(Verdict::DeferredDownstreamNotReady, End::Failed, Some("the scope is held by pod-2"));
+        told.last = Some(LastRun { reason: Some(Reason::CheckpointLeaseLost), ..lost });
+    });
+    is_sound(&page);
+    assert!(page.contains("<span class=\"pill warn\">taken over</span> started"), "{page}");
+    assert!(page.contains("<p class=\"refusal\">the scope is held by pod-2") && !page.contains("failed"), "{page}");
+}
+
+#[test]
+fn lanes_that_workers_share_are_shown_one_by_one() {
+    let lane = |index, state, worker: Option<&str>| LaneStatus {
+        index,
+        state,
+        worker: worker.map(str::to_owned),
+        epoch: Some(3),
+        since_utc: Some("2026-01-01T00:10:00.000000Z".to_owned()),
+        noted_utc: None,
+        answered: 1_234,
+        rate: 20.0,
+        event_time_utc: None,
+        reason: (state == LaneState::Failed).then_some(Reason::IgPushRejected),
+        ended_utc: None,
+        takeovers: Vec::new(),
+    };
+    let takeover = Takeover {
+        from_worker: ATTACK.to_owned(),
+        left: false,
+        last_saved: Some(Micros(1_000_000)),
+        to_worker: "b".to_owned(),
+        held: Micros(16_000_000),
+        first_event: Some(Micros(18_000_000)),
+    };
+    let page = of_status(|told| {
+        let since_utc = "2026-01-01T00:10:00.000000Z".to_owned();
+        told.taken_up = Some(TakenUpStatus { message_id: Some(Hex64::sha256("m")), since_utc, stage: Stage::Sharing });
+        told.lanes = Some(LanesStatus {
+            message_id: None,
+            platform_run_id: "platform_20260101T000000Z".parse().unwrap(),
+            started_utc: "2026-01-01T00:10:00.000000Z".to_owned(),
+            count: 3,
+            by: LaneKey::OrderKey,
+            round: 0,
+            answered: 3_702,
+            due: 10_000,
+            rate: 20.0,
+            eta_seconds: Some(314.9),
+            lanes: vec![
+                LaneStatus { takeovers: vec![takeover], ..lane(0, LaneState::Running, Some(ATTACK)) },
+                lane(1, LaneState::Waiting, None),
+                lane(2, LaneState::Failed, Some("b")),
+            ],
+        });
+    });
+    is_sound(&page);
+    for words in [
+        "<span class=\"pill good\">sharing</span>",
+        "3 lanes by order_key: 1 running, 1 waiting, 1 failed. 3\u{202f}702 of 10\u{202f}000 events answered, 20/s, 5.25\u{a0}min left.",
+        "<td class=\"bad\">failed IG_PUSH_REJECTED</td>",
+        "lost it",
+        "<td class=\"n\">17\u{a0}s</td>",
+    ] {
+        assert!(page.contains(words), "{words} in {page}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 use wsp_world::evidence::report::text::{count, moment, short, span};
-use wsp_world::evidence::report::{Charted, Figure, charts, figures, figures_of, outcome};
+use wsp_world::evidence::report::{Charted, Figure, charts, figures, figures_of, lanes_section, outcome};
 use wsp_world::telemetry::Shown;
 use wsp_world::telemetry::status::{
     DeferredReady, LastRun, OutputStatus, Progress, RunStatus, Stage, Status, TakenUpStatus, VerdictCount,
@@ -35,6 +35,7 @@ pub(super) fn page(told: &StatusPage, shown: &Shown) -> Markup {
                 div id="live" {
                     (head(status, &state, shown))
                     main {
+                        @if let Some(lanes) = &status.lanes { (lanes_section(lanes)) }
                         @if let Some(run) = &status.run { (outputs(&run.outputs)) }
                         @match shown {
                             Shown::Nothing => {}
@@ -98,6 +99,10 @@ impl<'a> State<'a> {
                 let words = format!("a run before its first event, since {since} UTC");
                 Self { word: "checking", class: "plain", title: "a new run", words }
             }
+            Stage::Sharing => {
+                let words = format!("whose lanes other workers stream, since {since} UTC");
+                Self { word: "sharing", class: "good", title: "a shared run", words }
+            }
             Stage::Ending => {
                 Self { word: "ending", class: "plain", title: last, words: "its end is being recorded".to_owned() }
             }
@@ -105,7 +110,7 @@ impl<'a> State<'a> {
     }
 
     fn ended(last: &'a LastRun) -> Self {
-        let (word, class) = outcome(last.status, last.end);
+        let (word, class) = outcome(last.status, last.end, last.reason);
         let words = format!("started {} UTC · ended {} UTC", moment(&last.started_utc), moment(&last.ended_utc));
         Self { word, class, title: last.platform_run_id.as_str(), words }
     }

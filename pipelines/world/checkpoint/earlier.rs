@@ -72,6 +72,12 @@ impl Earlier {
         self.outputs.iter().map(|left| left.from).collect()
     }
 
+    /// Events that were answered before these rows, as far as the digests kept with the cursors say.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.outputs.iter().map(|left| left.digested.events).sum()
+    }
+
     /// Whether all rows are to be sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {

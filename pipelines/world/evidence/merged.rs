@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wsp::deliver::PushCounts;
 
+use super::lane_note::LaneNote;
 use super::record::Verdict;
 use super::series::{BUCKETS, EventTimeSeries, RunSeries, WallSeries};
 use super::start::{Start, StartOutput};
@@ -34,19 +35,37 @@ pub struct LaneEnd {
     pub verdict: Verdict,
     /// Its summary, where it got as far as streaming.
     pub summary: Option<Box<Summary>>,
+    /// The last note of the worker that ended it, where it held the lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<LaneNote>,
 }
 
 impl LanesSummary {
     fn of(lanes: Lanes, ends: &[LaneEnd]) -> Self {
-        let ends = ends.iter().map(|LaneEnd { lane, verdict, summary }| LaneSummary {
+        Self { count: lanes.count.get(), by: lanes.by, ends: ends.iter().map(LaneSummary::of).collect() }
+    }
+}
+
+impl LaneSummary {
+    /// The lane of this end.
+    #[must_use]
+    pub fn of(end: &LaneEnd) -> Self {
+        let LaneEnd { lane, verdict, summary, note } = end;
+        // A digest counts the events of all starts, the counts are those of the last one.
+        let events = |output: &OutputSummary| output.event_id_digest_events.max(output.counts.settled());
+        Self {
             index: lane.index(),
             status: verdict.status,
             reason: verdict.reason,
             answered: summary.as_ref().map_or(0, |summary| summary.totals.answered),
+            events: summary.as_ref().map_or(0, |summary| summary.outputs.iter().map(events).sum()),
             resumed: summary.as_ref().is_some_and(|summary| summary.outputs.iter().any(resumed)),
+            worker: note.as_ref().map(|note| note.worker.clone()),
+            epoch: note.as_ref().and_then(|note| note.epoch),
+            held: note.as_ref().map(|note| note.taken),
+            takeovers: note.as_ref().map(|note| note.takeovers.clone()).unwrap_or_default(),
             ended: verdict.ts,
-        });
-        Self { count: lanes.count.get(), by: lanes.by, ends: ends.collect() }
+        }
     }
 }
 
@@ -59,7 +78,7 @@ impl Summary {
     #[must_use]
     pub fn of_lanes(start: Start, lanes: Lanes, ends: &[LaneEnd]) -> Self {
         let parts: Vec<&Summary> = ends.iter().filter_map(|end| end.summary.as_deref()).collect();
-        let refused = ends.iter().find_map(|LaneEnd { lane, verdict, summary }| {
+        let refused = ends.iter().find_map(|LaneEnd { lane, verdict, summary, .. }| {
             let reason = verdict.reason.filter(|_| verdict.status != Status::Streamed)?;
             let words = summary.as_ref().and_then(|summary| summary.refusal.clone());
             Some((reason, format!("{lane}: {}", words.unwrap_or_else(|| reason.to_string()))))

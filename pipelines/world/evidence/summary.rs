@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wsp::deliver::{Bottleneck, PushCounts};
 
 use super::digest::ToldDigest;
+use super::lane_note::Takeover;
 use super::series::RunSeries;
 use super::start::{DeliverySettings, Limits, Producer, ReadySource, RunIds, Start, StartOutput};
 use super::status::{End, Status};
@@ -153,8 +154,19 @@ pub struct LaneSummary {
     pub reason: Option<Reason>,
     /// Events that IG answered to its last start.
     pub answered: u64,
+    /// Events of the lane that are answered, over all its starts, as far as they are known.
+    pub events: u64,
     /// Whether its last start resumed what another one had begun.
     pub resumed: bool,
+    /// The worker that ended it, where that one held the lane.
+    pub worker: Option<String>,
+    /// Which of the holds on its checkpoint that worker had.
+    pub epoch: Option<u64>,
+    /// When that worker took it.
+    #[serde(rename = "held_at_utc", with = "utc::optional")]
+    pub held: Option<Micros>,
+    /// The times that it changed its worker in this attempt at the run; the last ones, where there were very many.
+    pub takeovers: Vec<Takeover>,
     /// When it ended.
     #[serde(rename = "ended_at_utc", with = "utc")]
     pub ended: Micros,

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use wsp::store::{Key, ObjectStore};
 
-use super::{Deferral, Deferrals, RecordLine, Records, Start, Summaries, Summary, key, run_prefix, unavailable};
+use super::{
+    Deferral, Deferrals, LanesStatus, RecordLine, Records, Start, Summaries, Summary, key, run_prefix, unavailable,
+};
 use crate::model::{Hex64, Lane, PlatformRunId, Reason, Refusal};
 
 /// What is read of the list of all facts, in bytes.
@@ -32,6 +34,8 @@ pub struct Told {
     pub deferral: Option<Deferral>,
     /// Every line of the list of facts that is about its READY, in the list's order.
     pub facts: Vec<Fact>,
+    /// How its lanes stand that workers share, where it has not ended and somebody looked.
+    pub under_way: Option<LanesStatus>,
 }
 
 /// A governance fact as it is listed.
@@ -75,7 +79,15 @@ impl Told {
             deferral: Deferrals::new(store.clone(), home, lane)?.read(message_id).await?,
             facts: listed(&**store, home, message_id, lane).await?,
             start,
+            under_way: None,
         })
+    }
+
+    /// The lanes that workers share: as they stand, where the run is under way, else as the summary has them.
+    #[must_use]
+    pub fn lanes(&self) -> Option<LanesStatus> {
+        let of_summary = |summary: &Summary| Some(LanesStatus::of_summary(summary, summary.lanes.as_ref()?));
+        self.under_way.clone().or_else(|| self.summary.as_ref().and_then(of_summary))
     }
 }
 

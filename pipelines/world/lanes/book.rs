@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! wsp/lanes/<message id>/<round>/tasks.json            conditional create: one set, whole or not there
-//!                                <lane>.taken          written by who takes the lane, emptied by who leaves it
+//!                                <lane>.taken          written by who takes the lane, again and again; emptied by who leaves it
+//!                                <lane>.left.json      the last note of who left it
 //!                                <lane>.end.json       conditional create, while the lane's checkpoint is held
 //!                                verdict.json          conditional create, once every lane has an end
 //! ```
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use wsp::store::{Key, ObjectStore};
 
 use super::tasks::{TASKS_SCHEMA, TaskSet};
-use crate::evidence::{LaneEnd, Status, Summary, Verdict, document, key, run_prefix, unavailable, utc};
-use crate::model::{Hex64, Lane, Lanes, Micros, PlatformRunId, Reason, Refusal};
+use crate::evidence::{LaneEnd, LaneNote, Status, Summary, Verdict, document, key, run_prefix, unavailable};
+use crate::model::{Hex64, Lane, Lanes, PlatformRunId, Reason, Refusal};
 
 /// What each of the objects may have at most, in bytes; a summary has some 60 kB.
 const LIMIT: u64 = 8 << 20;
@@ -38,29 +39,6 @@ impl RunEnd {
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.verdict.status == Status::Streamed
-    }
-}
-
-/// Who has a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaneNote {
-    /// Host and process.
-    pub worker: String,
-    /// Which of the holds on the lane's checkpoint it has.
-    pub epoch: Option<u64>,
-    /// Since when.
-    #[serde(rename = "taken_at_utc", with = "utc")]
-    pub taken: Micros,
-    /// The event time that the lane has reached, where lanes wait for each other.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reached_ts_utc: Option<String>,
-}
-
-impl LaneNote {
-    /// The event time that the lane has reached.
-    #[must_use]
-    pub fn reached(&self) -> Option<Micros> {
-        Micros::parse(self.reached_ts_utc.as_ref()?.as_bytes())
     }
 }
 
@@ -139,6 +117,20 @@ impl LaneBook {
             }
         }
         Err(Refusal::new(Reason::InternalError, "more rounds than can be counted"))
+    }
+
+    /// The tasks of the newest round; none where nobody has made any.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneBook::current`].
+    pub async fn newest(&self) -> Result<Option<TaskSet>, Refusal> {
+        let mut newest = None;
+        for round in 0.. {
+            let Some(tasks) = self.tasks(round).await? else { break };
+            newest = Some(tasks);
+        }
+        Ok(newest)
     }
 
     /// Makes the tasks, or finds those that another worker made first. Lanes that a round before streamed have their ends
@@ -243,13 +235,24 @@ impl LaneRound {
         bytes.map(|bytes| parse(&*self.store, &key, &bytes)).transpose()
     }
 
-    /// Notes that this worker has left a lane without its end.
+    /// Notes that this worker has left a lane without its end; `note` is its last word on it.
     ///
     /// # Errors
     ///
     /// `STORE_UNAVAILABLE`.
-    pub async fn leave(&self, lane: Lane) -> Result<(), Refusal> {
+    pub async fn leave(&self, lane: Lane, note: &LaneNote) -> Result<(), Refusal> {
+        // First: a lane that is free in the next moment has its note then.
+        self.store.put(&self.of_lane(lane, "left.json")?, document(note)?).await.map_err(unavailable)?;
         self.store.put(&self.of_lane(lane, "taken")?, bytes::Bytes::new()).await.map_err(unavailable)
+    }
+
+    /// The last note of the worker that left a lane.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneBook::current`].
+    pub async fn left(&self, lane: Lane) -> Result<Option<LaneNote>, Refusal> {
+        read(&*self.store, &self.of_lane(lane, "left.json")?).await
     }
 
     /// Whether the lane has an end.
@@ -270,6 +273,15 @@ impl LaneRound {
         self.store.put_new(&self.of_lane(end.lane, "end.json")?, document(end)?).await.map_err(unavailable)
     }
 
+    /// A lane's end, where it has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneBook::current`].
+    pub async fn ended(&self, lane: Lane) -> Result<Option<LaneEnd>, Refusal> {
+        read(&*self.store, &self.of_lane(lane, "end.json")?).await
+    }
+
     /// The lanes' ends so far, by index.
     ///
     /// # Errors
@@ -278,7 +290,7 @@ impl LaneRound {
     pub async fn ends(&self) -> Result<Vec<LaneEnd>, Refusal> {
         let mut ends = Vec::new();
         for lane in self.lanes.lanes() {
-            ends.extend(read::<LaneEnd>(&*self.store, &self.of_lane(lane, "end.json")?).await?);
+            ends.extend(self.ended(lane).await?);
         }
         Ok(ends)
     }

@@ -12,16 +12,20 @@
 mod book;
 mod call;
 mod horizon;
+mod meter;
 mod positions;
+mod status;
 mod tasks;
 mod verify;
 
-pub use book::{Current, LaneBook, LaneNote, LaneRound, Look, RunEnd};
+pub use book::{Current, LaneBook, LaneRound, Look, RunEnd};
 pub use call::{Caller, calls};
 pub use horizon::{Horizon, Reached, Within, WithinExt};
+pub use meter::LaneMeter;
 pub use positions::reached;
+pub use status::{LanesDesk, NOTE_EVERY, status};
 pub use tasks::{LaneAnchor, TASKS_SCHEMA, TaskSet};
-pub use verify::standing;
+pub use verify::{agree, standing, under_way};
 
 use wsp::pace::{Anchor, RateShare};
 

@@ -4,6 +4,8 @@
 //! READY · digest of its facts · lanes · anchor · wsp_start.json ──► TaskSet ──► canonical JSON ──► every worker
 //! ```
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +90,16 @@ impl TaskSet {
             return foreign("the views", views(self), views(own));
         }
         Ok(())
+    }
+
+    /// The time at `now` until the last event is due, where the run is paced by event time.
+    #[must_use]
+    pub fn paced_left(&self, now: Micros) -> Option<Duration> {
+        let speedup = Some(self.start.delivery.speedup).filter(|speedup| *speedup > 0.0)?;
+        let last = self.start.outputs.iter().filter_map(|output| output.view_last_ts_utc.as_ref()).max()?;
+        let (anchor, last) = (self.anchor?, Micros::parse(last.as_bytes())?);
+        let due = anchor.utc.0 as f64 + (last.0 - anchor.ts.0) as f64 / speedup;
+        Some(Duration::try_from_secs_f64((due - now.0 as f64) / 1e6).unwrap_or_default())
     }
 
     /// READY's id.

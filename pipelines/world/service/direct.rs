@@ -207,13 +207,13 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     async fn stream_direct(
         &self,
         prepared: &Prepared,
-        Opened { store, scope, resumed }: Opened,
+        Opened { store, scope, resumed, .. }: Opened,
         checks: &CheckList,
         session: &SessionLog<C>,
         result: &mut Directed,
     ) -> Streamed {
         let settings = &self.settings;
-        let run = Run { by: None, prepared, checks, scope: scope.clone(), resumed, session, settings };
+        let run = Run { by: None, prepared, checks, scope: scope.clone(), resumed, session, settings, lane: None };
         let streamed = self.stream(run).instrument(info_span!("stream")).await.unwrap_or_else(Streamed::refused);
         // Where another producer has the run now, the summary is that one's to give.
         let lost = streamed.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::CheckpointLeaseLost);

@@ -18,7 +18,7 @@ use super::worker::{Left, Worker};
 use super::{Service, Taken};
 use crate::checkpoint::Earlier;
 use crate::evidence::{Facts, RunEvidence, SessionEvent, SessionLog, Started, Status, Summaries, Summary, Verdict};
-use crate::lanes::{self, Current, LaneAnchor, LaneBook, LaneRound, RunEnd, TASKS_SCHEMA, TaskSet};
+use crate::lanes::{self, Current, LaneAnchor, LaneBook, LaneRound, LanesDesk, RunEnd, TASKS_SCHEMA, TaskSet};
 use crate::model::{CheckList, Event, Hex64, Micros, PlatformRunId, Reason, Refusal};
 use crate::oracle::Resume;
 use crate::positions::checkpoints;
@@ -76,6 +76,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         };
         self.announce(run, &tasks).await?;
         let round = book.round(&tasks)?;
+        self.telemetry.shares(LanesDesk::new(round.clone(), tasks.clone()));
         let worker = Worker::new(self, run, &tasks, &round);
         let calling = async {
             self.call(run, &tasks, &round).await;

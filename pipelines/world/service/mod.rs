@@ -10,6 +10,7 @@
 //! ```
 
 mod direct;
+mod in_hand;
 mod lanes;
 mod stream;
 mod worker;
@@ -305,11 +306,11 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         session.write(&SessionEvent::engine_world_selected(&engine_root));
         let mut hold = None;
         let streamed = match (prepared, opened) {
-            (Some(prepared), Ok(Opened { store, scope, resumed })) => {
+            (Some(prepared), Ok(Opened { store, scope, resumed, .. })) => {
                 hold = Some((store, scope.clone()));
                 let by = Some(By { ready, source });
                 let (checks, settings) = (&checks, &self.settings);
-                let run = Run { by, prepared: &prepared, checks, scope, resumed, session, settings };
+                let run = Run { by, prepared: &prepared, checks, scope, resumed, session, settings, lane: None };
                 self.stream(run).instrument(info_span!("stream")).await?
             }
             (_, Err(refusal)) => Streamed::refused(refusal),

@@ -14,7 +14,8 @@ use wsp::telemetry::Counter;
 
 use crate::checkpoint::{CheckpointScope, CheckpointStore, RowCursors, SharedScope, Unsaved};
 use crate::evidence::{End, LiveTally, OutputSummary, SessionEvent, SessionLog, Status, Summaries, Summary};
-use crate::model::{CheckList, Event, Lane, Reason, Refusal};
+use crate::lanes::LaneMeter;
+use crate::model::{CheckList, Decision, Event, Lane, Micros, Reason, Refusal};
 use crate::oracle::Resume;
 
 use crate::telemetry::{RunOutput, RunParts, spans};
@@ -40,6 +41,8 @@ pub(super) struct Run<'a, C> {
     pub(super) session: &'a SessionLog<C>,
     /// How it is streamed.
     pub(super) settings: &'a Settings,
+    /// Where it counts, if it is a lane of a run that workers share: its end is not the run's.
+    pub(super) lane: Option<LaneMeter>,
 }
 
 /// A held checkpoint.
@@ -49,6 +52,8 @@ pub(super) struct Opened {
     pub(super) scope: SharedScope,
     /// Where the run goes on.
     pub(super) resumed: Resumed,
+    /// When an earlier hold saved last, where the store keeps that.
+    pub(super) saved_before: Option<Micros>,
 }
 
 /// What a run came to.
@@ -70,8 +75,9 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     pub(super) async fn open_scope(&self, prepared: &Prepared) -> Result<Opened, Refusal> {
         let store = checkpoints(&self.profile, &prepared.identity.platform_run_id, self.clock.clone())?;
         let mut scope = store.open(&prepared.scope(&self.profile.checkpoint.attempt_id)).await?;
+        let saved_before = scope.saved_before().await?;
         let resumed = resuming::take_up(prepared, &mut *scope).await?;
-        Ok(Opened { store, scope: SharedScope::new(scope), resumed })
+        Ok(Opened { store, scope: SharedScope::new(scope), resumed, saved_before })
     }
 
     /// Streams a run to its end, good or bad.
@@ -80,7 +86,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     ///
     /// `STORE_UNAVAILABLE` where its start can't be written down. What ends a run later is part of what it came to.
     pub(super) async fn stream(&self, run: Run<'_, C>) -> Result<Streamed, Refusal> {
-        let Run { by, prepared, checks, scope, resumed, session, settings } = run;
+        let Run { by, prepared, checks, scope, resumed, session, settings, lane } = run;
         let started = self.clock.utc();
         let scope_key = prepared.scope(&self.profile.checkpoint.attempt_id);
         let mut start = start_of(&self.profile, settings, by, prepared, checks, &resumed, started);
@@ -98,6 +104,9 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         let (pushes, framed, read) = (PushStats::new(), Counter::new(), ReadCounts::default());
         let unsaved = Unsaved::new();
         let tally = LiveTally::new(prepared.outputs.len())?;
+        if let Some(lane) = &lane {
+            lane.begin(earlier.events(), tally.clone());
+        }
         let meter = self.telemetry.run(RunParts {
             message_id: by.map(|By { ready, .. }| ready.payload.message_id.clone()),
             platform_run_id: prepared.identity.platform_run_id.clone(),
@@ -135,7 +144,15 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
             log_saved(cursor);
         };
         let answers = producer::stream(prepared, &from, settings, parts, on_saved);
-        let answers = answers.inspect_ok(|delivered| meter.answered(delivered));
+        let answers = answers.inspect_ok(|delivered| {
+            meter.answered(delivered);
+            if let Some(lane) = lane.as_ref().filter(|lane| !lane.has_sent())
+                && delivered.decision != Decision::Earlier
+            {
+                let ago = i64::try_from(delivered.latency.as_micros()).unwrap_or(i64::MAX);
+                lane.sent_at(Micros(self.clock.utc().0.saturating_sub(ago)));
+            }
+        });
         let Account { tally, refusal, reached } =
             account::settle(answers, prepared, &from, due, &framed, tally, &self.clock).await;
         let bottleneck = meter.bottleneck(self.clock.now());
@@ -155,7 +172,9 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
         }
         let summary = summary.bounded_by(bottleneck);
         self.telemetry.over(&meter);
-        self.telemetry.ended(&summary);
+        if lane.is_none() {
+            self.telemetry.ended(&summary);
+        }
         if refusal.is_none() {
             session.write(&SessionEvent::engine_world_streamed(&world, emitted));
             log_end(prepared, &summary, &reached);

@@ -14,18 +14,20 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use tokio::sync::Mutex;
 use tracing::{Instrument, info_span};
 use wsp::checkpoint::this_process;
 use wsp::clock::Clock;
 use wsp::deliver::{Gate, Takes};
 use wsp::pace::Anchor;
 
+use super::in_hand::{Before, InHand};
 use super::lanes::SharedRun;
 use super::stream::{Opened, Run, Streamed};
 use super::{Service, Taken};
 use crate::checkpoint::{CheckpointScope, LeaseState};
-use crate::evidence::LaneEnd;
-use crate::lanes::{LaneNote, LaneRound, Look, Reached, SharedPace, TaskSet};
+use crate::evidence::{LaneEnd, LaneNote};
+use crate::lanes::{LaneRound, Look, NOTE_EVERY, SharedPace, TaskSet};
 use crate::model::{Event, Lane, Micros, Reason, Refusal};
 use crate::prepare::Prepared;
 use crate::producer::Settings;
@@ -75,7 +77,9 @@ pub(super) struct Worker<'a, G, C> {
     settings: Settings,
     name: String,
     /// Lanes that are streamed here, by index.
-    notes: RefCell<BTreeMap<u32, (Lane, LaneNote, Reached)>>,
+    in_hand: RefCell<BTreeMap<u32, InHand>>,
+    /// Held while notes are written, so that no late one is written over what a lane's end says.
+    noting: Mutex<()>,
 }
 
 /// What a worker knows from event to event.
@@ -125,7 +129,16 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
         let mut settings = service.settings.of_lane(run.wiring.per_worker, shared);
         // A plan's offsets mean the same in every lane.
         settings.rate_start = settings.rate_start.or(tasks.anchor.map(|anchor| anchor.utc));
-        Self { service, run, tasks, round, settings, name: this_process(), notes: RefCell::default() }
+        Self {
+            service,
+            run,
+            tasks,
+            round,
+            settings,
+            name: this_process(),
+            in_hand: RefCell::default(),
+            noting: Mutex::default(),
+        }
     }
 
     /// Works until every lane has an end, or this worker has to leave.
@@ -169,18 +182,33 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
     }
 
     async fn looked_at(&self) -> Result<Look, Refusal> {
-        let Some(skew) = self.run.wiring.max_skew else { return self.round.look().await };
-        // Not borrowed while the store is asked: lanes come and go meanwhile.
-        let notes: Vec<_> = self.notes.borrow().values().cloned().collect();
-        for (lane, note, reached) in notes {
-            let reached_ts_utc = reached.get().map(|at| at.to_string());
-            self.round.note(lane, &LaneNote { reached_ts_utc, ..note }).await?;
+        // Where lanes wait for each other, each look needs to know how far they are.
+        let every = self.run.wiring.max_skew.map_or(NOTE_EVERY, |_| Duration::ZERO);
+        let held: Vec<u32> = self.in_hand.borrow().keys().copied().collect();
+        for lane in held {
+            self.note_progress(lane, every).await?;
         }
+        let Some(skew) = self.run.wiring.max_skew else { return self.round.look().await };
         let look = self.round.look().await?;
         let skew = i64::try_from(skew.as_micros()).unwrap_or(i64::MAX);
         let slowest = self.slowest(&look).await?;
         self.settings.shared.horizon.set(Micros(slowest.map_or(i64::MAX, |slowest| slowest.0.saturating_add(skew))));
         Ok(look)
+    }
+
+    /// Writes the note of a lane that is still in hand, unless the last one is younger than `every`.
+    async fn note_progress(&self, lane: u32, every: Duration) -> Result<(), Refusal> {
+        let _noting = self.noting.lock().await;
+        let (now, mono) = (self.service.clock.utc(), self.service.clock.now());
+        // Not borrowed while the store is asked: lanes come and go meanwhile.
+        let note = self.in_hand.borrow_mut().get_mut(&lane).and_then(|in_hand| {
+            let note = in_hand.due(now, mono, every)?;
+            Some((in_hand.lane, note))
+        });
+        match note {
+            Some((lane, note)) => self.round.note(lane, &note).await,
+            None => Ok(()),
+        }
     }
 
     /// The event time of the slowest lane under way. One that has sent nothing yet is at the world's first event.
@@ -189,7 +217,7 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
         let mut slowest: Option<Micros> = None;
         for lane in self.tasks.lanes.lanes().filter(|lane| look.is_running(*lane)) {
             // What lanes here have reached is known without the store.
-            let ours = self.notes.borrow().get(&lane.index()).map(|(_, _, reached)| reached.get());
+            let ours = self.in_hand.borrow().get(&lane.index()).map(|in_hand| in_hand.reached.get());
             let at = match ours {
                 Some(reached) => reached,
                 None => self.round.noted(lane).await?.and_then(|note| note.reached()),
@@ -277,7 +305,7 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
     async fn lane(&self, lane: Lane) -> Result<Came, Refusal> {
         let (service, prepared) = (self.service, self.run.prepared.of_lane(lane));
         let opening = Box::pin(service.open_scope(&prepared));
-        let Opened { store, scope, resumed } = match service.unless_stopped(opening).await.flatten() {
+        let Opened { store, scope, resumed, saved_before } = match service.unless_stopped(opening).await.flatten() {
             Ok(opened) => opened,
             Err(refusal) => return self.not_opened(&prepared, refusal).await,
         };
@@ -285,26 +313,40 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
         let came = if self.round.has_ended(lane).await? {
             Came::Ended
         } else {
-            let (lease, reached) = (scope.lease(), Reached::default());
-            let (worker, epoch, taken) = (self.name.clone(), lease.epoch(), service.clock.utc());
-            let note = LaneNote { worker, epoch, taken, reached_ts_utc: None };
-            self.round.note(lane, &note).await?;
-            self.notes.borrow_mut().insert(lane.index(), (lane, note, reached.clone()));
-            tracing::info!(%lane, epoch, "lane taken");
+            let (lease, before) = (scope.lease(), self.before(lane, saved_before).await?);
+            let (answered, now) = (resumed.earlier.events(), service.clock.utc());
+            let in_hand = InHand::new(lane, lease.clone(), &self.name, before, answered, now);
+            self.round.note(lane, in_hand.note()).await?;
+            tracing::info!(%lane, epoch = lease.epoch(), took_over = in_hand.took_over(), "lane taken");
+            let (reached, meter) = (in_hand.reached.clone(), in_hand.meter());
+            self.in_hand.borrow_mut().insert(lane.index(), in_hand);
             let shared = SharedPace { reached, ..self.settings.shared.clone() };
             let settings = &Settings { shared, ..self.settings.clone() };
             let (by, checks, session) = (Some(self.run.by()), self.run.checks, self.run.session);
-            let of_lane = Run { by, prepared: &prepared, checks, scope: scope.clone(), resumed, session, settings };
+            let (prepared, scope, lane_meter) = (&prepared, scope.clone(), Some(meter));
+            let of_lane = Run { by, prepared, checks, scope, resumed, session, settings, lane: lane_meter };
             let span = info_span!("stream", %lane);
             let streamed = Box::pin(service.stream(of_lane)).instrument(span).await;
-            self.notes.borrow_mut().remove(&lane.index());
+            let note = {
+                let _noting = self.noting.lock().await;
+                self.in_hand.borrow_mut().remove(&lane.index()).map(|mut last| last.renewed(service.clock.utc()))
+            };
             let streamed = streamed?;
             let is_held = lease.state(service.clock.now()) == LeaseState::Held;
-            self.streamed(&prepared, streamed, is_held).await?
+            self.streamed(prepared, streamed, note, is_held).await?
         };
         drop(scope);
         service.released(&*store).await;
         Ok(came)
+    }
+
+    /// The worker that had a lane before, in this round: one whose note is there. It had saved last at `saved`.
+    async fn before(&self, lane: Lane, saved: Option<Micros>) -> Result<Option<Before>, Refusal> {
+        if let Some(note) = self.round.noted(lane).await? {
+            return Ok(Some(Before { note, left: false, saved }));
+        }
+        let left = self.round.left(lane).await?;
+        Ok(left.map(|note| Before { note, left: true, saved }))
     }
 
     /// What a hold that was not had says of the lane.
@@ -316,34 +358,44 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
             Reason::CheckpointSaveFailed => Ok(Came::Waits(refusal)),
             reason if reason.defers() => Ok(Came::Waits(refusal)),
             _ => {
-                self.end(prepared, Streamed::refused(refusal)).await?;
+                self.end(prepared, Streamed::refused(refusal), None).await?;
                 Ok(Came::Ended)
             }
         }
     }
 
     /// Notes what the streaming of a lane came to. An end is written by who holds the lane, and by nobody else.
-    async fn streamed(&self, prepared: &Prepared, streamed: Streamed, is_held: bool) -> Result<Came, Refusal> {
+    async fn streamed(
+        &self,
+        prepared: &Prepared,
+        streamed: Streamed,
+        note: Option<LaneNote>,
+        is_held: bool,
+    ) -> Result<Came, Refusal> {
         match streamed.refusal.as_ref().map(|refusal| refusal.reason) {
+            // Another worker may have it by now, with a note and a summary of its own.
             Some(Reason::CheckpointLeaseLost) => Ok(Came::Lost),
+            _ if !is_held => Ok(Came::Lost),
             Some(Reason::RunStopped) => {
-                let left = self.service.in_time(self.leave(prepared, &streamed)).await;
+                let left = self.service.in_time(self.leave(prepared, &streamed, note.as_ref())).await;
                 if let Err(refusal) = left {
                     tracing::warn!(lane = %prepared.lane, %refusal, "the lane is left, which could not be noted");
                 }
                 Ok(Came::Stopped)
             }
-            _ if !is_held => Ok(Came::Lost),
             _ => {
-                self.service.in_time(Box::pin(self.end(prepared, streamed))).await?;
+                self.service.in_time(Box::pin(self.end(prepared, streamed, note))).await?;
                 Ok(Came::Ended)
             }
         }
     }
 
-    async fn leave(&self, prepared: &Prepared, streamed: &Streamed) -> Result<(), Refusal> {
+    async fn leave(&self, prepared: &Prepared, streamed: &Streamed, note: Option<&LaneNote>) -> Result<(), Refusal> {
         self.put_summary(prepared, streamed).await?;
-        self.round.leave(prepared.lane).await
+        match note {
+            Some(note) => self.round.leave(prepared.lane, note).await,
+            None => Ok(()),
+        }
     }
 
     async fn put_summary(&self, prepared: &Prepared, streamed: &Streamed) -> Result<(), Refusal> {
@@ -352,11 +404,11 @@ impl<'a, G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> 
         summaries.put_summary(summary).await.map(drop)
     }
 
-    async fn end(&self, prepared: &Prepared, streamed: Streamed) -> Result<(), Refusal> {
+    async fn end(&self, prepared: &Prepared, streamed: Streamed, note: Option<LaneNote>) -> Result<(), Refusal> {
         self.put_summary(prepared, &streamed).await?;
         let Taken { verdict, refusal, summary, .. } = self.service.came_to(self.run.ready, streamed);
         let (lane, emitted) = (prepared.lane, verdict.emitted);
-        let written = self.round.end(&LaneEnd { lane, verdict, summary }).await?;
+        let written = self.round.end(&LaneEnd { lane, verdict, summary, note }).await?;
         if let Some(refusal) = refusal {
             tracing::warn!(%lane, %refusal, "lane ended");
         } else {

@@ -15,7 +15,8 @@ use super::run::{GateState, OutputMeter, RunMeter, RunOutput, RunParts, Totals};
 use super::spans;
 use crate::checkpoint::{Lease, Unsaved};
 use crate::evidence::report::Charted;
-use crate::evidence::{Status, Summary, Verdict};
+use crate::evidence::{LanesStatus, Status, Summary, Verdict};
+use crate::lanes::LanesDesk;
 use crate::model::{Hex64, Micros, OutputId};
 use crate::oracle::Resume;
 use crate::prepare::Prepared;
@@ -63,6 +64,8 @@ pub(super) struct State {
     /// What the process waits for while no run is on.
     pub(super) waits_for: Option<String>,
     pub(super) taken_up: Option<TakenUp>,
+    /// The run whose lanes this process shares with others.
+    pub(super) lanes: Option<LanesDesk>,
     /// The run that ended last.
     pub(super) last: Option<Arc<Summary>>,
 }
@@ -73,6 +76,8 @@ pub(super) struct State {
 pub enum Stage {
     /// Its run is checked, and the hold on its checkpoint taken.
     Checking,
+    /// The lanes of its run are shared with other workers, which stream them.
+    Sharing,
     /// The end of its run is recorded.
     Ending,
 }
@@ -258,9 +263,25 @@ impl Telemetry {
         state.last = Some(Arc::new(summary.clone()));
     }
 
+    /// Notes that this process shares the lanes of the run that is taken up.
+    pub(crate) fn shares(&self, lanes: LanesDesk) {
+        let mut state = self.state();
+        if let Some(taken_up) = &mut state.taken_up {
+            taken_up.stage = Stage::Sharing;
+        }
+        state.lanes = Some(lanes);
+    }
+
+    /// The run whose lanes this process shares with others, as all of its workers have left it in the store.
+    pub async fn lanes(&self, clock: &impl Clock) -> Option<LanesStatus> {
+        let desk = self.state().lanes.clone();
+        desk?.status(clock).await
+    }
+
     /// Notes that the work begun by [`Telemetry::begin`] is done.
     pub(crate) fn done(&self) {
-        self.state().taken_up = None;
+        let mut state = self.state();
+        (state.taken_up, state.lanes) = (None, None);
     }
 
     /// The run that a page shows: the present one, else the one that ended last.

@@ -15,7 +15,7 @@ use super::process::{State, TakenUp, Telemetry, Waits};
 use super::rates::Rates;
 use super::run::{GateWait, OutputMeter, RunMeter, RunOutput};
 use crate::checkpoint::LeaseState;
-use crate::evidence::{self, End, Summary};
+use crate::evidence::{self, End, LanesStatus, Summary};
 use crate::model::{Hex64, Micros, OutputId, PlatformRunId, Reason};
 
 /// Waiting READYs that are listed.
@@ -42,6 +42,9 @@ pub struct Status {
     /// What the process waits for while no run is on, in words.
     #[serde(default)]
     pub waits_for: Option<String>,
+    /// The run whose lanes this process shares with others: all of it, whoever streams it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<LanesStatus>,
     /// READYs that wait, the longest first: the first twenty.
     #[serde(default)]
     pub deferred: Vec<DeferredReady>,
@@ -207,7 +210,7 @@ pub struct VerdictCount {
 }
 
 impl Telemetry {
-    /// The status now. `clock` is the service's. Rates need samples some time apart.
+    /// The status now, without lanes that others stream. `clock` is the service's. Rates need samples some time apart.
     #[must_use]
     pub fn status(&self, clock: &impl Clock) -> Status {
         self.look(clock);
@@ -226,9 +229,16 @@ impl Telemetry {
             taken_up: state.taken_up.as_ref().map(taken_up),
             last: state.last.as_deref().map(last_run),
             waits_for: state.waits_for.clone(),
+            lanes: None,
             deferred: deferred(&state, now),
             verdicts: verdicts.collect(),
         }
+    }
+
+    /// The status now, with the lanes of a run that this process shares: those are read from the store.
+    pub async fn status_with_lanes(&self, clock: &impl Clock) -> Status {
+        let lanes = self.lanes(clock).await;
+        Status { lanes, ..self.status(clock) }
     }
 
     /// Samples the run's progress, from which later calls compute rates.
@@ -250,12 +260,18 @@ fn last_run(summary: &Summary) -> LastRun {
         platform_run_id: summary.run.platform_run_id.clone(),
         started_utc: summary.started.to_string(),
         ended_utc: summary.ended.to_string(),
-        status: summary.status,
+        status: verdict_of(summary),
         end: summary.end,
         reason: summary.reason,
         refusal: summary.refusal.clone(),
         answered: summary.totals.answered,
     }
+}
+
+/// The verdict on a run that was streamed to this. Where another producer has it now, its READY waits for that one's.
+fn verdict_of(summary: &Summary) -> evidence::Status {
+    let waits = summary.status == evidence::Status::Failed && summary.reason.is_some_and(Reason::defers);
+    if waits { evidence::Status::DeferredDownstreamNotReady } else { summary.status }
 }
 
 fn deferred(state: &State, now: Micros) -> Vec<DeferredReady> {

@@ -2,16 +2,15 @@
 
 use serde_json::json;
 use wsp::clock::SystemClock;
-use wsp_world::checkpoint::{Beyond, CheckpointStore, Kept, RowCursors, Views};
-use wsp_world::model::{Hex64, OutputId};
+use wsp_world::checkpoint::{Beyond, Kept, Views};
+use wsp_world::model::Hex64;
 use wsp_world::positions::checkpoints;
-use wsp_world::prepare;
-use wsp_world::profile::Profile;
 
 use super::args::{Checkpoint, ReadyArgs};
-use super::plan::ready;
+use super::checkpoint_found::{all_outputs, find, to_reset};
+use super::checkpoint_lanes;
 use super::table::{grouped, table};
-use super::{Exit, Failure, Outcome, block_on, load, say};
+use super::{Exit, Failure, Outcome, block_on, say};
 
 pub(crate) fn run(command: Checkpoint) -> Outcome {
     match command {
@@ -25,6 +24,9 @@ pub(crate) fn run(command: Checkpoint) -> Outcome {
 
 fn show(args: &ReadyArgs) -> Outcome {
     let run = find(args)?;
+    if let Some(lanes) = run.profile.lanes.as_ref().map(|wiring| wiring.lanes) {
+        return checkpoint_lanes::show(&run, lanes, args.json);
+    }
     let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(Failure::refused)?;
     let views = block_on(store.peek_views(&run.scope))?.map_err(Failure::refused)?;
     let kept = block_on(store.peek(&run.scope, &all_outputs(&run.now, views.as_ref())))?.map_err(Failure::refused)?;
@@ -39,48 +41,16 @@ fn show(args: &ReadyArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The run's outputs, and those that the checkpoint has besides.
-fn all_outputs(now: &Views, kept: Option<&Views>) -> Vec<OutputId> {
-    let mut outputs = now.output_ids();
-    outputs.extend(kept.map(Views::output_ids).unwrap_or_default());
-    outputs.sort();
-    outputs.dedup();
-    outputs
-}
-
 fn reset(args: &ReadyArgs) -> Outcome {
     let run = find(args)?;
+    if let Some(lanes) = run.profile.lanes.as_ref().map(|wiring| wiring.lanes) {
+        return checkpoint_lanes::reset(&run, lanes);
+    }
     let store = checkpoints(&run.profile, &run.platform_run_id, SystemClock::new()).map_err(Failure::refused)?;
-    let outputs = block_on(to_reset(&*store, &run))?;
+    let outputs = block_on(to_reset(&*store, &run.scope, &run.now))?;
     block_on(store.reset(&run.scope, &outputs))?.map_err(Failure::refused)?;
     say(format_args!("scope {} has no cursors now\n", run.scope))?;
     Ok(Exit::Done)
-}
-
-/// All outputs of the scope. What says which they are may be what can't be read: then those of the run.
-async fn to_reset(store: &dyn CheckpointStore<RowCursors>, run: &Found) -> Vec<OutputId> {
-    all_outputs(&run.now, store.peek_views(&run.scope).await.ok().flatten().as_ref())
-}
-
-struct Found {
-    profile: Profile,
-    platform_run_id: wsp_world::model::PlatformRunId,
-    scope: Hex64,
-    /// The views that a run would have now.
-    now: Views,
-}
-
-/// The scope of the READY that is meant: its world has to check out, because the pack is part of the scope.
-fn find(args: &ReadyArgs) -> Result<Found, Failure> {
-    let profile = load(&args.profile)?;
-    let ready = ready(&profile, args.ready.as_deref())?;
-    let prepared = block_on(prepare::of_ready(&profile, &ready))?.map_err(Failure::refused)?;
-    Ok(Found {
-        scope: prepared.scope(&profile.checkpoint.attempt_id),
-        now: Views(prepared.output_files()),
-        platform_run_id: prepared.identity.platform_run_id,
-        profile,
-    })
 }
 
 fn told(scope: &Hex64, kept: &Kept, views: Option<&Views>, now: &Views) -> String {

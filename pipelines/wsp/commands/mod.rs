@@ -4,6 +4,8 @@ pub(crate) mod args;
 mod bounded;
 mod bus;
 mod checkpoint;
+mod checkpoint_found;
+mod checkpoint_lanes;
 mod demo;
 mod direct;
 mod docs;
@@ -15,6 +17,7 @@ mod init;
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+mod lanes_view;
 pub(crate) mod logs;
 mod matrix;
 mod plan;

@@ -1,7 +1,9 @@
 //! `wsp report`: the page of a run, made again from its evidence.
 
+use wsp::clock::{Clock, SystemClock};
 use wsp_world::evidence::report::page;
 use wsp_world::evidence::{Told, newest_run};
+use wsp_world::lanes::under_way;
 use wsp_world::model::{PlatformRunId, Refusal};
 use wsp_world::prepare::open_own;
 use wsp_world::profile::Profile;
@@ -25,7 +27,10 @@ pub(crate) fn run(args: &args::Report) -> Outcome {
 }
 
 async fn read(profile: &Profile, home: &PlatformRunId) -> Result<Told, Refusal> {
-    Told::read(&open_own(profile)?, home, profile.lane).await
+    let store = open_own(profile)?;
+    let mut told = Told::read(&store, home, profile.lane).await?;
+    told.under_way = under_way(&store, home, &told, SystemClock::new().utc()).await?;
+    Ok(told)
 }
 
 /// The run that is meant: the one named, else the active one, else the newest that left evidence in the store.

@@ -10,6 +10,7 @@ use wsp_world::model::Hex64;
 use wsp_world::telemetry::status::{LastRun, Stage, Status};
 
 use super::args;
+use super::lanes_view;
 use super::table::grouped;
 use super::view::{self, Style};
 use super::watch;
@@ -85,6 +86,9 @@ pub(super) fn told(page: &StatusPage, width: usize, style: Style) -> String {
             }
         }
     }
+    for line in status.lanes.iter().flat_map(|lanes| lanes_view::lines(lanes, width, style)) {
+        let _ = writeln!(out, "{line}");
+    }
     out
 }
 
@@ -102,6 +106,7 @@ fn without_run(out: &mut String, status: &Status) {
             let ready = taken_up.message_id.as_ref().map_or("none", Hex64::as_str);
             let what = match taken_up.stage {
                 Stage::Checking => "checking a run",
+                Stage::Sharing => "sharing the lanes of a run",
                 Stage::Ending => "recording the end of a run",
             };
             let _ = writeln!(out, "{what} since {}, READY {ready}", taken_up.since_utc);
@@ -115,7 +120,7 @@ fn without_run(out: &mut String, status: &Status) {
 
 /// How a run ended, in a line.
 pub(super) fn ended(last: &LastRun) -> String {
-    let (word, _) = outcome(last.status, last.end);
+    let (word, _) = outcome(last.status, last.end, last.reason);
     let why = last.refusal.as_ref().map(|refusal| format!(": {refusal}")).unwrap_or_default();
     format!("{} {word} at {}, {} events answered{why}", last.platform_run_id, last.ended_utc, grouped(last.answered))
 }

@@ -19,7 +19,7 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         if self.color { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
@@ -88,14 +88,14 @@ fn bar(share: f64) -> String {
 }
 
 /// A time as `1:02:03` or `2:03`.
-fn left(seconds: Option<f64>) -> String {
+pub(super) fn left(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds.filter(|seconds| *seconds < 1e9) else { return "?".to_owned() };
     let seconds = seconds.ceil() as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-fn cut(line: &str, width: usize) -> String {
+pub(super) fn cut(line: &str, width: usize) -> String {
     line.chars().take(width).collect()
 }
 

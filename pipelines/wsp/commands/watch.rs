@@ -93,11 +93,9 @@ impl Follow {
 
 /// The exit code of `wsp run --once` for such an end.
 fn exit_of(last: &LastRun) -> Exit {
-    let deferred = last.reason.is_some_and(wsp_world::model::Reason::defers);
     match (last.status, last.end) {
         (Verdict::Streamed, _) => Exit::Done,
-        (_, End::Stopped) => Exit::Stopped,
-        _ if deferred => Exit::Stopped,
+        (_, End::Stopped) | (Verdict::DeferredDownstreamNotReady, _) => Exit::Stopped,
         _ => Exit::Failed,
     }
 }
@@ -170,6 +168,7 @@ mod tests {
             taken_up: None,
             last,
             waits_for: None,
+            lanes: None,
             deferred: Vec::new(),
             verdicts: Vec::new(),
         }
@@ -195,7 +194,10 @@ mod tests {
         assert_eq!(exit(Verdict::Streamed, End::Capped, None), Exit::Done);
         assert_eq!(exit(Verdict::Failed, End::Failed, Some(Reason::IgPushRejected)), Exit::Failed);
         assert_eq!(exit(Verdict::Failed, End::Stopped, Some(Reason::RunStopped)), Exit::Stopped);
-        assert_eq!(exit(Verdict::Failed, End::Failed, Some(Reason::CheckpointLeaseLost)), Exit::Stopped);
+        assert_eq!(
+            exit(Verdict::DeferredDownstreamNotReady, End::Failed, Some(Reason::CheckpointLeaseLost)),
+            Exit::Stopped
+        );
     }
 
     #[test]

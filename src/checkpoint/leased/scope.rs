@@ -17,6 +17,7 @@ use super::retry::{Fault, delay, persist};
 use super::table::{Acquired, Answer, Claim, Holder, Saving, ScopeTable, TableForm};
 use crate::checkpoint::{CheckpointError, CheckpointFault, CheckpointScope, Keeper, Lease, LeaseState};
 use crate::clock::Clock;
+use crate::time::Micros;
 
 /// The times that a scope goes by.
 #[derive(Debug, Clone, Copy)]
@@ -189,6 +190,19 @@ impl<F: TableForm, T: ScopeTable<F>, C: Clock> CheckpointScope<F> for LeasedScop
 
     fn save<'a>(&'a mut self, kept: &'a F::Kept) -> BoxFuture<'a, Result<(), F::Error>> {
         self.save_all(kept).boxed()
+    }
+
+    fn saved_before(&mut self) -> BoxFuture<'_, Result<Option<Micros>, F::Error>> {
+        async move {
+            // Saves of this hold would count too.
+            if self.seq > 0 {
+                return Ok(None);
+            }
+            let (table, scope, clock) = (&*self.table, &self.claim.scope, &self.clock);
+            let asked = persist(clock, self.times.open_limit, || table.saved_at(scope)).await;
+            Ok(asked.map_err(|fault| fault.error(CheckpointFault::Unreadable))?)
+        }
+        .boxed()
     }
 
     fn lease(&self) -> Lease<F::Error> {

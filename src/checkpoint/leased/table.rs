@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::retry::Fault;
 use crate::checkpoint::Form;
+use crate::time::Micros;
 
 /// A form whose scopes are rows of a database.
 pub trait TableForm: Form {
@@ -130,6 +131,12 @@ pub trait ScopeTable<F: TableForm>: Send + Sync + 'static {
 
     /// The text that [`ScopeTable::keep_views`] kept, where there is one.
     fn load_views(&self, scope: &F::Key) -> impl Future<Output = Result<Option<String>, Fault>> + Send;
+
+    /// When the scope was last saved, by the database's clock, where it keeps that.
+    fn saved_at(&self, scope: &F::Key) -> impl Future<Output = Result<Option<Micros>, Fault>> + Send {
+        let _ = scope;
+        async { Ok(None) }
+    }
 
     /// Drops where `sources` stand, and all else that is kept.
     fn delete(&self, claim: &Claim<F::Key>, sources: &[F::Source]) -> impl Future<Output = Result<(), Fault>> + Send;

@@ -22,6 +22,8 @@ use wsp_world::producer::{Caps, Settings};
 use wsp_world::profile::LanesWiring;
 use wsp_world::ready::{Incoming, Outgoing, Parsed, Source, message};
 use wsp_world::service::Service;
+use wsp_world::telemetry::Telemetry;
+use wsp_world::telemetry::status::Stage;
 
 use super::scene::{Call, RUN, Scene, answering, is_free};
 
@@ -70,6 +72,25 @@ async fn one_worker_streams_all_lanes_one_after_the_other() {
     assert!(summary.get("lane").is_none());
     let again = scene.service(&gate, |_, _| Call::Passes).take(&scene.incoming).await.unwrap();
     assert_eq!(again.verdict.status, Status::SkippedDuplicate);
+}
+
+#[tokio::test]
+async fn the_end_of_a_lane_is_not_taken_for_the_end_of_the_run() {
+    let (scene, clock) = (scene(1), SystemClock::new());
+    let telemetry = Telemetry::new(&clock);
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let (told, seen) = (telemetry.clone(), ended.clone());
+    let gate = MemoryGate::scripted(clock, move |_, _| {
+        let status = told.status(&clock);
+        seen.lock().unwrap().push((status.last.is_some(), status.taken_up.map(|taken_up| taken_up.stage)));
+        Step::work(Duration::ZERO)
+    });
+    let service = scene.service(&gate, |_, _| Call::Passes).telemetry(telemetry.clone());
+    assert_eq!(service.take(&scene.incoming).await.unwrap().verdict.status, Status::Streamed);
+    assert_eq!(*ended.lock().unwrap(), vec![(false, Some(Stage::Sharing)); 60], "whichever lane is streamed");
+    let last = telemetry.status(&clock).last.unwrap();
+    assert_eq!((last.status, last.answered), (Status::Streamed, 60), "the run's");
+    assert_eq!(telemetry.lanes(&clock).await, None, "it is over");
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ use crate::model::{Micros, OutputId, Refusal};
 /// A scope that this process holds, for as long as this lives.
 pub(super) struct Held {
     owned: Owned,
+    /// When the last save before this hold was made, where the holder before left it in the journal: it did not end in order.
+    saved_before: Option<Micros>,
     saved: Mutex<Saved>,
     /// Locked before `saved` where both are.
     published: Mutex<Published>,
@@ -59,19 +61,22 @@ impl Held {
     /// Takes hold of the scope at `place`, and puts in the files what a crash left in the journal alone.
     pub(super) fn take(place: Place, now: Micros) -> Result<Self, Refusal> {
         let held = Self::take_as_it_is(place)?;
-        held.recover(now)?;
-        Ok(held)
+        let saved_before = held.recover(now)?;
+        Ok(Self { saved_before, ..held })
     }
 
     fn take_as_it_is(place: Place) -> Result<Self, Refusal> {
-        Ok(Self { owned: Owned::take(place)?, saved: Mutex::default(), published: Mutex::default() })
+        let (saved, published) = (Mutex::default(), Mutex::default());
+        Ok(Self { owned: Owned::take(place)?, saved_before: None, saved, published })
     }
 
-    fn recover(&self, now: Micros) -> Result<(), Refusal> {
+    /// Puts in the files what a crash left in the journal alone; says when that was saved.
+    fn recover(&self, now: Micros) -> Result<Option<Micros>, Refusal> {
         let place = &self.owned.place;
         let Some((newest, record)) = Record::newest(place)? else {
-            return self.drop_journal(0);
+            return self.drop_journal(0).map(|()| None);
         };
+        let saved = record.saved();
         let in_files = place.read_some(record.outputs())?;
         let kept = record.kept(&in_files);
         let mut published = self.published();
@@ -79,7 +84,12 @@ impl Held {
         published.write(&self.owned, &kept, &[], now)?;
         // A file that was there already may have been put there by a process that died before it was durable.
         place.sync(&kept)?;
-        self.drop_journal(newest)
+        self.drop_journal(newest).map(|()| saved)
+    }
+
+    /// When the last save before this hold was made, where that is known.
+    pub(super) fn saved_before(&self) -> Option<Micros> {
+        self.saved_before
     }
 
     fn drop_journal(&self, newest: usize) -> Result<(), Refusal> {
@@ -201,7 +211,7 @@ impl Saved {
         cursors.extend(kept.cursors.iter().map(|cursor| (cursor.output_id.clone(), cursor.clone())));
         let recorded = cursors.values().map(|cursor| Recorded { cursor: cursor.clone(), behind: self.behind(cursor) });
         let order = (owned.epoch(), self.saves + 1);
-        let record = Record::new(&place.scope, order, recorded.collect(), kept.beyond);
+        let record = Record::new(&place.scope, order, recorded.collect(), kept.beyond).saved_at(now);
         if self.journal.is_none() {
             self.journal = Some(Journal::open(&*place.disk, &place.folder, sha256).map_err(unwritable)?);
         }

@@ -38,7 +38,7 @@ use wsp::disk::{Disk, RealDisk};
 use self::held::{Held, Then};
 use self::place::Place;
 use super::{CheckpointScope, CheckpointStore, Kept, Lease, RowCursors, Views};
-use crate::model::{Hex64, OutputId, Refusal};
+use crate::model::{Hex64, Micros, OutputId, Refusal};
 
 /// How long the files that others read may stay behind the journal, while a run goes on.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
@@ -171,6 +171,10 @@ impl<C: Clock> CheckpointScope<RowCursors> for FileScope<C> {
             Ok(())
         }
         .boxed()
+    }
+
+    fn saved_before(&mut self) -> BoxFuture<'_, Result<Option<Micros>, Refusal>> {
+        std::future::ready(Ok(self.held.saved_before())).boxed()
     }
 
     fn finish(&mut self) -> BoxFuture<'_, Result<(), Refusal>> {

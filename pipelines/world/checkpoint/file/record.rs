@@ -15,7 +15,7 @@ use wsp::checkpoint::file::journal::{self, Found};
 use super::faults::{foreign, unreadable};
 use super::place::Place;
 use crate::checkpoint::{Beyond, Cursor, Kept, Place as RowPlace};
-use crate::model::{Hex64, OutputId, Refusal};
+use crate::model::{Hex64, Micros, OutputId, Refusal};
 
 /// The form that is written and read.
 const VERSION: u32 = 1;
@@ -31,6 +31,9 @@ pub(super) struct Record {
     save: u64,
     cursors: Vec<Recorded>,
     pub(super) beyond: Vec<Beyond>,
+    /// When the save was made; an earlier version of this program wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    saved_at_utc: Option<String>,
 }
 
 /// A cursor, and what its file may say where it says something else.
@@ -44,7 +47,17 @@ pub(super) struct Recorded {
 
 impl Record {
     pub(super) fn new(scope: &Hex64, (epoch, save): (u64, u64), cursors: Vec<Recorded>, beyond: Vec<Beyond>) -> Self {
-        Self { version: VERSION, scope_key: scope.clone(), epoch, save, cursors, beyond }
+        Self { version: VERSION, scope_key: scope.clone(), epoch, save, cursors, beyond, saved_at_utc: None }
+    }
+
+    /// The same, of a save that was made at `now`.
+    pub(super) fn saved_at(self, now: Micros) -> Self {
+        Self { saved_at_utc: Some(now.to_string()), ..self }
+    }
+
+    /// When the save was made.
+    pub(super) fn saved(&self) -> Option<Micros> {
+        Micros::parse(self.saved_at_utc.as_ref()?.as_bytes())
     }
 
     /// The body of its entry.

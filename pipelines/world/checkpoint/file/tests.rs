@@ -219,6 +219,23 @@ async fn what_is_beyond_lies_beside_the_cursors_and_goes_when_it_is_passed() {
     assert!(!path.exists());
 }
 
+#[tokio::test]
+async fn the_last_save_of_a_holder_that_died_has_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |second: i64| FileCheckpoints::new(dir.path(), At(Micros(second * 1_000_000)));
+    let mut held = at(5).open(&scope()).await.unwrap();
+    assert_eq!(held.saved_before().await, Ok(None), "nobody has saved");
+    held.save(&Kept::at([cursor(1)])).await.unwrap();
+    drop(held);
+    let mut next = at(9).open(&scope()).await.unwrap();
+    assert_eq!(next.saved_before().await, Ok(Some(Micros(5_000_000))));
+    next.save(&Kept::at([cursor(2)])).await.unwrap();
+    next.finish().await.unwrap();
+    drop(next);
+    let mut last = at(12).open(&scope()).await.unwrap();
+    assert_eq!(last.saved_before().await, Ok(None), "who ends in order leaves no journal");
+}
+
 /// What the journal alone has: the cursor at row 2 and what is beyond it. The files stand at row 1.
 async fn ahead(dir: &tempfile::TempDir) -> Kept {
     let store = store(dir);

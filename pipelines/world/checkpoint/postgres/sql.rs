@@ -16,7 +16,7 @@ use wsp::clock::Clock;
 
 use crate::checkpoint::leased::{Claim, Loaded, Row as Saved, Saving};
 use crate::checkpoint::{Cursor, RowCursors};
-use crate::model::{Hex64, OutputId};
+use crate::model::{Hex64, Micros, OutputId};
 
 const CURSORS: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint (
     pack_key text NOT NULL,
@@ -132,6 +132,10 @@ const LOAD: &str = "
 
 const LOAD_ANSWERED: &str = "SELECT answered FROM wsp_checkpoint_answered WHERE scope_key = $1";
 
+/// Each save writes what is beside the cursors, and nothing else does.
+const SAVED_AT: &str = "
+    SELECT (extract(epoch FROM updated_at) * 1000000)::bigint FROM wsp_checkpoint_answered WHERE scope_key = $1";
+
 const LOAD_VIEWS: &str = "SELECT views FROM wsp_checkpoint_views WHERE scope_key = $1";
 
 impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
@@ -224,6 +228,15 @@ impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
         self.request(async |client| {
             let rows = read_if_there(client.query_typed(LOAD_VIEWS, &[(&scope as _, Type::TEXT)]).await)?;
             rows.first().map(|row| row.try_get(0)).transpose()
+        })
+        .await
+    }
+
+    async fn saved_at(&self, scope: &Hex64) -> Result<Option<Micros>, Fault> {
+        let scope = scope.as_str();
+        self.request(async |client| {
+            let rows = read_if_there(client.query_typed(SAVED_AT, &[(&scope as _, Type::TEXT)]).await)?;
+            Ok(rows.first().map(|row| row.try_get(0)).transpose()?.map(Micros))
         })
         .await
     }

@@ -55,7 +55,8 @@ fn end(index: u32, answered: [u64; 2], second: i64, refusal: Option<Refusal>) ->
         ending: None,
         ts: ended,
     };
-    LaneEnd { lane, verdict, summary: Some(Box::new(summary)) }
+    let held_by = super::super::lane_note::tests::note("a", ended);
+    LaneEnd { lane, verdict, summary: Some(Box::new(summary)), note: Some(held_by) }
 }
 
 #[test]

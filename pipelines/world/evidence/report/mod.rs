@@ -10,6 +10,7 @@
 
 mod charted;
 mod charts;
+mod lanes;
 mod parts;
 mod plot;
 mod scale;
@@ -21,6 +22,7 @@ use super::Told;
 use crate::model::Lane;
 pub use charted::Charted;
 pub use charts::charts;
+pub use lanes::lanes_section;
 pub use parts::{Figure, figures, figures_of, outcome};
 
 /// The style sheet of the page.
@@ -51,6 +53,7 @@ pub fn page(told: &Told) -> String {
                         (charts(&Charted::of_summary(summary)))
                         (parts::outputs(summary))
                     }
+                    @if let Some(lanes) = told.lanes() { (lanes_section(&lanes)) }
                     (parts::checks(&told.start))
                     (parts::about(&told.start, told.summary.as_ref()))
                 }

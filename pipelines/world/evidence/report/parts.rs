@@ -5,22 +5,26 @@ use maud::{Markup, html};
 use super::charted::elapsed;
 use super::text::{count, moment, short, span};
 use crate::evidence::{End, Start, Status, Summary, Told};
-use crate::model::{Micros, TopicPlace, Verdict};
+use crate::model::{Micros, Reason, TopicPlace, Verdict};
 
 /// How a run came out, as a word and a colour's class.
 #[must_use]
-pub fn outcome(status: Status, end: End) -> (&'static str, &'static str) {
+pub fn outcome(status: Status, end: End, reason: Option<Reason>) -> (&'static str, &'static str) {
     match (status, end) {
         (Status::Streamed, End::Capped) => ("streamed to its cap", "good"),
         (Status::Streamed, _) => ("streamed", "good"),
         (_, End::Stopped) => ("stopped", "warn"),
+        // It goes on, elsewhere.
+        _ if reason == Some(Reason::CheckpointLeaseLost) => ("taken over", "warn"),
+        _ if reason.is_some_and(Reason::defers) => ("waiting", "warn"),
         _ => ("failed", "bad"),
     }
 }
 
 pub(super) fn head(told: &Told, title: &str) -> Markup {
     let summary = told.summary.as_ref();
-    let (word, class) = summary.map_or(("without an end", "warn"), |summary| outcome(summary.status, summary.end));
+    let (word, class) =
+        summary.map_or(("without an end", "warn"), |summary| outcome(summary.status, summary.end, summary.reason));
     html! {
         header {
             p.eyebrow { "Run report" }

@@ -51,6 +51,7 @@ fn told(answers: u64) -> Told {
         record: Vec::new(),
         summary: Some(summary),
         start,
+        under_way: None,
     }
 }
 

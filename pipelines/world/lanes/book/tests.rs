@@ -4,8 +4,8 @@ use wsp::store::{Fault, MemoryStore};
 
 use super::super::tasks::LaneAnchor;
 use super::*;
-use crate::evidence::testing;
-use crate::model::LaneKey;
+use crate::evidence::{lane_tests, testing};
+use crate::model::{LaneKey, Micros};
 use crate::ready::{Parsed, message};
 
 const GOLDEN: &[u8] = include_bytes!("../../../../tests/golden/ready/message.json");
@@ -44,13 +44,12 @@ fn verdict(status: Status) -> Verdict {
 }
 
 fn note(reached: Option<Micros>) -> LaneNote {
-    let reached_ts_utc = reached.map(|at| at.to_string());
-    LaneNote { worker: "host".to_owned(), epoch: Some(1), taken: Micros(1), reached_ts_utc }
+    LaneNote { reached_ts_utc: reached.map(|at| at.to_string()), ..lane_tests::note("host", Micros(2)) }
 }
 
 /// A lane's end without a summary.
-fn end(index: usize, status: Status) -> LaneEnd {
-    LaneEnd { lane: tasks(0).lanes.lanes().nth(index).unwrap(), verdict: verdict(status), summary: None }
+pub(in crate::lanes) fn end(index: usize, status: Status) -> LaneEnd {
+    LaneEnd { lane: tasks(0).lanes.lanes().nth(index).unwrap(), verdict: verdict(status), summary: None, note: None }
 }
 
 fn run_end(ends: &[LaneEnd]) -> RunEnd {
@@ -128,8 +127,10 @@ async fn lanes_are_taken_left_and_ended_once() {
     }
     round.note(lanes[0], &note(Some(Micros(5)))).await.unwrap();
     assert_eq!(round.noted(lanes[0]).await.unwrap().unwrap().reached(), Some(Micros(5)));
-    round.leave(lanes[1]).await.unwrap();
+    assert_eq!(round.left(lanes[1]).await.unwrap(), None);
+    round.leave(lanes[1], &note(Some(Micros(8)))).await.unwrap();
     assert_eq!(round.noted(lanes[1]).await.unwrap(), None);
+    assert_eq!(round.left(lanes[1]).await.unwrap(), Some(note(Some(Micros(8)))), "its last word stays");
     assert!(round.end(&end(2, Status::Streamed)).await.unwrap());
     assert!(!round.end(&end(2, Status::Failed)).await.unwrap(), "a lane ends once");
     let look = round.look().await.unwrap();
@@ -155,7 +156,9 @@ async fn one_worker_decides_and_a_failed_round_is_followed_by_the_next() {
 
     let Current::Vacant { round: 1, before: Some(before) } = book.current().await.unwrap() else { panic!("no round") };
     assert_eq!(*before, (tasks(0), ours.clone()));
+    assert_eq!(book.newest().await.unwrap(), Some(tasks(0)));
     let next = book.round(&book.make(&tasks(1)).await.unwrap()).unwrap();
+    assert_eq!(book.newest().await.unwrap(), Some(tasks(1)));
     // What was streamed is so before anybody can take a lane of this round.
     assert_eq!(next.look().await.unwrap().ended, [0, 2].into());
     next.end(&end(1, Status::Streamed)).await.unwrap();
@@ -163,4 +166,18 @@ async fn one_worker_decides_and_a_failed_round_is_followed_by_the_next() {
     next.decide(whole.clone()).await.unwrap();
     let Current::Ended(ended) = book.current().await.unwrap() else { panic!("not ended") };
     assert_eq!(*ended, whole);
+}
+
+#[test]
+fn the_time_left_of_a_paced_run_counts_from_its_anchor() {
+    let mut paced = tasks(0);
+    paced.start.outputs[0].view_last_ts_utc = Some(Micros(999_999_995).to_string());
+    // Event time -5 µs is due at 7 µs; 1,000 s of it pass at 600 to one.
+    paced.start.outputs[1].view_last_ts_utc = None;
+    let seconds = |tasks: &TaskSet, now| tasks.paced_left(Micros(now)).map(|left| left.as_millis());
+    assert_eq!(seconds(&paced, 7), Some(1_666));
+    assert_eq!(seconds(&paced, 9_000_000), Some(0), "it is late");
+    paced.start.delivery.speedup = 0.0;
+    assert_eq!(seconds(&paced, 7), None);
+    assert_eq!(seconds(&TaskSet { anchor: None, ..tasks(0) }, 7), None);
 }
