@@ -36,7 +36,8 @@ pub trait Layout {
     /// The item is not of this run. What was answered before it is saved, and the stream ends.
     fn mark(&mut self, delivered: &Self::Delivered) -> Result<Self::Mark, Self::Error>;
 
-    /// Whether the item was answered now, and not to an earlier start: only then was it sent, on credit.
+    /// Whether credit was spent on the item. None was where an earlier start saw it answered, or where another item of the
+    /// same request stands for it.
     fn is_sent(&self, _delivered: &Self::Delivered) -> bool {
         true
     }
@@ -48,6 +49,11 @@ pub trait Layout {
 
     /// What is kept of all that is `answered`.
     fn kept(&mut self, answered: &Watermark<Self::Mark>, cause: Cause) -> Self::Kept;
+
+    /// Whether the end of the stream is worth a save of its own, where all that was answered is saved already.
+    fn keeps_end(&self, _cause: Cause) -> bool {
+        false
+    }
 
     /// `kept` is durable. It is called on the stream's own path and must not block.
     fn saved(&mut self, _kept: Self::Kept) {}

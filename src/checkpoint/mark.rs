@@ -10,6 +10,12 @@ pub trait Place: Copy + PartialEq + fmt::Debug + Send {
     /// How many items of the source come before it: 0, 1, 2, … without a gap, from the first one of the run on. It lets a
     /// watermark see a hole without knowing what a place is.
     fn seq(&self) -> u64;
+
+    /// Whether `next` follows it immediately. The numbers decide; a place may ask for more, and so keep runs of answered
+    /// items apart that its producer writes down apart.
+    fn precedes(&self, next: &Self) -> bool {
+        self.seq() + 1 == next.seq()
+    }
 }
 
 /// Source and number.

@@ -7,7 +7,8 @@
 //!
 //! [`CheckpointExt::checkpoint`] is the stage: it decides when to save, and keeps one save on its way at a time. A
 //! producer's [`Layout`] says what its positions are and what is kept of them; [`Counts`] is the simplest one. A [`Save`] makes
-//! it durable: a folder, or a scope of a [`CheckpointStore`], which one producer at a time holds.
+//! it durable: a folder, or a scope of a [`CheckpointStore`], which one producer at a time holds. A [`TextForm`] keeps two
+//! texts, which any of the stores here takes.
 
 mod counts;
 mod error;
@@ -27,6 +28,7 @@ mod saver;
 mod shared;
 mod stage;
 mod store;
+mod texts;
 mod unsaved;
 mod watermark;
 
@@ -42,5 +44,6 @@ pub use owner::{this_process, unique};
 pub use shared::SharedScope;
 pub use stage::{CheckpointExt, Checkpointed};
 pub use store::{CheckpointScope, CheckpointStore, Form};
+pub use texts::TextForm;
 pub use unsaved::Unsaved;
 pub use watermark::Watermark;

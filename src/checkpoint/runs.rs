@@ -18,7 +18,7 @@ pub(super) struct Run<M: Mark> {
     pub(super) last: M,
 }
 
-/// Runs of one source, by [`Place::seq`]: ascending, and no two touch.
+/// Runs of one source, by [`Place::seq`]: ascending, and none [precedes](Place::precedes) the next.
 #[derive(Debug)]
 pub(super) struct Runs<M: Mark> {
     runs: VecDeque<Run<M>>,
@@ -41,10 +41,10 @@ impl<M: Mark> Runs<M> {
         let place = mark.place();
         let seq = place.seq();
         let at = self.runs.partition_point(|run| run.last_seq() < seq);
-        let joins_before = at > 0 && self.runs[at - 1].last_seq() + 1 == seq;
+        let joins_before = at > 0 && self.runs[at - 1].last.place().precedes(&place);
         let joins_next = match self.runs.get(at) {
             Some(next) if next.first.seq() <= seq => return false,
-            next => next.is_some_and(|next| next.first.seq() == seq + 1),
+            next => next.is_some_and(|next| place.precedes(&next.first)),
         };
         match (joins_before, joins_next) {
             (true, true) => {
@@ -79,7 +79,39 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    /// An item whose line is cut before every multiple of 5.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct InFives(u64);
+
+    impl Place for InFives {
+        fn source(&self) -> usize {
+            0
+        }
+
+        fn seq(&self) -> u64 {
+            self.0
+        }
+
+        fn precedes(&self, next: &Self) -> bool {
+            self.0 + 1 == next.0 && !next.0.is_multiple_of(5)
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_place_may_keep_runs_apart(added in proptest::collection::vec(0_u64..40, 0..80)) {
+            let (mut runs, mut set) = (Runs::new(), BTreeSet::new());
+            for seq in added {
+                prop_assert_eq!(runs.add(InFives(seq)), set.insert(seq));
+            }
+            let held: Vec<(u64, u64)> = runs.iter().map(|run| (run.first.0, run.last.0)).collect();
+            let starts = set.iter().filter(|seq| seq.is_multiple_of(5) || !set.contains(&(*seq - 1)));
+            let last = |from: u64| (from..).take_while(move |seq| *seq == from || !seq.is_multiple_of(5));
+            let expected: Vec<(u64, u64)> =
+                starts.map(|from| (*from, last(*from).take_while(|seq| set.contains(seq)).last().unwrap())).collect();
+            prop_assert_eq!(held, expected);
+        }
+
         #[test]
         fn they_are_the_set_of_what_was_added(added in proptest::collection::vec(0_u64..40, 0..80), from in 0_u64..40) {
             let (mut runs, mut set) = (Runs::new(), BTreeSet::new());

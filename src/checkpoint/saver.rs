@@ -23,12 +23,12 @@ pub(super) struct Saver<S, L: Layout, C> {
     options: CheckpointOptions<C>,
     layout: L,
     watermark: Watermark<L::Mark>,
-    /// Items answered now, not to an earlier start.
+    /// Answered items that credit was spent on.
     answered: u64,
     /// What is kept by saves that are done.
     durable: Covered,
-    /// Items that may be answered while a save is on its way, as the last ones had it.
-    lead: u64,
+    /// How much may be answered while a save is on its way, as the last ones had it.
+    lead: Covered,
     /// A milestone was reached since the last save was started.
     at_milestone: bool,
     /// Resolves when the oldest unsaved item has waited long enough; there is one exactly while some item waits.
@@ -38,18 +38,41 @@ pub(super) struct Saver<S, L: Layout, C> {
     waiting: Waiting,
     /// Resolves when the last save has taken too long after a stop; there is one once the stream has ended.
     too_late: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// The scope was told that the run is over.
-    finished: bool,
+    end: End,
     scope: Scope<S, L>,
 }
 
-/// How much a save keeps.
+/// What was done about the end of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing yet.
+    Open,
+    /// A save was started after it.
+    Kept,
+    /// The scope was told that the run is over.
+    Finished,
+}
+
+/// How much is answered, or kept by a save.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Covered {
     /// Of the watermark's items.
     total: u64,
-    /// Of those answered now.
+    /// Of those that credit was spent on.
     answered: u64,
+}
+
+impl Covered {
+    /// What came since `earlier`.
+    fn since(self, earlier: Self) -> Self {
+        Self { total: self.total - earlier.total, answered: self.answered - earlier.answered }
+    }
+
+    /// The lead after a save during which so much came: a quarter more than that, or nearly the lead before.
+    fn lead(self, before: Self) -> Self {
+        let lead = |came: u64, before: u64| (came + came / 4).max(before - before / 8);
+        Self { total: lead(self.total, before.total), answered: lead(self.answered, before.answered) }
+    }
 }
 
 /// The scope is either here or away with the save that uses it; gone after a save failed.
@@ -82,11 +105,11 @@ where
             layout,
             answered: 0,
             durable: Covered::default(),
-            lead: 0,
+            lead: Covered::default(),
             at_milestone: false,
             timer: None,
             overdue: false,
-            finished: false,
+            end: End::Open,
             scope: Scope::Idle(scope),
         }
     }
@@ -128,8 +151,8 @@ where
         }
         while let Poll::Ready(saved) = self.poll_saving(cx) {
             saved?;
-            let unsaved = self.watermark.total() - self.durable.total;
-            if unsaved == 0 || !(self.at_milestone || self.overdue || unsaved >= self.enough()) {
+            let unsaved = self.covered().since(self.durable);
+            if unsaved.total == 0 || !(self.at_milestone || self.overdue || self.is_enough(unsaved)) {
                 return Ok(());
             }
             self.start(Cause::Due);
@@ -137,16 +160,22 @@ where
         Ok(())
     }
 
-    /// Unsaved items that start a save: as many fewer than `flush_every` as will come while it is on its way, so that
-    /// the credit lasts until its end. Saves one behind the other do most with half of it each.
+    /// Whether so much is unsaved that a save starts: as much less than `flush_every` as will come while it is on its way, so
+    /// that the credit lasts until its end. Saves one after the other do most with half of it each.
     ///
-    /// Items that wait for another attempt have spent credit that no save gives back. Where they leave less of it than
-    /// `flush_every`, what they leave counts: sending would stand before that many are answered.
-    fn enough(&self) -> u64 {
-        let unsaved = self.answered - self.durable.answered;
-        let room = self.options.credit.as_ref().map_or(u64::MAX, |credit| credit.left() + unsaved);
-        let every = self.options.flush_every.min(room);
-        every.saturating_sub(self.lead).max(every / 2).max(1)
+    /// Items that wait for another attempt have spent credit that no save gives back. What they leave of it counts as
+    /// `flush_every` does: sending would stop before more is answered. Credit counts requests, of which one may hold several
+    /// items.
+    fn is_enough(&self, unsaved: Covered) -> bool {
+        let enough = |every: u64, lead: u64| every.saturating_sub(lead).max(every / 2).max(1);
+        let room = self.options.credit.as_ref().map(|credit| credit.left() + unsaved.answered);
+        unsaved.total >= enough(self.options.flush_every, self.lead.total)
+            || room.is_some_and(|room| unsaved.answered >= enough(room, self.lead.answered))
+    }
+
+    /// All that is answered.
+    fn covered(&self) -> Covered {
+        Covered { total: self.watermark.total(), answered: self.answered }
     }
 
     /// Saves what is left, after a good end or a bad one, and finishes the scope; ready when nothing is, or when a stop has been
@@ -171,11 +200,19 @@ where
         loop {
             match ready!(self.poll_saving(cx)) {
                 Err(error) => return Poll::Ready(Err(error)),
-                Ok(()) if self.watermark.total() > self.durable.total => self.start(cause),
-                Ok(()) if self.finished => return Poll::Ready(Ok(())),
+                Ok(()) if self.has_more(cause) => {
+                    self.end = End::Kept;
+                    self.start(cause);
+                }
+                Ok(()) if self.end == End::Finished => return Poll::Ready(Ok(())),
                 Ok(()) => self.finish(),
             }
         }
+    }
+
+    /// Whether there is something to save once the stream has ended.
+    fn has_more(&self, cause: Cause) -> bool {
+        self.watermark.total() > self.durable.total || (self.end == End::Open && self.layout.keeps_end(cause))
     }
 
     /// Ready when no save is on its way.
@@ -192,9 +229,7 @@ where
         self.scope = Scope::Idle(saved.scope);
         self.durable = covers;
         self.waiting.saved();
-        // A quarter more than came during this save, or nearly what came during an earlier one.
-        let came = self.watermark.total() - covers.total;
-        self.lead = (came + came / 4).max(self.lead - self.lead / 8);
+        self.lead = self.covered().since(covers).lead(self.lead);
         if let Some(credit) = &self.options.credit {
             credit.settle(covers.answered);
         }
@@ -208,7 +243,7 @@ where
     fn start(&mut self, cause: Cause) {
         let Scope::Idle(mut scope) = std::mem::replace(&mut self.scope, Scope::Failed) else { return };
         let kept = self.layout.kept(&self.watermark, cause);
-        let covers = Covered { total: self.watermark.total(), answered: self.answered };
+        let covers = self.covered();
         let saving = async move {
             let result = scope.save(&kept).await;
             Saved { scope, kept: Some(kept), result }
@@ -226,7 +261,7 @@ where
             Saved { scope, kept: None, result }
         };
         self.scope = Scope::Saving { covers: self.durable, saving: finishing.boxed() };
-        self.finished = true;
+        self.end = End::Finished;
     }
 }
 

@@ -35,7 +35,10 @@ impl<M: Mark> Source<M> {
         if seq != self.next {
             return seq > self.next && self.ahead.add(mark);
         }
-        let last = self.ahead.take_from(seq + 1).map_or(mark, |run| run.last.after(mark));
+        let mut last = mark;
+        while let Some(run) = self.ahead.take_from(last.place().seq() + 1) {
+            last = run.last.after(last);
+        }
         self.next = last.place().seq() + 1;
         self.prefix = Some(self.prefix.map_or(last, |prefix| last.after(prefix)));
         true

@@ -19,6 +19,7 @@ pub(crate) mod proxy;
 pub mod refused;
 pub(crate) mod schema;
 pub(crate) mod store_contract;
+pub(crate) mod text_contract;
 pub(crate) mod views;
 pub mod watch;
 

@@ -1,8 +1,9 @@
-//! Pieces of a store in files: a folder that one process holds, and a journal in it.
+//! Stores in files: a folder that one process holds, with two texts or a journal in it.
 //!
 //! ```text
 //! HeldFolder (lock file: a lock, and a line that says whose) ─► changes, while it still is ours
 //! Journal: two files in turns, one sync a save
+//! TextFolders: a store whose scopes are folders with two texts
 //! ```
 //!
 //! What the entries say, and which files others read beside them, is the producer's affair.
@@ -10,6 +11,7 @@
 pub mod journal;
 mod lock;
 mod owned;
+mod texts;
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -17,6 +19,7 @@ use std::path::Path;
 pub use journal::Journal;
 pub use lock::Lock;
 pub use owned::HeldFolder;
+pub use texts::TextFolders;
 
 use super::error::{CheckpointError, CheckpointFault};
 use crate::disk::{self, Disk, Mode};
