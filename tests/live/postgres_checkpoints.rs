@@ -9,6 +9,7 @@ use wsp_world::checkpoint::{CheckpointStore, Kept, LeaseState, PostgresCheckpoin
 use wsp_world::model::{Hex64, Reason, Refusal, Secret, ShardPosition};
 
 use crate::kit::checkpoint_contract::{self, cursor, output, scope};
+use crate::kit::text_contract::{self, Notes};
 use crate::servers::postgres::{Database, Postgres};
 
 /// Checkpoints with times that suit a test.
@@ -53,6 +54,28 @@ async fn postgres_keeps_the_contract() {
     checkpoint_contract::holds(&store, async |scope| {
         // Under another owner's name no renewal brings it back.
         let taken = "UPDATE wsp_checkpoint_lease SET owner = 'another', expires_at = now() - interval '1 second'
+            WHERE scope_key = $1";
+        assert_eq!(other.execute(taken, &[&scope.as_str()]).await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "starts a server"]
+async fn postgres_keeps_the_contract_of_texts() {
+    let database = Database::start();
+    let dsn = PostgresDsn::parse(&database.dsn()).unwrap();
+    let store = wsp::checkpoint::postgres::PostgresCheckpoints::<Notes, _>::new(&dsn, SystemClock::new()).unwrap();
+    let store = store.lease(Duration::from_millis(1500));
+    assert_eq!(store.peek(&text_contract::scope("a"), &[]).await.unwrap(), "", "reading makes no table");
+    for name in ["a", "b", "c", "d"] {
+        // A database that outlives the test may hold the scopes of an earlier one.
+        store.reset(&text_contract::scope(name), &[]).await.unwrap();
+    }
+    let other = client(&database.dsn()).await;
+    text_contract::holds(&store, async |scope| {
+        // Under another owner's name no renewal brings it back.
+        let taken = "UPDATE wsp_contract_notes SET owner = 'another', expires_at = now() - interval '1 second'
             WHERE scope_key = $1";
         assert_eq!(other.execute(taken, &[&scope.as_str()]).await.unwrap(), 1);
     })

@@ -194,6 +194,34 @@ impl PostgresDsn {
         })
     }
 
+    /// Whether it holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
+    /// The same with this password.
+    #[must_use]
+    pub fn with_password(mut self, password: &Secret) -> Self {
+        self.config.password(password.expose());
+        self
+    }
+
+    /// Hosts, ports and database, for people: no user, no password, no other setting.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let ports = self.config.get_ports();
+        let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = self.config.get_hosts().iter().enumerate().map(|(at, host)| match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{}", port(at)),
+            Host::Tcp(name) => format!("{name}:{}", port(at)),
+            Host::Unix(folder) => format!("{}:{}", folder.display(), port(at)),
+        });
+        // libpq's default is the user's name, which is nobody else's business.
+        let database = self.config.get_dbname().map(|name| format!("/{name}")).unwrap_or_default();
+        format!("postgres://{}{database}", hosts.collect::<Vec<_>>().join(","))
+    }
+
     /// What must not be seen anywhere: its text, and the password in it.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
@@ -293,6 +321,31 @@ mod tests {
 
     fn parse(text: &str) -> Result<PostgresDsn, DsnError> {
         PostgresDsn::parse(&Secret::new(text))
+    }
+
+    #[test]
+    fn its_place_shows_hosts_and_database_alone() {
+        for (text, place) in [
+            ("postgres://app:hunter2@db.example/wsp?sslmode=require", "postgres://db.example:5432/wsp"),
+            ("postgres://hunter2@a,b:7/d", "postgres://a:5432,b:7/d"),
+            ("host=a,b port=7 user=hunter2", "postgres://a:7,b:7"),
+            ("host=::1 dbname=d user=hunter2 application_name=hunter2", "postgres://[::1]:5432/d"),
+            ("host=/run/db user=u password=hunter2 dbname=d", "postgres:///run/db:5432/d"),
+        ] {
+            assert_eq!(parse(text).unwrap().place(), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_come_from_elsewhere() {
+        let without = parse("postgres://app@db.example/wsp").unwrap();
+        assert!(!without.has_password());
+        let with = without.with_password(&Secret::new("p@ss:/ 'x"));
+        assert_eq!(with.config.get_password(), Some(&b"p@ss:/ 'x"[..]));
+        assert!(with.secrets().contains(&Secret::new("p@ss:/ 'x")));
+        for text in ["postgres://u:p@h/d", "postgres://u@h/d?password=p", "postgres://u:@h/d", "host=h password=p"] {
+            assert!(parse(text).unwrap().has_password(), "{text}");
+        }
     }
 
     fn tls(text: &str) -> (SslMode, Verify) {

@@ -4,11 +4,14 @@
 //! open ──► LeasedScope ──ScopeTable──► a producer's statements ──► Database (one connection) ──► targets ──► tls, dsn
 //! ```
 //!
-//! Tables and statements are the producer's: it implements [`ScopeTable`] for [`Database`].
+//! Of a [`TextForm`](super::TextForm), tables and statements are here. Another producer's are its own: it implements [`ScopeTable`] for
+//! [`Database`], with the statements of [`Leases`].
 
 mod database;
 mod dsn;
+mod leases;
 mod targets;
+mod texts;
 mod tls;
 
 use std::fmt;
@@ -22,6 +25,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::database::{Database, Hints};
 pub use self::dsn::{DsnError, PostgresDsn};
+pub use self::leases::{Leases, create_tables, read_if_there};
 use self::targets::Targets;
 use super::leased::{self, LeasedScope, Releases, ScopeTable, TableForm, Times, persist};
 use super::owner::{this_process, unique};

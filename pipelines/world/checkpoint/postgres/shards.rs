@@ -1,13 +1,11 @@
 //! How far the shards of a control stream are settled, in a table of our own, one row a shard. It is made by the first save.
 
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use wsp::checkpoint::leased::Fault;
-use wsp::checkpoint::postgres::Database;
+use wsp::checkpoint::postgres::{Database, create_tables, read_if_there};
 use wsp::clock::Clock;
 
 use super::PostgresCheckpoints;
-use super::sql::create;
 use crate::model::{Hex64, Reason, Refusal, ShardPosition};
 
 const POSITIONS: (&str, &str) = (
@@ -61,11 +59,9 @@ impl<C: Clock> PostgresShards<C> {
             let detail = format!("the positions in the control stream, table wsp_ready_position: {fault}");
             Refusal::new(Reason::CheckpointUnreadable, detail)
         };
-        let rows =
-            self.database.request(async |client| match client.query_typed(LOAD, &[(&scope as _, Type::TEXT)]).await {
-                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Vec::new()),
-                rows => rows,
-            });
+        let rows = self
+            .database
+            .request(async |client| read_if_there(client.query_typed(LOAD, &[(&scope as _, Type::TEXT)]).await));
         let rows = rows.await.map_err(|fault| unreadable(fault.to_string()))?;
         let position = |row: &tokio_postgres::Row| {
             let text = |column| row.try_get::<_, &str>(column).map_err(|error| unreadable(error.to_string()));
@@ -91,7 +87,7 @@ impl<C: Clock> PostgresShards<C> {
         let saved: Result<(), Fault> = self
             .database
             .request(async |client| {
-                create(&client, &[POSITIONS]).await?;
+                create_tables(&client, &[POSITIONS]).await?;
                 let params = [
                     (&scope as _, Type::TEXT),
                     (&shards as _, Type::TEXT_ARRAY),

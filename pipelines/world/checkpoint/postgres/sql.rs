@@ -7,16 +7,17 @@
 
 use std::time::Duration;
 
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
-use wsp::checkpoint::leased::{Acquired, Answer, Fault, Holder, ScopeTable};
-use wsp::checkpoint::postgres::Database;
+use wsp::checkpoint::leased::{Acquired, Answer, Fault, ScopeTable};
+use wsp::checkpoint::postgres::{Database, Leases, create_tables, read_if_there};
 use wsp::clock::Clock;
 
 use crate::checkpoint::leased::{Claim, Loaded, Row as Saved, Saving};
 use crate::checkpoint::{Cursor, RowCursors};
 use crate::model::{Hex64, Micros, OutputId};
+
+const LEASE: Leases = Leases::of("wsp_checkpoint_lease");
 
 const CURSORS: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint (
     pack_key text NOT NULL,
@@ -48,29 +49,6 @@ const VIEWS: &str = "CREATE TABLE IF NOT EXISTS wsp_checkpoint_views (
     views text NOT NULL,
     updated_at timestamptz NOT NULL
 )";
-
-/// Time is the database's own, read after the wait for the row's lock. The same owner again is an answer that got
-/// lost: it finds itself in, under the epoch it had.
-const ACQUIRE: &str = "
-    INSERT INTO wsp_checkpoint_lease AS l (scope_key, owner, epoch, save_seq, expires_at, updated_at)
-    VALUES ($1, $2, 1, 0, clock_timestamp() + make_interval(secs => $3), clock_timestamp())
-    ON CONFLICT (scope_key) DO UPDATE SET
-        owner = excluded.owner,
-        epoch = CASE WHEN l.owner = excluded.owner THEN l.epoch ELSE l.epoch + 1 END,
-        save_seq = CASE WHEN l.owner = excluded.owner THEN l.save_seq ELSE 0 END,
-        expires_at = clock_timestamp() + make_interval(secs => $3),
-        updated_at = clock_timestamp()
-    WHERE l.owner = excluded.owner OR l.expires_at <= clock_timestamp()
-    RETURNING epoch";
-
-const HOLDER: &str = r#"
-    SELECT owner, epoch, to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-    FROM wsp_checkpoint_lease WHERE scope_key = $1"#;
-
-const RENEW: &str = "
-    UPDATE wsp_checkpoint_lease
-    SET expires_at = clock_timestamp() + make_interval(secs => $4), updated_at = clock_timestamp()
-    WHERE scope_key = $1 AND owner = $2 AND epoch = $3";
 
 /// `save_seq` keeps out a statement that was given up and is carried out late, after a newer one. Order among files
 /// is the view's affair and not known here, but within one file going back can be seen, whoever wrote the row.
@@ -121,11 +99,6 @@ const DELETE: &str = "
     )
     DELETE FROM wsp_checkpoint USING held WHERE pack_key = held.scope_key AND output_id = ANY($4)";
 
-/// The row stays, so that epochs go on counting.
-const RELEASE: &str = "
-    UPDATE wsp_checkpoint_lease SET owner = '', expires_at = clock_timestamp(), updated_at = clock_timestamp()
-    WHERE scope_key = $1 AND owner = $2 AND epoch = $3";
-
 const LOAD: &str = "
     SELECT output_id, last_file, last_row_index::bigint, last_ts_utc
     FROM wsp_checkpoint WHERE pack_key = $1 AND output_id = ANY($2)";
@@ -140,38 +113,15 @@ const LOAD_VIEWS: &str = "SELECT views FROM wsp_checkpoint_views WHERE scope_key
 
 impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
     async fn acquire(&self, scope: &Hex64, owner: &str, lease: Duration) -> Result<Acquired, Fault> {
-        let (scope, secs) = (scope.as_str(), lease.as_secs_f64());
         self.request(async |client| {
             create_missing(&client).await?;
-            // The holder may let go between the two questions; then the first is worth asking again.
-            loop {
-                let params = [(&scope as _, Type::TEXT), (&owner as _, Type::TEXT), (&secs as _, Type::FLOAT8)];
-                if let Some(row) = client.query_typed_opt(ACQUIRE, &params).await? {
-                    return Ok(Acquired::Epoch(row.try_get(0)?));
-                }
-                if let Some(holder) = holder(&client, scope).await?.filter(|holder| !holder.owner.is_empty()) {
-                    return Ok(Acquired::Busy(holder));
-                }
-            }
+            LEASE.acquire(&client, scope.as_str(), owner, lease).await
         })
         .await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<Answer, Fault> {
-        let (scope, owner, secs) = (claim.scope.as_str(), claim.owner.as_str(), lease.as_secs_f64());
-        self.request(async |client| {
-            let params = [
-                (&scope as _, Type::TEXT),
-                (&owner as _, Type::TEXT),
-                (&claim.epoch as _, Type::INT8),
-                (&secs as _, Type::FLOAT8),
-            ];
-            match client.execute_typed(RENEW, &params).await? {
-                0 => Ok(Answer::Lost(holder(&client, scope).await?)),
-                _ => Ok(Answer::Done),
-            }
-        })
-        .await
+        self.request(async |client| LEASE.renew(&client, claim, lease).await).await
     }
 
     async fn save(&self, claim: &Claim, saving: Saving<'_>, lease: Duration) -> Result<Answer, Fault> {
@@ -198,7 +148,7 @@ impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
             if client.query_typed_opt(SAVE, &params).await?.is_some() {
                 return Ok(Answer::Done);
             }
-            let holder = holder(&client, scope).await?;
+            let holder = LEASE.holder(&client, scope).await?;
             let ours = holder.as_ref().is_some_and(|now| now.owner == owner && now.epoch == claim.epoch);
             Ok(if ours { Answer::Back(outputs.join(", ")) } else { Answer::Lost(holder) })
         })
@@ -217,7 +167,7 @@ impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
             ];
             match client.query_typed_opt(KEEP_VIEWS, &params).await? {
                 Some(_) => Ok(Answer::Done),
-                None => Ok(Answer::Lost(holder(&client, scope).await?)),
+                None => Ok(Answer::Lost(LEASE.holder(&client, scope).await?)),
             }
         })
         .await
@@ -257,12 +207,7 @@ impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), Fault> {
-        let (scope, owner) = (claim.scope.as_str(), claim.owner.as_str());
-        self.request(async |client| {
-            let params = [(&scope as _, Type::TEXT), (&owner as _, Type::TEXT), (&claim.epoch as _, Type::INT8)];
-            client.execute_typed(RELEASE, &params).await.map(drop)
-        })
-        .await
+        self.request(async |client| LEASE.release(&client, claim).await).await
     }
 
     async fn load(&self, scope: &Hex64, outputs: &[OutputId]) -> Result<Loaded, Fault> {
@@ -284,15 +229,6 @@ impl<C: Clock> ScopeTable<RowCursors> for Database<C> {
     }
 }
 
-/// Rows of a table, none where there is no such table: nobody has streamed with this database yet, and reading is no
-/// reason to change that.
-fn read_if_there(rows: Result<Vec<Row>, Error>) -> Result<Vec<Row>, Error> {
-    match rows {
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Vec::new()),
-        rows => rows,
-    }
-}
-
 async fn create_missing(client: &Client) -> Result<(), Error> {
     let tables = [
         ("wsp_checkpoint", CURSORS),
@@ -300,33 +236,7 @@ async fn create_missing(client: &Client) -> Result<(), Error> {
         ("wsp_checkpoint_answered", ANSWERED),
         ("wsp_checkpoint_views", VIEWS),
     ];
-    create(client, &tables).await
-}
-
-/// Makes the tables that are not there. Looking first spares a role that may not create any from needing the right.
-pub(super) async fn create(client: &Client, tables: &[(&str, &str)]) -> Result<(), Error> {
-    for (name, statement) in tables {
-        let there = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(name, Type::TEXT)]).await?;
-        if there.try_get(0)? {
-            continue;
-        }
-        match client.batch_execute(statement).await {
-            Err(error) if error.code().is_some_and(is_made) => {}
-            made => made?,
-        }
-    }
-    Ok(())
-}
-
-/// Whether another producer made the table at the same moment: the server says so of its name, of the name's unique index, or of
-/// the type that each table has.
-fn is_made(code: &SqlState) -> bool {
-    matches!(*code, SqlState::DUPLICATE_TABLE | SqlState::UNIQUE_VIOLATION | SqlState::DUPLICATE_OBJECT)
-}
-
-async fn holder(client: &Client, scope: &str) -> Result<Option<Holder>, Error> {
-    let row = client.query_typed_opt(HOLDER, &[(&scope, Type::TEXT)]).await?;
-    row.map(|row| Ok(Holder { owner: row.try_get(0)?, epoch: row.try_get(1)?, until: row.try_get(2)? })).transpose()
+    create_tables(client, &tables).await
 }
 
 fn cursor(output: &OutputId, row: &Row) -> Result<Cursor, Fault> {
@@ -341,20 +251,4 @@ fn cursor(output: &OutputId, row: &Row) -> Result<Cursor, Fault> {
         last_event_id: None,
         digested: None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_that_another_producer_makes_at_the_same_moment_is_there() {
-        for code in ["42P07", "23505", "42710"] {
-            assert!(is_made(&SqlState::from_code(code)), "{code}");
-        }
-        // Rights, space, and a type that is missing.
-        for code in ["42501", "53100", "42704"] {
-            assert!(!is_made(&SqlState::from_code(code)), "{code}");
-        }
-    }
 }
