@@ -103,7 +103,6 @@ pub mod caught;
 pub mod cells;
 pub mod checkpoint;
 pub mod clock;
-pub mod contiguous;
 pub mod credit;
 pub mod deliver;
 pub mod disk;

@@ -1,11 +1,11 @@
 //! Which rows of an input are answered: all up to a place, and some beyond it.
 //!
 //! ```text
-//! answers in any order ──► contiguous │ beyond: ranges of rows ──► saved; a later start leaves both out
+//! answers in any order ──► Watermark: contiguous │ beyond, as ranges of rows ──► saved; a later start leaves both out
 //! ```
 
 use serde::{Deserialize, Serialize};
-use wsp::contiguous::Contiguous;
+use wsp::checkpoint::{self, Watermark};
 use wsp::time::Micros;
 
 use super::chain::Start;
@@ -32,14 +32,6 @@ impl AnsweredRows {
     pub(super) fn is_sound(&self) -> bool {
         self.0.iter().all(|(_, from, to)| from < to)
             && self.0.windows(2).all(|pair| (pair[0].0, pair[0].2) <= (pair[1].0, pair[1].1))
-    }
-
-    /// Adds a row behind all of them.
-    fn push(&mut self, file: u32, row: u64) {
-        match self.0.last_mut() {
-            Some((last, _, to)) if *last == file && *to == row => *to += 1,
-            _ => self.0.push((file, row, row + 1)),
-        }
     }
 
     /// Those at or behind a place.
@@ -81,50 +73,53 @@ impl Standing {
     }
 }
 
-/// Follows the answers of an input.
-#[derive(Debug)]
-pub(super) struct Answered {
-    /// Where it stood at the start, with what was passed since.
-    standing: Standing,
-    line: Contiguous<(Position, Micros)>,
+/// An answered event, as far as it is kept; as [`checkpoint::Mark`] it stands for those before it, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    position: Position,
+    /// Rows whose last events are among them.
+    rows: u64,
+    /// Where reading goes on behind the last of these rows.
+    behind: Option<Start>,
 }
 
-impl Answered {
-    /// Nothing new is answered yet.
-    pub(super) fn new(standing: Standing) -> Self {
-        Self { standing, line: Contiguous::new() }
+impl Mark {
+    /// Of one event.
+    pub(super) fn new(position: Position, ts: Micros) -> Self {
+        let (file, row) = position.place;
+        let behind = Start { file: file as usize, row: row + 1, after: Some(ts) };
+        Self { position, rows: position.is_last.into(), behind: position.is_last.then_some(behind) }
+    }
+}
+
+impl checkpoint::Mark for Mark {
+    type Place = Position;
+
+    fn place(&self) -> Position {
+        self.position
     }
 
-    /// Notes an answer.
-    pub(super) fn note(&mut self, position: Position, ts: Micros) {
-        let Self { standing, line } = self;
-        line.give(position.seq, (position, ts), |(position, ts)| {
-            // What a start finds in the middle of a row, it makes again.
-            if !position.is_last {
-                return;
-            }
-            standing.answered += 1;
-            let (file, row) = position.place;
-            standing.start = Start { file: file as usize, row: row + 1, after: Some(ts) };
+    fn after(self, before: Self) -> Self {
+        Self { rows: self.rows + before.rows, behind: self.behind.or(before.behind), ..self }
+    }
+}
+
+impl Standing {
+    /// How input `input` stands with what was answered since.
+    pub(super) fn with(&self, answered: &Watermark<Mark>, input: usize) -> Self {
+        let passed = answered.prefix(input);
+        // What a start finds in the middle of a row, it makes again.
+        let start = passed.and_then(|mark| mark.behind).unwrap_or(self.start);
+        let rows = answered.ahead(input).filter_map(|(first, last)| {
+            let ((file, from), (_, to)) = (first.place, last.place);
+            // A row whose first or last events are not among them is not answered.
+            let (from, to) = (from + u64::from(first.part > 0), to + u64::from(last.is_last));
+            (from < to).then_some((file, from, to))
         });
-    }
-
-    /// How it stands now.
-    pub(super) fn standing(&self) -> Standing {
-        let Standing { start, answered, beyond } = &self.standing;
-        let mut new = AnsweredRows::default();
-        // A row whose first events are passed, or missing, is not answered.
-        let mut next = None;
-        for (Position { place: (file, row), part, is_last, .. }, _) in self.line.waiting() {
-            let follows = *part == 0 || next == Some((*file, *row, *part));
-            next = follows.then_some((*file, *row, part + 1));
-            if follows && *is_last {
-                new.push(*file, *row);
-            }
-        }
-        let answered = answered + new.count();
-        let beyond = new.with(beyond.from(start.file as u32, start.row));
-        Standing { start: *start, answered, beyond }
+        let new = AnsweredRows(rows.collect());
+        let count = self.answered + passed.map_or(0, |mark| mark.rows) + new.count();
+        let beyond = new.with(self.beyond.from(start.file as u32, start.row));
+        Self { start, answered: count, beyond }
     }
 }
 
@@ -138,11 +133,7 @@ mod tests {
 
     #[test]
     fn ranges_are_found_by_row() {
-        let mut rows = AnsweredRows::default();
-        for (file, row) in [(0, 3), (0, 4), (0, 6), (2, 0)] {
-            rows.push(file, row);
-        }
-        assert_eq!(rows.0, [(0, 3, 5), (0, 6, 7), (2, 0, 1)]);
+        let rows = AnsweredRows(vec![(0, 3, 5), (0, 6, 7), (2, 0, 1)]);
         assert_eq!((rows.count(), rows.is_sound()), (4, true));
         for (file, row, is_in) in
             [(0, 2, false), (0, 4, true), (0, 5, false), (1, 0, false), (2, 0, true), (2, 1, false)]
@@ -174,7 +165,7 @@ mod tests {
                     .collect();
                 let expected: Vec<(u32, u64)> = rows.iter().copied().filter(|row| !done.contains(row)).collect();
                 prop_assert_eq!(&left, &expected);
-                let mut answered = Answered::new(standing.clone());
+                let mut answered = Watermark::new([0]);
                 let events: Vec<Position> = left.iter()
                     .flat_map(|(file, row)| (0..events_of((*file, *row))).map(move |part| (*file, *row, part)))
                     .zip(0..)
@@ -188,14 +179,14 @@ mod tests {
                 let mut missing: HashMap<(u32, u64), u32> = left.iter().map(|row| (*row, events_of(*row))).collect();
                 for i in order_of.iter().take(if events.is_empty() { 0 } else { cut.index(events.len() + 1) }) {
                     let position = events[*i];
-                    answered.note(position, Micros(0));
+                    answered.ack(Mark::new(position, Micros(0)));
                     let row = (position.file, position.row);
                     *missing.get_mut(&row).unwrap() -= 1;
                     if missing[&row] == 0 {
                         done.insert(row);
                     }
                 }
-                standing = answered.standing();
+                standing = standing.with(&answered, 0);
             }
         }
     }

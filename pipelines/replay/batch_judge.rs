@@ -144,11 +144,11 @@ impl Judge<Batch> for BatchJudge {
                 Slot::Dropped => Outcome::Dropped,
                 Slot::Refused(status, answer) => Outcome::Refused(Box::new((event.clone(), status, answer))),
             };
-            Delivered { position: event.position, ts: event.ts, outcome, attempts, lag, latency, requests: 0 }
+            Delivered { position: event.position, ts: event.ts, outcome, attempts, lag, latency, ends_request: false }
         });
         let mut delivered: Vec<Delivered> = delivered.collect();
         if let Some(last) = delivered.last_mut() {
-            last.requests = 1;
+            last.ends_request = true;
         }
         delivered
     }

@@ -7,7 +7,7 @@ use wsp::ahead::AheadError;
 use wsp::deliver::PushError;
 
 /// Why a replay was refused or ended early.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// A flag that can't be used as it is.
     #[error("{flag}: {what}")]
@@ -47,6 +47,14 @@ pub enum Error {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// Another process holds the state.
+    #[error("{path}: {what}")]
+    Held {
+        /// The folder, or the flag where it is none.
+        path: String,
+        /// Who holds it, and what to do.
+        what: String,
+    },
     /// A stop was requested before the end.
     #[error("stopped: not all events are sent; the same command goes on from here")]
     Stopped,
@@ -56,7 +64,7 @@ pub enum Error {
 }
 
 /// What is wrong with a row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RowFault {
     /// The file.
     pub file: String,
@@ -80,7 +88,7 @@ impl fmt::Display for RowFault {
 }
 
 /// What became of an event that ends the replay.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct EventFault {
     /// The file of its row.
     pub file: String,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use wsp::checkpoint;
 use wsp::deliver::Item;
 use wsp::pace::Timed;
 use wsp::time::Micros;
@@ -49,6 +50,23 @@ impl Position {
     #[cold]
     pub(super) fn refused(self, inputs: &[Arc<Input>], column: Option<&str>, what: impl std::fmt::Display) -> Error {
         Error::row(&self.source_in(inputs).shown, self.row, column, what)
+    }
+}
+
+impl checkpoint::Place for Position {
+    fn source(&self) -> usize {
+        self.input.into()
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Rows between two events may be no events, and are not said to be answered.
+    fn precedes(&self, next: &Self) -> bool {
+        let ((file, row), is_last) = (self.place, self.is_last);
+        let follows = if is_last { next.place == (file, row + 1) } else { next.place == self.place };
+        self.seq + 1 == next.seq && follows
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) struct Delivered {
     pub(super) lag: Duration,
     /// From its first attempt to its answer.
     pub(super) latency: Duration,
-    /// Requests that are done with it: 0 where a later event is of the same request.
-    pub(super) requests: u64,
+    /// Its request is done with it: no later event is of the same one.
+    pub(super) ends_request: bool,
 }
 
 /// What became of it.
@@ -87,7 +87,7 @@ impl Judge<Event> for StatusJudge {
             },
         };
         let Delivery { attempts, lag, latency, .. } = delivery;
-        Delivered { position: event.position, ts: event.ts, outcome, attempts, lag, latency, requests: 1 }
+        Delivered { position: event.position, ts: event.ts, outcome, attempts, lag, latency, ends_request: true }
     }
 
     fn failed(&self, event: &Event, cause: Cause, why: &str) -> Error {

@@ -1,28 +1,30 @@
 //! The end of the chain: what was answered is counted and saved, again and again, while more is sent.
 //!
 //! ```text
-//! Delivered ──► Answered, totals, dead letters ──► letters appended, synced ──► cursors replaced ──► credit settled
+//! Delivered ──► checkpoint stage (Desk: totals, marks, dead letters) ──► Book: letters appended, synced; state saved ──► credit settled
 //! ```
 //!
 //! A dead letter is durable before the cursor that passes it: a crash may repeat some, and loses none.
 
-use std::future::pending;
-use std::path::PathBuf;
-use std::pin::pin;
+use std::future::ready;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, Stream, StreamExt};
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
+use wsp::checkpoint::{Cause, CheckpointExt as _, CheckpointOptions, Layout, Save, Watermark};
 use wsp::clock::Clock;
 use wsp::credit::Credit;
 use wsp::deliver::Item as _;
 use wsp::disk::{self, Disk, DiskFile, Mode, files};
+use wsp::stop::Stop;
 use wsp::telemetry::{Histogram, HistogramCounts};
 use wsp::time::Micros;
 
-use super::answered::{Answered, Standing};
+use super::answered::{Mark, Standing};
 use super::error::Error;
 use super::event::Position;
 use super::input::Input;
@@ -30,9 +32,6 @@ use super::judge::{Delivered, Outcome};
 use super::letters::{Letter, Refused};
 use super::sink::lines::Output;
 use super::state::{Saved, State};
-
-/// Answers that are taken at once.
-const CHUNK: usize = 256;
 
 /// Figures of a replay, readable while it runs; clones share them.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +102,7 @@ pub(super) struct Keeper<C> {
     /// Where each input stood at the start.
     pub(super) standings: Vec<Standing>,
     /// Nothing is saved without it.
-    pub(super) state: Option<Arc<State>>,
+    pub(super) state: Option<State>,
     pub(super) letters: Option<PathBuf>,
     /// Lines that have to be durable before the cursor that passes them.
     pub(super) output: Option<Arc<Output>>,
@@ -113,6 +112,7 @@ pub(super) struct Keeper<C> {
     /// No more events than these are asked for, over all starts.
     pub(super) limit: u64,
     pub(super) live: Live,
+    pub(super) stop: Stop,
 }
 
 /// Keeping as the last stage.
@@ -123,129 +123,114 @@ pub(super) trait KeepExt: Stream<Item = Result<Delivered, Error>> + Sized {
     ///
     /// That of the stream, or of a save.
     async fn keep<C: Clock>(self, keeper: Keeper<C>) -> Result<(), Error> {
-        let letters = keeper.letters.as_ref().map(|path| {
-            let file = keeper.disk.open(path, Mode::Append);
-            let file = file.and_then(|file| files::sync_entry(&*keeper.disk, path).map(|()| file));
-            file.map(Arc::<dyn DiskFile>::from)
-                .map_err(|error| Error::flag("--dead-letter", format!("{}: {error}", path.display())))
-        });
-        let mut desk = Desk {
-            answered: keeper.standings.iter().cloned().map(Answered::new).collect(),
-            letters: letters.transpose()?,
-            lines: Vec::new(),
-            noted: 0,
-            accepted: 0,
-            lines_taken: 0,
-            requests: 0,
-            unsaved: 0,
-            keeper,
-        };
-        desk.take(self).await
+        let Keeper { clock, disk, inputs, standings, state, letters, output, credit, every, limit, live, stop } =
+            keeper;
+        let letters = letters.map(|path| Letters::open(&*disk, path)).transpose()?;
+        let options = CheckpointOptions::new(clock).flush_every(every.0).max_interval(every.1);
+        let book = Book { before: Before { disk, output, letters }, state };
+        let desk = Desk { inputs, standings, letters: Vec::new(), noted: 0, accepted: 0, lines_taken: 0, limit, live };
+        self.checkpoint(book, desk, options.settle(credit).stop(stop)).try_for_each(|_| ready(Ok(()))).await
     }
 }
 
 impl<S: Stream<Item = Result<Delivered, Error>>> KeepExt for S {}
 
-struct Desk<C> {
-    keeper: Keeper<C>,
-    answered: Vec<Answered>,
-    letters: Option<Arc<dyn DiskFile>>,
+/// Counts what was answered, and puts down what the receiver did not take.
+struct Desk {
+    inputs: Arc<Vec<Arc<Input>>>,
+    /// Where each input stood at the start.
+    standings: Vec<Standing>,
     /// Letters that are not written yet.
-    lines: Vec<u8>,
+    letters: Vec<u8>,
     /// Answers so far.
     noted: u64,
     /// Those of events that were taken: what is written down as a dead letter is no line of the output.
     accepted: u64,
     /// Of these, those of rows that are answered as a whole. Lines are answered in order.
     lines_taken: u64,
-    /// Requests that are done with.
-    requests: u64,
-    /// Answers since the last save began.
-    unsaved: u64,
+    limit: u64,
+    live: Live,
 }
 
-/// A save under way; it comes to the number of requests that it covers.
-type Saving = BoxFuture<'static, Result<u64, Error>>;
+/// What a save keeps.
+struct Page {
+    /// Letters that have to be durable before what is saved.
+    letters: Bytes,
+    /// Lines of the output that have to be, too.
+    lines_taken: u64,
+    saved: Saved,
+}
 
-impl<C: Clock> Desk<C> {
-    async fn take(&mut self, delivered: impl Stream<Item = Result<Delivered, Error>>) -> Result<(), Error> {
-        let mut chunks = pin!(delivered.ready_chunks(CHUNK));
-        let (most, interval) = self.keeper.every;
-        let mut saving: Option<Saving> = None;
-        let mut due = self.keeper.clock.now() + interval;
-        let mut failure = None;
-        loop {
-            tokio::select! {
-                biased;
-                saved = under_way(&mut saving) => {
-                    saving = None;
-                    self.keeper.credit.settle(saved?);
-                }
-                chunk = chunks.next() => {
-                    let Some(chunk) = chunk else { break };
-                    for item in chunk {
-                        match item {
-                            Ok(delivered) => failure = self.note(delivered).err().or(failure),
-                            Err(error) => failure = Some(error),
-                        }
-                    }
-                }
-                () = self.keeper.clock.sleep_until(due), if saving.is_none() && self.unsaved > 0 => {}
-            }
-            // Half of what a crash may repeat: the other half is sent while this is saved.
-            let is_due = self.unsaved * 2 >= most || (self.unsaved > 0 && self.keeper.clock.now() >= due);
-            if saving.is_none() && is_due {
-                saving = Some(self.save(false));
-                due = self.keeper.clock.now() + interval;
-            }
-        }
-        if let Some(saving) = saving {
-            saving.await?;
-        }
-        let total: u64 = self.answered.iter().map(|input| input.standing().answered).sum();
-        let finished = failure.is_none() && total < self.keeper.limit;
-        // Also what failed may have been answered in part.
-        let saved = self.save(finished).await;
-        match failure {
-            // A stop that is not saved repeats events, which is no stop as it was promised.
-            Some(failure) if !failure.is_stop() || saved.is_ok() => Err(failure),
-            _ => saved.map(drop),
-        }
+impl Layout for Desk {
+    type Delivered = Delivered;
+    type Mark = Mark;
+    type Kept = Page;
+    type Error = Error;
+
+    fn starts(&self) -> Vec<u64> {
+        vec![0; self.standings.len()]
     }
 
-    fn note(&mut self, delivered: Delivered) -> Result<(), Error> {
-        let Delivered { position, ts, outcome, attempts, lag, latency, requests } = delivered;
-        let figures = &*self.keeper.live.0;
-        let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        match outcome {
+    fn mark(&mut self, delivered: &Delivered) -> Result<Mark, Error> {
+        self.note(delivered)?;
+        Ok(Mark::new(delivered.position, delivered.ts))
+    }
+
+    /// Credit is spent on requests.
+    fn is_sent(&self, delivered: &Delivered) -> bool {
+        delivered.ends_request
+    }
+
+    fn kept(&mut self, answered: &Watermark<Mark>, cause: Cause) -> Page {
+        let standings = self.standings.iter().enumerate();
+        let inputs: Vec<Standing> = standings.map(|(input, standing)| standing.with(answered, input)).collect();
+        let total: u64 = inputs.iter().map(|standing| standing.answered).sum();
+        let finished = cause == Cause::End && total < self.limit;
+        let letters = std::mem::take(&mut self.letters).into();
+        Page { letters, lines_taken: self.lines_taken, saved: Saved { finished, inputs, written: None } }
+    }
+
+    /// A good end says that all of it is answered.
+    fn keeps_end(&self, cause: Cause) -> bool {
+        cause == Cause::End
+    }
+
+    /// A stop that is not saved repeats events, which is no stop as it was promised.
+    fn and_then(&self, first: Error, second: &Error) -> Error {
+        if first.is_stop() { second.clone() } else { first }
+    }
+}
+
+impl Desk {
+    fn note(&mut self, delivered: &Delivered) -> Result<(), Error> {
+        let Delivered { position, ts, outcome, attempts, lag, latency, .. } = delivered;
+        if let Outcome::Refused(refused) = outcome {
+            self.letter(*position, *attempts, refused)?;
+        }
+        let figures = &*self.live.0;
+        let outcomes = match outcome {
             Outcome::Accepted => {
                 self.accepted += 1;
-                add(&figures.accepted)
+                &figures.accepted
             }
-            Outcome::Dropped => add(&figures.dropped),
-            Outcome::Refused(refused) => {
-                self.letter(position, attempts, &refused)?;
-                add(&self.keeper.live.0.letters)
-            }
+            Outcome::Dropped => &figures.dropped,
+            Outcome::Refused(_) => &figures.letters,
         };
-        let figures = &*self.keeper.live.0;
-        let recorded = position.recorded(ts, &self.keeper.inputs).0;
+        outcomes.fetch_add(1, Ordering::Relaxed);
+        let recorded = position.recorded(*ts, &self.inputs).0;
         if self.noted == 0 {
             figures.first.store(recorded, Ordering::Relaxed);
             figures.last.store(recorded, Ordering::Relaxed);
         }
         figures.first.fetch_min(recorded, Ordering::Relaxed);
         figures.last.fetch_max(recorded, Ordering::Relaxed);
-        figures.latency.record(latency);
+        figures.latency.record(*latency);
         figures.lag_micros.store(lag.as_micros() as u64, Ordering::Relaxed);
-        add(&figures.answered);
-        self.answered[usize::from(position.input)].note(position, ts);
+        figures.answered.fetch_add(1, Ordering::Relaxed);
         if position.is_last {
             self.lines_taken = self.accepted;
         }
         self.noted += 1;
-        self.requests += requests;
-        self.unsaved += 1;
         Ok(())
     }
 
@@ -262,50 +247,82 @@ impl<C: Clock> Desk<C> {
             Some(packing) => packing.unpacked(&event.body).map_err(|error| Error::Internal(error.to_string()))?,
         };
         let letter = Letter {
-            time: position.recorded(event.ts, &self.keeper.inputs),
+            time: position.recorded(event.ts, &self.inputs),
             id: event.id_text(),
             key: event.line,
             request: event.request_line().map(String::from_utf8_lossy).unwrap_or_default().into_owned(),
             head: String::from_utf8_lossy(event.head_and_key().0).into_owned(),
             body,
         };
-        let inputs = &self.keeper.inputs;
-        let (input, file) = (&position.input_in(inputs).name, &position.source_in(inputs).shown);
+        let (input, file) = (&position.input_in(&self.inputs).name, &position.source_in(&self.inputs).shown);
         let (row, status) = (position.row + 1, *status);
-        letter.write(&Refused { input, file, row, status, answer, attempts }, &mut self.lines);
+        letter.write(&Refused { input, file, row, status, answer, attempts }, &mut self.letters);
         Ok(())
-    }
-
-    /// Begins to save how it stands.
-    fn save(&mut self, finished: bool) -> Saving {
-        self.unsaved = 0;
-        let (covers, lines_taken) = (self.requests, self.lines_taken);
-        let lines = std::mem::take(&mut self.lines);
-        let inputs = self.answered.iter().map(Answered::standing).collect();
-        let mut saved = Saved { finished, inputs, written: None };
-        let output = self.keeper.output.clone();
-        let (state, letters, path) = (self.keeper.state.clone(), self.letters.clone(), self.keeper.letters.clone());
-        let disk = self.keeper.disk.clone();
-        let work = move || {
-            if let (Some(file), false) = (&letters, lines.is_empty()) {
-                let written = files::append_lines(&**file, &lines).and_then(|()| file.sync_data());
-                let path = path.unwrap_or_default();
-                written.map_err(|error| Error::flag("--dead-letter", format!("{}: {error}", path.display())))?;
-            }
-            saved.written = output.map(|output| output.settle(lines_taken)).transpose()?;
-            state.map_or(Ok(()), |state| state.save(&saved)).map(|()| covers)
-        };
-        async move {
-            let done = disk::blocking(&*disk, work).await;
-            done.map_err(|error| Error::Internal(format!("a save: {error}")))?
-        }
-        .boxed()
     }
 }
 
-async fn under_way(saving: &mut Option<Saving>) -> Result<u64, Error> {
-    match saving {
-        Some(saving) => saving.await,
-        None => pending().await,
+/// The file of dead letters.
+#[derive(Clone)]
+struct Letters {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+}
+
+impl Letters {
+    fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self, Error> {
+        let file = disk.open(&path, Mode::Append);
+        let file = file.and_then(|file| files::sync_entry(disk, &path).map(|()| file));
+        let file = file.map_err(|error| Self::unusable(&path, &error))?.into();
+        Ok(Self { file, path })
+    }
+
+    /// Adds letters, durably.
+    fn add(&self, letters: &[u8]) -> Result<(), Error> {
+        let written = files::append_lines(&*self.file, letters).and_then(|()| self.file.sync_data());
+        written.map_err(|error| Self::unusable(&self.path, &error))
+    }
+
+    fn unusable(path: &Path, error: &io::Error) -> Error {
+        Error::flag("--dead-letter", format!("{}: {error}", path.display()))
+    }
+}
+
+/// Where all of it is kept.
+struct Book {
+    before: Before,
+    state: Option<State>,
+}
+
+/// What has to be durable before the state says so.
+struct Before {
+    disk: Arc<dyn Disk>,
+    output: Option<Arc<Output>>,
+    letters: Option<Letters>,
+}
+
+impl Before {
+    /// Makes it durable; the length of the output then.
+    async fn write(&self, page: &Page) -> Result<Option<u64>, Error> {
+        let (letters, lines) = (self.letters.clone().filter(|_| !page.letters.is_empty()), page.letters.clone());
+        let (output, lines_taken) = (self.output.clone(), page.lines_taken);
+        if letters.is_none() && output.is_none() {
+            return Ok(None);
+        }
+        let work = move || {
+            letters.map_or(Ok(()), |letters| letters.add(&lines))?;
+            output.map(|output| output.settle(lines_taken)).transpose()
+        };
+        let done = disk::blocking(&*self.disk, work).await;
+        done.map_err(|error| Error::Internal(format!("a save: {error}")))?
+    }
+}
+
+impl Save<Page, Error> for Book {
+    async fn save(&mut self, page: &Page) -> Result<(), Error> {
+        let written = self.before.write(page).await?;
+        match &mut self.state {
+            Some(state) => state.save(Saved { written, ..page.saved.clone() }).await,
+            None => Ok(()),
+        }
     }
 }

@@ -47,6 +47,7 @@ mod rules;
 mod shift;
 mod sink;
 mod sort;
+mod start;
 mod state;
 mod survey;
 mod tables;
@@ -84,7 +85,8 @@ pub use shift::Shift;
 #[cfg(feature = "kafka")]
 pub use sink::Topic;
 pub use sink::{LineSink, Sink, SinkKind};
-pub use state::Flag;
+pub use start::{Outcome, Start};
+pub use state::{Flag, StatePlace};
 pub use survey::{Gap, InputSurvey, Survey};
 pub use target::{Login, Place, Target, proxy};
 pub use template::Template;
@@ -93,22 +95,13 @@ pub use wanted::Columns;
 
 use answered::Standing;
 use batch::Maker;
-use batch_judge::BatchJudge;
 use files::Reading;
 use frame::Frame;
-use judge::StatusJudge;
-use producer::{Framing, Parts};
-use sink::SinkJudge;
-#[cfg(feature = "kafka")]
-use sink::kafka::KafkaGate;
-use sink::lines::{LineGate, Output};
-use state::{Pinned, Saved, State};
 use wanted::Wanted;
 use wsp::byte_budget::ByteBudget;
-use wsp::clock::{Clock, SystemClock};
+use wsp::clock::Clock;
 pub use wsp::deliver::HttpProxy;
-use wsp::deliver::{Adaptive, DeliveryMode, Gate, PushStats, RetryPolicy, Takes, TlsFiles};
-use wsp::disk::{Disk, RealDisk};
+use wsp::deliver::{Adaptive, DeliveryMode, RetryPolicy, TlsFiles};
 use wsp::pace::{Pacing, RatePlan};
 use wsp::stop::Stop;
 use wsp::store::StoreOptions;
@@ -172,8 +165,8 @@ pub struct Options {
     pub rate: Option<RatePlan>,
     /// Where refused events are written.
     pub dead_letter: Option<PathBuf>,
-    /// The folder of the state; one named by target and inputs where not given.
-    pub state: Option<PathBuf>,
+    /// Where the state is; a folder named by target and inputs where not given.
+    pub state: Option<StatePlace>,
     /// What an earlier start did counts for nothing.
     pub fresh: bool,
     /// Events between two saves.
@@ -232,28 +225,6 @@ pub struct Replay {
     inputs: Arc<Vec<Arc<Input>>>,
     /// How the files of each input are read.
     readings: Vec<Arc<Reading>>,
-}
-
-/// What a start does, besides the events themselves.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What became of events in this start.
-    pub totals: Totals,
-    /// Events that earlier starts had answered.
-    pub before: u64,
-    /// Why it ended before the end.
-    pub error: Option<Error>,
-}
-
-/// A start: its state is held, and it is known where it goes on.
-#[derive(Debug)]
-pub struct Start {
-    replay: Replay,
-    disk: Arc<dyn Disk>,
-    state: Option<Arc<State>>,
-    saved: Saved,
-    /// The lines, where they are what is written.
-    output: Option<Arc<Output>>,
 }
 
 impl Replay {
@@ -367,72 +338,6 @@ impl Replay {
         self.inputs.iter().map(AsRef::as_ref)
     }
 
-    /// Removes what was sorted for earlier starts.
-    fn forget_sorted(&self, state: &State) {
-        for rank in 0..self.inputs.len() {
-            // It is made again where it is needed, and what is left over only takes room.
-            let _ = std::fs::remove_dir_all(state.sorted(rank as u16).0);
-        }
-    }
-
-    /// Whether there is a place to go on from after a crash.
-    fn is_resumable(&self) -> bool {
-        !self.inputs.iter().any(|input| input.is_stdin())
-    }
-
-    /// Takes the state, and finds out where to go on.
-    ///
-    /// # Errors
-    ///
-    /// If the state is of something else, held by another process, or can't be read or written.
-    pub fn start(self) -> Result<Start, Error> {
-        self.start_on(Arc::new(RealDisk))
-    }
-
-    /// The same with state and dead letters on a disk of the caller's. Inputs are read from the machine's.
-    ///
-    /// # Errors
-    ///
-    /// As [`Replay::start`].
-    pub fn start_on(mut self, disk: Arc<dyn Disk>) -> Result<Start, Error> {
-        let nothing = || {
-            let inputs = vec![Standing::default(); self.inputs.len()];
-            Saved { finished: false, inputs, written: None }
-        };
-        if !self.is_resumable() {
-            if self.options.state.is_some() {
-                return Err(Error::flag(
-                    "--state",
-                    "standard input can't be read again; there is no place to go on from",
-                ));
-            }
-            let saved = nothing();
-            self.repeat()?;
-            return Start { replay: self, disk, state: None, saved, output: None }.opened();
-        }
-        let Options { sink, flags, fresh, state, inputs, .. } = &self.options;
-        let name = sink.name();
-        let folder = state.clone().unwrap_or_else(|| Pinned::folder(&name, inputs));
-        let pinned = Pinned::new(&name, flags, &self.inputs)?;
-        let (state, saved) = State::open(disk.clone(), &folder, &pinned, flags, *fresh)?;
-        let saved = saved.unwrap_or_else(|| {
-            // What was sorted may be of files that have changed in the middle.
-            self.forget_sorted(&state);
-            nothing()
-        });
-        self.repeat()?;
-        Start { replay: self, disk, state: Some(Arc::new(state)), saved, output: None }.opened()
-    }
-
-    /// Makes the inputs those of all rounds.
-    fn repeat(&mut self) -> Result<(), Error> {
-        let Options { rounds, span, .. } = self.options;
-        if rounds > 1 {
-            self.inputs = Arc::new(rounds::looped(&self.inputs, rounds, &self.readings, span)?);
-        }
-        Ok(())
-    }
-
     /// What the framer makes of rows, with what an earlier start saw answered.
     fn frame(&self, standings: &[Standing]) -> Frame {
         let Options { id_header, headers, sample, limit, sink, .. } = &self.options;
@@ -450,105 +355,6 @@ impl Replay {
             limit: limit.unwrap_or(u64::MAX).saturating_sub(before),
             answered: standings.iter().map(|standing| standing.beyond.clone()).collect(),
         }
-    }
-}
-
-impl Start {
-    /// Opens the output, where it is lines, at the place that the state holds. From then on the state holds it.
-    fn opened(mut self) -> Result<Self, Error> {
-        let Sink::Lines(lines) = &self.replay.options.sink else { return Ok(self) };
-        if self.saved.finished {
-            return Ok(self);
-        }
-        let (output, length) = Output::open(lines, self.saved.written, self.replay.options.fresh)?;
-        self.output = Some(Arc::new(output));
-        if let (Some(state), None) = (&self.state, self.saved.written) {
-            self.saved.written = Some(length);
-            state.save(&self.saved)?;
-        }
-        Ok(self)
-    }
-
-    /// The folder of the state.
-    #[must_use]
-    pub fn folder(&self) -> Option<&std::path::Path> {
-        self.state.as_deref().map(State::folder)
-    }
-
-    /// Events that earlier starts had answered.
-    #[must_use]
-    pub fn before(&self) -> u64 {
-        self.saved.inputs.iter().map(|standing| standing.answered).sum()
-    }
-
-    /// Whether earlier starts have done all of it.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.saved.finished
-    }
-
-    /// Events that a crash can make a next start send again, at most.
-    #[must_use]
-    pub fn bound(&self) -> u64 {
-        producer::bound(&self.replay.options)
-    }
-
-    /// Replays what is left.
-    pub async fn run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Outcome {
-        let before = self.before();
-        let done = self.try_run(clock, stop, live.clone(), stats).await;
-        Outcome { totals: live.totals(), before, error: done.err() }
-    }
-
-    /// Replays what is left through a gate and by a clock of the caller's, all of it on the caller's thread.
-    pub async fn run_through<G, C>(self, gate: G, clock: C, stop: Stop, live: Live, stats: PushStats) -> Outcome
-    where
-        G: Gate<Connection: Takes<Event>>,
-        C: Clock,
-    {
-        let before = self.before();
-        let (replay, parts) = self.parts(Framing::SameThread, clock, stop, live.clone(), stats);
-        let judge = StatusJudge::new(replay.inputs.clone(), replay.options.rules.clone());
-        let done = producer::run(&replay, gate, judge, parts).await;
-        Outcome { totals: live.totals(), before, error: done.err() }
-    }
-
-    /// The replay, and what it works with.
-    fn parts<C>(self, framing: Framing, clock: C, stop: Stop, live: Live, stats: PushStats) -> (Replay, Parts<C>) {
-        let Self { replay, disk, state, saved, output } = self;
-        (replay, Parts { clock, stop, stats, live, disk, state, output, standings: saved.inputs, framing })
-    }
-
-    async fn try_run(self, clock: SystemClock, stop: Stop, live: Live, stats: PushStats) -> Result<(), Error> {
-        let (replay, parts) = self.parts(Framing::OwnThread, clock, stop, live, stats);
-        let (options, kept) = (&replay.options, parts.state.clone());
-        let judge = StatusJudge::new(replay.inputs.clone(), options.rules.clone());
-        let done = match &options.sink {
-            Sink::Http(target) => {
-                let gate = target.gate(&options.tls, clock).await?.attempt_timeout(options.attempt_timeout);
-                if let Some(batching) = options.batching.clone() {
-                    let (inputs, rules) = (replay.inputs.clone(), options.rules.clone());
-                    let judge = BatchJudge { inputs, rules, verdicts: batching.verdicts.clone() };
-                    producer::run_batches(&replay, batching, gate, judge, parts).await
-                } else {
-                    producer::run(&replay, gate, judge, parts).await
-                }
-            }
-            Sink::Lines(_) => {
-                let output = parts.output.clone();
-                let gate = LineGate(output.ok_or_else(|| Error::Internal("the output is not open".to_owned()))?);
-                producer::run(&replay, gate, SinkJudge(judge), parts).await
-            }
-            #[cfg(feature = "kafka")]
-            Sink::Kafka(topic) => {
-                let gate = KafkaGate::open(topic, options.attempt_timeout)?;
-                producer::run(&replay, gate, SinkJudge(judge), parts).await
-            }
-        };
-        if let (Ok(()), Some(state)) = (&done, kept) {
-            replay.forget_sorted(&state);
-        }
-        done
     }
 }
 

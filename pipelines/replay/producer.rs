@@ -56,16 +56,31 @@ fn stages<C: Clock>(
 ) -> Result<Stages<C, impl Stream<Item = Result<Event, Error>> + use<C>>, Error> {
     let options = &replay.options;
     let Parts { clock, stop, stats, live, disk, state, output, standings, framing } = parts;
+    let lease = state.as_ref().map_or_else(Lease::unlimited, State::lease);
     // Requests that are sent beyond the last save, and so what a crash can repeat.
     let credit = Credit::new(requests_beyond(options));
     let bodies = ByteBudget::new(BODIES);
-    let push = push(options, clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop).stats(stats);
+    let push =
+        push(options, clock.clone()).bodies(bodies.clone()).credit(credit.clone()).stop(stop.clone()).stats(stats);
     // Without batches, a body is packed by itself.
     let packing = if options.batching.is_none() { options.packing } else { None };
     let (inputs, shift) = (replay.inputs.clone(), options.shift.clone());
     let mut finisher = Finisher::new(clock.clone(), inputs, bodies.clone(), shift, packing)?;
-    let events = events(replay, &standings, bodies.clone(), None, state.as_deref());
-    let keeper = Keeper { output, ..keeper(replay, clock.clone(), disk, standings, state, credit, live) };
+    let events = events(replay, &standings, bodies.clone(), None, state.as_ref().and_then(State::sorted));
+    let keeper = Keeper {
+        clock: clock.clone(),
+        disk,
+        inputs: replay.inputs.clone(),
+        standings,
+        state,
+        letters: options.dead_letter.clone(),
+        output,
+        credit,
+        every: (options.save_every, SAVE_INTERVAL),
+        limit: options.limit.unwrap_or(u64::MAX),
+        live,
+        stop,
+    };
     // Reading, merging and framing is work, what follows is waiting: they get a thread each.
     let events = framing
         .on(events)
@@ -75,6 +90,8 @@ fn stages<C: Clock>(
         .pace(clock.clone(), options.pacing)
         // The rate caps what event time asks for, so it stands behind it.
         .throttle(clock.clone(), options.rate.clone(), None)
+        // A process that lost the hold on its state sends nothing more.
+        .while_held(lease, clock.clone())
         // Only now is it known when an event is due.
         .map(move |event| event.and_then(|event| finisher.finish(event)));
     Ok(Stages { events, push, keeper, clock, bodies })
@@ -94,7 +111,7 @@ pub(super) fn events(
     standings: &[Standing],
     bodies: ByteBudget,
     keys: Option<HotKeys>,
-    state: Option<&State>,
+    sorted: Option<&Sorted>,
 ) -> impl Stream<Item = Result<Vec<Event>, Error>> + Send + use<> {
     let frame = replay.frame(standings);
     // Nothing is read behind the last event, and no fault there is reported.
@@ -110,7 +127,7 @@ pub(super) fn events(
                 stream::iter(Reordered::new(unsorted, input, rank, span, bound, start.row)).boxed()
             }
             Order::Sorted => {
-                let folder = state.map(|state| state.sorted(rank));
+                let folder = sorted.map(|sorted| sorted.of(rank));
                 Sort { input, rank, reading, span, folder }.rows(start.row)
             }
         };
@@ -133,6 +150,7 @@ use std::time::Duration;
 
 use wsp::ahead::AheadExt;
 use wsp::byte_budget::ByteBudget;
+use wsp::checkpoint::{HeldExt as _, Lease};
 use wsp::clock::Clock;
 use wsp::credit::Credit;
 use wsp::deliver::{CircuitPolicy, Gate, Judge, PushExt, PushOptions, PushStats, Takes};
@@ -157,7 +175,7 @@ use super::keep::{KeepExt, Keeper, Live};
 use super::order::{Order, Reordered, RowStream, Unsorted};
 use super::sink::lines::Output;
 use super::sort::Sort;
-use super::state::State;
+use super::state::{Sorted, State};
 use super::{Options, Replay};
 
 /// Chunks (of up to 256 events or 1 MiB) made ahead of delivery.
@@ -181,7 +199,7 @@ pub(super) struct Parts<C> {
     pub(super) live: Live,
     /// Where state and dead letters are written.
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) state: Option<Arc<State>>,
+    pub(super) state: Option<State>,
     /// The lines, where they are what is written.
     pub(super) output: Option<Arc<Output>>,
     pub(super) standings: Vec<Standing>,
@@ -246,28 +264,4 @@ fn push<C: Clock>(options: &Options, clock: C) -> PushOptions<C> {
         .window(WINDOW)
         // What is set aside was said to be no matter, or is written down.
         .stop_on_quarantine(false)
-}
-
-fn keeper<C>(
-    replay: &Replay,
-    clock: C,
-    disk: Arc<dyn Disk>,
-    standings: Vec<Standing>,
-    state: Option<Arc<State>>,
-    credit: Credit,
-    live: Live,
-) -> Keeper<C> {
-    Keeper {
-        clock,
-        disk,
-        inputs: replay.inputs.clone(),
-        standings,
-        state,
-        letters: replay.options.dead_letter.clone(),
-        output: None,
-        credit,
-        every: (replay.options.save_every, SAVE_INTERVAL),
-        limit: replay.options.limit.unwrap_or(u64::MAX),
-        live,
-    }
 }

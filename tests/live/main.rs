@@ -17,6 +17,7 @@ mod postgres_checkpoints;
 mod reading;
 mod ready;
 mod replay;
+mod replay_state;
 mod s3;
 mod servers;
 mod shared_lanes;

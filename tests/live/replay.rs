@@ -15,7 +15,7 @@ const KEYS: usize = 17;
 const PARTITIONS: i32 = 3;
 
 /// One event a second, of customers in turn.
-fn lines(events: usize) -> String {
+pub(crate) fn lines(events: usize) -> String {
     let line = |n: usize| {
         let (hour, minute, second) = (n / 3600, n / 60 % 60, n % 60);
         format!(

@@ -175,7 +175,7 @@ impl Book {
     pub(super) fn ends(&self, process: ProcessId, outcome: &Result<Outcome, Error>, has: impl Fn(&str) -> bool) {
         self.with(process, |pages, seen, _| match outcome {
             Ok(outcome) => pages.check_end(seen, outcome, has),
-            Err(Error::State { .. }) => Ok(()),
+            Err(Error::State { .. } | Error::Held { .. }) => Ok(()),
             Err(error) => Err(broken(Promise::Progress, format!("it could not start: {error}"))),
         });
     }
@@ -266,7 +266,8 @@ impl Pages {
         let unreadable = |error: serde_json::Error| broken(Promise::HonestPosition, format!("the state: {error}"));
         let Cursors { inputs } = serde_json::from_slice(cursors).map_err(unreadable)?;
         let is_covered = |row: &super::plan::Row| {
-            let Cursor { file, row: next, beyond } = &inputs[row.input];
+            // Nothing is saved of a replay that begins anew.
+            let Some(Cursor { file, row: next, beyond }) = inputs.get(row.input) else { return false };
             let within = |(at, from, to): &(usize, u64, u64)| *at == row.file && (*from..*to).contains(&row.at);
             (row.file, row.at) < (*file, *next) || beyond.iter().any(within)
         };

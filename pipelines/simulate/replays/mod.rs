@@ -217,7 +217,7 @@ impl Case {
             Some(error) => self.hub.note(format_args!("p{id} ends: {}", error.to_string().replace(&folder, "files"))),
         }
         let beside = self.live.len() > 1;
-        let is_busy = matches!(ended, Err(Error::State { what, .. }) if what.contains("another process"));
+        let is_busy = matches!(ended, Err(Error::Held { .. }));
         if is_busy && !beside {
             self.book.blame(broken(Promise::Isolation, "the state is held, and nobody holds it"));
         }
@@ -264,7 +264,7 @@ impl Outfit {
     /// What the command does with its options.
     async fn produce(self, stop: Stop, pushes: PushStats) -> Ended {
         let Self { replay, disk, reached, gate, clock } = self;
-        let start = replay?.start_on(Arc::new(disk))?;
+        let start = replay?.start_on(Arc::new(disk), clock.clone()).await?;
         reached.is_loaded();
         let before = start.before();
         if start.is_finished() {

@@ -14,7 +14,7 @@ use wsp::deliver::{Adaptive, DeliveryMode, RetryPolicy};
 use wsp::pace::{Pacing, RateLimit, RatePlan};
 use wsp::random::Random;
 use wsp::time::Micros;
-use wsp_replay::{Columns, InputSpec, Options, Own, Rules, Statuses, Target, Template};
+use wsp_replay::{Columns, InputSpec, Options, Own, Rules, StatePlace, Statuses, Target, Template};
 
 use super::super::hub::Blow;
 use super::super::plan::{GatePlan, below, blow, pick};
@@ -199,7 +199,7 @@ impl ReplayPlan {
             rate: self.rate.clone(),
             limit: self.limit,
             dead_letter: letters.then(|| LETTERS.into()),
-            state: Some(STATE.into()),
+            state: Some(StatePlace::Folder(STATE.into())),
             save_every: self.save_every,
             ..Options::new(inputs.collect(), columns, target)
         })

@@ -33,17 +33,25 @@ pub(crate) fn run(args: &ReplayArgs, around: &Around) -> super::Outcome {
         say(if args.state.json { format!("{:#}\n", survey_json(&survey)) } else { survey_text(&survey) })?;
         return Ok(Exit::Done);
     }
-    let start = replay.start()?;
+    block_on(whole(replay, args, around, is_strict))?
+}
+
+/// From taking the state to letting go of it, on one runtime: that renews the hold on the state.
+async fn whole(replay: Replay, args: &ReplayArgs, around: &Around, is_strict: bool) -> super::Outcome {
+    let clock = SystemClock::new().fine();
+    let start = replay.start(clock).await?;
     tell(&start, is_strict);
+    let shown = start.state().map(str::to_owned);
+    let stats = PushStats::new();
     if start.is_finished() {
         note("all of it was answered by earlier starts; --fresh sends it again");
-        report(args, &summary(&start_outcome(&start), &PushStats::new(), Duration::ZERO))?;
+        let outcome = Outcome { totals: Totals::default(), before: start.before(), error: None };
+        start.close().await;
+        report(args, &summary(&outcome, shown.as_deref(), &stats, Duration::ZERO))?;
         return Ok(Exit::Done);
     }
-    let clock = SystemClock::new().fine();
-    let stats = PushStats::new();
-    let (outcome, took) = block_on(replayed(start, args, around, clock, &stats))??;
-    report(args, &summary(&outcome, &stats, took))?;
+    let (outcome, took) = Box::pin(replayed(start, args, around, clock, &stats)).await?;
+    report(args, &summary(&outcome, shown.as_deref(), &stats, took))?;
     match outcome.error {
         None => Ok(Exit::Done),
         Some(error) if error.is_stop() => {
@@ -63,11 +71,18 @@ async fn replayed(
 ) -> Result<(Outcome, Duration), Failure> {
     let stop = stop_on_signals(|| std::process::exit(3))?;
     let live = Live::default();
-    let desk = Desk { live: live.clone(), stats: stats.clone(), before: start.before(), clock, began: clock.now() };
+    let (before, shown) = (start.before(), start.state().map(str::to_owned));
+    let desk = Desk { live: live.clone(), stats: stats.clone(), before, state: shown, clock, began: clock.now() };
     // Until the replay ends.
     let _listener = match args.watch.listen {
-        Some(address) => Some(desk.listen(address).await?),
         None => None,
+        Some(address) => match desk.listen(address).await {
+            Ok(listener) => Some(listener),
+            Err(failure) => {
+                start.close().await;
+                return Err(failure);
+            }
+        },
     };
     if let Some(at) = args.time.start_at {
         wsp_replay::wait_until(at, &clock, &stop).await;
@@ -85,10 +100,9 @@ async fn replayed(
 
 /// Says where a start goes on, and what may be repeated.
 fn tell(start: &Start, is_strict: bool) {
-    match start.folder() {
-        Some(folder) => note(format_args!(
-            "state {}: {} events answered before; a crash repeats {} at most",
-            folder.display(),
+    match start.state() {
+        Some(state) => note(format_args!(
+            "state {state}: {} events answered before; a crash repeats {} at most",
             grouped(start.before()),
             grouped(start.bound())
         )),
@@ -139,11 +153,7 @@ fn report(args: &ReplayArgs, summary: &Value) -> Result<(), Failure> {
     say(text)
 }
 
-fn start_outcome(start: &Start) -> Outcome {
-    Outcome { totals: Totals::default(), before: start.before(), error: None }
-}
-
-fn summary(outcome: &Outcome, stats: &PushStats, took: Duration) -> Value {
+fn summary(outcome: &Outcome, shown: Option<&str>, stats: &PushStats, took: Duration) -> Value {
     let Outcome { totals, before, error } = outcome;
     let time = |time: Option<wsp::time::Micros>| time.map(|time| time.to_string());
     let counts = stats.counts();
@@ -156,6 +166,7 @@ fn summary(outcome: &Outcome, stats: &PushStats, took: Duration) -> Value {
     };
     json!({
         "ended": ended,
+        "state": shown,
         "answered_before": before,
         "answered": totals.answered,
         "accepted": totals.accepted,

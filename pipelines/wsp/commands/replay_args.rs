@@ -14,7 +14,7 @@ mod watch;
 use std::path::PathBuf;
 
 use clap::Args;
-use wsp_replay::{Error, InputSpec, Options};
+use wsp_replay::{Error, InputSpec, Options, Place};
 
 use auth::AuthArgs;
 use delivery::DeliveryArgs;
@@ -107,7 +107,7 @@ impl ReplayArgs {
             pacing: time.pacing(rate.is_some())?,
             rate,
             dead_letter: delivery.dead_letter.clone(),
-            state: state.state.clone(),
+            state: state.place()?,
             fresh: state.fresh,
             save_every: state.save_every,
             flags: [rows.pinned(), requests.pinned(), time.pinned(), self.sources.pinned(&self.named)].concat(),
@@ -118,4 +118,9 @@ impl ReplayArgs {
         let plain = self.inputs.iter().map(|input| Ok(InputSpec::plain(input)));
         plain.chain(self.named.iter().map(|text| InputSpec::named(text))).collect()
     }
+}
+
+/// Where a secret is.
+fn place(variable: Option<&String>, file: Option<&PathBuf>) -> Option<Place> {
+    variable.cloned().map(Place::Variable).or_else(|| file.cloned().map(Place::File))
 }

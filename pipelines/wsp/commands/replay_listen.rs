@@ -23,6 +23,8 @@ pub(crate) struct Desk {
     pub(crate) stats: PushStats,
     /// Events that earlier starts had answered.
     pub(crate) before: u64,
+    /// Where the state is, without secrets; a replay of standard input has none.
+    pub(crate) state: Option<String>,
     pub(crate) clock: SystemClock,
     /// When the replay was started.
     pub(crate) began: Duration,
@@ -46,6 +48,7 @@ impl Desk {
         let seconds = now.saturating_sub(self.began).as_secs_f64();
         let outage = self.stats.gate_down_since().map(|since| now.saturating_sub(since).as_secs_f64());
         json!({
+            "state": self.state,
             "answered_before": self.before,
             "answered": answered,
             "accepted": accepted,

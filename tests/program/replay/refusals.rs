@@ -3,6 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use wsp::clock::{Clock, SystemClock};
+
 use super::{Folder, Intake, at, lines};
 use crate::kit::live::nap;
 use crate::kit::process::free_port;
@@ -63,6 +65,26 @@ fn a_call_that_means_nothing_is_refused_before_anything_is_sent() {
         ),
         (&["-", "--time", "at"], "--format"),
         (&["-", "--format", "csv", "--time", "at", "--state", "s"], "--state"),
+        (
+            &["a.jsonl", "--time", "at", "--state", "postgres://wsp:hunter2@127.0.0.1:1/d"],
+            "--state: it holds a password, which all users of this machine can see; leave it out, and name it by \
+             --state-password-env VARIABLE or --state-password-file FILE",
+        ),
+        (&["a.jsonl", "--time", "at", "--state", "postgresql://wsp@h/d?password=hunter2"], "it holds a password"),
+        (
+            &["a.jsonl", "--time", "at", "--state", "postgres://wsp@h/d?sslmode=hunter2"],
+            "--state: sslmode: it has to be",
+        ),
+        (
+            &["a.jsonl", "--time", "at", "--state", "postgres://wsp@h/d", "--state-password-env", "WSP_NO_SUCH"],
+            "--state-password-env: the environment has no variable WSP_NO_SUCH",
+        ),
+        (
+            &["a.jsonl", "--time", "at", "--state", "s", "--state-password-file", "secret"],
+            "--state-password-file: it goes with --state postgres://USER@HOST/DATABASE",
+        ),
+        (&["a.jsonl", "--time", "at", "--state-password-file", "secret"], "--state <PLACE>"),
+        (&["-", "--format", "csv", "--time", "at", "--state", "postgres://wsp@h/d"], "--state: standard input"),
     ] {
         let (code, err, events) = refused(&file, args);
         let fails = if words.contains("b.log") { Some(1) } else { Some(2) };
@@ -115,8 +137,22 @@ fn an_intake_that_comes_back_is_waited_for() {
 }
 
 #[test]
+fn a_database_that_is_not_there_ends_it_in_bounded_time() {
+    let state = format!("postgres://wsp@127.0.0.1:{}/d", free_port());
+    let clock = SystemClock::new();
+    let (code, err, came) = refused(
+        &[("a.jsonl", &lines(0..3)), ("password", "hunter2")],
+        &["a.jsonl", "--time", "at", "--state", &state, "--state-password-file", "password"],
+    );
+    assert!(code == Some(1) && came == 0, "{code:?} {came} {err}");
+    assert!(err.contains("--state: the checkpoint database: ") && !err.contains("hunter2"), "{err}");
+    assert!(clock.now() < Duration::from_mins(1));
+}
+
+#[test]
 fn a_file_of_flags_is_refused_by_its_key() {
     for (text, words) in [
+        ("state: postgres://wsp:hunter2@h/d", "--state: it holds a password"),
         ("to: [", "--config: r.yaml: it is no YAML"),
         ("time:", "--config: r.yaml: time has no value"),
         ("speedups: 1", "--speedups"),

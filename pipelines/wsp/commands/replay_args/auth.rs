@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use wsp_replay::{Auth, ClientCredentials, Error, Grant, HttpProxy, Place, Target, proxy};
+use wsp_replay::{Auth, ClientCredentials, Error, Grant, HttpProxy, Target, proxy};
+
+use super::place;
 
 /// No proxy, whatever the environment says.
 const DIRECT: &str = "none";
@@ -121,10 +123,6 @@ impl AuthArgs {
             },
         }
     }
-}
-
-fn place(variable: Option<&String>, file: Option<&PathBuf>) -> Option<Place> {
-    variable.cloned().map(Place::Variable).or_else(|| file.cloned().map(Place::File))
 }
 
 /// The variable by which curl would use a proxy for the target.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use wsp::deliver::{ClientFiles, TlsFiles};
 use wsp_replay::{
-    AnswerPath, BatchForm, Batching, Error, Flag, HeaderName, Login, Packing, Place, Target, Template, id_header,
+    AnswerPath, BatchForm, Batching, Error, Flag, HeaderName, Login, Packing, Target, Template, id_header,
 };
 
+use super::place;
 use super::values::{duration, size};
 
 // What requests are like.
@@ -143,13 +144,11 @@ impl RequestArgs {
     }
 
     fn logins(&self) -> Vec<Login> {
-        let place = |variable: &Option<String>, file: &Option<PathBuf>| {
-            variable.clone().map(Place::Variable).or_else(|| file.clone().map(Place::File))
-        };
         [
-            place(&self.bearer_env, &self.bearer_file).map(Login::Bearer),
-            place(&self.basic_env, &self.basic_file).map(Login::Basic),
-            place(&self.api_key_env, &self.api_key_file).map(|key| Login::Key(self.api_key_header.clone(), key)),
+            place(self.bearer_env.as_ref(), self.bearer_file.as_ref()).map(Login::Bearer),
+            place(self.basic_env.as_ref(), self.basic_file.as_ref()).map(Login::Basic),
+            place(self.api_key_env.as_ref(), self.api_key_file.as_ref())
+                .map(|key| Login::Key(self.api_key_header.clone(), key)),
         ]
         .into_iter()
         .flatten()
