@@ -185,7 +185,9 @@ impl PreparedOutput {
         OutputFiles { output_id: output_id.clone(), files: files.collect() }
     }
 
-    pub(super) fn frame(&self) -> OutputFrame {
+    /// What its rows are framed by.
+    #[must_use]
+    pub fn frame(&self) -> OutputFrame {
         OutputFrame {
             output_id: self.view.output_id.clone(),
             primary_key: self.primary_key.clone(),

@@ -11,6 +11,7 @@ mod framing;
 mod golden_bodies;
 #[path = "../kit/mod.rs"]
 mod kit;
+mod lane_reading;
 mod lane_settings;
 mod lanes;
 mod reading;
