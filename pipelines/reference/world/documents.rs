@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use wsp_world::model::{Hex32, Hex64, Micros, ScenarioId, WorldKey};
 
-use super::{WorldError, WorldSpec};
+use super::spec::{WorldError, WorldSpec};
 
 /// The outputs' catalogue that a world of ours belongs to; its digest stands in the pack manifest.
 pub const CATALOGUE: &str = include_str!("../../../config/oracle/engine_outputs.catalogue.yaml");

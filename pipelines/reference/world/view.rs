@@ -14,10 +14,10 @@ use parquet::schema::types::ColumnPath;
 use wsp::random::Random;
 use wsp_world::model::Micros;
 
-use super::WorldError;
 use super::columns::Table;
 use super::documents::ViewStats;
 use super::rows::{Arrival, FlowEvent};
+use super::spec::WorldError;
 
 /// A row with its time and its unique key.
 pub(super) trait Timed: Copy {
