@@ -1,14 +1,13 @@
-//! The one lexer of JSON (RFC 8259), for readers that must neither build a tree nor convert a number.
+//! The one lexer of JSON (RFC 8259), for readers that must not build a tree or convert a number.
 //!
 //! ```text
-//! text ──Lexer──► object · array · string · scalar     checked, borrowed, each value visited by the caller
-//!             └─► token after token                    for who keeps the grammar's state himself
+//! text ──Lexer──► object · array · string · scalar     checked and borrowed; the caller visits each value
+//!             └─► single tokens                        for callers that track the grammar's state themselves
 //! ```
 //!
-//! It is strict: no other white space, no comments, no trailing commas, no `NaN`. Nesting is bounded, so that a hostile
-//! text can't exhaust the stack. Nothing is decided that readers differ in: the caller gets each key in its order, so he sees
-//! those that stand twice, and each number as its digits stand there. Nothing is allocated but a string that has escapes,
-//! when it is unescaped.
+//! The lexer is strict: no other white space, comments, trailing commas or `NaN`. Nesting is bounded, so that hostile
+//! text can't exhaust the stack. The lexer leaves open what JSON readers treat differently: the caller gets all keys in order,
+//! duplicates included, and each number as its digits. Only unescaping a string that has escapes allocates.
 
 use std::borrow::Cow;
 
@@ -29,9 +28,9 @@ pub enum Scalar<'a> {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number without point and exponent, of any length, as its digits stand there.
+    /// A number of any length without point and exponent, as its digits.
     Integer(&'a str),
-    /// Any other number, as it stands there.
+    /// Any other number, as its text.
     Float(&'a str),
 }
 
@@ -46,7 +45,7 @@ pub enum Token<'a> {
     Scalar(Scalar<'a>),
 }
 
-/// What stands between a string's quotes. Each of its escapes is one of JSON's.
+/// The text between a string's quotes. Its escapes are valid, but may be half a surrogate pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text<'a> {
     raw: &'a str,
@@ -59,7 +58,7 @@ pub struct Text<'a> {
 pub struct Lexer<'a> {
     text: &'a str,
     at: usize,
-    /// How many objects and arrays may still be opened within each other.
+    /// How many more levels may be opened.
     depth: u32,
 }
 
@@ -81,13 +80,13 @@ impl<'a> Lexer<'a> {
         Ok(Self::new(text, depth))
     }
 
-    /// How many bytes were read.
+    /// The number of bytes read so far.
     #[must_use]
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// What was read since byte `from`.
+    /// The text read since byte `from`.
     #[must_use]
     pub fn read_since(&self, from: usize) -> &'a str {
         &self.text[from..self.at]
@@ -111,21 +110,21 @@ impl<'a> Lexer<'a> {
         0
     }
 
-    /// Finds that only white space is left.
+    /// Checks that only white space is left.
     ///
     /// # Errors
     ///
-    /// If there is more.
+    /// If anything else is left.
     pub fn end(&mut self) -> Result<(), Fault> {
         self.peek();
         if self.at == self.text.len() { Ok(()) } else { Err(self.fault("text after the value")) }
     }
 
-    /// Reads an object; `member` gets each key with the lexer standing before its value, which it has to read.
+    /// Reads an object. It calls `member` with each key; `member` has to read the key's value.
     ///
     /// # Errors
     ///
-    /// If there is none, if it is nested too deeply, and those of `member`.
+    /// If there is no object or it is nested too deeply; any error of `member`.
     #[inline]
     pub fn object(&mut self, mut member: impl FnMut(&mut Self, Text<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
         self.open(b'{', "'{' was expected")?;
@@ -144,11 +143,11 @@ impl<'a> Lexer<'a> {
         self.expect(b'}', "',' or '}' was expected")
     }
 
-    /// Reads an array; `item` is called before each item, which it has to read.
+    /// Reads an array. It calls `item` before each item; `item` has to read it.
     ///
     /// # Errors
     ///
-    /// If there is none, if it is nested too deeply, and those of `item`.
+    /// If there is no array or it is nested too deeply; any error of `item`.
     #[inline]
     pub fn array(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
         self.open(b'[', "'[' was expected")?;
@@ -237,10 +236,10 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    /// Goes on to the next quote, backslash or control character, eight bytes at a time: strings are most of a body.
+    /// Skips to the next quote, backslash or control character, eight bytes at a time: most of a body is strings.
     fn skip_plain(&mut self) {
         const ONES: u64 = u64::MAX / 255;
-        // The high bit of each byte that is below `n`; only the lowest bit set is sure, which is the one that is used.
+        // The high bit of each byte that is below `n`. Only the lowest bit that is set is reliable; only that one is used.
         let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & (ONES * 0x80);
         let bytes = self.text.as_bytes();
         while let Some(Ok(chunk)) = bytes.get(self.at..self.at + 8).map(<[u8; 8]>::try_from) {
@@ -259,7 +258,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Goes past an escape. Halves of surrogate pairs are found when it is unescaped.
+    /// Skips an escape. Unescaping finds halves of surrogate pairs.
     fn escape(&mut self) -> Result<(), Fault> {
         let behind = &self.text.as_bytes()[self.at + 1..];
         self.at += match behind {
@@ -316,17 +315,17 @@ impl<'a> Lexer<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// It as it stands there, with its escapes.
+    /// The text with its escapes.
     #[must_use]
     pub fn raw(self) -> &'a str {
         self.raw
     }
 
-    /// What it says; borrowed where it has no escape.
+    /// The text without escapes; borrowed where it had none.
     ///
     /// # Errors
     ///
-    /// If it holds half a surrogate pair, which is no text.
+    /// If it has half a surrogate pair.
     #[inline]
     pub fn unescaped(self) -> Result<Cow<'a, str>, Fault> {
         if !self.is_escaped {
@@ -336,7 +335,7 @@ impl<'a> Text<'a> {
         self.decode(|piece| out.push_str(piece)).map(|()| Cow::Owned(out))
     }
 
-    /// Finds that it says something, without making it.
+    /// Checks that it can be unescaped, without doing so.
     ///
     /// # Errors
     ///

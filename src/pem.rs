@@ -10,19 +10,19 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Why a file can't be used.
+/// Why a PEM file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
     /// It can't be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is PEM, if anything, without what is looked for.
+    /// It has no such item.
     #[error("it holds no {0} in PEM")]
     Missing(&'static str),
     /// Its PEM is broken.
     #[error("it is no PEM")]
     Broken,
-    /// A certificate that can be no root.
+    /// One of its certificates can't be a root.
     #[error("a certificate can't be trusted: {0}")]
     Untrusted(rustls::Error),
 }

@@ -171,7 +171,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(text: &'a str) -> Self {
-        // Levels are counted here, where the path to the one too many is known.
+        // `to` counts the levels itself, because only it knows the path for the error.
         Self { lexer: Lexer::new(text, 0), levels: Vec::new() }
     }
 

@@ -52,7 +52,7 @@ fn members<'a>(text: &'a str, wanted: &[String], found: &mut [Option<Found<'a>>]
     lexer.object(|lexer, key| {
         let key = key.unescaped()?;
         let Some(place) = wanted.iter().position(|name| *name == key) else { return check(lexer) };
-        // Readers differ in which of two they take, and the event's identity hangs on it.
+        // JSON readers differ in which duplicate they take, and the event's identity depends on the value.
         if found[place].replace(value(lexer)?).is_some() {
             return Err(lexer.fault("a key whose value is read stands twice"));
         }
@@ -61,7 +61,7 @@ fn members<'a>(text: &'a str, wanted: &[String], found: &mut [Option<Found<'a>>]
     lexer.end()
 }
 
-/// Reads a value that nobody wants.
+/// Checks a value that is not wanted.
 fn check(lexer: &mut Lexer<'_>) -> Result<(), Fault> {
     match lexer.peek() {
         b'{' => lexer.object(|lexer, key| {
@@ -74,7 +74,7 @@ fn check(lexer: &mut Lexer<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Reads a value as what a key may be made of.
+/// Reads a wanted value.
 fn value<'a>(lexer: &mut Lexer<'a>) -> Result<Found<'a>, Fault> {
     let first = lexer.peek();
     let from = lexer.at();
@@ -93,8 +93,8 @@ fn value<'a>(lexer: &mut Lexer<'a>) -> Result<Found<'a>, Fault> {
     })
 }
 
-/// Reads a number or word. `1e999` is JSON, and infinity to who reads doubles, as IG does. Integers are read whole, at any
-/// length.
+/// Reads a number or word. `1e999` is JSON, but readers of doubles, such as IG, take it for infinity. Integers of any length are
+/// exact.
 fn scalar<'a>(lexer: &mut Lexer<'a>) -> Result<Scalar<'a>, Fault> {
     let scalar = lexer.scalar()?;
     if let Scalar::Float(number) = scalar {
