@@ -77,16 +77,16 @@ impl Live {
     pub fn lines(&self) -> String {
         let outputs = self.run.outputs.iter().map(|output| output.view.batches(Scan::new())).collect();
         block_on(async {
-            let (mut lines, mut chunks) = (String::new(), std::pin::pin!(merge(outputs).frame(self.run.framer())));
+            let (mut lines, mut chunks) = (Vec::new(), std::pin::pin!(merge(outputs).frame(self.run.framer())));
             while let Some(chunk) = chunks.next().await {
                 for Event { order_key, body, .. } in &chunk.unwrap() {
                     let text = std::str::from_utf8(body).unwrap();
                     let envelope: Value = serde_json::from_slice(body).unwrap();
                     let (time, id) = (&envelope["ts_utc"], &envelope["event_id"]);
-                    lines += &format!("{{\"time\":{time},\"key\":\"{order_key}\",\"id\":{id},\"body\":{text}}}\n");
+                    lines.push(format!(r#"{{"time":{time},"key":"{order_key}","id":{id},"body":{text}}}"#));
                 }
             }
-            lines
+            lines.join("\n")
         })
     }
 

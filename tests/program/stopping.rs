@@ -263,7 +263,7 @@ impl Away {
 
     /// Starts the program, and stops it while it waits for the store. Its log until then, its exit code, stdout, and how long it took
     /// to end.
-    fn stopped(&self, stage: &Stage, args: &[&str]) -> (String, Option<i32>, String, Duration) {
+    fn stopped(stage: &Stage, args: &[&str]) -> (String, Option<i32>, String, Duration) {
         let mut command = stage.wsp(args);
         command.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
         let (clock, mut running) = (SystemClock::new(), Running::spawn(stage, "away", &mut command));
@@ -287,7 +287,7 @@ fn a_store_that_is_away_is_named_at_once_and_a_stop_ends_the_wait() {
         let (away, gate) = (Away::new(silent), CaptureGate::admitting());
         let stage = Stage::golden(&gate.url);
         stage.profile(&gate.url, |profile| profile["wiring"]["object_store"] = away.store("s3://world/wsp"));
-        let (log, code, out, took) = away.stopped(&stage, args);
+        let (log, code, out, took) = Away::stopped(&stage, args);
         let line = log.lines().find(|line| line.contains("the store does not answer")).unwrap();
         for word in ["WARN", &away.endpoint, "s3://world/wsp/", "until"] {
             assert!(line.contains(word), "{word}: {line}");
@@ -308,7 +308,7 @@ fn a_run_that_is_stopped_while_its_world_is_away_is_stopped_and_not_failed() {
         profile["wiring"]["object_store"] = away.store(&root);
         profile["wiring"]["oracle_stream_view_root"] = json!("s3://world/views");
     });
-    let (log, code, out, _) = away.stopped(&stage, &["run", "--profile", "profile.yaml"]);
+    let (log, code, out, _) = Away::stopped(&stage, &["run", "--profile", "profile.yaml"]);
     let verdict: Value = serde_json::from_str(out.trim()).unwrap_or_else(|_| panic!("{out} {log}"));
     assert_eq!((code, &verdict["reason"]), (Some(3), &json!("RUN_STOPPED")), "{verdict}");
     assert_eq!(gate.heard(), 0);
