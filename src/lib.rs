@@ -82,14 +82,15 @@
 //! # }
 //! ```
 //!
+//! What starts a run can be a message: [`feed`] reads folders, topics of Kafka and streams of Kinesis and commits what is settled.
 //! `examples/small_producer.rs` reads files and keeps cursors as well; `pipelines/world/producer.rs` is the chain of a
 //! whole platform.
 //!
 //! # Features
 //!
 //! None is on by default. `tls`: https addresses. `postgres`: checkpoints in Postgres. `s3`: objects on S3 and its likes, beside
-//! local ones. `parquet`: cells of Arrow columns as JSON, the types that Parquet columns are read as, pages and event times of
-//! Parquet files; `brotli`: of files packed with Brotli too.
+//! local ones. `kafka`, `kinesis`: feeds of topics and streams, beside folders ([`feed`]). `parquet`: cells of Arrow columns as JSON,
+//! the types that Parquet columns are read as, pages and event times of Parquet files; `brotli`: of files packed with Brotli too.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]

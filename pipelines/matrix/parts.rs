@@ -46,7 +46,7 @@ async fn topic<C>(m: &Matrix<C>) -> Seen {
                 "Create it, or correct CONTROL_BUS_TOPIC, or CONTROL_BUS_STREAM where the bus is Kinesis.",
             ),
             Ok(parts) => Seen::green(format!("{} has {parts} {}", m.profile.topic, probe.counted())),
-            Err(refusal) => Seen::refused(&refusal),
+            Err(error) => Seen::refused(&Refusal::from(error)),
         },
         ControlTopic::Folder(folder) => match tokio::fs::read_dir(folder).await {
             Ok(_) => Seen::green("the folder can be read"),

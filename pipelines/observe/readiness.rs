@@ -16,6 +16,7 @@ use wsp::clock::Clock;
 use wsp::store::ObjectStore;
 use wsp_world::checkpoint::LeaseState;
 use wsp_world::ig::IgProbe;
+use wsp_world::model::Refusal;
 use wsp_world::ready;
 use wsp_world::telemetry::Telemetry;
 
@@ -117,7 +118,7 @@ impl<C: Clock> Readiness<C> {
             ControlTopic::Remote(probe) => match probe.look(PATIENCE).await {
                 Ok(0) => Err("the topic does not exist".to_owned()),
                 Ok(parts) => Ok(format!("{parts} {}", probe.counted())),
-                Err(refusal) => Err(refusal.to_string()),
+                Err(error) => Err(Refusal::from(error).to_string()),
             },
         }
     }

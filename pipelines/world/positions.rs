@@ -58,7 +58,7 @@ pub fn shard_positions<C: Clock + std::fmt::Debug>(
     wiring: &KinesisWiring,
     active: Option<&PlatformRunId>,
     clock: C,
-) -> Result<Arc<dyn ShardPositions>, Refusal> {
+) -> Result<Arc<dyn ShardPositions<Error = Refusal>>, Refusal> {
     let scope = readers_scope(&profile.topic, profile.lane, wiring, active);
     Ok(match &profile.checkpoint.backend {
         CheckpointBackend::File { root } => Arc::new(InFiles(FileShards::new(&run_scoped(root, active), &scope))),
@@ -84,6 +84,8 @@ struct InFiles(FileShards);
 struct InPostgres<C>(PostgresShards<C>);
 
 impl ShardPositions for InFiles {
+    type Error = Refusal;
+
     fn load(&self) -> BoxFuture<'_, Result<Vec<ShardPosition>, Refusal>> {
         self.0.load().boxed()
     }
@@ -95,6 +97,8 @@ impl ShardPositions for InFiles {
 
 #[cfg(feature = "postgres")]
 impl<C: Clock> ShardPositions for InPostgres<C> {
+    type Error = Refusal;
+
     fn load(&self) -> BoxFuture<'_, Result<Vec<ShardPosition>, Refusal>> {
         self.0.load().boxed()
     }

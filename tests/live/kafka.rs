@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use wsp::clock::SystemClock;
-use wsp_world::model::{Reason, Secret};
+use wsp_world::model::{Reason, Refusal, Secret};
 use wsp_world::ready::{FeedCounts, Incoming, KafkaFeed, KafkaOptions, SaslMechanism, SecurityProtocol, Settlement};
 
 use crate::servers::kafka::{IAM, Kafka, PASSWORD, USER};
@@ -34,7 +34,7 @@ fn ready(topic: &str, digit: char) -> Vec<u8> {
 }
 
 fn digit(incoming: &Incoming) -> char {
-    incoming.ready.payload.message_id.as_str().chars().next().unwrap()
+    incoming.message.payload.message_id.as_str().chars().next().unwrap()
 }
 
 fn partition(incoming: &Incoming) -> i32 {
@@ -60,6 +60,11 @@ async fn take(feed: &mut KafkaFeed) -> Incoming {
     tokio::time::timeout(WAIT, feed.next()).await.expect("a READY").unwrap().unwrap()
 }
 
+/// The next item, which is an error, as the program reports it.
+async fn refused(feed: &mut KafkaFeed) -> Refusal {
+    tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err().into()
+}
+
 async fn leave(feed: KafkaFeed) {
     let closed = feed.closed();
     drop(feed);
@@ -74,7 +79,7 @@ async fn from_no_topic_to_a_restart() {
     let (group, topic) = names("flow");
     let options = impatient(&kafka.bootstrap, &group, &topic);
     let mut feed = open(options.clone());
-    assert_eq!(feed.probe().look(WAIT).await, Ok(0));
+    assert_eq!(feed.probe().look(WAIT).await.unwrap(), 0);
     assert!(tokio::time::timeout(Duration::from_secs(3), feed.next()).await.is_err(), "no topic is no error");
     kafka.create(&topic, 3).await;
     kafka.publish(&topic, 0, None);
@@ -98,8 +103,8 @@ async fn from_no_topic_to_a_restart() {
     seen.sort_unstable();
     let expected = [("0/2", 'a'), ("0/4", 'a'), ("2/1", 'c')];
     assert_eq!(seen, expected.map(|(place, digit)| (format!("{topic}/{place}"), digit)));
-    assert_eq!(feed.probe().look(WAIT).await, Ok(3));
-    assert_eq!(feed.counts(), FeedCounts { ready: 4, other: 2, invalid: 2 });
+    assert_eq!(feed.probe().look(WAIT).await.unwrap(), 3);
+    assert_eq!(feed.counts(), FeedCounts { given: 4, other: 2, invalid: 2 });
     leave(feed).await;
     assert_eq!(kafka.committed(&group, &topic, 0), Some(5));
     assert_eq!(kafka.committed(&group, &topic, 2), Some(2));
@@ -244,7 +249,7 @@ async fn login_over_tls_by_every_mechanism() {
         let wrong = Some(Secret::new("not-the-password"));
         for once in [true, false] {
             let mut feed = open(KafkaOptions { mechanism, password: wrong.clone(), once, ..options.clone() });
-            let refusal = tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err();
+            let refusal = refused(&mut feed).await;
             assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
             let text = refusal.to_string();
             assert!(text.contains("KAFKA_SASL_PASSWORD") && !text.contains("not-the-password"), "{text}");
@@ -253,7 +258,7 @@ async fn login_over_tls_by_every_mechanism() {
         }
     }
     let mut feed = open(KafkaOptions { ca_location: None, ..options });
-    let refusal = tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err();
+    let refusal = refused(&mut feed).await;
     assert_eq!(refusal.reason, Reason::ControlTopicUnreachable, "an unknown certificate is not trusted");
     assert!(refusal.detail.to_lowercase().contains("certificate"), "{refusal}");
 }
@@ -293,7 +298,7 @@ async fn the_iam_login_of_msk_is_signed_and_renewed() {
         let incoming = take(&mut feed).await;
         assert_eq!(digit(&incoming), round, "nothing came twice");
         incoming.settle(Settlement::Verdict);
-        assert_eq!(feed.probe().look(WAIT).await, Ok(1));
+        assert_eq!(feed.probe().look(WAIT).await.unwrap(), 1);
         tokio::time::sleep(Duration::from_secs(9)).await;
     }
     leave(feed).await;
@@ -309,7 +314,7 @@ async fn the_iam_login_of_msk_is_signed_and_renewed() {
     // Signed for another region, so refused; the error says what to compare, and no key.
     for once in [true, false] {
         let mut feed = open(KafkaOptions { aws_region: Some("us-west-2".to_owned()), once, ..options.clone() });
-        let refusal = tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err();
+        let refusal = refused(&mut feed).await;
         assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
         let text = refusal.to_string();
         assert!(text.contains("KAFKA_AWS_REGION") && !text.contains("wsp-live-secret"), "{text}");
@@ -340,7 +345,7 @@ async fn a_login_that_is_refused_in_mid_service_ends_the_feed_after_a_while() {
     kafka.stop();
     kafka.change_password();
     kafka.start();
-    let refusal = tokio::time::timeout(WAIT, feed.next()).await.unwrap().unwrap().unwrap_err();
+    let refusal = refused(&mut feed).await;
     assert_eq!(refusal.reason, Reason::ControlTopicUnreachable);
     assert!(refusal.detail.contains("lost: ") && refusal.detail.contains("KAFKA_SASL_PASSWORD"), "{refusal}");
     assert!(feed.next().await.is_none());

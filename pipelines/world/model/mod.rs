@@ -10,9 +10,7 @@ pub mod json;
 pub mod lane;
 pub mod names;
 pub mod reason;
-pub mod shard;
 mod stages;
-pub mod topic;
 
 pub use after::{After, Bus};
 pub use check::{Check, CheckList, Verdict};
@@ -22,8 +20,7 @@ pub use identity::{Hex32, Hex64, IdentityError, OutputId, PIN_NAMES, Pin, Platfo
 pub use lane::{Lane, LaneKey, Lanes};
 pub use names::Names;
 pub use reason::{Place, Reason, Refusal};
-pub use shard::{SequenceNumber, ShardError, ShardId, ShardPosition};
-pub use topic::TopicPlace;
+pub use wsp::feed::{SequenceNumber, ShardError, ShardId, ShardPosition, TopicPlace};
 pub use wsp::http_url::{HttpUrl, HttpUrlError};
 pub use wsp::secret::Secret;
 pub use wsp::time::Micros;

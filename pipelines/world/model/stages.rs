@@ -4,6 +4,7 @@
 //! RowBatch: merge · Event: pace, push · Position: checkpoint · Refusal: whatever ends a stage
 //! ```
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +74,12 @@ impl Place for Position {
 
     fn seq(&self) -> u64 {
         self.seq
+    }
+}
+
+impl From<Infallible> for Refusal {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -1,140 +1,127 @@
 //! READY: the permission to stream one run, taken from the control topic.
 //!
 //! ```text
-//! file, Kafka, Kinesis ──► Incoming { ready, source, ticket } ──► a verdict ──ticket──► feed
+//! a feed of the stages ──message::parse──► Incoming { message: Ready, source, ticket } ──► a verdict ──ticket──► feed
+//!                  └─ FeedError ──► Refusal
 //! ```
 //!
-//! READY is at-least-once. A feed offers each message until its ticket reports a verdict; a deferred message
-//! comes again later and delays no other.
-//!
-//! A feed that has lost its topic for good (for example because its credentials are refused) yields an error and ends.
-//! It logs errors that may pass and retries.
+//! The feeds themselves (files, Kafka, Kinesis) are those of [`wsp::feed`]. Here is what READY means to them: which messages are
+//! one, what its place on the topic is called, and which reasons of the platform their errors have.
 
-mod brokers;
-mod file;
-#[cfg(feature = "kafka")]
-mod kafka;
-#[cfg(feature = "kinesis")]
-mod kinesis;
 pub mod message;
-mod positions;
-mod probe;
 pub mod publish;
+mod refusal;
 
-#[cfg(test)]
-#[cfg(all(feature = "kafka", feature = "kinesis"))]
-mod contract;
+use std::path::Path;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use wsp::feed::{Decode, Decoded, Message, Raw};
 
-use tokio::sync::mpsc;
-
-pub use brokers::{BootstrapServers, BootstrapServersError, SaslMechanism, SecurityProtocol};
-pub use file::{FileFeed, FileFeedOptions, read_message};
-#[cfg(feature = "kafka")]
-pub use kafka::{KafkaFeed, KafkaOptions};
-#[cfg(feature = "kinesis")]
-pub use kinesis::{KinesisFeed, KinesisOptions};
 pub use message::{Parsed, Ready};
-pub use positions::{ShardPositions, Unkept};
-pub use probe::Probe;
 pub use publish::{Outgoing, Published};
-pub use wsp::feed::Settlement;
+#[cfg(feature = "kafka")]
+pub use wsp::feed::KafkaOptions;
+#[cfg(feature = "kinesis")]
+pub use wsp::feed::KinesisOptions;
+pub use wsp::feed::{
+    BootstrapServers, FeedCounts, FeedError, FileFeedOptions, Met, Probe, SaslMechanism, SecurityProtocol, Settlement,
+    ShardPositions, Source, Unkept,
+};
 
-use crate::model::TopicPlace;
+/// A READY with the way to settle it.
+pub type Incoming = wsp::feed::Incoming<Ready>;
 
-/// Where a message stood on the control topic.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Source {
-    /// The topic.
-    pub topic: String,
-    /// Its partition, or shard; `None` on the file control bus.
-    pub partition: Option<TopicPlace>,
-    /// Its offset, or sequence number; `None` on the file control bus.
-    pub offset: Option<TopicPlace>,
-    /// How to name the message to a person: a file, or topic/partition/offset, or stream/shard/sequence number.
-    pub name: String,
-}
+/// READYs from the file control bus: one JSON file each, in `<root>/<topic>/`.
+pub type FileFeed<C> = wsp::feed::FileFeed<Ready, C>;
 
-/// What a feed has met.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FeedCounts {
-    /// READYs given out, repetitions included.
-    pub ready: u64,
-    /// Messages of other topics or kinds.
-    pub other: u64,
-    /// Messages that can't be read as one.
-    pub invalid: u64,
-}
+/// READYs from Kafka.
+#[cfg(feature = "kafka")]
+pub type KafkaFeed = wsp::feed::KafkaFeed<Ready>;
 
-/// A feed's counts, readable while and after it is streamed. Clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct Met(Arc<Mutex<FeedCounts>>);
+/// READYs from a Kinesis stream, whose positions are kept beside the checkpoints.
+#[cfg(feature = "kinesis")]
+pub type KinesisFeed<E = crate::model::Refusal> = wsp::feed::KinesisFeed<Ready, E>;
 
-impl Met {
-    /// What was met so far.
-    #[must_use]
-    pub fn counts(&self) -> FeedCounts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, add: impl FnOnce(&mut FeedCounts)) {
-        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// Reads one message. Whatever is not a READY is counted, logged and passed over. `name` says where it stood.
-fn look_at(bytes: &[u8], topic: &str, name: &str, met: &Met) -> Option<Ready> {
-    match message::parse(bytes, topic) {
-        Ok(Parsed::Ready(ready)) => return Some(*ready),
-        Ok(Parsed::Other { topic, kind, why }) => {
-            met.note(|met| met.other += 1);
-            tracing::info!(at = name, %topic, kind, %why, "a message that is not for us is passed over");
-        }
-        Err(error) => {
-            met.note(|met| met.invalid += 1);
-            tracing::warn!(at = name, %error, "a message that can't be read is passed over");
-        }
-    }
-    None
-}
-
-impl wsp::feed::Message for Ready {
+impl Message for Ready {
     fn is_same(&self, other: &Self) -> bool {
         self.payload.message_id == other.payload.message_id
     }
 }
 
-/// Settlements on their way to a feed, by ticket.
-type Desk = (mpsc::UnboundedSender<(u64, Settlement)>, mpsc::UnboundedReceiver<(u64, Settlement)>);
+impl Decode for Ready {
+    const MAX_BYTES: usize = message::MAX_BYTES;
 
-/// A READY with the way to settle it. Dropped unsettled, it comes again after a restart.
-#[derive(Debug)]
-pub struct Incoming {
-    /// The message.
-    pub ready: Ready,
-    /// Where it stood.
-    pub source: Source,
-    ticket: Ticket,
+    fn decode(raw: &Raw<'_>) -> Decoded<Self> {
+        let at = raw.name;
+        match message::parse(raw.payload, raw.topic) {
+            Ok(Parsed::Ready(ready)) => Decoded::Message(*ready),
+            Ok(Parsed::Other { topic, kind, why }) => {
+                tracing::info!(at, %topic, kind, %why, "a message that is not for us is passed over");
+                Decoded::Other
+            }
+            Err(error) => {
+                tracing::warn!(at, %error, "a message that can't be read is passed over");
+                Decoded::Invalid
+            }
+        }
+    }
 }
 
-#[derive(Debug)]
-struct Ticket {
-    id: u64,
-    desk: mpsc::UnboundedSender<(u64, Settlement)>,
+/// Reads a message's file, at most one byte more than the largest that is accepted.
+///
+/// # Errors
+///
+/// Why the file can't be read.
+pub fn read_message(path: &Path) -> Result<Vec<u8>, String> {
+    wsp::feed::read_file(path, message::MAX_BYTES).map_err(|error| error.to_string())
 }
 
-impl Incoming {
-    /// A READY that no feed gave out; nobody hears of its settlement.
-    #[must_use]
-    pub fn by_hand(ready: Ready, source: Source) -> Self {
-        let (desk, _) = mpsc::unbounded_channel();
-        Self { ready, source, ticket: Ticket { id: 0, desk } }
+#[cfg(test)]
+mod tests {
+    use wsp::clock::SystemClock;
+
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../../../tests/golden/ready/message.json");
+    const TOPIC: &str = "fp.bus.control.v1";
+
+    #[tokio::test]
+    async fn what_is_no_ready_is_passed_over_and_counted() {
+        let other_kind = GOLDEN.replace("\"READY\"", "\"RUN_CLOSED\"");
+        let other_topic = GOLDEN.replace(TOPIC, "fp.bus.other.v1");
+        let huge = format!("{GOLDEN}{}", " ".repeat(message::MAX_BYTES));
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join(TOPIC);
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in [
+            ("a.json", "{"),
+            ("b.json", &other_kind),
+            ("c.json", &other_topic),
+            ("d.json", &huge),
+            ("e.json", GOLDEN),
+            ("f.txt", "x"),
+            ("g.json", ""),
+        ] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let options = FileFeedOptions { once: true, ..FileFeedOptions::new(root.path().to_owned(), TOPIC) };
+        let mut feed = FileFeed::new(options, SystemClock::new());
+        let incoming = feed.next().await.unwrap().unwrap();
+        assert_eq!((incoming.source.topic.as_str(), incoming.source.partition), (TOPIC, None));
+        assert_eq!(incoming.source.name, folder.join("e.json").display().to_string());
+        assert!(feed.next().await.is_none());
+        assert_eq!(feed.counts(), FeedCounts { given: 1, other: 2, invalid: 3 });
     }
 
-    /// Reports the settlement to the feed.
-    pub fn settle(self, settlement: Settlement) {
-        // A feed that is gone has nobody left to hear of it.
-        let _ = self.ticket.desk.send((self.ticket.id, settlement));
+    #[test]
+    fn a_ready_is_told_apart_by_its_message_id() {
+        let ready = |text: &str| {
+            let raw = Raw { topic: TOPIC, key: None, payload: text.as_bytes(), name: "test" };
+            let Decoded::Message(ready) = Ready::decode(&raw) else { panic!("no READY: {text}") };
+            ready
+        };
+        let golden = ready(GOLDEN);
+        let id = golden.payload.message_id.to_string();
+        assert!(golden.is_same(&ready(&format!("{GOLDEN}\n"))));
+        assert!(!golden.is_same(&ready(&GOLDEN.replace(&id, &"a".repeat(64)))));
     }
 }

@@ -1,13 +1,19 @@
 //! Puts a READY on the control topic. Each bus has its own way; what is put there is the same.
 //!
 //! ```text
-//! Outgoing ──► a file in the topic's folder · KafkaOptions::publish · KinesisOptions::publish ──► Published: where it is
+//! Outgoing ──► a file in the topic's folder · a message of the topic · a record of the stream ──► Published: where it is
 //! ```
 
 use std::path::Path;
 
 use bytes::Bytes;
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
+use wsp::clock::Clock;
 use wsp::disk::{RealDisk, files};
+#[cfg(feature = "kafka")]
+use wsp::feed::KafkaOptions;
+#[cfg(feature = "kinesis")]
+use wsp::feed::KinesisOptions;
 
 use super::message::{self, Parsed};
 use super::read_message;
@@ -51,6 +57,43 @@ pub fn to_folder(root: &Path, topic: &str, ready: &Outgoing) -> Result<Published
         return Err(unavailable("something that is not this READY has its name; remove the file".to_owned()));
     }
     Ok(Published { place, new })
+}
+
+/// Puts `ready` on the topic and waits until its replicas have it. It blocks, so it is not for a runtime's threads. Kafka has no way
+/// to look a message up, so one that is there already is put there again: READY is at-least-once, and its consumers know it by
+/// its id.
+///
+/// # Errors
+///
+/// `CONTROL_TOPIC_UNREACHABLE` where settings are missing or wrong, the broker refuses us, or it does not answer in time.
+#[cfg(feature = "kafka")]
+pub fn to_kafka<C: Clock>(options: &KafkaOptions, ready: &Outgoing, clock: &C) -> Result<Published, Refusal> {
+    let place = options.publish(&ready.partition_key, &ready.body, clock)?;
+    Ok(Published { place, new: true })
+}
+
+/// The same for each of these messages, over one connection. The first that is not accepted ends it.
+///
+/// # Errors
+///
+/// As [`to_kafka`].
+#[cfg(feature = "kafka")]
+pub fn each_to_kafka<C: Clock>(options: &KafkaOptions, messages: &[Outgoing], clock: &C) -> Result<(), Refusal> {
+    let messages = messages.iter().map(|message| (message.partition_key.as_str(), &message.body[..]));
+    Ok(options.publish_each(messages, clock)?)
+}
+
+/// Puts `ready` on the stream. A stream has no way to look a record up, so one that is there already is put there again, as on
+/// Kafka.
+///
+/// # Errors
+///
+/// `CONTROL_BUS_STREAM_MISSING` where no stream is named, `CONTROL_TOPIC_UNREACHABLE` where the service refuses us or does not
+/// accept it in time.
+#[cfg(feature = "kinesis")]
+pub async fn to_kinesis<C: Clock>(options: &KinesisOptions, ready: &Outgoing, clock: &C) -> Result<Published, Refusal> {
+    let place = options.publish(&ready.partition_key, ready.body.clone(), clock).await?;
+    Ok(Published { place, new: true })
 }
 
 fn holds(path: &Path, topic: &str, message_id: &Hex64) -> bool {

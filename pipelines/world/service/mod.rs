@@ -136,7 +136,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     /// Where the verdict could not be reached or recorded because a store failed, or the active run can't be told. The
     /// READY is not used up then.
     pub async fn take(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
-        let message_id = &incoming.ready.payload.message_id;
+        let message_id = &incoming.message.payload.message_id;
         let span = self.telemetry.begin(message_id.as_str(), Some(message_id), self.clock.utc());
         let taken = self.judged(incoming).instrument(span.clone()).await;
         self.telemetry.done();
@@ -149,7 +149,7 @@ impl<G: Gate<Connection: Takes<Event>> + Clone, C: Clock + std::fmt::Debug> Serv
     }
 
     async fn judged(&self, incoming: &Incoming) -> Result<Taken, Refusal> {
-        let Incoming { ready, source, .. } = incoming;
+        let Incoming { message: ready, source, .. } = incoming;
         let active = self.active_run()?;
         let Some(home) = active.as_ref().or(ready.payload.platform_run_id.as_ref()) else {
             // Without any run there is no place for a record; the message is answered in the log alone.

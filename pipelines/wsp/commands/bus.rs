@@ -75,17 +75,24 @@ pub(super) fn active(profile: &Profile) -> Result<Option<PlatformRunId>, ConfigE
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 pub(super) async fn newest(
     profile: &Profile,
-    readies: impl Stream<Item = Result<Incoming, Refusal>>,
+    readies: impl Stream<Item = Result<Incoming, impl Into<Refusal>>>,
 ) -> Result<Ready, Failure> {
     let mut readies = pin!(readies);
     let mut newest: Option<Ready> = None;
     while let Some(incoming) = readies.next().await {
-        let incoming = incoming.map_err(|refusal| Failure::usage(refusal.to_string()))?;
-        if newest.as_ref().is_none_or(|newest| newest.emitted_at() <= incoming.ready.emitted_at()) {
-            newest = Some(incoming.ready.clone());
+        let incoming = incoming.map_err(unreachable)?;
+        if newest.as_ref().is_none_or(|newest| newest.emitted_at() <= incoming.message.emitted_at()) {
+            newest = Some(incoming.message.clone());
         }
     }
     newest.ok_or_else(|| none_there(profile))
+}
+
+/// The failure of a command whose control bus can't be read with these settings.
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
+pub(super) fn unreachable(error: impl Into<Refusal>) -> Failure {
+    let refusal: Refusal = error.into();
+    Failure::usage(refusal.to_string())
 }
 
 /// The failure of a command that needs a READY where none is.

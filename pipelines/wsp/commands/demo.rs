@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
-use futures::StreamExt;
 use futures::executor::block_on_stream;
+use futures::{StreamExt, TryStreamExt};
 use wsp::ahead::AheadExt;
 use wsp::clock::{Clock, SystemClock};
 use wsp::frame::FrameExt as _;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Demo, around: &Around) -> Outcome {
         return Err(Failure::failed(format!("the run was not streamed: {why}")));
     };
     note("checking what the gate admitted against the world");
-    let run = block_on(prepare::of_ready(&stage.profile, &incoming.ready))?.map_err(failed)?;
+    let run = block_on(prepare::of_ready(&stage.profile, &incoming.message))?.map_err(failed)?;
     let report = stage.audit(&run);
     let stats = stage.gate.stats();
     say(told(summary, &report, &stats))?;
@@ -104,7 +104,7 @@ impl Stage {
         let settings = Settings::new(&self.profile, Caps::default());
         let bus = self.folder.join("control_bus");
         let options = FileFeedOptions { once: true, ..FileFeedOptions::new(bus, CONTROL_TOPIC) };
-        let mut readies = pin!(FileFeed::new(options, clock).stream());
+        let mut readies = pin!(FileFeed::new(options, clock).stream().map_err(Refusal::from));
         let none = || Failure::failed("no READY came from the control bus");
         let incoming = readies.next().await.ok_or_else(none)?.map_err(failed)?;
         let telemetry = around.telemetry(&clock);

@@ -1,12 +1,13 @@
 //! The Kafka control topic, as the commands read it.
 
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use wsp::clock::SystemClock;
 use wsp_observe::readiness::ControlTopic;
 use wsp_world::lanes::Caller;
 use wsp_world::model::{PlatformRunId, Reason, Refusal};
 use wsp_world::profile::{KafkaWiring, LanesWiring, Profile};
-use wsp_world::ready::{KafkaFeed, KafkaOptions, Outgoing, Ready};
+use wsp_world::ready::{KafkaFeed, KafkaOptions, Outgoing, Ready, publish};
 
 use super::args::Run;
 use super::matrix::{self, Topic};
@@ -19,15 +20,16 @@ pub(super) fn feed(profile: &Profile, wiring: &KafkaWiring, clock: SystemClock, 
     options.defer_pause = args.poll_seconds.unwrap_or(options.defer_pause);
     let bus = bus::words(profile)?;
     let calls = profile.lanes.as_ref().map(|lanes| of_calls(options.clone(), lanes));
-    let open = |options| KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()));
+    let open = |options| KafkaFeed::open(options, clock).map_err(bus::unreachable);
     let feed = open(options)?;
     let (met, closed, control) = (feed.met(), feed.closed(), ControlTopic::Remote(feed.probe()));
     let Some(calls) = calls else {
-        return Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed: Box::pin(closed), control });
+        let readies = Box::pin(feed.stream().map_err(Refusal::from));
+        return Ok(Feed { readies, met, bus, closed: Box::pin(closed), control });
     };
     let calls = open(calls)?;
     let both = futures::future::join(closed, calls.closed());
-    let readies = Box::pin(futures::stream::select(feed.stream(), calls.stream()));
+    let readies = Box::pin(futures::stream::select(feed.stream(), calls.stream()).map_err(Refusal::from));
     Ok(Feed {
         readies,
         met,
@@ -65,7 +67,7 @@ impl Caller for Calls {
     fn call(&self, calls: Vec<Outgoing>) -> BoxFuture<'_, Result<(), Refusal>> {
         let (options, clock) = (self.options.clone(), self.clock);
         Box::pin(async move {
-            let published = tokio::task::spawn_blocking(move || options.publish_each(&calls, &clock)).await;
+            let published = tokio::task::spawn_blocking(move || publish::each_to_kafka(&options, &calls, &clock)).await;
             published.unwrap_or_else(|error| Err(Refusal::new(Reason::InternalError, error.to_string())))
         })
     }
@@ -106,7 +108,7 @@ fn look(
     let options = options(profile, wiring, once);
     let group_id = format!("{}-{group}", options.group_id);
     let options = KafkaOptions { group_id, max_held: LOOKED_AT, reach_timeout: REACH, ..options };
-    KafkaFeed::open(options, clock).map_err(|refusal| Failure::usage(refusal.to_string()))
+    KafkaFeed::open(options, clock).map_err(bus::unreachable)
 }
 
 /// The topic as the profile reaches it.

@@ -1,10 +1,12 @@
 //! The Kinesis control stream, as the commands read it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use futures::TryStreamExt;
 use wsp::clock::SystemClock;
 use wsp_observe::readiness::ControlTopic;
-use wsp_world::model::PlatformRunId;
+use wsp_world::model::{PlatformRunId, Refusal};
 use wsp_world::positions::shard_positions;
 use wsp_world::profile::{KinesisWiring, Profile};
 use wsp_world::ready::{KinesisFeed, KinesisOptions, Ready, Unkept};
@@ -17,14 +19,13 @@ use super::{Failure, LOOKED_AT, REACH, block_on, bus};
 /// READYs for the service.
 pub(super) fn feed(profile: &Profile, wiring: &KinesisWiring, clock: SystemClock, args: &Run) -> Result<Feed, Failure> {
     let active = bus::active(profile)?;
-    let positions = shard_positions(profile, wiring, active.as_ref(), clock)
-        .map_err(|refusal| Failure::usage(refusal.to_string()))?;
+    let positions = shard_positions(profile, wiring, active.as_ref(), clock).map_err(bus::unreachable)?;
     let mut options = options(profile, wiring, args.once);
     options.defer_pause = args.poll_seconds.unwrap_or(options.defer_pause);
     let bus = bus::words(profile)?;
-    let feed = KinesisFeed::open(options, positions, clock).map_err(|refusal| Failure::usage(refusal.to_string()))?;
+    let feed = KinesisFeed::open(options, positions, clock).map_err(bus::unreachable)?;
     let (met, closed, control) = (feed.met(), Box::pin(feed.closed()), ControlTopic::Remote(feed.probe()));
-    Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control })
+    Ok(Feed { readies: Box::pin(feed.stream().map_err(Refusal::from)), met, bus, closed, control })
 }
 
 /// The stream as the matrix looks at it.
@@ -46,10 +47,9 @@ pub(super) fn newest(profile: &Profile, wiring: &KinesisWiring) -> Result<Ready,
 }
 
 /// A look at the profile's stream that settles nothing: what is kept for the service stays as it is.
-fn look(profile: &Profile, wiring: &KinesisWiring, once: bool) -> Result<KinesisFeed, Failure> {
+fn look(profile: &Profile, wiring: &KinesisWiring, once: bool) -> Result<KinesisFeed<Infallible>, Failure> {
     let options = KinesisOptions { max_held: LOOKED_AT, reach_timeout: REACH, ..options(profile, wiring, once) };
-    KinesisFeed::open(options, Arc::new(Unkept), SystemClock::new())
-        .map_err(|refusal| Failure::usage(refusal.to_string()))
+    KinesisFeed::open(options, Arc::new(Unkept), SystemClock::new()).map_err(bus::unreachable)
 }
 
 /// The stream as the profile reaches it.

@@ -126,21 +126,21 @@ async fn topic(
 
 /// The newest READY of the run, or of the message that was named; nothing is settled for good.
 pub(super) async fn newest(
-    readies: impl Stream<Item = Result<Incoming, Refusal>>,
+    readies: impl Stream<Item = Result<Incoming, impl Into<Refusal>>>,
     run: &PlatformRunId,
     named: Option<&Ready>,
 ) -> Result<Option<(Ready, Source)>, Refusal> {
     let mut readies = pin!(readies);
     let mut newest = None;
     while let Some(incoming) = readies.next().await {
-        let incoming = incoming?;
-        let payload = &incoming.ready.payload;
+        let incoming = incoming.map_err(Into::into)?;
+        let payload = &incoming.message.payload;
         let wanted = match named {
             Some(named) => payload.message_id == named.payload.message_id,
             None => payload.platform_run_id.as_ref() == Some(run),
         };
         if wanted {
-            newest = Some((incoming.ready.clone(), incoming.source.clone()));
+            newest = Some((incoming.message.clone(), incoming.source.clone()));
         }
         incoming.settle(Settlement::Deferred);
     }

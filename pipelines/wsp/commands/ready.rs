@@ -91,13 +91,13 @@ fn put(profile: &Profile, announced: &Announcement, clock: SystemClock) -> Resul
         ControlBus::Kafka(wiring) => {
             let mut options = super::kafka::options(profile, wiring, true);
             options.reach_timeout = REACH;
-            options.publish(ready, &clock)
+            publish::to_kafka(&options, ready, &clock)
         }
         #[cfg(feature = "kinesis")]
         ControlBus::Kinesis(wiring) => {
             let mut options = super::kinesis::options(profile, wiring, true);
             options.reach_timeout = REACH;
-            block_on(options.publish(ready, &clock))?
+            block_on(publish::to_kinesis(&options, ready, &clock))?
         }
     };
     #[cfg(not(any(feature = "kafka", feature = "kinesis")))]

@@ -4,7 +4,7 @@
 use std::pin::{Pin, pin};
 
 use futures::future::BoxFuture;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use wsp::clock::{Clock, SystemClock};
 use wsp::deliver::{Endpoint, HttpGate};
@@ -152,7 +152,7 @@ impl Serving<'_> {
     /// Takes one READY; says how the program ends where this was the last one.
     async fn take(&mut self, incoming: Incoming) -> Option<Exit> {
         let outcome = self.service.take(&incoming).await;
-        self.report(incoming.ready.payload.message_id.as_str(), &outcome);
+        self.report(incoming.message.payload.message_id.as_str(), &outcome);
         let came = Came::of(&outcome);
         self.seen.note(came);
         if came == Came::Stopped || (came == Came::Open && self.stop.requested()) {
@@ -337,7 +337,8 @@ fn feed(profile: &Profile, clock: SystemClock, args: &Run) -> Result<Feed, Failu
             let options = FileFeedOptions { once, ..FileFeedOptions::new(root, &profile.topic) };
             let feed = FileFeed::new(pause.map_or(options.clone(), |pause| options.every(pause)), clock);
             let (met, closed) = (feed.met(), Box::pin(std::future::ready(())));
-            Ok(Feed { readies: Box::pin(feed.stream()), met, bus, closed, control: ControlTopic::Folder(folder) })
+            let readies = Box::pin(feed.stream().map_err(Refusal::from));
+            Ok(Feed { readies, met, bus, closed, control: ControlTopic::Folder(folder) })
         }
         #[cfg(feature = "kafka")]
         ControlBus::Kafka(wiring) => super::kafka::feed(profile, wiring, clock, args),

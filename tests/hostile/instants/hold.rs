@@ -105,7 +105,7 @@ async fn a_wait_for_packs_ends_with_the_verdict_of_another_process() {
 async fn a_run_by_hand_waits_for_a_checkpoint_that_another_one_holds() {
     let scene = Scene::new();
     let root = scene.folder.path().join("world").display().to_string();
-    let scenario = scene.incoming.ready.payload.scenario_id.clone();
+    let scenario = scene.incoming.message.payload.scenario_id.clone();
     let direct = Direct::new(&scene.profile, &root, scenario.as_ref(), None, false).unwrap();
     let first = scene.service(&answering(), |_, _| Call::Passes).direct(&direct).await.unwrap();
     assert_eq!((first.status, first.refusal), (Status::Streamed, None));

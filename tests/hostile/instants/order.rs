@@ -35,7 +35,7 @@ async fn the_first_step_that_refuses_gives_the_reason() {
     // The run was streamed whole under another READY, and the store has not taken its end yet.
     let streamed = scene.service(&answering(), no_summary).take(&scene.incoming).await.unwrap();
     assert_eq!((streamed.verdict.status, streamed.unwritten.is_some()), (Status::Streamed, true));
-    let good = scene.incoming.ready.clone();
+    let good = scene.incoming.message.clone();
     let mut ready = good.clone();
     ready.payload.message_id = Hex64::sha256("another READY of the run");
     "fraud-platform/nowhere.json".clone_into(&mut ready.payload.facts_view_ref);
@@ -68,15 +68,15 @@ async fn the_first_step_that_refuses_gives_the_reason() {
     assert_eq!(verdict(&scene).await, foreign);
     scene.profile.platform_run_id = Some(RUN.parse().unwrap());
     assert_eq!(verdict(&scene).await, refused(Reason::RunFactsInvalid));
-    scene.incoming.ready.payload.facts_view_ref.clone_from(&good.payload.facts_view_ref);
+    scene.incoming.message.payload.facts_view_ref.clone_from(&good.payload.facts_view_ref);
     assert_eq!(verdict(&scene).await, refused(Reason::ReadyTooOld));
-    scene.incoming.ready.payload.emitted_at_utc = good.payload.emitted_at_utc;
+    scene.incoming.message.payload.emitted_at_utc = good.payload.emitted_at_utc;
     assert_eq!(verdict(&scene).await, refused(Reason::RunAlreadyStreamed));
     for evidence in ["wsp", "obs"] {
         std::fs::remove_dir_all(scene.evidence(RUN, evidence)).unwrap();
     }
     assert_eq!(verdict(&scene).await, refused(Reason::EngineRootMissing));
-    scene.incoming.ready.payload.oracle_pack_ref.clone_from(&good.payload.oracle_pack_ref);
+    scene.incoming.message.payload.oracle_pack_ref.clone_from(&good.payload.oracle_pack_ref);
     assert_eq!(verdict(&scene).await, deferred(Reason::PackFileMissing));
     scene.profile.required_packs.files = Some(Vec::new());
     assert_eq!(verdict(&scene).await, refused(Reason::PackNotSealed));
@@ -113,7 +113,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 async fn a_ready_of_no_run_while_none_is_active_fails_and_leaves_nothing() {
     let mut scene = Scene::new();
     scene.profile.platform_run_id = None;
-    scene.incoming.ready.payload.platform_run_id = None;
+    scene.incoming.message.payload.platform_run_id = None;
     let before = files_below(scene.folder.path());
     let gate = answering();
     let taken = scene.service(&gate, |_, _| Call::Passes).take(&scene.incoming).await.unwrap();

@@ -164,7 +164,7 @@ impl Scene {
     }
 
     pub(super) fn message_id(&self) -> &Hex64 {
-        &self.incoming.ready.payload.message_id
+        &self.incoming.message.payload.message_id
     }
 
     /// A file of a run's evidence.
