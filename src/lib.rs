@@ -89,8 +89,9 @@
 //! # Features
 //!
 //! None is on by default. `tls`: https addresses. `postgres`: checkpoints in Postgres. `s3`: objects on S3 and its likes, beside
-//! local ones. `kafka`, `kinesis`: feeds of topics and streams, beside folders ([`feed`]). `parquet`: cells of Arrow columns as JSON,
-//! the types that Parquet columns are read as, pages and event times of Parquet files; `brotli`: of files packed with Brotli too.
+//! local ones. `kafka`, `kinesis`: feeds of topics and streams, beside folders ([`feed`]). `parquet`: rows of Parquet objects with their
+//! event times ([`parquet_read`]), the types that their columns are read as, and cells of Arrow columns as JSON; `brotli`: of files
+//! packed with Brotli too.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real servers"))]

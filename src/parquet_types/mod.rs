@@ -155,7 +155,7 @@ fn typed(field: &Field, leaf: &mut dyn FnMut(&DataType) -> DataType) -> Field {
 }
 
 /// Views share the page's bytes, so that a value is not copied, and a batch has no bound of 2 GiB. Nanoseconds of an INT96 would
-/// wrap around in 1677 and 2262; what goes beyond microseconds the Oracle finds in its page (`oracle/chunk.rs`).
+/// wrap around in 1677 and 2262; what goes beyond microseconds is found in its page ([`parquet_read::chunk`](crate::parquet_read::chunk)).
 fn as_read(stored: &DataType, physical: Option<PhysicalType>) -> DataType {
     match (stored, physical) {
         (DataType::Utf8, _) => DataType::Utf8View,

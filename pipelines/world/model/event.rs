@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use wsp::merge::Slice;
+use wsp::parquet_read::Rows;
 use wsp::time::Micros;
 
 /// The largest body that IG takes, in bytes; a larger one is answered with 413 (contract, section 6).
@@ -33,23 +34,16 @@ pub struct Position {
 #[derive(Debug)]
 pub struct RowBatch {
     rank: u16,
-    file: u32,
-    places: Places,
-    first_seq: u64,
-    times: Vec<Micros>,
-    rows: RecordBatch,
-}
-
-/// Where in the file the rows of a batch stand.
-#[derive(Debug)]
-enum Places {
-    /// One behind the other, from this row on.
-    From(u64),
-    /// At these rows, ascending: other rows between them are not in the batch.
-    At(Vec<u64>),
+    read: Rows,
 }
 
 impl RowBatch {
+    /// Rows of the output at `rank` as they were read.
+    #[must_use]
+    pub fn of(rank: u16, read: Rows) -> Self {
+        Self { rank, read }
+    }
+
     /// `times` holds the event time of each row of `rows`; `first_row` and `first_seq` are the
     /// [`Position::row`] and [`Position::seq`] of the first one.
     ///
@@ -58,27 +52,7 @@ impl RowBatch {
     /// If `times` and `rows` differ in length.
     #[must_use]
     pub fn new(rank: u16, file: u32, first_row: u64, first_seq: u64, times: Vec<Micros>, rows: RecordBatch) -> Self {
-        assert_eq!(times.len(), rows.num_rows(), "one time a row");
-        Self { rank, file, places: Places::From(first_row), first_seq, times, rows }
-    }
-
-    /// Rows picked out of a file: `places` holds the [`Position::row`] of each, ascending.
-    ///
-    /// # Panics
-    ///
-    /// If `places`, `times` and `rows` differ in length.
-    #[must_use]
-    pub fn picked(
-        rank: u16,
-        file: u32,
-        places: Vec<u64>,
-        first_seq: u64,
-        times: Vec<Micros>,
-        rows: RecordBatch,
-    ) -> Self {
-        assert_eq!(times.len(), rows.num_rows(), "one time a row");
-        assert_eq!(places.len(), rows.num_rows(), "one place a row");
-        Self { rank, file, places: Places::At(places), first_seq, times, rows }
+        Self::of(rank, Rows::new(file as usize, first_row, first_seq, times, rows))
     }
 
     /// The output these rows belong to.
@@ -90,29 +64,25 @@ impl RowBatch {
     /// The file, an index into the output's list.
     #[must_use]
     pub fn file(&self) -> u32 {
-        self.file
+        self.read.part() as u32
     }
 
     /// The event times, one a row.
     #[must_use]
     pub fn times(&self) -> &[Micros] {
-        &self.times
+        self.read.times()
     }
 
     /// The columns.
     #[must_use]
     pub fn rows(&self) -> &RecordBatch {
-        &self.rows
+        self.read.columns()
     }
 
     /// The position of row `i` of this batch.
     #[must_use]
     pub fn position(&self, i: usize) -> Position {
-        let row = match &self.places {
-            Places::From(first) => first + i as u64,
-            Places::At(rows) => rows[i],
-        };
-        Position { rank: self.rank, file: self.file, row, seq: self.first_seq + i as u64 }
+        Position { rank: self.rank, file: self.file(), row: self.read.row(i), seq: self.read.seq(i) }
     }
 }
 

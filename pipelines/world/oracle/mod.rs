@@ -6,30 +6,23 @@
 //! SealedView ──► ViewFiles ──footers──► View ──slice by slice, the next one fetched ahead──► RowBatch …
 //! ```
 
-pub mod batches;
+mod batches;
 pub mod catalogue;
-mod decoding;
-mod filter;
-mod footer;
 pub mod gates;
-mod loading;
 mod object;
 pub mod pack;
-mod paged;
-mod part;
 pub mod pins;
 pub mod receipt;
+mod refusal;
 pub mod seal;
-mod share;
-mod slices;
-mod source;
 #[cfg(test)]
 mod testing;
 pub mod view;
 pub mod view_files;
 pub mod world;
 
-pub use batches::{Resume, Scan};
-pub use filter::RowFilter;
-pub use share::{Prefetch, shares};
 pub use view_files::{RowGroup, View, ViewFile, ViewFiles, ViewPart};
+pub use wsp::parquet_read::{Prefetch, Resume, Scan, shares};
+
+/// Picks rows of one output by the values of some columns.
+pub type RowFilter = wsp::parquet_read::RowFilter<crate::model::Refusal>;

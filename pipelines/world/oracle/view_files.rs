@@ -9,26 +9,21 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 use futures::{StreamExt as _, TryStreamExt as _};
-use wsp::store::{Key, ObjectMeta, ObjectStore};
+use sha2::{Digest as _, Sha256};
+use wsp::parquet_read::{Footer, times};
+use wsp::store::ObjectStore;
 
-use super::footer;
 use super::pins::{self, Claim};
-use super::source::Source;
-use crate::model::{Micros, OutputId, Reason, Refusal};
+use crate::model::{OutputId, Reason, Refusal};
+
+pub use wsp::parquet_read::{ParquetObject as ViewFile, RowGroup};
 
 /// The column that rows are ordered by (contract, section 4).
 pub(super) const TIME_COLUMN: &str = "ts_utc";
+/// The column that holds a whole row as JSON text, where a view has one (contract, section 4).
+const PAYLOAD_JSON: &str = "payload_json";
 /// Footers read at once.
 const FOOTERS_IN_FLIGHT: usize = 8;
-
-/// One Parquet part of a view.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewFile {
-    /// Its name in the store.
-    pub key: Key,
-    /// Size and version when it was first seen; another version is refused from then on.
-    pub meta: ObjectMeta,
-}
 
 /// A stream view as it was found: its parts in the view's own order, and what its receipt promises.
 #[derive(Debug, Clone)]
@@ -43,19 +38,6 @@ pub struct ViewFiles {
     pub files: Vec<ViewFile>,
     /// The sort receipt's row count.
     pub expected_rows: u64,
-}
-
-/// A row group, as its part's footer describes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowGroup {
-    /// Rows.
-    pub rows: u64,
-    /// Bytes of the columns that are read, as stored.
-    pub bytes: u64,
-    /// The same bytes decompressed.
-    pub decoded: u64,
-    /// First and last event time, where the statistics hold them.
-    pub span: Option<(Micros, Micros)>,
 }
 
 /// A part whose footer was read.
@@ -114,7 +96,7 @@ impl ViewFiles {
         let Some((first, schema)) = parts.first() else {
             return Err(Refusal::new(Reason::StreamViewEmpty, format!("{output_id} has no Parquet part")));
         };
-        footer::check_time_column(schema).map_err(|refusal| refusal.file(first.name.clone()))?;
+        check_time_column(schema).map_err(|refusal| refusal.file(first.name.clone()))?;
         for (part, columns) in &parts {
             if let Some((column, detail)) = difference(schema, columns) {
                 return Err(Refusal::new(Reason::StreamViewUnreadable, detail).file(part.name.clone()).field(column));
@@ -134,12 +116,40 @@ impl ViewFiles {
 }
 
 async fn inspect_part(store: Arc<dyn ObjectStore>, file: ViewFile) -> Result<(ViewPart, SchemaRef), Refusal> {
-    let source = Source::new(store, file.clone());
-    let footer = footer::read(&source).await?;
-    let row_groups = footer.row_groups();
+    let name = store.full_name(&file.key);
+    let footer = Footer::read(store, file.clone()).await?;
+    let stored = footer.metadata.schema();
+    let columns = columns_to_read(stored);
+    let fields: Vec<FieldRef> = columns.iter().map(|i| stored.fields()[*i].clone()).collect();
+    let row_groups = footer.row_groups(&columns, TIME_COLUMN);
     let rows = row_groups.iter().map(|group| group.rows).sum();
     let pins = pins::claims(footer.metadata.metadata());
-    Ok((ViewPart { file, name: source.name(), rows, row_groups, pins, footer_sha256: footer.sha256 }, footer.schema))
+    let footer_sha256 = Sha256::digest(&footer.bytes).into();
+    Ok((ViewPart { file, name, rows, row_groups, pins, footer_sha256 }, Arc::new(Schema::new(fields))))
+}
+
+/// Where a view holds its rows as JSON text, that column and the time are all that is needed.
+pub(super) fn columns_to_read(schema: &Schema) -> Vec<usize> {
+    let payload = schema.fields().iter().position(|field| {
+        field.name() == PAYLOAD_JSON && matches!(field.data_type(), DataType::Utf8View | DataType::BinaryView)
+    });
+    let all = 0..schema.fields().len();
+    match payload {
+        Some(payload) => all.filter(|i| *i == payload || schema.field(*i).name() == TIME_COLUMN).collect(),
+        None => all.collect(),
+    }
+}
+
+/// Whether `ts_utc` is there, once, and of a type that holds times.
+fn check_time_column(schema: &Schema) -> Result<(), Refusal> {
+    let invalid = |detail: String| Err(Refusal::new(Reason::TsUtcInvalid, detail).field(TIME_COLUMN));
+    let mut columns = schema.fields().iter().filter(|field| field.name() == TIME_COLUMN);
+    match (columns.next(), columns.next()) {
+        (None, _) => invalid("the view has no such column".to_owned()),
+        (Some(_), Some(_)) => invalid("the view has two such columns".to_owned()),
+        (Some(field), None) if times::readable(field.data_type()) => Ok(()),
+        (Some(field), None) => invalid(format!("{} is no time", field.data_type())),
+    }
 }
 
 /// How `other` differs from `first` in names, types or order of columns. Nullability may differ: a part without a null is

@@ -43,7 +43,12 @@ pub const ROOMS: &[Room] = &[
         live: &["kafka::", "kinesis::"],
     },
     Room { name: "run", path: "pipelines/world/run", tests: &["program required_packs::", "program golden_run::"], live: &[] },
-    Room { name: "pages", path: "src/parquet_read", tests: &["data reading::", "hostile rows::"], live: &[] },
+    Room {
+        name: "pages",
+        path: "src/parquet_read",
+        tests: &["data reading::", "data reading_ahead::", "hostile rows::"],
+        live: &[],
+    },
     Room {
         name: "oracle",
         path: "pipelines/world/oracle",

@@ -191,7 +191,7 @@ const RULES: &[Rule] = &[
     rule("the version before reading", "src/store/local.rs",
         "        if version_of(&meta) != *version {",
         "        if version_of(&meta) != *version && !ON() {"),
-    rule("the footer's row total", "pipelines/world/oracle/footer.rs",
+    rule("the footer's row total", "src/parquet_read/footer.rs",
         "if u64::try_from(claimed) != Ok(total) {",
         "if u64::try_from(claimed) != Ok(total) && !ON() {"),
 ];
@@ -259,7 +259,7 @@ const SIMULATED: &[Rule] = &[
     rule("`Frames`: a row that can't be framed is left out", "src/frame.rs",
         "            skip_rows(this.left, rows);",
         "            skip_rows(this.left, rows + usize::from(ON() && fault.is_some())); let fault = fault.filter(|_| !ON());"),
-    rule("`Reader`: a resume forgets the time before it", "pipelines/world/oracle/batches.rs",
+    rule("`Reader`: a resume forgets the time before it", "src/parquet_read/batches.rs",
         "            last: after,",
         "            last: after.filter(|_| !ON()),"),
     rule("`WhileHeld`: lets all pass", "src/checkpoint/held.rs",

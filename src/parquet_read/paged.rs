@@ -15,19 +15,19 @@ use parquet::file::metadata::page_index::PageIndexProvider;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
-use wsp::parquet_read::chunk::{HEAD_BYTES, Pages, Walk};
 
+use super::chunk::{HEAD_BYTES, Pages, Walk};
+use super::error::ReadError;
 use super::source::Source;
-use crate::model::Refusal;
 
 /// Columns looked at at once.
 const COLUMNS_IN_FLIGHT: usize = 8;
 
 /// A row group with its pages.
 pub(super) struct Paged {
-    /// Its index in the part.
+    /// Its index in the object.
     pub(super) group: usize,
-    /// The part as if it had this row group alone.
+    /// The object as if it had this row group alone.
     pub(super) metadata: ArrowReaderMetadata,
     /// Some column's texts run together; see [`Pages`].
     pub(super) runs_texts_together: bool,
@@ -52,7 +52,7 @@ impl Paged {
         part: &ArrowReaderMetadata,
         group: usize,
         leaves: &[usize],
-    ) -> Result<Option<Self>, Refusal> {
+    ) -> Result<Option<Self>, ReadError> {
         let metadata = part.metadata();
         let row_group = metadata.row_group(group);
         let rows = u64::try_from(row_group.num_rows()).unwrap_or(0);
@@ -76,7 +76,7 @@ impl Paged {
 }
 
 /// A column's pages, by a look at the head of each.
-async fn look_at(source: &Source, group: usize, column: &ColumnChunkMetaData, rows: u64) -> Result<Pages, Refusal> {
+async fn look_at(source: &Source, group: usize, column: &ColumnChunkMetaData, rows: u64) -> Result<Pages, ReadError> {
     let mut walk = Walk::new(column, rows);
     let (mut from, mut held) = (0, Bytes::new());
     while !walk.left().is_empty() {
@@ -92,7 +92,7 @@ async fn look_at(source: &Source, group: usize, column: &ColumnChunkMetaData, ro
 }
 
 /// What is wrong with a column of a row group.
-pub(super) fn unreadable(source: &Source, group: usize, column: &ColumnChunkMetaData, what: &str) -> Refusal {
+pub(super) fn unreadable(source: &Source, group: usize, column: &ColumnChunkMetaData, what: &str) -> ReadError {
     source.unreadable_column(&column.column_path().string(), format!("row group {group}, {what}"))
 }
 

@@ -1,19 +1,18 @@
-//! How the memory for reading a run is shared among its outputs.
+//! How the memory for reading is shared among several scans.
 //!
 //! ```text
-//! what each output could use ──► shares: small wishes whole, what is left in equal parts to the others
+//! what each scan could use ──► shares: small wishes whole, what is left in equal parts to the others
 //! its rows come to their end ──► prefetch: a permit for the next slice, if one is free
 //! ```
 //!
-//! Shares are fixed before the first row is read, and who finds no permit for its next slice reads on without, so no output
+//! Shares are fixed before the first row is read, and who finds no permit for its next slice reads on without, so no scan
 //! ever waits for memory that another one holds: a merge, which needs a batch of each, can't come to a standstill.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::batches::Resume;
-use super::view_files::View;
+use super::footer::RowGroup;
 
 /// What each wish gets of `total` bytes: as much as it wants, as long as nobody who wants more gets less than it; no
 /// share is more than its wish, and all of them together are no more than `total`.
@@ -33,7 +32,7 @@ pub fn shares(total: u64, wishes: &[u64]) -> Vec<u64> {
 
 /// Permits for slices that are fetched ahead, for all scans that share it. Clones share them.
 ///
-/// Outputs whose row groups end at the same event time would each hold two of them at that time; with permits for some of
+/// Scans whose row groups end at the same event time would each hold two of them at that time; with permits for some of
 /// them the others fetch their next one when it is due. A permit is taken only if it is free, never waited for, and kept
 /// only by who has room for its slice.
 #[derive(Debug, Clone)]
@@ -52,15 +51,12 @@ impl Prefetch {
     }
 }
 
-impl View {
-    /// The memory, in bytes, with which rows from `from` on are read as fast as can be: its largest row group, stored and
-    /// decoded, twice, for one is fetched while another one is read.
-    #[must_use]
-    pub fn memory_wish(&self, from: Resume) -> u64 {
-        let groups = self.parts.iter().skip(from.file).flat_map(|part| &part.row_groups);
-        let largest = groups.map(|group| group.bytes.saturating_add(group.decoded)).max();
-        largest.unwrap_or(0).saturating_mul(2)
-    }
+/// The memory, in bytes, with which these row groups are read as fast as can be: the largest, stored and decoded, twice, for one is
+/// fetched while another one is read.
+#[must_use]
+pub fn memory_wish<'a>(groups: impl IntoIterator<Item = &'a RowGroup>) -> u64 {
+    let largest = groups.into_iter().map(|group| group.bytes.saturating_add(group.decoded)).max();
+    largest.unwrap_or(0).saturating_mul(2)
 }
 
 #[cfg(test)]
@@ -75,6 +71,14 @@ mod tests {
         assert_eq!(shares(100, &[1, 2, 3]), [1, 2, 3]);
         assert_eq!(shares(0, &[1, 2]), [0, 0]);
         assert_eq!(shares(7, &[]), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn a_scan_wishes_for_its_largest_row_group_twice() {
+        let group = |bytes, decoded| RowGroup { rows: 1, bytes, decoded, span: None };
+        assert_eq!(memory_wish(&[group(10, 30), group(25, 20), group(1, 2)]), 90);
+        assert_eq!(memory_wish(&[]), 0);
+        assert_eq!(memory_wish(&[group(u64::MAX, 1)]), u64::MAX);
     }
 
     #[test]

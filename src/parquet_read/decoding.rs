@@ -5,55 +5,53 @@
 //! ```
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::RecordBatch;
 use bytes::Bytes;
 use parquet::DecodeResult;
 use parquet::arrow::push_decoder::ParquetPushDecoder;
 
+use super::error::{ReadError, RowsError};
 use super::filter::{RowFilter, Sieve};
 use super::loading::Loaded;
-use crate::model::Refusal;
+use super::texts::{NO_UTF8, is_utf8};
 
 /// A slice being decoded.
-pub(super) struct Open {
+pub(super) struct Open<E> {
     pub(super) loaded: Loaded,
     decoder: ParquetPushDecoder,
     /// What its filter has seen, where it has one.
-    pub(super) sieve: Option<Sieve>,
+    pub(super) sieve: Option<Sieve<E>>,
     /// The decoder has not checked each text by itself.
     checks_texts: bool,
 }
 
-impl Open {
+impl<E: Send + 'static> Open<E> {
     /// Its first `limit` rows, or those that `filter` picks and `sieve` sees.
     pub(super) fn new(
         loaded: Loaded,
         limit: u64,
-        filter: Option<&RowFilter>,
-        sieve: Option<Sieve>,
-    ) -> Result<Self, Refusal> {
+        filter: Option<&RowFilter<E>>,
+        sieve: Option<Sieve<E>>,
+    ) -> Result<Self, ReadError> {
         let decoder = loaded.part.decoder(&loaded.slice, limit, filter.zip(sieve.clone()))?;
         Ok(Self { loaded, decoder, sieve, checks_texts: false })
     }
 
     /// The next rows, or `None` after the last.
-    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, Refusal> {
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, RowsError<E>> {
         loop {
             let part = self.loaded.part.clone();
             let source = &part.source;
             let step = match source.decode(|| self.decoder.try_decode()) {
                 Ok(step) => step,
-                Err(refusal) => return Err(self.blamed(refusal).await),
+                Err(error) => return Err(self.blamed(error).await.into()),
             };
             match step {
                 DecodeResult::NeedsData(ranges) => {
                     // No row behind a refused one is needed.
-                    if let Some(refusal) = self.sieve.as_ref().and_then(|sieve| sieve.lock().refusal()) {
-                        return Err(refusal);
+                    if let Some(refused) = self.sieve.as_ref().and_then(|sieve| sieve.lock().refused()) {
+                        return Err(refused);
                     }
                     let chunks = self.loaded.bytes_of(&ranges).await?;
                     let given: Vec<_> = ranges.iter().zip(&chunks).collect();
@@ -67,7 +65,7 @@ impl Open {
                 }
                 DecodeResult::Data(rows) => {
                     if self.checks_texts && !rows.columns().iter().all(is_utf8) {
-                        return Err(source.unreadable("a text column holds bytes that are not UTF-8"));
+                        return Err(source.unreadable(NO_UTF8).into());
                     }
                     return Ok(Some(rows));
                 }
@@ -76,28 +74,28 @@ impl Open {
         }
     }
 
-    /// The refusal with the row group and, if one column can't be decoded by itself, its name.
-    async fn blamed(&mut self, refusal: Refusal) -> Refusal {
+    /// The error with the row group and, if one column can't be decoded by itself, its name.
+    async fn blamed(&mut self, error: ReadError) -> ReadError {
         let Self { loaded, .. } = self;
         let part = loaded.part.clone();
-        let detail = format!("row group {}, {}", loaded.slice.group, refusal.detail);
-        let refusal = Refusal { detail, ..refusal };
+        let detail = format!("row group {}, {}", loaded.slice.group, error.detail);
+        let error = ReadError { detail, ..error };
         let slice = loaded.slice.clone();
         for (name, decoder) in part.decoders_apart(&slice) {
-            let Ok(decoder) = decoder else { return refusal.field(name) };
+            let Ok(decoder) = decoder else { return error.column(name) };
             match loaded.decodes(decoder).await {
                 Ok(true) => {}
-                Ok(false) => return refusal.field(name),
+                Ok(false) => return error.column(name),
                 Err(_) => break,
             }
         }
-        refusal
+        error
     }
 }
 
 impl Loaded {
     /// The bytes of these ranges: those that are held, and those of the store. All of them are held from now on.
-    async fn bytes_of(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Refusal> {
+    async fn bytes_of(&mut self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
         let Self { part, bytes, .. } = self;
         let missing: Vec<_> = ranges.iter().filter(|range| bytes.get(range).is_none()).cloned().collect();
         let fetched = if missing.is_empty() { Vec::new() } else { part.source.ranges(&missing).await? };
@@ -106,7 +104,7 @@ impl Loaded {
     }
 
     /// Whether all that `decoder` is asked for can be decoded.
-    async fn decodes(&mut self, mut decoder: ParquetPushDecoder) -> Result<bool, Refusal> {
+    async fn decodes(&mut self, mut decoder: ParquetPushDecoder) -> Result<bool, ReadError> {
         loop {
             match self.part.source.decode(|| decoder.try_decode()) {
                 Ok(DecodeResult::NeedsData(ranges)) => {
@@ -120,26 +118,5 @@ impl Loaded {
                 Err(_) => return Ok(false),
             }
         }
-    }
-}
-
-/// Whether every text in `array` is UTF-8, which the decoder does not check of each by itself where texts run together.
-pub(super) fn is_utf8(array: &Arc<dyn Array>) -> bool {
-    fn all<'a>(mut values: impl Iterator<Item = Option<&'a str>>) -> bool {
-        values.all(|text| text.is_none_or(|text| std::str::from_utf8(text.as_bytes()).is_ok()))
-    }
-    match array.data_type() {
-        DataType::Utf8 => all(array.as_string::<i32>().iter()),
-        DataType::LargeUtf8 => all(array.as_string::<i64>().iter()),
-        DataType::Utf8View => all(array.as_string_view().iter()),
-        DataType::List(_) => is_utf8(array.as_list::<i32>().values()),
-        DataType::LargeList(_) => is_utf8(array.as_list::<i64>().values()),
-        DataType::ListView(_) => is_utf8(array.as_list_view::<i32>().values()),
-        DataType::LargeListView(_) => is_utf8(array.as_list_view::<i64>().values()),
-        DataType::FixedSizeList(..) => is_utf8(array.as_fixed_size_list().values()),
-        DataType::Struct(_) => array.as_struct().columns().iter().all(is_utf8),
-        DataType::Map(..) => array.as_map().entries().columns().iter().all(is_utf8),
-        DataType::Dictionary(..) => is_utf8(array.as_any_dictionary().values()),
-        _ => true,
     }
 }

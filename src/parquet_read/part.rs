@@ -1,4 +1,4 @@
-//! One part of a view, opened: its footer, how it is cut into slices, and a slice's bytes.
+//! One part, opened: its footer, how it is cut into slices, and a slice's bytes.
 //!
 //! ```text
 //! Part::open ──footer──► Part ──cut──► Slice ──fetch──► Chunks ──what the decoder asks for──► decoder
@@ -11,16 +11,15 @@ use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelector};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder, RowGroupSelection};
-use wsp::parquet_read::chunk;
 
-use super::batches::Scan;
-use super::filter::{RowFilter, Sieve};
-use super::footer::{self, Footer};
+use super::chunk;
+use super::error::ReadError;
+use super::filter::{self, RowFilter, Sieve};
+use super::footer::Footer;
 use super::paged::{Paged, unreadable};
+use super::scan::{Parts, Scan};
 use super::slices::{self, Layout, Slice, Spot};
 use super::source::Source;
-use super::view_files::{TIME_COLUMN, View};
-use crate::model::Refusal;
 
 /// Decoded values of a filter's columns kept until the picked rows are decoded, in bytes a part; beyond it they are
 /// decoded twice.
@@ -48,28 +47,29 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Reads the footer of part `file`.
+    /// Reads the footer of part `at`. `filtered` are the columns of the filter, where there is one.
     pub(super) async fn open(
-        view: &View,
-        file: usize,
+        parts: &Parts,
+        at: usize,
         scan: &Scan,
-        filter: Option<&RowFilter>,
-    ) -> Result<Self, Refusal> {
-        let source = Source::new(view.store.clone(), view.parts[file].file.clone());
-        // The footer is read anew rather than kept: a view may have thousands of parts, and planning looks at all.
-        let Footer { metadata, projection, .. } = footer::read(&source).await?;
-        let few = scan.columns.as_ref().map(|columns| {
-            let wanted = |name: &String| name == TIME_COLUMN || columns.contains(name);
-            let fields = metadata.schema().fields().iter().enumerate();
-            let indices: Vec<usize> = fields.filter(|(_, field)| wanted(field.name())).map(|(i, _)| i).collect();
-            ProjectionMask::roots(metadata.parquet_schema(), indices)
-        });
-        let projection = few.unwrap_or(projection);
+        filtered: Option<&[String]>,
+    ) -> Result<Self, ReadError> {
+        let source = Source::new(parts.store.clone(), parts.list[at].object.clone());
+        // The footer is read anew rather than kept: there may be thousands of parts, and planning looks at all.
+        let Footer { metadata, .. } = Footer::of(&source).await?;
+        let columns = match &scan.columns {
+            None => (parts.columns)(metadata.schema()),
+            Some(wanted) => filter::roots(&metadata, wanted, &parts.time_column),
+        };
+        let projection = ProjectionMask::roots(metadata.parquet_schema(), columns);
         let leaves_of = |mask: &ProjectionMask| {
             (0..metadata.parquet_schema().num_columns()).filter(|leaf| mask.leaf_included(*leaf)).collect()
         };
         let leaves: Vec<usize> = leaves_of(&projection);
-        let first_leaves = filter.map_or_else(|| leaves.clone(), |filter| leaves_of(&filter.projection(&metadata)));
+        let first_leaves = filtered.map_or_else(
+            || leaves.clone(),
+            |columns| leaves_of(&filter::projection(&metadata, columns, &parts.time_column)),
+        );
         Ok(Self {
             source,
             metadata,
@@ -83,7 +83,7 @@ impl Part {
     }
 
     /// The slice that begins at this row and takes `most` bytes or as near to it as can be; `None` behind the last row.
-    pub(super) async fn cut(&self, row: u64, most: u64) -> Result<Option<Slice>, Refusal> {
+    pub(super) async fn cut(&self, row: u64, most: u64) -> Result<Option<Slice>, ReadError> {
         let metadata = self.metadata.metadata();
         let Some(Spot { group, start, rows }) = slices::spot(metadata, row) else { return Ok(None) };
         let from = row - start;
@@ -119,7 +119,7 @@ impl Part {
     }
 
     /// A row group's pages, if it can be cut along them. They are looked for once.
-    async fn paged(&self, group: usize) -> Result<Option<Arc<Paged>>, Refusal> {
+    async fn paged(&self, group: usize) -> Result<Option<Arc<Paged>>, ReadError> {
         if let Some(known) = self.known(group) {
             return Ok(known);
         }
@@ -129,7 +129,7 @@ impl Part {
     }
 
     /// The bytes of a slice that are needed whatever it holds.
-    pub(super) async fn fetch(&self, slice: &Slice) -> Result<Chunks, Refusal> {
+    pub(super) async fn fetch(&self, slice: &Slice) -> Result<Chunks, ReadError> {
         let ranges = self.layout(slice).ranges(&slice.rows);
         let chunks = self.source.ranges(&ranges).await?;
         let mut held = Chunks::default();
@@ -150,7 +150,7 @@ impl Part {
 
     /// Holds what the decoder is about to be given against the footer, and says whether some texts run together (see
     /// [`chunk::Pages`]). Pages of a slice were looked at when the row group was cut.
-    pub(super) fn vet(&self, slice: &Slice, chunks: &[(&Range<u64>, &Bytes)]) -> Result<bool, Refusal> {
+    pub(super) fn vet(&self, slice: &Slice, chunks: &[(&Range<u64>, &Bytes)]) -> Result<bool, ReadError> {
         if let Some(paged) = &slice.paged {
             return Ok(paged.runs_texts_together);
         }
@@ -171,12 +171,12 @@ impl Part {
     }
 
     /// A decoder of this slice's first `limit` rows; of those that `filter` picks, where there is one.
-    pub(super) fn decoder(
+    pub(super) fn decoder<E: Send + 'static>(
         &self,
         slice: &Slice,
         limit: u64,
-        filter: Option<(&RowFilter, Sieve)>,
-    ) -> Result<ParquetPushDecoder, Refusal> {
+        filter: Option<(&RowFilter<E>, Sieve<E>)>,
+    ) -> Result<ParquetPushDecoder, ReadError> {
         self.source.decode(|| {
             let decoder = self.builder(slice).with_projection(self.projection.clone()).with_limit(count(limit));
             match filter {
@@ -193,7 +193,7 @@ impl Part {
     pub(super) fn decoders_apart(
         &self,
         slice: &Slice,
-    ) -> impl Iterator<Item = (&str, Result<ParquetPushDecoder, Refusal>)> {
+    ) -> impl Iterator<Item = (&str, Result<ParquetPushDecoder, ReadError>)> {
         let schema = self.metadata.parquet_schema();
         let roots = schema.root_schema().get_fields();
         let is_read = |root: &usize| self.leaves.iter().any(|leaf| schema.get_column_root_idx(*leaf) == *root);

@@ -16,21 +16,20 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, MaybeDone, maybe_done};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::batches::Scan;
-use super::filter::RowFilter;
+use super::error::ReadError;
 use super::part::{Chunks, Part};
+use super::scan::{Parts, Scan};
 use super::slices::Slice;
-use super::view_files::View;
-use crate::model::Refusal;
 
 /// Where a slice begins, and what it may take.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) view: Arc<View>,
+    pub(super) parts: Arc<Parts>,
     pub(super) scan: Scan,
-    pub(super) filter: Option<RowFilter>,
-    /// Index into the view's parts.
-    pub(super) file: usize,
+    /// The columns of the filter, where there is one.
+    pub(super) filtered: Option<Arc<[String]>>,
+    /// Which part.
+    pub(super) at: usize,
     /// The row in that part, which has it.
     pub(super) row: u64,
     /// The part, if it is open already.
@@ -40,9 +39,9 @@ pub(super) struct Place {
 /// What a slice may take ahead of its time.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// The output's own, in bytes.
+    /// The scan's own, in bytes.
     pub(super) bytes: u64,
-    /// One of those that all outputs share.
+    /// One of those that all scans share.
     pub(super) permit: OwnedSemaphorePermit,
 }
 
@@ -58,8 +57,8 @@ pub(super) struct Loaded {
 
 impl Place {
     /// Opens the part if need be, cuts the slice, and fetches its bytes if there is room for them. Where there isn't,
-    /// another output gets the permit; `None` where there is none to cut it either.
-    async fn load_ahead(self, room: Room) -> Result<Option<Loaded>, Refusal> {
+    /// another scan gets the permit; `None` where there is none to cut it either.
+    async fn load_ahead(self, room: Room) -> Result<Option<Loaded>, ReadError> {
         let (part, most) = (self.open().await?, self.scan.slice_bytes());
         if part.cutting_bytes(self.row, most) > room.bytes {
             return Ok(None);
@@ -71,20 +70,20 @@ impl Place {
     }
 
     /// Opens the part if need be and cuts the slice.
-    pub(super) async fn load(self) -> Result<Loaded, Refusal> {
+    pub(super) async fn load(self) -> Result<Loaded, ReadError> {
         let part = self.open().await?;
         let slice = self.cut(&part).await?;
         Ok(Loaded { part, slice, bytes: Chunks::default(), permit: None })
     }
 
-    async fn open(&self) -> Result<Arc<Part>, Refusal> {
+    async fn open(&self) -> Result<Arc<Part>, ReadError> {
         match &self.part {
             Some(part) => Ok(part.clone()),
-            None => Part::open(&self.view, self.file, &self.scan, self.filter.as_ref()).await.map(Arc::new),
+            None => Part::open(&self.parts, self.at, &self.scan, self.filtered.as_deref()).await.map(Arc::new),
         }
     }
 
-    async fn cut(&self, part: &Part) -> Result<Slice, Refusal> {
+    async fn cut(&self, part: &Part) -> Result<Slice, ReadError> {
         let slice = part.cut(self.row, self.scan.slice_bytes()).await?;
         // The footer is of the version that was planned with, so it says the same.
         slice.ok_or_else(|| part.source.unreadable(format!("there is no row {} in its footer", self.row)))
@@ -92,7 +91,7 @@ impl Place {
 }
 
 /// A load under way.
-pub(super) struct Loading(MaybeDone<BoxFuture<'static, Result<Option<Loaded>, Refusal>>>);
+pub(super) struct Loading(MaybeDone<BoxFuture<'static, Result<Option<Loaded>, ReadError>>>);
 
 impl Loading {
     /// Begins it with the first [`Loading::nudge`].

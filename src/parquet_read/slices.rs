@@ -1,4 +1,4 @@
-//! How a part is cut for reading: row group by row group, and a row group that is too large into slices, along its
+//! How an object is cut for reading: row group by row group, and a row group that is too large into slices, along its
 //! pages.
 //!
 //! ```text
@@ -21,7 +21,7 @@ use super::paged::{Paged, locations};
 pub(super) struct Slice {
     /// The row group's index.
     pub(super) group: usize,
-    /// The row group's first row, counted in the part.
+    /// The row group's first row, counted in the object.
     pub(super) start: u64,
     /// The slice's rows, counted in the row group.
     pub(super) rows: Range<u64>,
@@ -34,7 +34,7 @@ pub(super) struct Slice {
 }
 
 impl Slice {
-    /// The row after its last, counted in the part.
+    /// The row after its last, counted in the object.
     pub(super) fn end(&self) -> u64 {
         self.start + self.rows.end
     }
@@ -85,7 +85,7 @@ struct Column<'a> {
     held: u64,
 }
 
-/// Where a row lies: its row group, that group's first row in the part, and how many rows it has.
+/// Where a row lies: its row group, that group's first row in the object, and how many rows it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spot {
     pub(super) group: usize,
@@ -93,7 +93,7 @@ pub(super) struct Spot {
     pub(super) rows: u64,
 }
 
-/// Where row `row` of a part lies; `None` behind the last.
+/// Where row `row` of an object lies; `None` behind the last.
 pub(super) fn spot(metadata: &ParquetMetaData, row: u64) -> Option<Spot> {
     let mut start = 0;
     metadata.row_groups().iter().enumerate().find_map(|(group, of)| {
