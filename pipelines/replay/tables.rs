@@ -7,19 +7,19 @@
 //!
 //! A decoder may panic on a file that was made to hurt it; that is the file's fault here.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
-use parquet::file::metadata::{ParquetMetaDataOptions, ParquetMetaDataReader};
-use wsp::parquet_types;
-use wsp::parquet_types::raw_footer::{self, Objection};
+use wsp::parquet_types::raw_footer::Objection;
+use wsp::parquet_types::{self, END_BYTES, FooterFault};
 use wsp::time::Micros;
 
 use super::cells_time::times;
@@ -29,11 +29,6 @@ use super::rows::{CellFault, Cells, Rows, Table, time_column};
 
 /// Rows of a batch are as few as bring it near this many bytes, as decoded.
 const TABLE_BYTES: u64 = 4 << 20;
-
-/// What stands behind a footer of Parquet: its length and the file's mark.
-const END_BYTES: u64 = 8;
-/// A larger footer is refused.
-const MAX_FOOTER_BYTES: u64 = 128 << 20;
 
 /// A file of columns being read.
 pub(super) struct TableRows {
@@ -75,46 +70,25 @@ pub(super) fn parquet(file: File, place: Place, skip: u64, reading: &Reading) ->
 /// The bytes of the footer, without its length and what stands behind that.
 fn footer(file: &File) -> Result<Vec<u8>, String> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
-    let Some(end) = size.checked_sub(END_BYTES) else { return Err(format!("{size} bytes are no Parquet file")) };
-    let read = |from: u64, length: u64| {
-        let mut bytes = vec![0; length as usize];
-        file.read_exact_at(&mut bytes, from).map(|()| bytes).map_err(|error| error.to_string())
+    let read = |range: Range<u64>| {
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut bytes, range.start).map(|()| bytes).map_err(|error| error.to_string())
     };
-    let last = read(end, END_BYTES)?;
-    match &last[4..] {
-        b"PAR1" => {}
-        b"PARE" => return Err("its footer is encrypted, and no keys are known here".to_owned()),
-        _ => return Err("it does not end like a Parquet file".to_owned()),
-    }
-    let length = last[..4].iter().rev().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
-    let start = end.checked_sub(length).filter(|_| length <= MAX_FOOTER_BYTES);
-    let start = start.ok_or_else(|| format!("its footer claims {length} bytes, the file has {size}"))?;
-    read(start, length)
+    read(parquet_types::footer_range(&read(size.saturating_sub(END_BYTES)..size)?, size)?)
 }
 
 /// What the footer says, with the types that columns are read as.
 fn parquet_metadata(file: &File) -> Result<ArrowReaderMetadata, String> {
-    let bytes = footer(file)?;
-    match raw_footer::objection(&bytes) {
-        Some(Objection::TooDeep) => return Err("its schema is nested too deeply".to_owned()),
-        Some(Objection::Encrypted(column)) => {
-            return Err(format!("column {column} is encrypted, and no keys are known here"));
+    let read = parquet_types::metadata(&footer(file)?, |_| Ok::<(), Infallible>(()));
+    read.map_err(|fault| match fault {
+        FooterFault::Objection(Objection::TooDeep) => "its schema is nested too deeply".to_owned(),
+        FooterFault::Objection(Objection::Encrypted(column)) => {
+            format!("column {column} is encrypted, and no keys are known here")
         }
-        None => {}
-    }
-    let read = |options: Option<ParquetMetaDataOptions>| {
-        ParquetMetaDataReader::decode_metadata_with_options(&bytes, options.as_ref())
-    };
-    let stored = read(None).map_err(|error| error.to_string())?;
-    let restated = parquet_types::restated(&stored.file_metadata().schema_descr_ptr());
-    let metadata = match restated.map_err(|error| error.to_string())? {
-        None => stored,
-        Some(schema) => {
-            read(Some(ParquetMetaDataOptions::new().with_schema(schema))).map_err(|error| error.to_string())?
-        }
-    };
-    let typed = parquet_types::typed_columns(&Arc::new(metadata));
-    typed.map_err(|unreadable| format!("column {}: {}", unreadable.column, unreadable.detail))
+        FooterFault::Library(error) => error.to_string(),
+        FooterFault::Column(unreadable) => format!("column {}: {}", unreadable.column, unreadable.detail),
+        FooterFault::Check(never) => match never {},
+    })
 }
 
 /// Opens a file of Arrow IPC, be it the file form or the stream form, behind its first `skip` rows.

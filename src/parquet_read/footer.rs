@@ -12,28 +12,18 @@ use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
-use parquet::file::metadata::{
-    ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, RowGroupMetaData,
-};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use super::error::ReadError;
 use super::source::{ParquetObject, Source};
 use super::times;
-use crate::parquet_types;
-use crate::parquet_types::raw_footer::{self, Objection};
+use crate::parquet_types::raw_footer::Objection;
+use crate::parquet_types::{self, END_BYTES, FooterFault};
 use crate::store::ObjectStore;
 use crate::time::Micros;
 
-/// What every Parquet file ends with, behind its footer and the footer's length of four bytes.
-const MAGIC: &[u8] = b"PAR1";
-/// What it ends with where the footer is encrypted.
-const ENCRYPTED_MAGIC: &[u8] = b"PARE";
-/// Length and magic.
-const END_BYTES: u64 = 8;
 /// What is fetched first; most footers lie within it.
 const TAIL_BYTES: u64 = 64 * 1024;
-/// A larger footer is refused. Large data sets need about a tenth of it.
-const MAX_FOOTER_BYTES: u64 = 128 * 1024 * 1024;
 
 /// An object's metadata, checked.
 #[derive(Debug)]
@@ -69,26 +59,16 @@ impl Footer {
 
     pub(super) async fn of(source: &Source) -> Result<Self, ReadError> {
         let bytes = fetch(source).await?;
-        match raw_footer::objection(&bytes) {
-            Some(Objection::TooDeep) => return Err(source.unreadable("its schema is nested too deeply")),
-            Some(Objection::Encrypted(column)) => {
-                return Err(source.unreadable_column(&column, "the column is encrypted, and no keys are known here"));
+        let decoded = source.guard(|| parquet_types::metadata(&bytes, |stored| check(source, stored)))?;
+        let metadata = decoded.map_err(|fault| match fault {
+            FooterFault::Objection(Objection::TooDeep) => source.unreadable("its schema is nested too deeply"),
+            FooterFault::Objection(Objection::Encrypted(column)) => {
+                source.unreadable_column(&column, "the column is encrypted, and no keys are known here")
             }
-            None => {}
-        }
-        let stored = source.decode(|| ParquetMetaDataReader::decode_metadata(&bytes))?;
-        check(source, &stored)?;
-        let stored_schema = stored.file_metadata().schema_descr_ptr();
-        let metadata = source.decode(|| match parquet_types::restated(&stored_schema)? {
-            None => Ok(stored),
-            Some(restated) => {
-                let options = ParquetMetaDataOptions::new().with_schema(restated);
-                ParquetMetaDataReader::decode_metadata_with_options(&bytes, Some(&options))
-            }
+            FooterFault::Library(error) => source.unreadable(error),
+            FooterFault::Column(unreadable) => source.unreadable_column(&unreadable.column, unreadable.detail),
+            FooterFault::Check(error) => error,
         })?;
-        let metadata = source
-            .guard(|| parquet_types::typed_columns(&Arc::new(metadata)))?
-            .map_err(|unreadable| source.unreadable_column(&unreadable.column, unreadable.detail))?;
         Ok(Self { metadata, bytes })
     }
 
@@ -134,29 +114,15 @@ impl Footer {
 /// The bytes of the footer, without its length and what stands behind that.
 async fn fetch(source: &Source) -> Result<Bytes, ReadError> {
     let size = source.size();
-    if size < END_BYTES {
-        return Err(source.unreadable(format!("{size} bytes are no Parquet file")));
-    }
     let tail_start = size.saturating_sub(TAIL_BYTES);
-    let tail = source.range(tail_start..size).await?;
-    let end = tail.slice(tail.len() - END_BYTES as usize..);
-    match &end[4..] {
-        MAGIC => {}
-        ENCRYPTED_MAGIC => return Err(source.unreadable("its footer is encrypted, and no keys are known here")),
-        _ => return Err(source.unreadable("it does not end like a Parquet file")),
+    // Nothing is asked for of an object that is too short to be one.
+    let tail = if size < END_BYTES { Bytes::new() } else { source.range(tail_start..size).await? };
+    let end = tail.len().saturating_sub(END_BYTES as usize);
+    let footer = parquet_types::footer_range(&tail[end..], size).map_err(|what| source.unreadable(what))?;
+    if footer.start < tail_start {
+        return source.range(footer).await;
     }
-    let length = end[..4].iter().rev().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
-    if length > MAX_FOOTER_BYTES {
-        return Err(source.unreadable(format!("its footer is larger than {MAX_FOOTER_BYTES} bytes")));
-    }
-    let footer_end = size - END_BYTES;
-    let Some(start) = footer_end.checked_sub(length) else {
-        return Err(source.unreadable(format!("its footer has {length} bytes, the file {size}")));
-    };
-    if start < tail_start {
-        return source.range(start..footer_end).await;
-    }
-    Ok(tail.slice((start - tail_start) as usize..(footer_end - tail_start) as usize))
+    Ok(tail.slice((footer.start - tail_start) as usize..(footer.end - tail_start) as usize))
 }
 
 /// What the decoder asserts, adds up or believes without a look.

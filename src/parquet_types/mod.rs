@@ -9,6 +9,7 @@
 //! cast, and what it adds (dictionaries, offsets of 64 bits, a zone's name) changes no value here. So it is not read, and a
 //! file reads the same with it and without.
 
+mod footer;
 pub mod raw_footer;
 pub mod thrift;
 
@@ -21,6 +22,8 @@ use parquet::basic::{Compression, ConvertedType, LogicalType, Type as PhysicalTy
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::schema::types::{BasicTypeInfo, SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
+
+pub use footer::{END_BYTES, FooterFault, footer_range, metadata};
 
 /// Why the columns of a file can't be read, and which one it is, by its path.
 #[derive(Debug)]
