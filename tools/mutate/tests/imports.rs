@@ -23,22 +23,9 @@ const PACKAGES: &[(&str, &[&str])] = &[
     (
         "pipelines/world",
         &[
-            // The reader of Parquet is about to move into the stages.
-            "oracle/batches",
-            "oracle/decoding",
-            "oracle/filter",
-            "oracle/footer",
-            "oracle/loading",
-            "oracle/paged",
-            "oracle/part",
+            // What a footer claims of its world's identity is a part's; what is held against it, a view's.
             "oracle/pins",
-            "oracle/share",
-            "oracle/slices",
-            "oracle/source",
             "oracle/view_files",
-            // The poller's callbacks are the feed's.
-            "ready/kafka",
-            "ready/kafka/poller",
             // One service, in several files.
             "service",
             "service/lanes",
