@@ -25,7 +25,6 @@ pub(super) fn usual() -> Result<Config, TlsError> {
     Err(TlsError::Missing)
 }
 
-#[expect(clippy::unused_async, reason = "the face of the module with TLS")]
 pub(super) async fn secured(config: &Arc<Config>, _: &Endpoint, _: TcpStream) -> Result<Secured, String> {
     match **config {}
 }

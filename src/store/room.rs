@@ -30,6 +30,10 @@ impl Room {
     /// # Errors
     ///
     /// The system has no memory left, or no more mappings for this process.
+    #[cfg_attr(
+        not(feature = "mapped"),
+        allow(clippy::unnecessary_wraps, reason = "memory that is mapped can be refused")
+    )]
     pub(super) fn new(length: usize) -> io::Result<Self> {
         #[cfg(feature = "mapped")]
         if length >= MAPPED_FROM {
