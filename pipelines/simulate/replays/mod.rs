@@ -13,7 +13,7 @@ mod book;
 mod ends;
 mod plan;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ struct Case {
     gate: ReplayGate,
     memory: MemoryDisk,
     live: Vec<(ProcessId, Process<Ended>)>,
+    /// Those beside which another one lived for a time, which may have ended since.
+    accompanied: BTreeSet<ProcessId>,
     starts: usize,
     /// Ends that no further start would mend.
     refused: usize,
@@ -82,8 +84,9 @@ impl Case {
         let book = Book::new(plan.clone());
         let gate = ReplayGate::new(hub.clone(), book.clone(), plan.clone());
         let (hub, memory) = (hub.clone(), MemoryDisk::new());
-        let (live, agenda) = (Vec::new(), Arc::default());
-        Ok(Self { hub, folder, plan, book, gate, memory, live, starts: 0, refused: 0, is_done: false, agenda })
+        let (live, agenda, accompanied) = (Vec::new(), Arc::default(), BTreeSet::new());
+        let (starts, refused, is_done) = (0, 0, false);
+        Ok(Self { hub, folder, plan, book, gate, memory, live, accompanied, starts, refused, is_done, agenda })
     }
 
     fn run(&mut self) -> Option<Violation> {
@@ -157,7 +160,12 @@ impl Case {
             clock: SimClock::new(hub.clone(), id, off),
         };
         match Process::start(id, hub.clone(), |stop, pushes| outfit.produce(stop, pushes)) {
-            Ok(process) => self.live.push((id, process)),
+            Ok(process) => {
+                self.live.push((id, process));
+                if self.live.len() > 1 {
+                    self.accompanied.extend(self.live.iter().map(|(id, _)| *id));
+                }
+            }
             Err(error) => self.book.blame(broken(Promise::Progress, format!("no runtime: {error}"))),
         }
     }
@@ -216,9 +224,9 @@ impl Case {
             None => self.hub.note(format_args!("p{id} has replayed all of it")),
             Some(error) => self.hub.note(format_args!("p{id} ends: {}", error.to_string().replace(&folder, "files"))),
         }
-        let beside = self.live.len() > 1;
         let is_busy = matches!(ended, Err(Error::Held { .. }));
-        if is_busy && !beside {
+        // A process may stall between the refusal and its end.
+        if is_busy && !self.accompanied.contains(&id) {
             self.book.blame(broken(Promise::Isolation, "the state is held, and nobody holds it"));
         }
         let (cursors, letters) = ReachedDisk::content(&self.memory);
