@@ -69,6 +69,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::unnecessary_box_returns, reason = "the error's variant holds a box")]
     fn kafka(mechanism: SaslMechanism) -> Box<Access> {
         let (servers, group) = ("a.example:9092".to_owned(), "g".to_owned());
         Box::new(Access::Kafka { servers, group, security: SecurityProtocol::SaslSsl, mechanism })
